@@ -1,0 +1,290 @@
+// The syntax tree of a .tk file and what the checker adds to it.
+//
+// Nodes live in the arena of their ast_file and are never freed one by one. The parser fills the
+// syntactic fields; the checker (check.c) resolves names to ast_sym and fills the fields marked
+// [checked]. Every later stage reads only trees that checked without an error.
+#ifndef FP4_LANG_AST_H
+#define FP4_LANG_AST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct arena arena; // arena.h
+
+// A range of source text. File 0 is the main file, others came by 'use'.
+typedef struct {
+    uint32_t file;
+    uint32_t off; // byte offset of the first character
+    uint32_t len; // bytes
+} ast_span;
+
+typedef enum {
+#define FP4_ELEM(id, name, bits, exp, man, bias, cls) ELEM_##id,
+#include "../runtime/elem.def"
+#undef FP4_ELEM
+    ELEM_COUNT,
+    ELEM_NONE = ELEM_COUNT, // no type: an error was reported, or a value without elements
+} elem_kind;
+
+const char *elem_name(elem_kind e);
+int elem_bits(elem_kind e);
+bool elem_is_float(elem_kind e); // class F or S
+bool elem_is_int(elem_kind e);
+
+typedef struct ast_expr ast_expr;
+typedef struct ast_stmt ast_stmt;
+typedef struct ast_sym ast_sym;
+typedef struct ast_format ast_format;
+
+// The type of a tensor's elements: a plain element, or a scaled format (elem * scale per granule).
+struct ast_format {
+    const char *name; // "nvfp4", or the element's name for a plain one
+    elem_kind elem;
+    elem_kind scale;    // ELEM_NONE when unscaled
+    int n_granule;      // number of entries in granule; they speak of the last n_granule axes
+    int64_t granule[4]; // elements that share a scale along each of these axes: [1,16]
+    const char *layout; // canonical scale layout, "sf128x4", or NULL
+    ast_span span;
+};
+
+typedef enum {
+    SYM_FORMAT,
+    SYM_CONST,  // const NAME = expr;                           value: integer or float constant
+    SYM_FN,     // fn NAME(args) = expr;
+    SYM_FNARG,  // argument of a fn
+    SYM_TPARAM, // kernel<NAME = expr>: a compile-time integer
+    SYM_DIM,    // a run-time size that a parameter's type introduced: M in nvfp4[M, K]
+    SYM_PARAM,  // kernel parameter: tensor or scalar
+    SYM_INDEX,  // loop or 'all' index
+    SYM_LET,    // let NAME = expr: a tile value, an accumulator, or a record (moe.route)
+    SYM_TEMP,   // temp NAME : type: global scratch
+    SYM_MODULE, // name of a used module: moe
+} sym_kind;
+
+typedef enum { MODE_IN, MODE_OUT, MODE_INOUT, MODE_CONST, MODE_TEMP } param_mode;
+
+// How an index walks its dimension.
+typedef enum {
+    WALK_TILE, // a loop of a 'tile' statement: independent iterations
+    WALK_FOR,  // a 'for' loop: ordered iterations
+    WALK_ALL,  // 'all h of HEADS': the whole dimension at once
+} walk_kind;
+
+struct ast_sym {
+    sym_kind kind;
+    const char *name;
+    ast_span span; // where it was declared
+    int id;        // position in its kernel's (or the file's) list of symbols of this kind [checked]
+
+    // SYM_CONST, SYM_TPARAM: the value. A tparam's value is its default unless -D or 'with' sets it.
+    ast_expr *init;
+    bool is_float;
+    int64_t ivalue; // [checked]
+    double fvalue;  // [checked]
+
+    // SYM_FN
+    int n_args;
+    ast_sym **args;
+
+    // SYM_PARAM, SYM_TEMP
+    param_mode mode;
+    bool shared; // visible to the other ranks
+    const ast_format *format;
+    int n_dims;      // 0: scalar
+    ast_expr **dims; // size of each axis
+
+    // SYM_INDEX
+    walk_kind walk;
+    ast_expr *tile;        // elements a tile holds (cluster tile); NULL: one element, or all (WALK_ALL)
+    ast_expr *dim;         // the dimension that is walked
+    ast_sym *group;        // 'of P[e]': the group index e, else NULL
+    ast_expr *lo, *hi;     // 'in lo .. hi' [half open], else NULL
+    struct ast_ragged *ragged; // the 'ragged' declaration behind 'of P[e]' [checked]
+
+    // SYM_LET
+    bool is_acc;    // made by 'zero', updated by +=
+    ast_stmt *stmt; // the 'let' that defines it
+
+    // SYM_FORMAT
+    const ast_format *fmt;
+};
+
+// 'ragged T by E at first;'
+typedef struct ast_ragged {
+    ast_sym *dim;   // T: SYM_DIM (the rows that are cut)
+    ast_expr *by;   // E: number of groups
+    ast_expr *at;   // offsets: a const i32 tensor of E + 1 entries, or a record field
+    ast_span span;
+} ast_ragged;
+
+typedef enum {
+    EX_INT,     // ivalue
+    EX_FLOAT,   // fvalue
+    EX_NAME,    // sym
+    EX_MEMBER,  // a.name: a field of a record, or a function of a module (plan.first, moe.route)
+    EX_UNARY,   // op a
+    EX_BINARY,  // a op b
+    EX_CALL,    // callee(args): see callee kinds below
+    EX_INDEX,   // a[args]; an argument may be EX_ALL
+    EX_ALL,     // ':' as a subscript
+    EX_REDUCE,  // sum|max|min [index] (a)
+    EX_ZERO,    // zero f32[m, n]: args are the axes (EX_NAME of indices)
+    EX_SELECT,  // c ? a : b  (args[0], a, b)
+    EX_ERROR,   // an error was reported here
+} expr_kind;
+
+typedef enum {
+    OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MOD,
+    OP_LT, OP_LE, OP_GT, OP_GE, OP_EQ, OP_NE,
+    OP_AND, OP_OR,          // && ||
+    OP_BITAND, OP_BITOR, OP_BITXOR, OP_SHL, OP_SHR, // integers only
+    OP_NEG, OP_NOT, OP_BITNOT,
+} ast_op;
+
+typedef enum { RED_SUM, RED_MAX, RED_MIN } reduce_kind;
+
+// Built-in elementwise functions: lang/builtins.def gives name, arity and meaning.
+typedef enum {
+#define FP4_BUILTIN(id, name, arity) BI_##id,
+#include "builtins.def"
+#undef FP4_BUILTIN
+    BI_COUNT,
+} builtin_kind;
+
+typedef enum {
+    CALL_FN,      // a user's fn: sym; the checker leaves the call, later stages inline by substitution
+    CALL_BUILTIN, // builtin
+    CALL_CONVERT, // bf16(x), nvfp4(x, scale), f32(x): format; second argument divides (see language)
+    CALL_PEER,    // peer(X, rank): the same tensor on another rank
+    CALL_MODULE,  // moe.route(x): a record
+} call_kind;
+
+struct ast_expr {
+    expr_kind kind;
+    ast_span span;
+    int64_t ivalue;
+    double fvalue;
+    const char *name; // EX_NAME, EX_MEMBER: as written
+    ast_sym *sym;     // EX_NAME, CALL_FN: what it stands for [checked]
+    ast_op op;
+    reduce_kind reduce;
+    ast_sym *index; // EX_REDUCE: the index that is reduced [checked]
+    const char *index_name;
+    ast_expr *a, *b;
+    int n_args;
+    ast_expr **args;
+    call_kind call; // [checked]
+    builtin_kind builtin;
+    const ast_format *format; // CALL_CONVERT, EX_ZERO: target format
+
+    // [checked] What the expression is:
+    const ast_format *type; // element or scaled format of the value; NULL for records and modules
+    int n_axes;             // the indices that the value varies with, each once, in order of first use
+    ast_sym **axes;
+    bool is_const; // an integer or float constant known at compile time, in ivalue / fvalue
+};
+
+typedef enum {
+    ST_TILE,   // indices[n_indices], body
+    ST_FOR,    // indices[0], body
+    ST_ALL,    // indices[n_indices]
+    ST_RAGGED, // ragged
+    ST_TEMP,   // sym
+    ST_LET,    // sym, value
+    ST_IF,     // value, body, orelse
+    ST_MEET,   // name ("ranks")
+    ST_ASSIGN, // target = value (or += when accumulate)
+} stmt_kind;
+
+struct ast_stmt {
+    stmt_kind kind;
+    ast_span span;
+    int n_indices;
+    ast_sym **indices;
+    ast_sym *sym;
+    ast_ragged *ragged;
+    const char *name;
+    ast_expr *target; // an EX_NAME or EX_INDEX (over a tensor, accumulator, temp or peer(...))
+    ast_expr *value;
+    bool accumulate; // +=
+    int n_body;
+    ast_stmt **body;
+    int n_orelse;
+    ast_stmt **orelse;
+    // [checked] ST_ASSIGN with accumulate whose value is a product of two tensor slices: the indices
+    // that the target lacks, which are summed over.
+    int n_contracted;
+    ast_sym **contracted;
+};
+
+// One token of a fact. The meaning of a fact is the business of compiler/facts.c.
+typedef enum { FT_WORD, FT_INT, FT_PUNCT, FT_EXPR } fact_tok_kind;
+typedef struct {
+    fact_tok_kind kind;
+    const char *text; // spelling; FT_PUNCT: "{", "}", ",", ":", "..", "[", "]", "<=", ...
+    int64_t ivalue;
+    ast_span span;
+} fact_tok;
+
+// 'WORD ... ;' inside a schedule. toks[0] is the WORD. Names with dots ("load.P0") are one FT_WORD.
+typedef struct {
+    ast_span span; // whole fact without ';'
+    int n_toks;
+    fact_tok *toks;
+} ast_fact;
+
+typedef struct {
+    const char *name;
+    ast_expr *value;
+    ast_span span;
+} ast_binding;
+
+typedef struct {
+    ast_span span;      // 'schedule' .. '}'
+    ast_span head_span; // up to the '{'
+    const char *kernel_name;
+    ast_span kernel_span;
+    const char *arch; // "sm_100a"
+    ast_span arch_span;
+    ast_expr *when; // condition over dims and constants, or NULL
+    int n_with;
+    ast_binding *with; // with BM = 128, BN = 128
+    int n_facts;
+    ast_fact *facts;
+    struct ast_kernel *kernel; // [checked]
+} ast_schedule;
+
+typedef struct ast_kernel {
+    const char *name;
+    ast_span span;
+    ast_span name_span;
+    int n_tparams;
+    ast_sym **tparams;
+    int n_dims; // run-time sizes in order of first appearance [checked]
+    ast_sym **dims;
+    int n_params;
+    ast_sym **params;
+    int n_where;
+    ast_expr **where;
+    int n_body;
+    ast_stmt **body;
+    int n_indices; // every index of the kernel, 'all' included [checked]
+    ast_sym **indices;
+    int n_lets; // every let [checked]
+    ast_sym **lets;
+    int n_temps;
+    ast_sym **temps;
+} ast_kernel;
+
+typedef struct ast_file {
+    arena *mem;
+    int n_kernels;
+    ast_kernel **kernels;
+    int n_schedules;
+    ast_schedule **schedules;
+    int n_syms; // file scope: formats, consts, fns
+    ast_sym **syms;
+} ast_file;
+
+#endif
