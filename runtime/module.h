@@ -1,0 +1,58 @@
+// The module file (.tkm): what the compiler writes and the runtime reads.
+//
+// A file is a header, a section table and sections; all integers little-endian, sections 16-aligned.
+//
+//   offset 0   8 bytes  magic "FP4TKM\r\n"
+//          8   u32      version (FP4_MODULE_VERSION)
+//         12   u32      number of sections
+//         16   u64      total file bytes
+//         24   u64      FNV-1a 64 of all bytes from 32 to the end
+//         32   section table: per section  u32 kind, u32 index, u64 offset, u64 bytes
+//
+// Section META (one): the JSON text below. Sections PTX and CUBIN (one each per entry of
+// "kernels", matched by 'index' = position in that array; CUBIN may be missing).
+//
+// META:
+// { "fp4c": "0.1.0", "source": "gemm.tk",
+//   "kernels": [ {
+//     "name": "nvfp4_gemm", "arch": "sm_100a", "entry": "nvfp4_gemm",   entry: PTX symbol
+//     "when": EXPR (optional), "dims": ["M","N","K"],                    run-time sizes
+//     "tparams": {"BM":256,...},
+//     "params": [                                                        as in the source, in order
+//        {"name":"A","kind":"tensor","mode":"in|out|inout|const|temp","format":"nvfp4",
+//         "elem":"e2m1","scale":"ue4m3"|null,"granule":[1,16],"layout":"sf128x4"|null,
+//         "dims":[EXPR,...], "align":16},
+//        {"name":"alpha","kind":"scalar","elem":"f32"} ],
+//     "where": [ {"expr":EXPR,"text":"N % 8 == 0","line":9} ],
+//     "args": [ ARG, ... ],                                              PTX parameters, in order
+//     "launch": {"threads":256, "smem":228352, "cluster":[2,1,1],
+//                "grid": GRID, "entry_regs":128 },
+//     "report": { "regs":..., "spills":..., "stack":... }                from ptxas, if run
+//   } ] }
+//
+// EXPR: a number, a dim's name, or [op, a, b]: op in + - * / % ceildiv min max == != < <= > >= and or
+//       (64-bit signed; '/' and '%' by zero make the launch refused).
+// GRID: {"tiles": EXPR, "persistent": true|false}: number of cluster tiles; a persistent kernel gets
+//       min(tiles, SMs / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters *
+//       cluster size, y = z = 1. Nothing is launched when tiles = 0.
+// ARG:  {"kind":"tensormap","tensor":"A","part":"data"|"scale","dtype":<cuTensorMapEncodeTiled code>,
+//        "dims":[EXPR,...] innermost first, "strides":[EXPR,...] bytes for axes 1..,
+//        "box":[...], "swizzle":0|1|2|3, "offset_bytes":EXPR (optional)}   128 bytes, align 64
+//       {"kind":"pointer","tensor":"D","part":"data"|"scale"}              u64 device address
+//       {"kind":"dim","expr":EXPR,"type":"i32"|"i64"}
+//       {"kind":"scalar","name":"alpha","type":"f32"|"i32"|"i64"}
+//       Stride and size expressions may use the pitch of a tensor: the name "A.pitch" is the bytes
+//       from one row of the innermost matrix to the next; "A.sf_bytes" the bytes of the scales of one
+//       innermost matrix (sf128x4: rows padded to 128, scale columns padded to 4).
+#ifndef FP4_MODULE_H
+#define FP4_MODULE_H
+
+#define FP4_MODULE_MAGIC "FP4TKM\r\n"
+#define FP4_MODULE_VERSION 1u
+#define FP4_MODULE_HEADER_BYTES 32u
+#define FP4_MODULE_SECTION_BYTES 24u
+#define FP4_MODULE_META 1u
+#define FP4_MODULE_PTX 2u
+#define FP4_MODULE_CUBIN 3u
+
+#endif
