@@ -1,0 +1,347 @@
+// Role programs (TIR): what a schedule makes of a kernel. Between the planner (plan_*.c), which
+// proves the budgets and fixes every number, and code generation, which only spells it out.
+//
+// A tir_kernel is self-contained: no pointer leads back to the syntax tree. It prints as text
+// (.tir) and the text reads back to the same kernel (tir_print.c, tir_read.c).
+//
+// Shape of a kernel:
+//   tile space      loops[]: which index walks which dimension in tiles of how many elements. A
+//                   "tile" here is a cluster tile; with a pair each CTA does its share of it.
+//   params, maps    kernel arguments; maps[] are tensor maps over them, in units of map elements.
+//   channels        values that cross from one role to another: slots (smem or TMEM), a full and an
+//                   empty mbarrier per slot, with arrival counts and transaction bytes.
+//   accs            accumulators: where they live (a TMEM channel, or registers of one role).
+//   roles           warps, registers, and a body of statements: the projection of the program.
+//
+// Phases: instance i of a channel uses slot i % depth and pass i / depth. A consumer waits for
+// parity (i / depth) & 1 on full; a producer for parity ((i / depth) & 1) ^ 1 on empty (a fresh
+// mbarrier lets parity 1 pass, PTX ISA "mbarrier.test_wait").
+#ifndef FP4_COMPILER_TIR_H
+#define FP4_COMPILER_TIR_H
+
+#include "../lang/ast.h"
+
+#include <stdio.h>
+
+#define TIR_VERSION 1
+
+typedef enum { ARCH_SM90A, ARCH_SM100A, ARCH_SM120A } tir_arch; // arch.def gives names and limits
+
+// --- Sizes: integer expressions over run-time dims -----------------------------------------------
+
+typedef enum {
+    SZ_INT, SZ_DIM, SZ_ADD, SZ_SUB, SZ_MUL, SZ_DIV, SZ_MOD, SZ_CEILDIV, SZ_MIN, SZ_MAX,
+    SZ_EQ, SZ_NE, SZ_LT, SZ_LE, SZ_GT, SZ_GE, SZ_AND, SZ_OR,
+    SZ_PITCH,    // bytes from one row of tensor 'dim' (a param number) to the next
+    SZ_SF_BYTES, // bytes of the scales of one innermost matrix of tensor 'dim'
+} size_op;
+
+typedef struct tir_size {
+    size_op op;
+    int64_t value; // SZ_INT
+    int dim;       // SZ_DIM: number in dims[]; SZ_PITCH, SZ_SF_BYTES: number in params[]
+    struct tir_size *a, *b;
+} tir_size;
+
+// --- Parameters and tensor maps -------------------------------------------------------------------
+
+typedef struct {
+    const char *name;
+    bool is_tensor;
+    param_mode mode;
+    const char *format; // "nvfp4", "bf16"
+    elem_kind elem;     // data elements; for a scalar its type
+    elem_kind scale;    // ELEM_NONE: unscaled
+    int granule;        // elements along the last axis that share a scale (0 unscaled)
+    const char *layout; // "sf128x4" or NULL
+    int n_dims;
+    tir_size **dims; // outermost first
+    int align;       // required byte alignment of the data address
+} tir_param;
+
+typedef enum { PART_DATA, PART_SCALE } tir_part;
+typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle; // codes of cuTensorMapEncodeTiled
+
+// A tensor map (hardware: cuTensorMapEncodeTiled). Axis 0 is innermost.
+typedef struct {
+    int param;
+    tir_part part;
+    int dtype;      // cuTensorMapEncodeTiled data type code
+    int elem_bytes; // bytes of one map element
+    int rank;
+    tir_size *dims[5];
+    tir_size *strides[5]; // bytes; [0] unused
+    int box[5];
+    tir_swizzle swizzle;
+} tir_map;
+
+// --- Tile space ------------------------------------------------------------------------------------
+
+typedef struct {
+    const char *index; // "m"
+    tir_size *dim;     // extent walked
+    int tile;          // elements of a cluster tile along it (1: one element an iteration)
+} tir_loop;
+
+typedef enum { WALK_STATIC, WALK_CLC } tir_walk_kind;
+
+typedef struct {
+    tir_walk_kind kind;
+    int raster; // loop number of 'raster i by g', or -1
+    int group;  // g: tiles of that loop that are visited before the other loop advances far
+    // clc only: a ring of 'depth' 16-byte responses, its barriers, and who reads
+    int depth;
+    int resp_offset;  // smem
+    int full_bar;     // smem offset of depth mbarriers: count 1, 16 bytes, in every CTA
+    int empty_bar;    // in the leader CTA
+    int empty_count;  // reading warps of the whole cluster
+} tir_walk;
+
+// --- Values ------------------------------------------------------------------------------------------
+
+// Coordinate of a box along one map axis, or of a tile along one tensor axis:
+//   (start of loop's tile) * mul / div + add + (CTA rank in the cluster) * rank_mul
+typedef struct {
+    int loop; // number in loops[]; n_loops + j for the j-th 'for' loop (fors[]); -1: 0
+    int mul, div, add, rank_mul;
+} tir_coord;
+
+typedef struct {
+    const char *index;
+    tir_size *extent; // elements walked, from 0
+    int step;         // elements an iteration: ceil(extent / step) iterations
+} tir_for;
+
+// What TMA brings into a slot for one operand part.
+typedef struct {
+    int map;
+    int offset;      // bytes from the slot's start; 1024-aligned for swizzled data
+    int n_boxes;     // boxes along map axis 0 ("slabs" of one swizzle span)
+    int box_step;    // map elements along axis 0 from one box to the next
+    int box_bytes;   // bytes of one box in shared memory
+    tir_coord coords[5];
+} tir_box;
+
+typedef enum { SPACE_SMEM, SPACE_TMEM } tir_space;
+
+typedef struct {
+    const char *name;   // "A_B", "acc"
+    tir_space space;
+    int depth;
+    int from, to;       // role numbers: producer, consumer
+    int offset, stride; // smem: bytes; tmem: columns
+    int shared;         // tmem: columns that slot 0 and slot 1 share ('overlap'), else 0
+    int n_boxes;        // smem: what is loaded
+    tir_box *boxes;
+    int full_bar;       // smem offset of the barriers (one of 8 bytes a slot)
+    int full_count;     // arrivals a phase
+    int full_bytes;     // transaction bytes a phase on that barrier (both CTAs of a pair)
+    int empty_bar;
+    int empty_bars;     // barriers behind 'empty': depth, or 1 when 'shared': then an instance may
+                        // start once the shared columns of the one before it were read, which is
+                        // after the last read of the one before that (same reading role, in order)
+    int empty_count;
+} tir_channel;
+
+// An operand of an MMA in a slot of a smem channel.
+typedef struct {
+    int param;
+    int channel;
+    int data;       // box number in the channel
+    int scale;      // box number, or -1
+    int rows;       // rows this CTA holds (M side: of one CTA; N side: of one CTA)
+    int sf_rows;    // rows whose scales are present, a multiple of 128 (N side of a pair: all of N)
+    tir_swizzle swizzle;
+    int row_bytes;  // bytes of one row in a slab (the swizzle span)
+    int sf_loop;    // loop whose tile start modulo 128 shifts into the first scale atom, or -1
+    int sf_column;  // tmem: first column of its scales (sm_100a)
+} tir_operand;
+
+typedef struct {
+    const char *name; // "acc"
+    int channel;      // tmem channel, or -1: registers of 'role'
+    int role;         // role that accumulates
+    int column;       // tmem: first column inside the slot
+    int rows, cols;   // of one CTA: M side and N side elements
+    int row_loop, col_loop; // loops that the M side and the N side walk
+    int row_rank_step;      // elements by which a CTA's rows are offset: rank * this
+    tir_size *trips;  // k iterations that accumulate; 0 means the value is zero
+} tir_acc;
+
+// --- Elementwise expressions ----------------------------------------------------------------------
+
+typedef enum {
+    TX_CONST,   // value
+    TX_SCALAR,  // param
+    TX_ACC,     // acc
+    TX_LOAD,    // element of tensor 'param' at coords (axes[]): read from global memory, 0 outside
+    TX_INDEX,   // the index of 'loop' itself, as i32
+    TX_UNARY,   // op a
+    TX_BINARY,  // a op b
+    TX_CALL,    // builtin(args)
+    TX_CONVERT, // to elem, rounding to nearest even, saturating for the narrow formats
+    TX_SELECT,  // args[0] ? args[1] : args[2]
+} tir_expr_kind;
+
+// Position of an element along one tensor axis: (element's index along loop + add) * mul / div
+typedef struct {
+    int loop; // -1: constant 'add'
+    int mul, div, add;
+} tir_axis;
+
+typedef struct tir_expr {
+    tir_expr_kind kind;
+    elem_kind type; // f32, i32 or bool
+    double value;
+    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX: loop
+    ast_op op;
+    builtin_kind builtin;
+    elem_kind elem; // TX_CONVERT
+    int n_args;
+    struct tir_expr **args;
+    int n_axes; // TX_LOAD
+    tir_axis *axes;
+} tir_expr;
+
+typedef struct {
+    int param;
+    int n_axes;
+    tir_axis *axes;     // where element (row, col) of the tile goes, outermost axis first
+    tir_expr *value;    // f32 (or i32) before the final conversion; '+=' was made a TX_LOAD plus
+    elem_kind elem;     // stored element
+    elem_kind scale;    // ELEM_NONE: plain conversion; else quantise per granule of the last axis
+    int granule;
+    tir_expr *divide;   // second argument of nvfp4(x, s), or NULL for 1
+    bool via_smem;      // else straight from registers
+    int map;            // tensor map for the TMA store of one warp's box (via_smem)
+    int sub_cols;       // columns of the CTA tile that one sub-tile covers
+    int warp_cols;      // columns of one warp's box; box rows = rows of the warp's tile
+    int stage_offset;   // smem: staging, 'stages' buffers of stage_bytes
+    int stage_bytes;
+    int stages;
+    int scale_offset;   // offset inside a staging buffer of the scales' 128x4 atoms, or -1
+    // The TMEM channel whose slot this store is the last to read, or -1: it is released as soon as
+    // 'release_after' sub-tiles are in registers. When that channel has 'shared' columns, even
+    // instances (slot 0) walk the sub-tiles downwards and odd ones (slot 1) upwards, so that the
+    // shared columns are read first; 'release_after' counts the sub-tiles that hold them.
+    int release;
+    int release_after;
+} tir_store;
+
+// --- Roles -------------------------------------------------------------------------------------------
+
+typedef enum {
+    TS_WALK,    // body for every tile of this CTA (of this role's turn)
+    TS_FOR,     // body for every step of fors[ref]
+    TS_ACQUIRE, // wait until channel ref's next slot is empty
+    TS_LOAD,    // arm the slot's full barrier and issue its boxes
+    TS_PUBLISH, // signal full
+    TS_AWAIT,   // wait until channel ref's next slot is full
+    TS_RELEASE, // signal empty, advance
+    TS_MMA,     // mma ref
+    TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
+    TS_SCHED,   // the scheduler of a clc walk
+} tir_stmt_kind;
+
+typedef struct tir_stmt {
+    tir_stmt_kind kind;
+    int ref;
+    int n_body;
+    struct tir_stmt **body;
+} tir_stmt;
+
+// One accumulation step: acc += a * b over one k tile.
+typedef struct {
+    int acc;
+    int kind;     // row of mma_kinds (mma.def)
+    int a, b;     // operand numbers: a is the M side
+    int k_elems;  // k elements of the tile
+    int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
+    int loop;     // number in fors[]: the first step of it (and of all outer ones since the
+                  // accumulator was zeroed) overwrites
+} tir_mma;
+
+// How the warps of a role hold the tile of an accumulator.
+typedef enum {
+    FRAG_NONE,
+    FRAG_LANE_ROW, // tcgen05.ld 32x32b: warp w%4 has rows 32*(w%4).., lane = row
+    FRAG_MMA,      // mma.sync C fragments: warps in a grid of warps_m x warps_n
+} tir_frag_kind;
+
+typedef struct {
+    const char *name;
+    int first_warp, n_warps;
+    int regs;       // setmaxnreg, 0: none
+    int turns;      // pingpong: groups of n_warps / turns that take tiles by turns; 1: none
+    bool one_thread; // only an elected lane of the first warp works (load, mma)
+    bool leader_only; // only the leader CTA of a pair (mma)
+    tir_frag_kind frag;
+    int warps_m, warps_n; // FRAG_MMA: grid of one group
+    int turn_bar;   // smem offset of 'turns' mbarriers that order the epilogues, or -1
+    int n_body;
+    tir_stmt **body;
+} tir_role;
+
+// --- The kernel --------------------------------------------------------------------------------------
+
+typedef struct {
+    tir_size *cond;
+    const char *text;
+    int line;
+} tir_where;
+
+typedef struct {
+    const char *name;
+    int64_t value;
+} tir_tparam;
+
+typedef struct tir_kernel {
+    const char *name;
+    const char *source; // file name, for messages
+    tir_arch arch;
+    tir_size *when;     // condition of the schedule, or NULL
+    int n_tparams;
+    tir_tparam *tparams;
+    int n_dims;
+    const char **dims;
+    int n_params;
+    tir_param *params;
+    int n_where;
+    tir_where *where;
+    int n_maps;
+    tir_map *maps;
+    int n_loops;
+    tir_loop *loops;
+    int n_fors;
+    tir_for *fors;
+    tir_walk walk;
+    int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop]
+    int cluster_loop; // -1: none
+    bool pair;        // tcgen05 cta_group::2
+    int n_channels;
+    tir_channel *channels;
+    int n_operands;
+    tir_operand *operands;
+    int n_accs;
+    tir_acc *accs;
+    int n_mmas;
+    tir_mma *mmas;
+    int n_stores;
+    tir_store *stores;
+    int n_roles;
+    tir_role *roles;
+    int threads;
+    int entry_regs;   // .maxnreg: registers a thread at launch
+    int smem_bytes;   // dynamic shared memory
+    int tmem_columns; // allocated (a power of two), 0: none
+    int tmem_warp;    // warp that allocates and frees
+    int tmem_slot;    // smem offset of the word tcgen05.alloc writes
+} tir_kernel;
+
+void tir_print(FILE *out, const tir_kernel *k);
+// Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.
+tir_kernel *tir_read(const char *text, size_t len, struct arena *mem, const char **why);
+// Checks what code generation relies on (ranges of all numbers and references); NULL if fine.
+const char *tir_verify(const tir_kernel *k, struct arena *mem);
+
+#endif
