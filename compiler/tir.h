@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 #define TIR_VERSION 1
+#define TIR_MAX_WGS 8
 
 typedef enum { ARCH_SM90A, ARCH_SM100A, ARCH_SM120A } tir_arch; // arch.def gives names and limits
 
@@ -119,6 +120,9 @@ typedef struct {
     int n_boxes;     // boxes along map axis 0 ("slabs" of one swizzle span)
     int box_step;    // map elements along axis 0 from one box to the next
     int box_bytes;   // bytes of one box in shared memory
+    int mask;        // multicast: CTAs of the cluster that get the box, 0: the issuing one only
+    int rank_offset; // bytes added to 'offset': CTA rank * this (each CTA brings its share of a
+                     // multicast tile)
     tir_coord coords[5];
 } tir_box;
 
@@ -141,6 +145,8 @@ typedef struct {
                         // start once the shared columns of the one before it were read, which is
                         // after the last read of the one before that (same reading role, in order)
     int empty_count;
+    int release_mask;   // smem: CTAs whose empty barrier a release signals (a pair, or multicast),
+                        // 0: the own one
 } tir_channel;
 
 // An operand of an MMA in a slot of a smem channel.
@@ -271,7 +277,7 @@ typedef enum {
 typedef struct {
     const char *name;
     int first_warp, n_warps;
-    int regs;       // setmaxnreg, 0: none
+    int regs;       // as stated; the warpgroup's setmaxnreg is tir_kernel.wg_regs
     int turns;      // pingpong: groups of n_warps / turns that take tiles by turns; 1: none
     bool one_thread; // only an elected lane of the first warp works (load, mma)
     bool leader_only; // only the leader CTA of a pair (mma)
@@ -332,6 +338,7 @@ typedef struct tir_kernel {
     tir_role *roles;
     int threads;
     int entry_regs;   // .maxnreg: registers a thread at launch
+    int wg_regs[TIR_MAX_WGS]; // setmaxnreg of each warpgroup (4 warps, spare ones included), 0: none
     int smem_bytes;   // dynamic shared memory
     int tmem_columns; // allocated (a power of two), 0: none
     int tmem_warp;    // warp that allocates and frees
