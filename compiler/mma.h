@@ -11,7 +11,7 @@ typedef enum {
     MMA_KINDS,
 } mma_kind;
 
-enum { MMA_TCGEN05 = 1, MMA_SYNC = 2 };
+enum { MMA_TCGEN05 = 1, MMA_SYNC = 2, MMA_WGMMA = 4 };
 
 typedef struct {
     const char *name;

@@ -119,7 +119,8 @@ typedef struct {
     int offset;      // bytes from the slot's start; 1024-aligned for swizzled data
     int n_boxes;     // boxes along map axis 0 ("slabs" of one swizzle span)
     int box_step;    // map elements along axis 0 from one box to the next
-    int box_bytes;   // bytes of one box in shared memory
+    int box_bytes;   // bytes of one box in shared memory (and in the transaction count)
+    int box_pitch;   // bytes from one box to the next in shared memory
     int mask;        // multicast: CTAs of the cluster that get the box, 0: the issuing one only
     int rank_offset; // bytes added to 'offset': CTA rank * this (each CTA brings its share of a
                      // multicast tile)
@@ -171,6 +172,7 @@ typedef struct {
     int rows, cols;   // of one CTA: M side and N side elements
     int row_loop, col_loop; // loops that the M side and the N side walk
     int row_rank_step;      // elements by which a CTA's rows are offset: rank * this
+    int col_rank_step;      // the same for its columns
     tir_size *trips;  // k iterations that accumulate; 0 means the value is zero
 } tir_acc;
 
@@ -181,11 +183,13 @@ typedef enum {
     TX_SCALAR,  // param
     TX_ACC,     // acc
     TX_LOAD,    // element of tensor 'param' at coords (axes[]): read from global memory, 0 outside
-    TX_INDEX,   // the index of 'loop' itself, as i32
+    TX_INDEX,   // the index of loop 'ref' itself, as i32
+    TX_SIZE,    // the run-time size dims[ref], as i32
     TX_UNARY,   // op a
     TX_BINARY,  // a op b
     TX_CALL,    // builtin(args)
-    TX_CONVERT, // to elem, rounding to nearest even, saturating for the narrow formats
+    TX_CONVERT, // rounds to 'elem' (nearest even, saturating for the narrow formats) and comes back
+                // as 'type': f32(bf16(x)) has elem bf16 and type f32; i32 -> f32 has elem f32
     TX_SELECT,  // args[0] ? args[1] : args[2]
 } tir_expr_kind;
 
@@ -199,7 +203,7 @@ typedef struct tir_expr {
     tir_expr_kind kind;
     elem_kind type; // f32, i32 or bool
     double value;
-    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX: loop
+    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX: loop; TX_SIZE: dim
     ast_op op;
     builtin_kind builtin;
     elem_kind elem; // TX_CONVERT

@@ -1,0 +1,28 @@
+// Limits of the machines: arch.def.
+#ifndef FP4_COMPILER_ARCH_H
+#define FP4_COMPILER_ARCH_H
+
+#include "mma.h"
+#include "tir.h"
+
+typedef struct {
+    const char *name;
+    int smem_bytes;
+    int tmem_columns;
+    int family; // MMA_TCGEN05, ...
+    const char *mma_fact;
+} arch_info;
+
+enum {
+    ARCH_COUNT = ARCH_SM120A + 1,
+    ARCH_REGS = 65536,       // 32-bit registers of an SM
+    ARCH_MAX_REGS = 255,     // of a thread
+    ARCH_MAX_THREADS = 1024, // of a CTA
+    ARCH_WG_WARPS = 4,       // warps of a warpgroup, the unit of setmaxnreg
+};
+
+extern const arch_info arch_infos[ARCH_COUNT];
+// -1 if there is no such machine.
+int arch_find(const char *name);
+
+#endif
