@@ -1,0 +1,136 @@
+// A simulated GPU: executes PTX text bit for bit, with mbarriers, TMA, tcgen05 and mma.sync, and says
+// why a kernel faults or hangs. No GPU, no driver, no CUDA toolkit.
+//
+//   sim *s = sim_open(NULL);
+//   uint64_t d = sim_alloc(s, bytes);                       // device memory
+//   sim_module *m; sim_module_load(s, ptx, strlen(ptx), &m);
+//   const sim_kernel *k = sim_kernel_find(m, "gemm");
+//   sim_launch(s, k, &(sim_launch_config){.grid = {8, 1, 1}, .block = {256, 1, 1}, .params = args});
+//
+// Rules: functions that can fail return 0 for success, or another sim_status; sim_last_error() is then
+// a sentence, kept until the next failing call on the same sim. Nothing is printed, nothing exits,
+// there are no globals: sims are independent of each other. One thread at a time may use a sim.
+// Same inputs, options and seed: same bytes out, same statistics (but for 'ns').
+#ifndef FP4_SIM_H
+#define FP4_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct sim sim;
+typedef struct sim_module sim_module;
+typedef struct sim_kernel sim_kernel;
+
+typedef enum {
+    SIM_OK = 0,
+    SIM_ERROR_ARGUMENT, // a bad argument of the API
+    SIM_ERROR_MEMORY,   // host memory or the simulated device's memory is used up
+    SIM_ERROR_PTX,      // the PTX text is malformed or uses something the simulator does not know
+    SIM_ERROR_FAULT,    // the kernel did something illegal; the device keeps its memory as it was then
+    SIM_ERROR_DEADLOCK, // every warp waits and no asynchronous operation is left
+    SIM_ERROR_STEPS     // more warp instructions than the launch allows
+} sim_status;
+
+// When asynchronous operations (TMA, bulk copies, tcgen05, cp.async) take effect.
+typedef enum {
+    SIM_EAGER,  // as they are issued: fast
+    SIM_LAZY,   // when every warp waits; until then destinations hold poison, sources are not read
+    SIM_RANDOM, // whenever 'seed' says, and warps take turns at random
+} sim_policy;
+
+typedef struct {
+    int sms;                // 0 = 8. SMs of the device; %nsmid; what persistent grids are sized by
+    int smem_per_sm;        // 0 = 233472 (sm_90, sm_100); sm_120: 102400
+    int ctas_per_sm;        // 0 = as many as shared memory, threads and registers allow
+    uint64_t memory_bytes;  // 0 = 16 GiB. sim_alloc fails beyond it
+} sim_options;
+
+sim *sim_open(const sim_options *options); // NULL: defaults. Returns NULL when out of memory
+void sim_close(sim *s);                    // frees memory, modules, everything
+const char *sim_last_error(const sim *s);  // "" when nothing failed
+int sim_sm_count(const sim *s);
+
+// ---- device memory ------------------------------------------------------------------------------
+// Addresses are never reused; every allocation lies between red zones. Fresh memory holds 0xA5 bytes.
+uint64_t sim_alloc(sim *s, size_t bytes); // 256-byte aligned; 0 on failure. 0 bytes are allowed
+int sim_free(sim *s, uint64_t address);   // the start of an allocation
+int sim_copy_to(sim *s, uint64_t to, const void *from, size_t bytes);
+int sim_copy_from(sim *s, void *to, uint64_t from, size_t bytes);
+int sim_copy(sim *s, uint64_t to, uint64_t from, size_t bytes); // device to device, may overlap
+int sim_fill(sim *s, uint64_t to, uint8_t value, size_t bytes);
+uint64_t sim_memory_used(const sim *s); // bytes in live allocations
+
+// ---- modules ------------------------------------------------------------------------------------
+// 'text' need not end in 0 and is not kept. On failure *out is NULL and sim_last_error() names the
+// line, as "ptx:LINE: ...".
+int sim_module_load(sim *s, const char *text, size_t length, sim_module **out);
+void sim_module_free(sim *s, sim_module *m);
+int sim_module_target(const sim_module *m); // 90, 100, 120 ...
+size_t sim_module_kernel_count(const sim_module *m);
+const sim_kernel *sim_module_kernel(const sim_module *m, size_t index);
+const sim_kernel *sim_kernel_find(const sim_module *m, const char *name); // NULL: no such entry
+// Address and size of a .global variable; false when there is none of that name.
+bool sim_module_global(const sim_module *m, const char *name, uint64_t *address, size_t *bytes);
+
+typedef struct {
+    uint32_t offset, bytes, align; // in the packed parameter buffer
+} sim_param;
+typedef struct {
+    const char *name;
+    uint32_t n_params;
+    const sim_param *params;
+    uint32_t param_bytes;    // of the packed buffer
+    uint32_t static_smem;    // bytes of .shared variables (without .extern .shared)
+    uint32_t max_threads[3]; // .maxntid, 0 0 0 when absent
+    uint32_t req_threads[3]; // .reqntid
+    uint32_t cluster[3];     // .reqnctapercluster, 0 0 0 when absent
+    uint32_t max_regs;       // .maxnreg or 0
+    uint32_t instructions;
+} sim_kernel_info;
+void sim_kernel_get_info(const sim_kernel *k, sim_kernel_info *out);
+
+// ---- launch -------------------------------------------------------------------------------------
+typedef struct {
+    uint32_t grid[3];    // CTAs; zeros count as 1
+    uint32_t block[3];   // threads; zeros count as 1
+    uint32_t cluster[3]; // zeros: what the kernel requires, else 1
+    uint32_t dynamic_smem;
+    void *const *params;      // one pointer a parameter, as cuLaunchKernel takes them; or NULL and
+    const void *param_buffer; // all parameters packed at the offsets of sim_param
+    size_t param_buffer_bytes;
+    sim_policy policy;
+    uint64_t seed;      // SIM_RANDOM
+    uint64_t max_steps; // warp instructions; 0 = 2^40
+} sim_launch_config;
+
+// Runs the grid to its end. On a fault the sentence names the PTX line, the instruction, CTA, warp and
+// lane, and for addresses the nearest allocation.
+int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config);
+
+typedef struct {
+    uint64_t warp_instructions;
+    uint64_t macs;      // multiply-adds of tensor instructions
+    uint64_t tma_bytes; // bytes of bulk and tensor copies, both ways
+    uint64_t ctas;      // launched; canceled ones do not count
+    uint64_t canceled;  // clusters that cluster launch control took out of the queue
+    uint64_t ns;        // host CPU time of the last launch
+} sim_stats;
+void sim_get_stats(const sim *s, sim_stats *out); // of the last launch
+
+// ---- tensor maps --------------------------------------------------------------------------------
+// cuTensorMapEncodeTiled with its own arguments and codes: writes 128 bytes that kernels of this
+// simulator take as their tensor map. elem_stride may be NULL (all 1).
+typedef struct {
+    int dtype; // CU_TENSOR_MAP_DATA_TYPE_*
+    uint32_t rank;
+    uint64_t address;
+    const uint64_t *dim;    // [rank] elements, innermost first
+    const uint64_t *stride; // [rank-1] bytes
+    const uint32_t *box;    // [rank] elements
+    const uint32_t *elem_stride;
+    int interleave, swizzle, l2, oob_nan;
+} sim_tensormap;
+int sim_tensormap_encode(sim *s, uint8_t out[128], const sim_tensormap *map);
+
+#endif
