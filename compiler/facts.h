@@ -1,0 +1,83 @@
+// Facts of a schedule, read from their tokens: what the author stated, nothing derived yet.
+#ifndef FP4_COMPILER_FACTS_H
+#define FP4_COMPILER_FACTS_H
+
+#include "../lang/lang.h"
+
+#define FACTS_MAX_NAMES 16
+#define FACTS_MAX_EACH 16
+
+typedef struct {
+    const char *text;
+    ast_span span;
+} fact_name;
+
+typedef struct {
+    int n;
+    fact_name at[FACTS_MAX_NAMES];
+} fact_names;
+
+typedef enum { PIPE_ANY, PIPE_SMEM, PIPE_TMEM, PIPE_REGS } pipe_space;
+
+typedef struct {
+    ast_span span;
+    fact_names values;
+    int depth;
+    ast_span depth_span;
+    pipe_space space;
+    bool overlap;
+} fact_pipe;
+
+typedef struct {
+    ast_span span;
+    fact_name name;
+    int warps;
+    int regs; // 0: not stated
+    ast_span regs_span;
+    fact_names values;
+    int pingpong; // groups, 1: not stated
+} fact_role;
+
+typedef struct {
+    ast_span span;
+    fact_names values;
+    bool via_smem;
+    int cols;   // 'by COLS x STAGES', 0: not stated
+    int stages;
+    ast_span size_span;
+} fact_store;
+
+typedef struct {
+    const ast_schedule *sched; // NULL: nothing stated
+    bool has_cluster;
+    ast_span cluster_span;
+    int n_cluster;
+    int cluster_size[4];
+    fact_names cluster_along;
+    bool has_mma;
+    ast_span mma_span;
+    const char *mma; // "tcgen05", "sync", "wgmma"
+    bool pair;
+    bool has_walk;
+    ast_span walk_span;
+    const char *walk; // "clc", "static", "atomic"
+    bool has_raster;
+    fact_name raster;
+    int raster_group;
+    int n_pipes;
+    fact_pipe pipes[FACTS_MAX_EACH];
+    int n_roles;
+    fact_role roles[FACTS_MAX_EACH];
+    int n_stores;
+    fact_store stores[FACTS_MAX_EACH];
+} facts;
+
+// Reads all facts of a schedule; false if any is malformed, unknown, stated twice or unsupported.
+bool facts_read(const ast_schedule *sched, diag *d, facts *out);
+
+const fact_pipe *facts_pipe_of(const facts *f, const char *value);
+// Role whose braces name the value, or NULL.
+const fact_role *facts_role_of(const facts *f, const char *value);
+const fact_store *facts_store_of(const facts *f, const char *value);
+
+#endif

@@ -1,0 +1,398 @@
+// Checked tree -> dataflow graph.
+//
+// Requires: a tree that lang_check accepted.
+// Provides: the loops, operands, products and stores of a kernel's one tile nest, in text order.
+// Refuses: what the theorem of the language excludes (values that cross iterations, bounds that two
+// roles would compute from mutable memory), and shapes without a lowering, each at its place.
+#include "graph.h"
+
+#include <string.h>
+
+typedef struct {
+    graph *g;
+    diag *d;
+    bool ok;
+} builder;
+
+#define REFUSE(b, code, span, ...)                                                                 \
+    do {                                                                                           \
+        diag_report((b)->d, DIAG_ERROR, (code), (span), __VA_ARGS__);                              \
+        (b)->ok = false;                                                                           \
+    } while (0)
+
+int graph_loop_of(const graph *g, const ast_sym *index) {
+    for (int i = 0; i < g->n_loops; i++) {
+        if (g->loops[i] == index) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int graph_for_of(const graph *g, const ast_sym *index) {
+    for (int i = 0; i < g->n_fors; i++) {
+        if (g->fors[i].sym == index) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int graph_acc_of(const graph *g, const ast_sym *acc) {
+    for (int i = 0; i < g->n_accs; i++) {
+        if (g->accs[i] == acc) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool full(builder *b, int n, ast_span at, const char *what) {
+    if (n == GRAPH_MAX) {
+        REFUSE(b, "X101", at, "more than %d %s in one kernel", GRAPH_MAX, what);
+    }
+    return n == GRAPH_MAX;
+}
+
+// Elements of a tile of a loop index; 1 when it steps by single elements.
+static int tile_of(builder *b, const ast_sym *index) {
+    int64_t n = 1;
+    if (index->tile != NULL && !lang_const_int(index->tile, b->g->tparams, &n)) {
+        REFUSE(b, "X101", index->span, "the tile of '%s' is not a constant", index->name);
+        return 1;
+    }
+    if (n < 1 || n > 65536) {
+        REFUSE(b, "A111", index->span, "the tile of '%s' is %lld elements, 1 to 65536 is possible",
+               index->name, (long long)n);
+        return 1;
+    }
+    return (int)n;
+}
+
+// --- Operands and products -------------------------------------------------------------------------
+
+static bool same_slice(const ast_expr *x, const ast_expr *y) {
+    if (x->n_args != y->n_args || x->a->sym != y->a->sym) {
+        return false;
+    }
+    for (int i = 0; i < x->n_args; i++) {
+        if (x->args[i]->kind != EX_NAME || y->args[i]->kind != EX_NAME ||
+            x->args[i]->sym != y->args[i]->sym) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_tensor_slice(const ast_expr *e) {
+    return e->kind == EX_INDEX && e->a->kind == EX_NAME && e->a->sym != NULL &&
+           e->a->sym->kind == SYM_PARAM;
+}
+
+static int add_operand(builder *b, const ast_expr *e) {
+    graph *g = b->g;
+    for (int i = 0; i < e->n_args; i++) {
+        if (e->args[i]->kind != EX_NAME || e->args[i]->sym == NULL ||
+            e->args[i]->sym->kind != SYM_INDEX) {
+            REFUSE(b, "X101", e->args[i]->span,
+                   "an operand of a product is subscripted by plain loop indices to be loaded by TMA");
+            return -1;
+        }
+        if (e->args[i]->sym->walk == WALK_ALL) {
+            REFUSE(b, "X101", e->args[i]->span,
+                   "a product over a whole dimension ('all %s') has no lowering yet",
+                   e->args[i]->sym->name);
+            diag_help(b->d, "walk it in steps: for %s:STEP of ...", e->args[i]->sym->name);
+            return -1;
+        }
+    }
+    for (int i = 0; i < g->n_operands; i++) {
+        if (same_slice(g->operands[i].expr, e)) {
+            return i;
+        }
+    }
+    if (full(b, g->n_operands, e->span, "operands")) {
+        return -1;
+    }
+    graph_operand *o = &g->operands[g->n_operands];
+    *o = (graph_operand){.param = e->a->sym, .expr = e, .level = GRAPH_TILE_LEVEL};
+    for (int i = 0; i < e->n_args; i++) {
+        int f = graph_for_of(g, e->args[i]->sym);
+        o->level = f > o->level ? f : o->level;
+    }
+    return g->n_operands++;
+}
+
+static void add_mma(builder *b, const ast_stmt *s, int level) {
+    graph *g = b->g;
+    const ast_expr *v = s->value;
+    if (full(b, g->n_mmas, s->span, "products")) {
+        return;
+    }
+    if (v->kind != EX_BINARY || v->op != OP_MUL || !is_tensor_slice(v->a) || !is_tensor_slice(v->b)) {
+        REFUSE(b, "X101", v->span,
+               "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
+        return;
+    }
+    if (s->n_contracted != 1) {
+        REFUSE(b, "X101", s->span, "a product sums over one index here, not over %d",
+               s->n_contracted);
+        return;
+    }
+    graph_mma m = {.stmt = s, .acc = s->target->a->sym, .k = s->contracted[0], .level = level};
+    m.left = add_operand(b, v->a);
+    m.right = add_operand(b, v->b);
+    if (m.left < 0 || m.right < 0) {
+        return;
+    }
+    if (graph_for_of(g, m.k) != level) {
+        REFUSE(b, "X101", s->span, "the summed index '%s' must be that of the loop around the product",
+               m.k->name);
+        return;
+    }
+    g->nodes[g->n_nodes++] = (graph_node){NODE_MMA, g->n_mmas, level};
+    g->mmas[g->n_mmas++] = m;
+}
+
+// --- Stores ---------------------------------------------------------------------------------------
+
+// Collects the accumulators that an expression reads, through lets and functions' arguments.
+static void collect_accs(builder *b, const ast_expr *e, graph_store *st) {
+    if (e == NULL) {
+        return;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET) {
+        if (!e->sym->is_acc) {
+            collect_accs(b, e->sym->stmt->value, st);
+            return;
+        }
+        for (int i = 0; i < st->n_accs; i++) {
+            if (st->accs[i] == e->sym) {
+                return;
+            }
+        }
+        if (!full(b, st->n_accs, e->span, "accumulators")) {
+            st->accs[st->n_accs++] = e->sym;
+        }
+    }
+    collect_accs(b, e->a, st);
+    collect_accs(b, e->b, st);
+    for (int i = 0; i < e->n_args; i++) {
+        collect_accs(b, e->args[i], st);
+    }
+}
+
+static void add_store(builder *b, const ast_stmt *s, int level) {
+    graph *g = b->g;
+    const ast_expr *t = s->target;
+    if (full(b, g->n_stores, s->span, "stores")) {
+        return;
+    }
+    if (t->kind != EX_INDEX || t->a->kind != EX_NAME || t->a->sym->kind != SYM_PARAM) {
+        REFUSE(b, "X101", t->span, "only slices of this kernel's own tensors can be stored yet");
+        return;
+    }
+    if (level != GRAPH_TILE_LEVEL) {
+        REFUSE(b, "X101", s->span, "a store inside a 'for' loop has no lowering yet");
+        return;
+    }
+    graph_store st = {.stmt = s, .param = t->a->sym};
+    collect_accs(b, s->value, &st);
+    if (st.n_accs == 0) {
+        REFUSE(b, "X101", s->span,
+               "the value of '%s' comes from no accumulator: elementwise kernels have no lowering yet",
+               st.param->name);
+        return;
+    }
+    g->nodes[g->n_nodes++] = (graph_node){NODE_STORE, g->n_stores, level};
+    g->stores[g->n_stores++] = st;
+}
+
+// --- Statements ------------------------------------------------------------------------------------
+
+static void add_block(builder *b, ast_stmt *const *body, int n, int level);
+
+// Bounds that a tensor gives must not change while roles compute them (condition 3).
+static void check_bound(builder *b, const ast_expr *e) {
+    if (e == NULL) {
+        return;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_PARAM && e->sym->n_dims > 0 &&
+        e->sym->mode != MODE_CONST) {
+        REFUSE(b, "L104", e->span,
+               "'%s' bounds a loop, but it is not 'const': two roles could read different values",
+               e->sym->name);
+    }
+    check_bound(b, e->a);
+    check_bound(b, e->b);
+    for (int i = 0; i < e->n_args; i++) {
+        check_bound(b, e->args[i]);
+    }
+}
+
+static void add_for(builder *b, const ast_stmt *s, int level) {
+    graph *g = b->g;
+    const ast_sym *index = s->indices[0];
+    if (full(b, g->n_fors, s->span, "loops")) {
+        return;
+    }
+    check_bound(b, index->lo);
+    check_bound(b, index->hi);
+    if (index->lo != NULL || index->group != NULL) {
+        REFUSE(b, "X101", s->span, "a 'for' loop over a part of its dimension has no lowering yet");
+        return;
+    }
+    int n = g->n_fors++;
+    g->fors[n] = (graph_for){index, s, level};
+    g->steps[n] = tile_of(b, index);
+    g->nodes[g->n_nodes++] = (graph_node){NODE_FOR, n, level};
+    add_block(b, s->body, s->n_body, n);
+}
+
+static void add_let(builder *b, const ast_stmt *s, int level) {
+    graph *g = b->g;
+    if (!s->sym->is_acc) {
+        return; // inlined where it is used
+    }
+    if (level != GRAPH_TILE_LEVEL) {
+        REFUSE(b, "X101", s->span, "an accumulator made inside a 'for' loop has no lowering yet");
+        return;
+    }
+    if (!full(b, g->n_accs, s->span, "accumulators")) {
+        g->acc_stmts[g->n_accs] = s;
+        g->accs[g->n_accs++] = s->sym;
+    }
+}
+
+static void add_stmt(builder *b, const ast_stmt *s, int level) {
+    switch (s->kind) {
+    case ST_FOR:
+        add_for(b, s, level);
+        break;
+    case ST_LET:
+        add_let(b, s, level);
+        break;
+    case ST_ASSIGN: {
+        const ast_expr *t = s->target->kind == EX_INDEX ? s->target->a : s->target;
+        bool to_acc = t->kind == EX_NAME && t->sym != NULL && t->sym->kind == SYM_LET;
+        if (to_acc && s->accumulate) {
+            add_mma(b, s, level);
+        } else if (to_acc) {
+            REFUSE(b, "X101", s->span, "an accumulator that is assigned anew has no lowering yet");
+        } else {
+            add_store(b, s, level);
+        }
+        break;
+    }
+    case ST_ALL:
+        break;
+    default:
+        REFUSE(b, "X101", s->span, "this statement has no lowering yet; the evaluator runs it");
+        break;
+    }
+}
+
+static void add_block(builder *b, ast_stmt *const *body, int n, int level) {
+    for (int i = 0; i < n && b->ok; i++) {
+        add_stmt(b, body[i], level);
+    }
+}
+
+static void add_tile(builder *b, const ast_stmt *s) {
+    graph *g = b->g;
+    g->tile = s;
+    for (int i = 0; i < s->n_indices && b->ok; i++) {
+        const ast_sym *index = s->indices[i];
+        check_bound(b, index->lo);
+        check_bound(b, index->hi);
+        if (index->group != NULL || index->ragged != NULL) {
+            REFUSE(b, "X101", index->span, "tiles of ragged groups have no lowering yet");
+            return;
+        }
+        if (index->lo != NULL) {
+            REFUSE(b, "X101", index->span, "a tile loop over a part of its dimension has no lowering yet");
+            return;
+        }
+        if (full(b, g->n_loops, s->span, "tile loops")) {
+            return;
+        }
+        g->tiles[g->n_loops] = tile_of(b, index);
+        g->loops[g->n_loops++] = index;
+    }
+    add_block(b, s->body, s->n_body, GRAPH_TILE_LEVEL);
+}
+
+static int count_nests(const ast_kernel *k, const ast_stmt **second) {
+    int n = 0;
+    for (int i = 0; i < k->n_body; i++) {
+        if (k->body[i]->kind == ST_TILE && ++n == 2) {
+            *second = k->body[i];
+        }
+    }
+    return n;
+}
+
+// Condition 4: tiles may only communicate through temps, and then need an order and residence.
+static void check_temps(builder *b) {
+    const ast_schedule *sched = b->g->sched;
+    if (b->g->kernel->n_temps == 0 || sched == NULL) {
+        return;
+    }
+    for (int i = 0; i < sched->n_facts; i++) {
+        const ast_fact *f = &sched->facts[i];
+        if (f->n_toks >= 2 && strcmp(f->toks[0].text, "walk") == 0 &&
+            strcmp(f->toks[1].text, "clc") == 0) {
+            REFUSE(b, "L102", f->span,
+                   "'walk clc' gives no tile order, but the waits on temp '%s' need one",
+                   b->g->kernel->temps[0]->name);
+            diag_fix(b->d, f->toks[1].span, "static", "hand tiles out in order");
+        }
+    }
+}
+
+// A cluster tile of ragged rows could straddle two groups.
+static void check_ragged_cluster(builder *b) {
+    const ast_schedule *sched = b->g->sched;
+    for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
+        const ast_fact *f = &sched->facts[i];
+        if (f->n_toks == 0 || strcmp(f->toks[0].text, "cluster") != 0) {
+            continue;
+        }
+        for (int t = 1; t < f->n_toks; t++) {
+            for (int j = 0; j < b->g->kernel->n_indices; j++) {
+                const ast_sym *index = b->g->kernel->indices[j];
+                if (index->group != NULL && f->toks[t].kind == FT_WORD &&
+                    strcmp(index->name, f->toks[t].text) == 0) {
+                    REFUSE(b, "S301", f->toks[t].span,
+                           "a cluster along '%s' may straddle two groups: its rows are ragged by '%s'",
+                           index->name, index->group->name);
+                }
+            }
+        }
+    }
+}
+
+bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, diag *d, graph *out) {
+    *out = (graph){.kernel = k, .sched = sched};
+    out->tparams = ARENA_ARRAY(mem, int64_t, k->n_tparams + 1);
+    lang_tparam_values(k, sched, out->tparams);
+    builder b = {out, d, true};
+    check_temps(&b);
+    check_ragged_cluster(&b);
+    const ast_stmt *second = NULL;
+    int nests = count_nests(k, &second);
+    if (nests == 0) {
+        REFUSE(&b, "X101", k->name_span, "kernel '%s' has no 'tile' loop", k->name);
+    } else if (nests > 1) {
+        REFUSE(&b, "X101", second->span, "several tile nests in one kernel have no lowering yet");
+    }
+    for (int i = 0; i < k->n_body && b.ok; i++) {
+        if (k->body[i]->kind == ST_TILE) {
+            add_tile(&b, k->body[i]);
+        } else if (k->body[i]->kind != ST_ALL) {
+            REFUSE(&b, "X101", k->body[i]->span,
+                   "this statement has no lowering yet; the evaluator runs it");
+        }
+    }
+    return b.ok;
+}
