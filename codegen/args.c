@@ -1,0 +1,89 @@
+// Which parameters a kernel's PTX entry has: see args.h.
+#include "args.h"
+
+static bool expr_loads(const tir_expr *e, int param) {
+    if (!e) {
+        return false;
+    }
+    if (e->kind == TX_LOAD && e->ref == param) {
+        return true;
+    }
+    for (int i = 0; i < e->n_args; i++) {
+        if (expr_loads(e->args[i], param)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool needs_data_pointer(const tir_kernel *k, int param) {
+    for (int i = 0; i < k->n_stores; i++) {
+        const tir_store *s = &k->stores[i];
+        if ((s->param == param && !s->via_smem) || expr_loads(s->value, param) ||
+            expr_loads(s->divide, param)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool needs_scale_pointer(const tir_kernel *k, int param) {
+    for (int i = 0; i < k->n_stores; i++) {
+        if (k->stores[i].param == param && k->stores[i].scale != ELEM_NONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void push(cg_args *a, cg_arg_kind kind, int ref, tir_part part) {
+    a->args[a->n++] = (cg_arg){.kind = kind, .ref = ref, .part = part};
+}
+
+static void push_pointers(cg_args *a, const tir_kernel *k, int param) {
+    int rank = k->params[param].n_dims;
+    if (needs_data_pointer(k, param)) {
+        push(a, ARG_POINTER, param, PART_DATA);
+        if (rank >= 2) {
+            push(a, ARG_PITCH, param, PART_DATA);
+        }
+    }
+    if (needs_scale_pointer(k, param)) {
+        push(a, ARG_POINTER, param, PART_SCALE);
+        if (rank >= 3) {
+            push(a, ARG_SF_BYTES, param, PART_SCALE);
+        }
+    }
+}
+
+cg_args cg_args_of(const tir_kernel *k, arena *mem) {
+    cg_args a = {.args = ARENA_ARRAY(mem, cg_arg, k->n_maps + 5 * k->n_params + k->n_dims)};
+    for (int i = 0; i < k->n_maps; i++) {
+        push(&a, ARG_MAP, i, k->maps[i].part);
+    }
+    for (int i = 0; i < k->n_params; i++) {
+        if (k->params[i].is_tensor) {
+            push_pointers(&a, k, i);
+        }
+    }
+    for (int i = 0; i < k->n_dims; i++) {
+        push(&a, ARG_DIM, i, PART_DATA);
+    }
+    for (int i = 0; i < k->n_params; i++) {
+        if (!k->params[i].is_tensor) {
+            push(&a, ARG_SCALAR, i, PART_DATA);
+        }
+    }
+    return a;
+}
+
+int cg_args_find(const cg_args *a, cg_arg_kind kind, int ref, tir_part part) {
+    for (int i = 0; i < a->n; i++) {
+        const cg_arg *g = &a->args[i];
+        if (g->kind == kind && g->ref == ref &&
+            ((kind != ARG_POINTER && kind != ARG_SF_BYTES) || g->part == part)) {
+            return i;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,33 @@
+// The parameters of the PTX entry in order. The generated code and the metadata both follow this
+// list: all tensor maps, then per tensor what plain loads and stores need, all dims, all scalars.
+#ifndef FP4_CODEGEN_ARGS_H
+#define FP4_CODEGEN_ARGS_H
+
+#include "arena.h"
+#include "tir.h"
+
+typedef enum {
+    ARG_MAP,      // maps[ref]: 128 bytes, align 64
+    ARG_POINTER,  // u64 address of 'part' of params[ref]
+    ARG_PITCH,    // i64 bytes from row to row of params[ref] (tensors of rank >= 2)
+    ARG_SF_BYTES, // i64 bytes of the scales of one innermost matrix of params[ref] (rank >= 3)
+    ARG_DIM,      // i32 dims[ref]
+    ARG_SCALAR,   // params[ref]
+} cg_arg_kind;
+
+typedef struct {
+    cg_arg_kind kind;
+    int ref;
+    tir_part part;
+} cg_arg;
+
+typedef struct {
+    int n;
+    cg_arg *args;
+} cg_args;
+
+cg_args cg_args_of(const tir_kernel *k, arena *mem);
+// Position of an argument in the list, or -1.
+int cg_args_find(const cg_args *a, cg_arg_kind kind, int ref, tir_part part);
+
+#endif
