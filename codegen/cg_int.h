@@ -1,0 +1,150 @@
+// Inside of code generation: what the recipes share. One 'cg' lives for one kernel; the role fields
+// change as the roles are emitted one after another.
+//
+// Refusals: cg_fail keeps the first sentence; a recipe returns at once after it and everything
+// downstream stays harmless, cg_compile returns the sentence.
+#ifndef FP4_CODEGEN_CG_INT_H
+#define FP4_CODEGEN_CG_INT_H
+
+#include "args.h"
+#include "cg.h"
+#include "llvm.h"
+#include "mma.h"
+
+// A role's view of a channel: which slot comes next. 'phase' is pass & 1.
+typedef struct {
+    bool used;
+    ll_var slot, phase;
+    int pow2;       // depth is a power of two
+    ll_val per_tile; // instances of one tile of the walk (role.turns > 1 skips others'), or NULL
+} cg_chan;
+
+// An accumulator in registers (FRAG_MMA): [row fragment][column fragment][4] of the warp's tile.
+typedef struct {
+    bool used;
+    int rows, cols; // of one warp
+    int n_m, n_n;   // fragments of 16 rows and 8 columns
+    ll_var *regs;   // f32, (m * n_n + n) * 4 + i
+} cg_acc;
+
+typedef struct cg {
+    ll *b;
+    const tir_kernel *k;
+    arena *mem;
+    const char *err;
+    const char *err_code;
+
+    // kernel
+    cg_args args;
+    ll_val smem;   // i32 base address
+    ll_val tid, warp, lane; // i32; warp is uniform
+    ll_val rank;   // CTA rank in the cluster (0 for cluster 1)
+    ll_val tmem;   // i32 TMEM base address after the prologue
+    ll_val *dims;  // i32
+    ll_val cluster_id, n_clusters; // i32
+
+    // role
+    const tir_role *role;
+    ll_val role_warp; // warp within its group
+    ll_val group;     // turn group of this warp (0 without turns)
+    ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
+    ll_var zeroed;    // unused by FRAG_MMA; TMEM: i1 "next MMA overwrites" is per accumulator below
+    cg_chan *chans;   // per channel
+    cg_acc *accs;     // per accumulator
+    ll_var *fresh;    // per accumulator (TMEM): i1, the next MMA overwrites
+    ll_val ordinal_parity;   // i32: parity of this role's tile count (turn barriers)
+    void *umma;       // private to umma.c
+} cg;
+
+void cg_fail(cg *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define CG_OK(c) ((c)->err == NULL)
+
+// --- kernel.c ------------------------------------------------------------------------------------------
+ll_val cg_map(cg *c, int map);                              // address of a tensor map (LL_PTR)
+ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
+ll_val cg_size(cg *c, const tir_size *s);                   // i32
+ll_val cg_smem_at(cg *c, int offset);                       // i32 address
+ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
+void cg_stmts(cg *c, int n, tir_stmt *const *body);         // walk.c: the statements of a body
+
+// --- sync.c: mbarriers and fences ------------------------------------------------------------------
+void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on try_wait
+void cg_arrive(cg *c, ll_val bar);                          // own CTA
+void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster on another CTA's
+void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
+void cg_warp_sync(cg *c);
+void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta
+
+// --- channel.c -----------------------------------------------------------------------------------------
+ll_val cg_full_bar(cg *c, int ch);                          // address of the current slot's barriers
+ll_val cg_empty_bar(cg *c, int ch);
+ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
+void cg_advance(cg *c, int ch);
+void cg_acquire(cg *c, int ch);
+void cg_await(cg *c, int ch);
+void cg_load(cg *c, int ch);
+void cg_publish(cg *c, int ch);
+void cg_release(cg *c, int ch);
+ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
+
+// --- walk.c ---------------------------------------------------------------------------------------------
+void cg_walk(cg *c, const tir_stmt *s);
+void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
+ll_val cg_n_tiles(cg *c);
+
+// --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. ---------------------------
+typedef struct {
+    ll_val row, col;     // i32: element indices along the accumulator's row_loop and col_loop
+    const tir_acc *acc;  // geometry
+    ll_val *accs;        // value of accumulator i at (row, col), NULL where unused
+} cg_elem;
+ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at);
+// Index of loop 'loop' (or -1) at an element, then (x + add) * mul / div.
+ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
+
+// --- store.c ---------------------------------------------------------------------------------------------
+// n elements of one row in consecutive columns held by one lane. FRAG_MMA: pairs; FRAG_LANE_ROW: the
+// whole width of the sub-tile.
+typedef struct {
+    ll_val row;  // i32, element index along row_loop (tile start, rank, warp and lane included)
+    ll_val col;  // i32, element index along col_loop of the first element
+    ll_val box_row; // i32: row inside the warp's staging box
+    int box_col;    // first column inside the warp's box, known at compile time ...
+    ll_val box_col_lane; // ... plus this lane's share (i32, NULL: 0)
+    int n;
+    ll_val *acc[4]; // acc[a][i]: accumulator number accs[a] at element i
+} cg_run;
+
+// What one warp holds of a sub-tile.
+typedef struct {
+    int n_runs;
+    cg_run *runs;
+    int n_accs;
+    int accs[4];
+    bool quad; // four lanes (lane & ~3 ..) share each row: granules are reduced over them
+} cg_frag;
+
+void cg_store(cg *c, int store);
+// FRAG_LANE_ROW, in store_lane.c (tcgen05.ld): fills the runs of sub-tile 'sub' of the current tile.
+void cg_frag_lane_row(cg *c, const tir_store *s, int sub, cg_frag *out);
+// FRAG_MMA, in mma_sync.c.
+void cg_frag_mma(cg *c, const tir_store *s, int sub, cg_frag *out);
+
+// --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
+void cg_mma_sync_zero(cg *c, int acc);
+void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel released after it, or -1
+
+// --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c ---------------------------------------
+void cg_tmem_alloc(cg *c);    // prologue, all warps run it; only tmem_warp allocates
+void cg_tmem_base(cg *c);     // after the prologue's barrier: sets c->tmem
+void cg_tmem_free(cg *c);     // after all roles, before the last barrier / at the end
+void cg_umma_begin(cg *c);    // at the start of a role with TS_MMA on sm_100a
+void cg_umma(cg *c, const tir_mma *m);
+void cg_umma_release(cg *c, int ch); // operands: commit to empty (release_mask), no advance
+void cg_tmem_publish(cg *c, int ch); // accumulators: commit to full, no advance
+void cg_tmem_release(cg *c, int ch); // readers: wait::ld, fence, arrive on empty, no advance
+void cg_clc_barriers(cg *c);  // prologue: init of the response ring's barriers
+void cg_clc_walk(cg *c, const tir_stmt *s);  // TS_WALK of any role when walk.kind is WALK_CLC
+void cg_clc_sched(cg *c, const tir_stmt *s); // TS_SCHED
+
+#endif
