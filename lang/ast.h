@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct arena arena; // arena.h
+typedef struct arena arena;     // arena.h
+typedef struct src_map src_map; // src.h
 
 // A range of source text. File 0 is the main file, others came by 'use'.
 typedef struct {
@@ -36,6 +37,7 @@ typedef struct ast_expr ast_expr;
 typedef struct ast_stmt ast_stmt;
 typedef struct ast_sym ast_sym;
 typedef struct ast_format ast_format;
+typedef struct ast_record ast_record;
 
 // The type of a tensor's elements: a plain element, or a scaled format (elem * scale per granule).
 struct ast_format {
@@ -108,6 +110,37 @@ struct ast_sym {
 
     // SYM_FORMAT
     const ast_format *fmt;
+
+    // As written; resolved by the checker.
+    ast_span decl_span;     // the whole declaration, where it has one of its own
+    const char *type_name;  // SYM_PARAM, SYM_TEMP: name of the format
+    ast_span type_span;
+    const char *layout;     // '@ NAME' behind the type, or NULL
+    const char *group_name; // SYM_INDEX: e in 'of P[e]', or NULL
+    ast_span group_span;
+    bool has_value;           // SYM_CONST, SYM_TPARAM: ivalue/fvalue hold a value [checked]
+    bool is_defined;          // SYM_TPARAM: the value came from -D [checked]
+    const ast_record *record; // SYM_LET: the record that it names, else NULL [checked]
+    bool is_bad;              // an error was reported about it: followers stay silent [checked]
+};
+
+// What moe.route gives: a value with named fields, each a one-dimensional i32 or f32 table.
+typedef enum {
+    OVER_GROUPS, // one entry a group and one more: offsets
+    OVER_ROWS,   // one entry a row of the dimension that is ragged at this record's offsets
+} record_over;
+
+typedef struct {
+    const char *name;
+    elem_kind elem;
+    record_over over;
+} ast_record_field;
+
+struct ast_record {
+    const char *name; // "moe.route"
+    int n_args;
+    int n_fields;
+    const ast_record_field *fields;
 };
 
 // 'ragged T by E at first;'
@@ -183,6 +216,14 @@ struct ast_expr {
     int n_axes;             // the indices that the value varies with, each once, in order of first use
     ast_sym **axes;
     bool is_const; // an integer or float constant known at compile time, in ivalue / fvalue
+    // Axes that ':' subscripts leave whole, in order: their sizes. They are not in 'axes'.
+    int n_whole;
+    ast_expr **whole;
+    ast_sym *paired;               // swiglu: the value stands for pairs of this index (j / 2), else NULL
+    const ast_record *record;      // a record (moe.route(...), a let that names one), else NULL
+    const ast_record_field *field; // EX_MEMBER of a record: the field
+    int depth;                     // height of the tree, bounded by the parser
+    ast_span name_span;            // EX_MEMBER, EX_REDUCE, EX_ZERO: the name inside
 };
 
 typedef enum {
@@ -212,6 +253,8 @@ struct ast_stmt {
     ast_stmt **body;
     int n_orelse;
     ast_stmt **orelse;
+    ast_span body_span;   // from '{' to '}', or the one statement
+    ast_span orelse_span; // likewise; len 0 without 'else'
     // [checked] ST_ASSIGN with accumulate whose value is a product of two tensor slices: the indices
     // that the target lacks, which are summed over.
     int n_contracted;
@@ -275,7 +318,20 @@ typedef struct ast_kernel {
     ast_sym **lets;
     int n_temps;
     ast_sym **temps;
+    ast_span body_span; // from '{' to '}'
+    bool is_bad;        // it has syntax errors: not checked
 } ast_kernel;
+
+// 'use std.formats;'
+typedef struct {
+    const char *path; // "std.formats"
+    ast_span span;
+} ast_use;
+
+// A comment, kept for the printer.
+typedef struct {
+    ast_span span;
+} ast_comment;
 
 typedef struct ast_file {
     arena *mem;
@@ -283,8 +339,13 @@ typedef struct ast_file {
     ast_kernel **kernels;
     int n_schedules;
     ast_schedule **schedules;
-    int n_syms; // file scope: formats, consts, fns
+    int n_syms; // file scope: formats, consts, fns, modules; those of used files come first
     ast_sym **syms;
+    const src_map *src;
+    int n_uses; // of file 0
+    ast_use *uses;
+    int n_comments; // of file 0, in order
+    ast_comment *comments;
 } ast_file;
 
 #endif
