@@ -80,11 +80,11 @@ float mach_tanh(float x);
 float mach_min(float a, float b);
 float mach_max(float a, float b);
 
-// The scale code of a granule, and the factor its elements are multiplied with before rounding.
-// exact: in double, dividing by the decoded scale; otherwise the f32 sequence above.
+// The scale code of a granule and what its elements are scaled with before rounding. exact: in double,
+// amax / (max(T) * hs) and x / (decoded scale * hs); otherwise the f32 sequence above.
 typedef struct {
     uint8_t scale; // code
-    double factor; // machine: the q above; exact: 1 / (decoded scale * hs), 0 when that is 0
+    double factor; // machine: the q above; exact: the divisor, decoded scale * hs
 } mach_granule;
 mach_granule mach_quantise(elem_kind elem, elem_kind scale, double amax, double hs, bool exact);
 // One element of it.

@@ -1,0 +1,675 @@
+// target += value: the indices that the target lacks are summed over, within their current tiles.
+//
+// A product of two factors goes through matrices: exact mode gathers each factor once as doubles and
+// sums in ascending order; machine mode, when both factors are operands of a tensor-core instruction,
+// gathers codes into panels and runs the instruction's steps (mach.h). Anything else is added point
+// by point with the elementwise arithmetic.
+#include "eval_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+// One factor of the product, gathered: a row for each point of its own target axes, a column for each
+// point of the contracted axes.
+typedef struct {
+    const ast_expr *e;
+    place p;                  // what it reads, when it is a plain slice; else both NULL
+    const ast_format *format; // of a plain slice; NULL otherwise
+    axis_list own;
+    int64_t stride[MAX_AXES]; // rows per step of each target axis
+    int64_t rows;
+    double *v;   // rows * cols
+    double *err; // NULL when all are exact
+    double *top; // a bound of 2^exponent over each row (error bounds only)
+} factor;
+
+typedef struct {
+    const ast_stmt *s;
+    place target;
+    target_points tp;
+    axis_list sum;  // contracted
+    ast_sym *inner; // K of the instruction: the last of sum
+    int64_t cols;
+    factor f[2];
+} product;
+
+static void factor_free(factor *f) {
+    free(f->v);
+    free(f->err);
+    free(f->top);
+}
+
+// ---- what is multiplied
+
+static void contracted_axes(eval *x, const ast_expr *value, const target_points *tp,
+                            axis_list *out) {
+    axis_list all = {0};
+    axes_of(x, value, &all);
+    for (int i = 0; i < all.n; i++) {
+        if (!axes_have(&tp->axes, all.sym[i])) {
+            axes_add(out, all.sym[i]);
+        }
+    }
+}
+
+static bool is_slice(const ast_expr *e) {
+    if (e->kind == EX_NAME) {
+        return e->sym->kind == SYM_LET;
+    }
+    return e->kind == EX_INDEX;
+}
+
+static void factor_place(eval *x, factor *f) {
+    if (!is_slice(f->e)) {
+        return;
+    }
+    f->p = eval_place(x, f->e);
+    if (f->p.st != NULL) {
+        f->format = f->p.st->t.format;
+    } else if (f->p.tile != NULL) {
+        f->format = f->p.tile->format;
+    }
+}
+
+static void factor_rows(eval *x, product *m, factor *f) {
+    axis_list axes = {0};
+    axes_of(x, f->e, &axes);
+    f->rows = 1;
+    for (int i = m->tp.axes.n - 1; i >= 0; i--) {
+        ast_sym *s = m->tp.axes.sym[i];
+        if (axes_have(&axes, s)) {
+            f->stride[i] = f->rows;
+            f->rows *= range_extent(x, s);
+        }
+    }
+    for (int i = 0; i < m->tp.axes.n; i++) {
+        if (f->stride[i] != 0) {
+            axes_add(&f->own, m->tp.axes.sym[i]);
+        }
+    }
+}
+
+// The contracted index that is innermost in memory becomes the last of the sum: the instruction's K.
+static void choose_inner(product *m) {
+    m->inner = m->sum.sym[m->sum.n - 1];
+    for (int i = 1; i >= 0; i--) {
+        const ast_expr *e = m->f[i].e;
+        const ast_expr *last = e->kind == EX_INDEX && e->n_args > 0 ? e->args[e->n_args - 1] : NULL;
+        if (last != NULL && last->kind == EX_NAME && axes_have(&m->sum, last->sym)) {
+            m->inner = last->sym;
+        }
+    }
+    int at = 0;
+    while (m->sum.sym[at] != m->inner) {
+        at++;
+    }
+    for (; at + 1 < m->sum.n; at++) {
+        m->sum.sym[at] = m->sum.sym[at + 1];
+    }
+    m->sum.sym[at] = m->inner;
+}
+
+static int64_t row_of(const eval *x, const product *m, const factor *f) {
+    int64_t row = 0;
+    for (int i = 0; i < m->tp.axes.n; i++) {
+        const range *r = &x->ranges[m->tp.axes.sym[i]->id];
+        row += (r->pos - r->lo) * f->stride[i];
+    }
+    return row;
+}
+
+// ---- runs of elements along K
+
+// n elements of a slice for inner = lo .. lo + n at the other current positions.
+typedef struct {
+    const eval_tensor *t;
+    const storage *st;
+    int64_t first;  // linear index of the first
+    int64_t step;   // linear distance
+    int64_t inside; // how many lie in the tensor, from the start
+    int64_t scale;  // index of the first scale
+    bool scales_along; // the scales follow K
+} run;
+
+// The one subscript that names 'inner', and nothing else does; -1 if there is no such.
+static int inner_axis(eval *x, const ast_expr *e, const ast_sym *inner) {
+    int found = -1;
+    for (int i = 0; i < e->n_args; i++) {
+        axis_list axes = {0};
+        axes_of(x, e->args[i], &axes);
+        if (!axes_have(&axes, inner)) {
+            continue;
+        }
+        if (found >= 0 || e->args[i]->kind != EX_NAME) {
+            return -1;
+        }
+        found = i;
+    }
+    return found;
+}
+
+// False: not a run (the caller goes element by element). An empty run has inside = 0.
+static bool find_run(eval *x, const factor *f, const ast_sym *inner, run *r) {
+    if (f->e->kind != EX_INDEX || f->p.st == NULL) {
+        return false;
+    }
+    int axis = inner_axis(x, f->e, inner);
+    if (axis < 0) {
+        return false;
+    }
+    const eval_tensor *t = &f->p.st->t;
+    *r = (run){.t = t, .st = f->p.st, .step = 1};
+    int64_t coords[MAX_AXES];
+    if (!eval_coords(x, f->e, &f->p, coords)) {
+        return true;
+    }
+    for (int i = axis + 1; i < t->n_dims; i++) {
+        r->step *= t->dims[i];
+    }
+    r->first = linear_index(t, coords);
+    int64_t left = t->dims[axis] - coords[axis];
+    int64_t n = range_extent(x, inner);
+    r->inside = n < left ? n : left;
+    if (t->format->scale != ELEM_NONE) {
+        int64_t g = t->format->granule[t->format->n_granule - 1];
+        r->scale = eval_scale_index(t, coords);
+        r->scales_along = axis == t->n_dims - 1 && coords[axis] % g == 0;
+    }
+    return true;
+}
+
+// ---- exact products
+
+static double least_normal(elem_kind e) {
+    switch (e) {
+    case ELEM_E4M3:
+    case ELEM_UE4M3: return 0x1p-6;
+    case ELEM_E5M2:
+    case ELEM_F16: return 0x1p-14;
+    case ELEM_E3M2: return 0x1p-2;
+    case ELEM_E2M1:
+    case ELEM_E2M3: return 1;
+    case ELEM_UE8M0: return 0x1p-127;
+    default: return 0x1p-126;
+    }
+}
+
+// Products are aligned by the exponents of the codes, which for a subnormal is that of the least
+// normal number: an upper bound of 2^exponent of an element that is not zero.
+static double element_top(const ast_format *f, double elem, double scale) {
+    if (elem == 0) {
+        return 0;
+    }
+    double s = f->scale == ELEM_NONE ? 1 : fmax(scale, least_normal(f->scale));
+    return fmax(fabs(elem), least_normal(f->elem)) * s;
+}
+
+// The same over a row of values whose codes are not at hand.
+static double row_top(const factor *f, const double *v, int64_t n) {
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        most = fmax(most, fabs(v[i]));
+    }
+    if (f->format == NULL) {
+        return most;
+    }
+    if (f->format->scale == ELEM_NONE) {
+        return fmax(most, least_normal(f->format->elem));
+    }
+    // A subnormal element is at most 2^3 below its exponent, a subnormal scale as well.
+    return most * 64;
+}
+
+static double gather_run(const eval *x, const run *r, double *out, double *err) {
+    const ast_format *fm = r->t->format;
+    int64_t g = fm->scale != ELEM_NONE ? fm->granule[fm->n_granule - 1] : 1;
+    double scale = 1;
+    double top = 0;
+    for (int64_t k = 0; k < r->inside; k++) {
+        int64_t at = r->first + k * r->step;
+        if (fm->scale != ELEM_NONE && k % g == 0) {
+            scale = eval_code_value(x, fm->scale, r->t->scales[r->scale + k / g]);
+        }
+        double elem = eval_code_value(x, fm->elem, (uint32_t)eval_get_code(r->t, at));
+        out[k] = elem * scale;
+        top = x->bounds ? fmax(top, element_top(fm, elem, scale)) : 0;
+        if (err != NULL) {
+            err[k] = r->st->bound != NULL ? r->st->bound[at] : 0;
+        }
+    }
+    return top;
+}
+
+static void gather_points(eval *x, const product *m, const factor *f, double *out, double *err) {
+    int64_t at = 0;
+    for (bool more = points_begin(x, &m->sum); more && !x->failed; more = points_next(x, &m->sum)) {
+        val v = eval_expr(x, f->e);
+        out[at] = val_num(v);
+        if (err != NULL) {
+            err[at] = v.err;
+        }
+        at++;
+    }
+}
+
+// Returns the row's top.
+static double gather_row(eval *x, const product *m, factor *f, int64_t row) {
+    double *out = f->v + row * m->cols;
+    double *err = f->err != NULL ? f->err + row * m->cols : NULL;
+    int64_t n = range_extent(x, m->inner);
+    axis_list outer = m->sum;
+    outer.n--;
+    run r;
+    points_begin(x, &m->sum);
+    if (!find_run(x, f, m->inner, &r) || (r.t->format->scale != ELEM_NONE && !r.scales_along) ||
+        elem_is_int(r.t->format->elem)) {
+        gather_points(x, m, f, out, err);
+        return row_top(f, out, m->cols);
+    }
+    double top = 0;
+    for (bool more = points_begin(x, &outer); more; more = points_next(x, &outer)) {
+        find_run(x, f, m->inner, &r);
+        top = fmax(top, gather_run(x, &r, out, err));
+        out += n;
+        err = err != NULL ? err + n : NULL;
+    }
+    return top;
+}
+
+static bool has_errors(const eval *x, const factor *f) {
+    return x->bounds && (f->p.st == NULL || f->p.st->bound != NULL);
+}
+
+static bool gather(eval *x, product *m, factor *f) {
+    size_t n = (size_t)(f->rows * m->cols) + 1;
+    f->v = calloc(n, sizeof *f->v);
+    f->err = has_errors(x, f) ? calloc(n, sizeof *f->err) : NULL;
+    f->top = x->bounds ? calloc((size_t)f->rows + 1, sizeof *f->top) : NULL;
+    if (f->v == NULL || (has_errors(x, f) && f->err == NULL) || (x->bounds && f->top == NULL)) {
+        eval_fail(x, EVAL_EMEMORY, f->e->span, "no memory for %zu values", n);
+        return false;
+    }
+    int64_t row = 0;
+    for (bool more = points_begin(x, &f->own); more && !x->failed; more = points_next(x, &f->own)) {
+        double top = gather_row(x, m, f, row);
+        if (f->top != NULL) {
+            f->top[row] = top;
+        }
+        row++;
+    }
+    return !x->failed;
+}
+
+// What a machine may add to the error of one sum of n products.
+typedef struct {
+    int64_t steps;  // instructions, or products of the f32 chain
+    double align;   // terms of a step * 2^-F: truncation of each term
+    double result;  // 2^-out_frac: rounding of each step's result
+} machine_error;
+
+static machine_error error_of(const eval *x, const product *m) {
+    const ast_format *a = m->f[0].format;
+    const ast_format *b = m->f[1].format;
+    mach_instr in;
+    if (a != NULL && b != NULL && mach_choose(x->job->target, a, b, &in)) {
+        int64_t inner = range_extent(x, m->inner);
+        int64_t outer = inner > 0 ? m->cols / inner : 0;
+        int terms = in.rule == MACH_GST ? 5 : in.k + 1;
+        return (machine_error){outer * ((inner + in.k - 1) / in.k), terms * ldexp(1, -in.frac),
+                               ldexp(1, -in.out_frac)};
+    }
+    return (machine_error){m->cols, 0, 0x1p-22}; // mul.rn, add.rn
+}
+
+// |machine - exact| of acc + sum p q: errors of the operands, then every step truncates its terms at
+// 2^-F of the greatest one and its result at 2^-out_frac; M bounds every intermediate result.
+static double sum_error(const product *m, machine_error me, double acc, double acc_err,
+                        const int64_t rows[2]) {
+    const double *p = m->f[0].v + rows[0] * m->cols;
+    const double *q = m->f[1].v + rows[1] * m->cols;
+    const double *ep = m->f[0].err != NULL ? m->f[0].err + rows[0] * m->cols : NULL;
+    const double *eq = m->f[1].err != NULL ? m->f[1].err + rows[1] * m->cols : NULL;
+    double total = 0;
+    double err = acc_err;
+    for (int64_t k = 0; k < m->cols; k++) {
+        total += fabs(p[k] * q[k]);
+        double dp = ep != NULL ? ep[k] : 0;
+        double dq = eq != NULL ? eq[k] : 0;
+        err += fabs(p[k]) * dq + fabs(q[k]) * dp + dp * dq;
+    }
+    double most = fabs(acc) + err + total;
+    double top = fmax(m->f[0].top[rows[0]] * m->f[1].top[rows[1]], most);
+    err += (double)me.steps * (me.align * fmax(top, 0x1p-133) + me.result * most + 0x1p-139);
+    return isnan(err) ? INFINITY : err;
+}
+
+static double dot(const double *p, const double *q, int64_t n, double acc) {
+    for (int64_t k = 0; k < n; k++) {
+        acc += p[k] * q[k];
+    }
+    return acc;
+}
+
+// Four sums at once hide the latency of the additions; each keeps its own ascending order.
+static void dot4(const double *p, const double *const q[4], int64_t n, double acc[4]) {
+    double a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
+    for (int64_t k = 0; k < n; k++) {
+        a0 += p[k] * q[0][k];
+        a1 += p[k] * q[1][k];
+        a2 += p[k] * q[2][k];
+        a3 += p[k] * q[3][k];
+    }
+    acc[0] = a0;
+    acc[1] = a1;
+    acc[2] = a2;
+    acc[3] = a3;
+}
+
+// The accumulator's element at the current point; -1 if it lies outside.
+static int64_t acc_index(eval *x, const product *m) {
+    int64_t coords[MAX_AXES];
+    if (m->s->target->kind != EX_INDEX) {
+        return tile_index(x, m->target.tile, NULL);
+    }
+    bool inside = eval_coords(x, m->s->target, &m->target, coords);
+    return inside ? tile_index(x, m->target.tile, coords) : -1;
+}
+
+static void add_exact(eval *x, product *m, machine_error me) {
+    tile *t = m->target.tile;
+    int64_t rows[2] = {row_of(x, m, &m->f[0]), row_of(x, m, &m->f[1])};
+    int64_t at = acc_index(x, m);
+    if (at < 0) {
+        return;
+    }
+    if (t->err != NULL) {
+        t->err[at] = sum_error(m, me, t->v[at], t->err[at], rows);
+    }
+    t->v[at] = dot(m->f[0].v + rows[0] * m->cols, m->f[1].v + rows[1] * m->cols, m->cols, t->v[at]);
+}
+
+// Whether the accumulator is the target's box itself, row-major in the order of its axes, and only
+// the second factor moves along the last axis: then columns can go four at a time.
+static bool is_plain_matrix(const product *m) {
+    const tile *t = m->target.tile;
+    const ast_expr *e = m->s->target;
+    int n = m->tp.axes.n;
+    if (e->kind != EX_INDEX || e->n_args != n || t->axes.n != n || n == 0 || t->err != NULL) {
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != t->axes.sym[i]) {
+            return false;
+        }
+    }
+    return m->f[0].stride[n - 1] == 0;
+}
+
+static void add_exact_row(eval *x, product *m, int64_t cols) {
+    tile *t = m->target.tile;
+    int64_t step = m->f[1].stride[m->tp.axes.n - 1];
+    const double *p = m->f[0].v + row_of(x, m, &m->f[0]) * m->cols;
+    int64_t row = row_of(x, m, &m->f[1]);
+    int64_t at = acc_index(x, m);
+    if (at < 0) {
+        return;
+    }
+    for (int64_t j = 0; j < cols; j += 4) {
+        const double *q[4];
+        double acc[4] = {0};
+        int64_t n = cols - j < 4 ? cols - j : 4;
+        for (int64_t i = 0; i < 4; i++) { // past the end: the last column again, not stored
+            int64_t col = j + (i < n ? i : n - 1);
+            q[i] = m->f[1].v + (row + col * step) * m->cols;
+            acc[i] = t->v[at + col];
+        }
+        dot4(p, q, m->cols, acc);
+        for (int64_t i = 0; i < n; i++) {
+            t->v[at + j + i] = acc[i];
+        }
+    }
+}
+
+static void exec_exact(eval *x, product *m) {
+    if (!gather(x, m, &m->f[0]) || !gather(x, m, &m->f[1])) {
+        return;
+    }
+    points_begin(x, &m->sum);
+    if (!is_plain_matrix(m)) {
+        machine_error me = error_of(x, m);
+        for (bool more = target_first(x, &m->tp); more; more = target_next(x, &m->tp)) {
+            add_exact(x, m, me);
+        }
+        return;
+    }
+    axis_list outer = m->tp.axes;
+    int64_t cols = range_extent(x, outer.sym[--outer.n]);
+    if (!points_begin(x, &m->tp.axes)) {
+        return;
+    }
+    for (bool more = points_begin(x, &outer); more; more = points_next(x, &outer)) {
+        add_exact_row(x, m, cols);
+    }
+}
+
+// ---- tensor-core products
+
+// A type that tensor cores read.
+static bool is_operand(const ast_format *f) {
+    return f != NULL && elem_is_float(f->elem) && f->elem != ELEM_F32 && elem_bits(f->elem) <= 32;
+}
+
+// Codes of a row of a tile value, rounded to its type when it was made.
+static bool tile_codes(eval *x, const product *m, const factor *f, uint32_t *codes,
+                       uint8_t *scales) {
+    tile *t = f->p.tile;
+    range *r = &x->ranges[m->inner->id];
+    int64_t n = r->hi - r->lo;
+    for (r->pos = r->lo; r->pos < r->hi; r->pos++) {
+        int64_t coords[MAX_AXES];
+        int64_t at = -1;
+        if (f->e->kind != EX_INDEX) {
+            at = tile_index(x, t, NULL);
+        } else if (eval_coords(x, f->e, &f->p, coords)) {
+            at = tile_index(x, t, coords);
+        }
+        bool scaled = t->format->scale != ELEM_NONE;
+        int64_t k = r->pos - r->lo;
+        codes[k] = at < 0 ? 0
+                   : scaled ? (uint32_t)eval_get_code(&t->q.t, at)
+                            : mach_encode(t->format->elem, t->v[at]);
+        if (scaled && at >= 0) {
+            int64_t g = t->format->granule[t->format->n_granule - 1];
+            int64_t cols = t->q.t.dims[t->q.t.n_dims - 1];
+            int64_t per_row = (cols + g - 1) / g;
+            scales[k / g] = t->q.t.scales[at / cols * per_row + at % cols / g];
+        }
+    }
+    r->pos = r->lo;
+    return n > 0;
+}
+
+static void panel_row(eval *x, const product *m, factor *f, uint32_t *codes, uint8_t *scales) {
+    int64_t n = range_extent(x, m->inner);
+    for (int64_t k = 0; k < n; k++) {
+        codes[k] = 0;
+        scales[k] = f->format->scale == ELEM_UE8M0 ? 127 : 0;
+    }
+    if (f->p.tile != NULL) {
+        tile_codes(x, m, f, codes, scales);
+        return;
+    }
+    run r;
+    if (!find_run(x, f, m->inner, &r)) {
+        eval_fail(x, EVAL_EPROGRAM, f->e->span, "'%s' must be a plain subscript of one axis here",
+                  m->inner->name);
+        return;
+    }
+    for (int64_t k = 0; k < r.inside; k++) {
+        codes[k] = (uint32_t)eval_get_code(r.t, r.first + k * r.step);
+    }
+    if (f->format->scale == ELEM_NONE || r.inside == 0) {
+        return;
+    }
+    int64_t g = f->format->granule[f->format->n_granule - 1];
+    if (!r.scales_along) {
+        eval_fail(x, EVAL_EPROGRAM, f->e->span,
+                  "the tiles of '%s' must start at multiples of %lld along the last axis, where "
+                  "elements share their scales", m->inner->name, (long long)g);
+        return;
+    }
+    for (int64_t j = 0; j * g < r.inside; j++) {
+        scales[j] = r.t->scales[r.scale + j];
+    }
+}
+
+static bool fill_panel(eval *x, const product *m, factor *f, mach_panel *p) {
+    size_t n = (size_t)range_extent(x, m->inner) + 1;
+    uint32_t *codes = malloc(n * sizeof *codes);
+    uint8_t *scales = malloc(n);
+    int64_t row = 0;
+    bool ok = p != NULL && codes != NULL && scales != NULL;
+    if (!ok) {
+        eval_fail(x, EVAL_EMEMORY, f->e->span, "no memory for a tile of '%s'", m->inner->name);
+    }
+    for (bool more = points_begin(x, &f->own); ok && more && !x->failed;
+         more = points_next(x, &f->own)) {
+        panel_row(x, m, f, codes, scales);
+        mach_panel_set(p, row++, codes, f->format->scale != ELEM_NONE ? scales : NULL);
+    }
+    points_begin(x, &f->own);
+    free(codes);
+    free(scales);
+    return !x->failed;
+}
+
+static void run_panels(eval *x, product *m, const mach_panel *a, const mach_panel *b) {
+    tile *t = m->target.tile;
+    for (bool more = target_first(x, &m->tp); more; more = target_next(x, &m->tp)) {
+        int64_t at = acc_index(x, m);
+        if (at < 0) {
+            continue;
+        }
+        uint32_t c = mach_encode(ELEM_F32, t->v[at]);
+        c = mach_dot(a, row_of(x, m, &m->f[0]), b, row_of(x, m, &m->f[1]), c);
+        t->v[at] = mach_decode(ELEM_F32, c);
+    }
+}
+
+static void exec_machine(eval *x, product *m) {
+    mach_instr in;
+    if (!mach_choose(x->job->target, m->f[0].format, m->f[1].format, &in)) {
+        eval_fail(x, EVAL_EPROGRAM, m->s->span, "%s has no instruction that multiplies %s by %s",
+                  mach_target_name(x->job->target), m->f[0].format->name, m->f[1].format->name);
+        return;
+    }
+    axis_list outer = m->sum;
+    outer.n--;
+    int64_t k = range_extent(x, m->inner);
+    points_begin(x, &m->sum);
+    for (bool more = k > 0 && points_begin(x, &outer); more && !x->failed;
+         more = points_next(x, &outer)) {
+        mach_panel *a = mach_panel_new(&in, true, m->f[0].rows, k);
+        mach_panel *b = mach_panel_new(&in, false, m->f[1].rows, k);
+        if (fill_panel(x, m, &m->f[0], a) && fill_panel(x, m, &m->f[1], b)) {
+            run_panels(x, m, a, b);
+        }
+        mach_panel_free(a);
+        mach_panel_free(b);
+    }
+}
+
+// ---- everything else
+
+static val target_load(eval *x, const product *m, const int64_t *coords, int64_t at) {
+    if (m->target.tile != NULL) {
+        return tile_load(x, m->target.tile, at);
+    }
+    return eval_load(x, m->target.st, coords);
+}
+
+static void target_put(eval *x, const product *m, int64_t at, val v) {
+    tile *t = m->target.tile;
+    if (t != NULL) {
+        t->v[at] = val_num(v);
+        if (t->err != NULL) {
+            t->err[at] = v.err;
+        }
+        return;
+    }
+    storage *st = m->target.st;
+    elem_kind e = st->t.format->elem;
+    val r = val_round(x, v, e);
+    eval_set_code(&st->t, at, elem_is_int(e) ? (uint64_t)r.i : mach_encode(e, val_num(v)));
+    if (st->bound != NULL) {
+        st->bound[at] = r.err;
+    }
+}
+
+static void add_point(eval *x, const product *m) {
+    int64_t coords[MAX_AXES];
+    int64_t at;
+    if (m->s->target->kind == EX_INDEX) {
+        if (!eval_coords(x, m->s->target, &m->target, coords)) {
+            return;
+        }
+        at = m->target.st != NULL ? linear_index(&m->target.st->t, coords)
+                                  : tile_index(x, m->target.tile, coords);
+    } else {
+        at = tile_index(x, m->target.tile, NULL);
+    }
+    if (at < 0) {
+        return;
+    }
+    val acc = target_load(x, m, coords, at);
+    for (bool more = points_begin(x, &m->sum); more && !x->failed; more = points_next(x, &m->sum)) {
+        acc = val_binary(x, OP_ADD, acc, eval_expr(x, m->s->value));
+    }
+    target_put(x, m, at, acc);
+}
+
+static void exec_points(eval *x, product *m) {
+    for (bool more = target_first(x, &m->tp); more && !x->failed; more = target_next(x, &m->tp)) {
+        add_point(x, m);
+    }
+}
+
+void exec_accumulate(eval *x, const ast_stmt *s) {
+    product m = {.s = s, .target = eval_place(x, s->target)};
+    if (x->failed) {
+        return;
+    }
+    if (m.target.st != NULL && m.target.st->t.format->scale != ELEM_NONE) {
+        eval_fail(x, EVAL_EPROGRAM, s->span, "'%s' is quantised: it cannot be added to",
+                  m.target.st->name);
+        return;
+    }
+    target_begin(x, s, &m.target, &m.tp);
+    contracted_axes(x, s->value, &m.tp, &m.sum);
+    bool is_product = s->value->kind == EX_BINARY && s->value->op == OP_MUL && m.sum.n > 0 &&
+                      m.target.tile != NULL && m.tp.n_colon == 0;
+    if (!is_product) {
+        exec_points(x, &m);
+        return;
+    }
+    m.f[0].e = s->value->a;
+    m.f[1].e = s->value->b;
+    choose_inner(&m);
+    m.cols = 1;
+    for (int i = 0; i < m.sum.n; i++) {
+        m.cols *= range_extent(x, m.sum.sym[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        factor_place(x, &m.f[i]);
+        factor_rows(x, &m, &m.f[i]);
+    }
+    if (!x->machine) {
+        exec_exact(x, &m);
+    } else if (is_operand(m.f[0].format) && is_operand(m.f[1].format)) {
+        exec_machine(x, &m);
+    } else {
+        exec_points(x, &m);
+    }
+    factor_free(&m.f[0]);
+    factor_free(&m.f[1]);
+}
