@@ -1,0 +1,205 @@
+// explain: the complete schedule of a plan, as source. What was derived stands as a fact like the
+// rest; what follows from facts (edges, bytes, columns, counts) stands as comments.
+#include "plan_int.h"
+
+#include <string.h>
+
+bool explain_print(FILE *out, const planner *p);
+
+static void print_head(FILE *out, const planner *p) {
+    const ast_schedule *s = p->f->sched;
+    fprintf(out, "schedule %s on %s", p->k->name, p->arch->name);
+    if (s != NULL && s->when != NULL) {
+        fprintf(out, " when ");
+        ast_print_expr(out, s->when);
+    }
+    for (int i = 0; s != NULL && i < s->n_with; i++) {
+        fprintf(out, "%s %s = ", i == 0 ? " with" : ",", s->with[i].name);
+        ast_print_expr(out, s->with[i].value);
+    }
+    fprintf(out, " {\n");
+}
+
+static const char *value_name(const planner *p, const plan_channel *pc, int i) {
+    return pc->columns > 0 ? p->g->accs[pc->values[i]]->name
+                           : p->g->operands[pc->values[i]].param->name;
+}
+
+// A tensor may be loaded in several slices: each name once.
+static bool named_before(const planner *p, const plan_channel *pc, int n) {
+    for (int i = 0; i < n; i++) {
+        if (strcmp(value_name(p, pc, i), value_name(p, pc, n)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_edge(FILE *out, const planner *p, int number) {
+    const tir_channel *c = &p->k->channels[number];
+    const plan_channel *pc = &p->channels[number];
+    const char *from = p->k->roles[c->from].name;
+    const char *to = p->k->roles[c->to].name;
+    const char *every = pc->level == GRAPH_TILE_LEVEL ? "tile" : p->k->fors[pc->level].index;
+    if (c->space == SPACE_SMEM) {
+        fprintf(out, "    // edge %s -> %s once per %s: %d slots of %d bytes at %d; full: 1 arrival, %d bytes; "
+                     "empty: %d arrival%s\n",
+                from, to, every, c->depth, c->stride, c->offset, c->full_bytes, c->empty_count,
+                c->empty_count == 1 ? "" : "s");
+        return;
+    }
+    fprintf(out, "    // edge %s -> %s once per %s: slots at TMEM columns %d", from, to, every, c->offset);
+    for (int i = 1; i < c->depth; i++) {
+        fprintf(out, "%s %d", i + 1 == c->depth ? " and" : ",", c->offset + i * c->stride);
+    }
+    if (c->shared > 0) {
+        fprintf(out, " sharing %d", c->shared);
+    }
+    fprintf(out, "; empty: %d arrivals\n", c->empty_count);
+}
+
+static void print_pipes(FILE *out, const planner *p) {
+    for (int i = 0; i < p->n_channels; i++) {
+        const plan_channel *pc = &p->channels[i];
+        const tir_channel *c = &p->k->channels[i];
+        // One stated pipe may have become several channels (different producers): print it once.
+        bool again = false;
+        for (int j = 0; j < i; j++) {
+            again |= pc->stated != NULL && p->channels[j].stated == pc->stated;
+        }
+        if (!again) {
+            fprintf(out, "    pipe ");
+            bool first = true;
+            for (int j = i; j < p->n_channels; j++) {
+                if (j != i && (pc->stated == NULL || p->channels[j].stated != pc->stated)) {
+                    continue;
+                }
+                for (int v = 0; v < p->channels[j].n_values; v++) {
+                    if (!named_before(p, &p->channels[j], v)) {
+                        fprintf(out, "%s%s", first ? "" : ", ", value_name(p, &p->channels[j], v));
+                        first = false;
+                    }
+                }
+            }
+            bool overlap = c->space == SPACE_TMEM && c->shared > 0;
+            fprintf(out, " : %d in %s%s;\n", c->depth, c->space == SPACE_SMEM ? "smem" : "tmem",
+                    overlap ? " overlap" : "");
+        }
+        print_edge(out, p, i);
+    }
+}
+
+static void print_value(FILE *out, bool *first, const char *name) {
+    fprintf(out, "%s%s", *first ? "{ " : ", ", name);
+    *first = false;
+}
+
+static void print_role(FILE *out, const planner *p, int number) {
+    const plan_role *r = &p->roles[number];
+    fprintf(out, "    role %s : %d warp%s regs %d ", r->name, r->warps, r->warps == 1 ? "" : "s", r->regs);
+    bool first = true;
+    for (int i = 0; i < p->g->n_operands; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++) {
+            seen |= p->g->operands[j].param == p->g->operands[i].param;
+        }
+        if (p->operands[i].role == number && !seen) {
+            print_value(out, &first, p->g->operands[i].param->name);
+        }
+    }
+    for (int i = 0; i < p->g->n_accs; i++) {
+        if (p->accs[i].role == number) {
+            print_value(out, &first, p->g->accs[i]->name);
+        }
+    }
+    for (int i = 0; i < p->g->n_stores; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++) {
+            seen |= p->g->stores[j].param == p->g->stores[i].param;
+        }
+        if (p->store_role[i] == number && !seen) {
+            print_value(out, &first, p->g->stores[i].param->name);
+        }
+    }
+    fprintf(out, " }");
+    if (r->turns > 1) {
+        fprintf(out, " pingpong %d", r->turns);
+    }
+    const tir_role *t = &p->k->roles[number];
+    fprintf(out, ";\n    // warp%s %d", t->n_warps == 1 ? "" : "s", t->first_warp);
+    if (t->n_warps > 1) {
+        fprintf(out, "..%d", t->first_warp + t->n_warps - 1);
+    }
+    fprintf(out, "%s%s\n", t->one_thread ? ", one elected thread" : "",
+            t->leader_only ? " of the leader CTA" : "");
+}
+
+static void print_store(FILE *out, const planner *p, int number) {
+    const tir_store *s = &p->k->stores[number];
+    const char *name = p->k->params[s->param].name;
+    for (int i = 0; i < number; i++) {
+        if (p->k->stores[i].param == s->param) {
+            return;
+        }
+    }
+    if (!s->via_smem) {
+        fprintf(out, "    store %s via regs;\n", name);
+        return;
+    }
+    fprintf(out, "    store %s via smem by %d x %d;\n", name, s->sub_cols, s->stages);
+    fprintf(out, "    // staging of %d bytes", s->stage_bytes);
+    if (s->scale_offset >= 0) {
+        fprintf(out, ": %d of data, %d of scales", s->scale_offset, s->stage_bytes - s->scale_offset);
+    }
+    fprintf(out, "\n");
+}
+
+static void print_totals(FILE *out, const planner *p) {
+    const tir_kernel *k = p->k;
+    int regs = 0;
+    for (int i = 0; i < k->threads / 128; i++) {
+        regs += 128 * (k->wg_regs[i] > 0 ? k->wg_regs[i] : k->entry_regs);
+    }
+    fprintf(out, "    // shared memory %d of %d bytes", k->smem_bytes, p->arch->smem_bytes);
+    if (k->tmem_columns > 0) {
+        fprintf(out, "; TMEM %d of %d columns", p->sf_first_column + p->sf_columns, p->arch->tmem_columns);
+        if (p->sf_columns > 0) {
+            fprintf(out, ", scales at %d..%d", p->sf_first_column, p->sf_first_column + p->sf_columns - 1);
+        }
+    }
+    fprintf(out, "\n    // registers %d of %d, %d threads, %d registers each at launch\n", regs, ARCH_REGS,
+            k->threads, k->entry_regs);
+}
+
+bool explain_print(FILE *out, const planner *p) {
+    const tir_kernel *k = p->k;
+    print_head(out, p);
+    if (k->cluster > 1) {
+        fprintf(out, "    cluster %d along %s;\n", k->cluster, k->loops[k->cluster_loop].index);
+    }
+    fprintf(out, "    mma %s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "");
+    for (int i = 0; i < k->n_mmas; i++) {
+        const tir_mma *m = &k->mmas[i];
+        fprintf(out, "    // %s: %s, %d elements of %s a step in instructions of %d\n", k->accs[m->acc].name,
+                mma_kinds[m->kind].name, m->k_elems, k->fors[m->loop].index, mma_kinds[m->kind].k);
+    }
+    fprintf(out, "    walk %s", k->walk.kind == WALK_CLC ? "clc" : "static");
+    if (k->walk.raster >= 0) {
+        fprintf(out, " raster %s by %d", k->loops[k->walk.raster].index, k->walk.group);
+    }
+    fprintf(out, ";\n");
+    if (k->walk.kind == WALK_CLC) {
+        fprintf(out, "    // scheduler: warp %d; %d responses, each read by %d warps\n",
+                k->roles[k->n_roles - 1].first_warp, k->walk.depth, k->walk.empty_count);
+    }
+    print_pipes(out, p);
+    for (int i = 0; i < p->n_roles; i++) {
+        print_role(out, p, i);
+    }
+    for (int i = 0; i < k->n_stores; i++) {
+        print_store(out, p, i);
+    }
+    print_totals(out, p);
+    fprintf(out, "}\n");
+    return true;
+}

@@ -1,0 +1,331 @@
+// Budgets: depths of pipes, shared memory, TMEM, registers, threads. Exact, before any code exists.
+//
+// Requires: channels (sizes of slots), staging. Provides: depths, TMEM layout, walk, entry_regs.
+// A stated fact that does not fit is refused with the sum and with edits that do fit.
+#include "plan_int.h"
+
+#include <string.h>
+
+// --- Registers and threads ----------------------------------------------------------------------------
+
+static void budget_registers(planner *p) {
+    tir_kernel *k = p->k;
+    int groups = k->threads / 128;
+    int total = 0;
+    bool differ = false;
+    for (int i = 0; i < groups; i++) {
+        total += k->wg_regs[i] * 128;
+        differ |= k->wg_regs[i] != k->wg_regs[0];
+    }
+    if (total > ARCH_REGS) {
+        const fact_role *most = NULL;
+        const tir_role *big = NULL;
+        for (int i = 0; i < p->n_roles; i++) {
+            if (p->roles[i].stated != NULL && (most == NULL || p->roles[i].regs * p->roles[i].warps >
+                                                                  most->regs * most->warps)) {
+                most = p->roles[i].stated;
+                big = &k->roles[i];
+            }
+        }
+        PLAN_REFUSE(p, "R201", most != NULL && most->regs > 0 ? most->regs_span : p->at,
+                    "registers over by %d on %s", total - ARCH_REGS, p->arch->name);
+        char sum[256] = "";
+        size_t n = 0;
+        for (int i = 0; i < groups && n < sizeof sum - 40; i++) {
+            n += (size_t)snprintf(sum + n, sizeof sum - n, "%s128 x %d", i > 0 ? " + " : "", k->wg_regs[i]);
+        }
+        diag_because(p->d, "%s = %d of %d", sum, total, ARCH_REGS);
+        int share = big != NULL ? (big->n_warps + 3) / 4 : 1;
+        int less = most != NULL ? most->regs - round_up((total - ARCH_REGS + share * 128 - 1) / (share * 128), 8)
+                                : 0;
+        if (most != NULL && most->regs > 0 && less >= 24) {
+            diag_fix(p->d, most->regs_span, arena_printf(p->mem, "%d", less), "registers for role '%s'",
+                     most->name.text);
+        }
+        return;
+    }
+    // Launched with an even share; setmaxnreg moves registers between warpgroups afterwards. A kernel
+    // whose groups want the same asks for it at launch.
+    int each = round_up((total / 128 + groups - 1) / groups, 8);
+    k->entry_regs = each > ARCH_MAX_REGS ? ARCH_MAX_REGS : each;
+    for (int i = 0; i < groups && !differ; i++) {
+        k->wg_regs[i] = 0;
+    }
+}
+
+// --- TMEM --------------------------------------------------------------------------------------------
+
+static const char *pipe_fact(planner *p, const plan_channel *pc, int depth, bool overlap, const char *space) {
+    const char *names = NULL;
+    for (int i = 0; i < pc->n_values; i++) {
+        const char *v = pc->columns > 0 ? p->g->accs[pc->values[i]]->name
+                                        : p->g->operands[pc->values[i]].param->name;
+        names = names == NULL ? v : arena_printf(p->mem, "%s, %s", names, v);
+    }
+    return arena_printf(p->mem, "pipe %s : %d in %s%s;", names, depth, space, overlap ? " overlap" : "");
+}
+
+static const char *scale_sum(planner *p) {
+    const char *sum = NULL;
+    for (int i = 0; i < p->k->n_operands; i++) {
+        const tir_operand *op = &p->k->operands[i];
+        if (op->scale < 0) {
+            continue;
+        }
+        int granule = p->k->params[op->param].granule;
+        int atoms = p->operands[i].k_elems / (granule * PLAN_ATOM_BLOCKS);
+        int blocks = op->sf_rows / PLAN_ATOM_ROWS;
+        const char *name = p->k->params[op->param].name;
+        const char *one = blocks > 1 ? arena_printf(p->mem, "%s %d x %d", name, blocks, 4 * atoms)
+                                     : arena_printf(p->mem, "%s %d", name, 4 * atoms);
+        sum = sum == NULL ? one : arena_printf(p->mem, "%s + %s", sum, one);
+    }
+    return sum == NULL ? "none" : sum;
+}
+
+static const char *count_word(int n) {
+    static const char *const words[] = {"no", "one", "two", "three", "four"};
+    return n < 5 ? words[n] : "many";
+}
+
+static void tmem_over(planner *p, const plan_channel *pc, int depth, int total) {
+    int have = p->arch->tmem_columns;
+    int acc = pc->columns;
+    PLAN_REFUSE(p, "T201", pc->stated != NULL ? pc->stated->values.at[0].span : p->at,
+                "tensor memory over by %d columns on %s", total - have, p->arch->name);
+    diag_label(p->d, "%s accumulator%s of %d columns", count_word(depth), depth == 1 ? "" : "s", acc);
+    diag_because(p->d, "scales: %s = %d columns; %d x %d + %d = %d of %d", scale_sum(p), p->sf_columns,
+                 depth, acc, p->sf_columns, depth * acc + p->sf_columns, have);
+    int shared = 2 * acc + p->sf_columns - have;
+    ast_span fact = pc->stated != NULL ? plan_fact_span(p, pc->stated->span) : p->at;
+    if (pc->stated != NULL && depth == 2 && shared > 0 && shared <= acc / 2) {
+        diag_fix(p->d, fact, pipe_fact(p, pc, 2, true, "tmem"),
+                 "share %d columns (the epilogue reads them first)", shared);
+    }
+    if (pc->stated != NULL && depth > 1 && acc + p->sf_columns <= have) {
+        diag_fix(p->d, fact, pipe_fact(p, pc, 1, false, "tmem"),
+                 "or one accumulator (epilogue not overlapped)");
+    }
+    const tir_acc *a = &p->k->accs[pc->values[0]];
+    int tile = p->k->loops[a->col_loop].tile;
+    int narrow = (tile - 1) / 64 * 64;
+    int columns = acc / a->cols * narrow;
+    if (narrow > 0 && depth * columns + p->sf_columns <= have) {
+        plan_help_with(p, p->g->loops[a->col_loop], narrow,
+                       arena_printf(p->mem, "or a narrower tile, %d x %d + %d = %d", depth, columns,
+                                    p->sf_columns, depth * columns + p->sf_columns));
+    }
+}
+
+static void budget_tmem(planner *p) {
+    tir_kernel *k = p->k;
+    int have = p->arch->tmem_columns;
+    int used = 0;
+    int n_accs = 0;
+    for (int i = 0; i < p->n_channels && p->ok; i++) {
+        plan_channel *pc = &p->channels[i];
+        tir_channel *c = &k->channels[i];
+        if (c->space != SPACE_TMEM) {
+            continue;
+        }
+        if (pc->stated != NULL && pc->stated->space != PIPE_TMEM && pc->stated->space != PIPE_ANY) {
+            PLAN_REFUSE(p, "A110", pc->stated->span, "tcgen05 accumulates in tmem only");
+            diag_fix(p->d, plan_fact_span(p, pc->stated->span),
+                     pipe_fact(p, pc, pc->stated->depth, pc->stated->overlap, "tmem"), "its place");
+            return;
+        }
+        n_accs++;
+        int acc = pc->columns;
+        int shared = 2 * acc + p->sf_columns + used - have;
+        bool can_share = shared > 0 && shared <= acc / 2;
+        bool overlap = pc->stated != NULL ? pc->stated->overlap : can_share;
+        c->depth = pc->stated != NULL ? pc->stated->depth : shared <= 0 || can_share ? 2 : 1;
+        c->offset = used;
+        c->shared = overlap && c->depth == 2 && can_share ? shared : 0;
+        c->stride = acc - c->shared;
+        if (overlap && pc->stated != NULL && c->depth != 2) {
+            PLAN_REFUSE(p, "F105", pc->stated->span, "'overlap' shares columns between 2 slots, not %d",
+                        c->depth);
+            return;
+        }
+        int total = used + c->depth * acc - c->shared + p->sf_columns;
+        if (total > have) {
+            tmem_over(p, pc, c->depth, total);
+            return;
+        }
+        used += c->depth * acc - c->shared;
+    }
+    if (n_accs == 0) {
+        return;
+    }
+    p->sf_first_column = used;
+    for (int i = 0; i < k->n_operands; i++) {
+        k->operands[i].sf_column += used;
+    }
+    k->tmem_columns = 32; // PTX ISA "tcgen05.alloc": a power of two from 32 to 512
+    while (k->tmem_columns < used + p->sf_columns) {
+        k->tmem_columns *= 2;
+    }
+}
+
+// The last store that reads a channel releases it, once its shared columns (or all) are in registers.
+static void plan_release(planner *p) {
+    tir_kernel *k = p->k;
+    for (int i = 0; i < k->n_channels; i++) {
+        const tir_channel *c = &k->channels[i];
+        if (c->space != SPACE_TMEM) {
+            continue;
+        }
+        int last = -1;
+        for (int s = 0; s < k->n_stores; s++) {
+            for (int j = 0; j < p->g->stores[s].n_accs; j++) {
+                if (k->accs[graph_acc_of(p->g, p->g->stores[s].accs[j])].channel == i) {
+                    last = s;
+                }
+            }
+        }
+        if (k->stores[last].release >= 0) {
+            PLAN_REFUSE(p, "X101", p->g->stores[last].stmt->span,
+                        "'%s' is the last reader of two pipes: give their accumulators one pipe",
+                        k->params[k->stores[last].param].name);
+            return;
+        }
+        tir_store *st = &k->stores[last];
+        int subs = k->accs[p->channels[i].values[0]].cols / st->sub_cols;
+        st->release = i;
+        st->release_after = subs;
+        if (c->shared == 0) {
+            continue;
+        }
+        // Slot 0 is walked from its last sub-tile, slot 1 from its first.
+        st->release_after = 1;
+        for (int j = 0; j < p->channels[i].n_values; j++) {
+            const tir_acc *a = &k->accs[p->channels[i].values[j]];
+            int low = (c->stride - a->column) / st->sub_cols; // first shared sub-tile of slot 0
+            int down = subs - (low < 0 ? 0 : low > subs ? subs : low);
+            int up = (c->shared - a->column + st->sub_cols - 1) / st->sub_cols;
+            int need = down > up ? down : up;
+            need = need > subs ? subs : need;
+            st->release_after = need > st->release_after ? need : st->release_after;
+        }
+    }
+}
+
+// --- Shared memory ------------------------------------------------------------------------------------
+
+static void smem_over(planner *p, const plan_channel *pc, int depth, int total) {
+    int have = p->arch->smem_bytes;
+    PLAN_REFUSE(p, "S201", pc->stated != NULL ? pc->stated->depth_span : p->at,
+                "shared memory over by %d bytes on %s", total - have, p->arch->name);
+    diag_label(p->d, "%d slots of %d bytes", depth, pc->stage_bytes);
+    diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s = %d of %d bytes", PLAN_BARRIER_BYTES,
+                 depth, pc->stage_bytes, p->staging_bytes,
+                 total == PLAN_BARRIER_BYTES + depth * pc->stage_bytes + p->staging_bytes
+                     ? ""
+                     : " + other pipes",
+                 total, have);
+    int fewer = depth - (total - have + pc->stage_bytes - 1) / pc->stage_bytes;
+    if (pc->stated != NULL && fewer >= 1) {
+        diag_fix(p->d, plan_fact_span(p, pc->stated->span), pipe_fact(p, pc, fewer, false, "smem"),
+                 "the deepest that fits");
+    }
+    for (int i = 0; i < p->k->n_stores; i++) {
+        const tir_store *s = &p->k->stores[i];
+        const fact_store *f = facts_store_of(p->f, p->k->params[s->param].name);
+        if (f != NULL && s->stages > 1 && total - (s->stages - 1) * s->stage_bytes <= have) {
+            diag_fix(p->d, plan_fact_span(p, f->span),
+                     arena_printf(p->mem, "store %s via smem by %d x 1;", p->k->params[s->param].name,
+                                  s->sub_cols),
+                     "or one staging buffer");
+        }
+    }
+    if (fewer < 1) {
+        int o = pc->values[0];
+        plan_help_with(p, p->g->operands[o].expr->args[p->g->operands[o].expr->n_args - 1]->sym,
+                       p->operands[o].k_elems / 2, "or a shorter step");
+    }
+}
+
+static void budget_smem(planner *p) {
+    tir_kernel *k = p->k;
+    int fixed = PLAN_BARRIER_BYTES + p->staging_bytes;
+    int derived = 0;
+    int derived_stage = 0;
+    for (int i = 0; i < p->n_channels; i++) {
+        const plan_channel *pc = &p->channels[i];
+        if (k->channels[i].space != SPACE_SMEM) {
+            continue;
+        }
+        if (pc->stated != NULL) {
+            k->channels[i].depth = pc->stated->depth;
+            fixed += pc->stated->depth * pc->stage_bytes;
+        } else {
+            derived++;
+            derived_stage += pc->stage_bytes;
+        }
+    }
+    int left = p->arch->smem_bytes - fixed;
+    int depth = derived > 0 && left > 0 ? left / derived_stage : 0;
+    depth = depth > PLAN_MAX_DEPTH ? PLAN_MAX_DEPTH : depth < 1 ? 1 : depth;
+    int total = fixed + depth * derived_stage;
+    const plan_channel *biggest = NULL;
+    int biggest_depth = 0;
+    for (int i = 0; i < p->n_channels; i++) {
+        const plan_channel *pc = &p->channels[i];
+        if (k->channels[i].space != SPACE_SMEM) {
+            continue;
+        }
+        k->channels[i].depth = pc->stated != NULL ? pc->stated->depth : depth;
+        int bytes = k->channels[i].depth * pc->stage_bytes;
+        if (biggest == NULL || bytes > biggest_depth * biggest->stage_bytes) {
+            biggest = pc;
+            biggest_depth = k->channels[i].depth;
+        }
+    }
+    if (total > p->arch->smem_bytes && biggest != NULL) {
+        smem_over(p, biggest, biggest_depth, total);
+    }
+}
+
+// --- The walk ------------------------------------------------------------------------------------------
+
+static void plan_walk(planner *p) {
+    const facts *f = p->f;
+    tir_walk *w = &p->k->walk;
+    w->kind = WALK_STATIC;
+    w->raster = -1;
+    if (f->has_walk && strcmp(f->walk, "atomic") == 0) {
+        PLAN_REFUSE(p, "X101", f->walk_span, "'walk atomic' has no lowering yet");
+        diag_help(p->d, "walk static | walk clc");
+        return;
+    }
+    if (f->has_walk && strcmp(f->walk, "clc") == 0) {
+        w->kind = WALK_CLC;
+    }
+    if (!f->has_raster) {
+        return;
+    }
+    for (int i = 0; i < p->k->n_loops; i++) {
+        if (strcmp(p->k->loops[i].index, f->raster.text) == 0) {
+            w->raster = i;
+        }
+    }
+    if (w->raster < 0) {
+        PLAN_REFUSE(p, "F103", f->raster.span, "'%s' is not an index of the tile loop", f->raster.text);
+        return;
+    }
+    w->group = f->raster_group;
+    if (p->k->n_loops < 2) {
+        w->raster = -1; // one loop has one order
+    }
+}
+
+void plan_budgets(planner *p) {
+    plan_walk(p);
+    budget_registers(p);
+    budget_tmem(p);
+    budget_smem(p);
+    if (p->ok) {
+        plan_release(p);
+    }
+}

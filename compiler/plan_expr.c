@@ -1,0 +1,337 @@
+// Elementwise expressions: syntax tree -> tir_expr, with functions and lets written out.
+//
+// The order of operations is kept exactly as written: results are compared bit for bit.
+#include "plan_int.h"
+
+#include <string.h>
+
+// Arguments of the functions being written out, innermost first.
+typedef struct frame {
+    const ast_sym *fn;
+    tir_expr **args;
+    const struct frame *outer;
+} frame;
+
+typedef struct {
+    planner *p;
+    const frame *top;
+    int depth;
+} lowering;
+
+static tir_expr *lower(lowering *l, const ast_expr *e);
+
+static tir_expr *new_expr(planner *p, tir_expr_kind kind, elem_kind type) {
+    tir_expr *x = ARENA_NEW(p->mem, tir_expr);
+    *x = (tir_expr){.kind = kind, .type = type};
+    return x;
+}
+
+static tir_expr *new_node(planner *p, tir_expr_kind kind, elem_kind type, int n) {
+    tir_expr *x = new_expr(p, kind, type);
+    x->n_args = n;
+    x->args = ARENA_ARRAY(p->mem, tir_expr *, n + 1);
+    return x;
+}
+
+static tir_expr *constant(planner *p, elem_kind type, double v) {
+    tir_expr *x = new_expr(p, TX_CONST, type);
+    x->value = v;
+    return x;
+}
+
+static tir_expr *refuse(lowering *l, const ast_expr *e, const char *what) {
+    PLAN_REFUSE(l->p, "X101", e->span, "%s has no lowering in an epilogue yet", what);
+    return NULL;
+}
+
+// i32 -> f32 where the other side is f32.
+static tir_expr *as_f32(planner *p, tir_expr *x) {
+    if (x->type == ELEM_F32) {
+        return x;
+    }
+    if (x->kind == TX_CONST) {
+        return constant(p, ELEM_F32, x->value);
+    }
+    tir_expr *c = new_node(p, TX_CONVERT, ELEM_F32, 1);
+    c->elem = ELEM_F32;
+    c->args[0] = x;
+    return c;
+}
+
+// --- Positions ---------------------------------------------------------------------------------------
+
+static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
+    int64_t v = 0;
+    if (lang_const_int(e, p->g->tparams, &v)) {
+        *out = (tir_axis){-1, 1, 1, (int)v};
+        return v >= 0 && v <= INT32_MAX;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
+        *out = (tir_axis){graph_loop_of(p->g, e->sym), 1, 1, 0};
+        return out->loop >= 0;
+    }
+    if (e->kind != EX_BINARY || !lang_const_int(e->b, p->g->tparams, &v) || v < 1 || v > 65536 ||
+        !axis_of(p, e->a, out)) {
+        return false;
+    }
+    switch (e->op) {
+    case OP_ADD:
+        out->add += (int)v;
+        return out->mul == 1 && out->div == 1;
+    case OP_MUL:
+        out->mul *= (int)v;
+        return out->div == 1 && out->mul <= 65536;
+    case OP_DIV:
+        out->div *= (int)v;
+        return out->mul == 1 && out->div <= 65536;
+    default:
+        return false;
+    }
+}
+
+bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
+    for (int i = 0; i < slice->n_args; i++) {
+        if (!axis_of(p, slice->args[i], &out[i])) {
+            PLAN_REFUSE(p, "X101", slice->args[i]->span,
+                        "this subscript has no lowering yet: tile indices, with a constant added, "
+                        "multiplied or divided, do");
+            return false;
+        }
+    }
+    return true;
+}
+
+// --- Leaves --------------------------------------------------------------------------------------------
+
+static tir_expr *lower_acc(lowering *l, const ast_expr *e) {
+    planner *p = l->p;
+    int acc = graph_acc_of(p->g, e->a->sym);
+    const ast_expr *zero = p->g->acc_stmts[acc]->value;
+    for (int i = 0; i < e->n_args; i++) {
+        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != zero->args[i]->sym) {
+            return refuse(l, e, "an accumulator read at another place than its own element");
+        }
+    }
+    tir_expr *x = new_expr(p, TX_ACC, ELEM_F32);
+    x->ref = acc;
+    return x;
+}
+
+static tir_expr *lower_slice(lowering *l, const ast_expr *e) {
+    planner *p = l->p;
+    if (e->a->kind != EX_NAME || e->a->sym == NULL) {
+        return refuse(l, e, "this value");
+    }
+    const ast_sym *sym = e->a->sym;
+    if (sym->kind == SYM_LET) {
+        return sym->is_acc ? lower_acc(l, e) : lower(l, sym->stmt->value);
+    }
+    if (sym->kind != SYM_PARAM) {
+        return refuse(l, e, "this value");
+    }
+    if (sym->format->scale != ELEM_NONE || elem_bits(sym->format->elem) < 8) {
+        return refuse(l, e, "reading a scaled tensor elementwise");
+    }
+    tir_expr *x = new_expr(p, TX_LOAD, elem_is_int(sym->format->elem) ? ELEM_I32 : ELEM_F32);
+    x->ref = sym->id;
+    x->n_axes = e->n_args;
+    x->axes = ARENA_ARRAY(p->mem, tir_axis, e->n_args + 1);
+    return plan_axes(p, e, x->axes) ? x : NULL;
+}
+
+static tir_expr *lower_name(lowering *l, const ast_expr *e) {
+    planner *p = l->p;
+    const ast_sym *s = e->sym;
+    tir_expr *x = NULL;
+    switch (s->kind) {
+    case SYM_PARAM:
+        if (s->n_dims > 0) {
+            return refuse(l, e, "a whole tensor");
+        }
+        x = new_expr(p, TX_SCALAR, elem_is_int(s->format->elem) ? ELEM_I32 : ELEM_F32);
+        x->ref = s->id;
+        return x;
+    case SYM_DIM:
+        x = new_expr(p, TX_SIZE, ELEM_I32);
+        for (int i = 0; i < p->k->n_dims; i++) {
+            x->ref = strcmp(p->k->dims[i], s->name) == 0 ? i : x->ref;
+        }
+        return x;
+    case SYM_INDEX:
+        x = new_expr(p, TX_INDEX, ELEM_I32);
+        x->ref = graph_loop_of(p->g, s);
+        return x->ref >= 0 ? x : refuse(l, e, "this index");
+    case SYM_LET:
+        return s->is_acc ? refuse(l, e, "an accumulator without its subscript")
+                         : lower(l, s->stmt->value);
+    case SYM_FNARG:
+        for (const frame *f = l->top; f != NULL; f = f->outer) {
+            for (int i = 0; i < f->fn->n_args; i++) {
+                if (f->fn->args[i] == s) {
+                    return f->args[i];
+                }
+            }
+        }
+        return refuse(l, e, "this name");
+    case SYM_CONST:
+        return s->is_float ? constant(p, ELEM_F32, s->fvalue) : constant(p, ELEM_I32, (double)s->ivalue);
+    default:
+        return refuse(l, e, "this name");
+    }
+}
+
+// --- Operations ---------------------------------------------------------------------------------------
+
+static bool is_compare(ast_op op) {
+    return op >= OP_LT && op <= OP_NE;
+}
+
+static tir_expr *lower_binary(lowering *l, const ast_expr *e) {
+    planner *p = l->p;
+    tir_expr *a = lower(l, e->a);
+    tir_expr *b = a != NULL ? lower(l, e->b) : NULL;
+    if (b == NULL) {
+        return NULL;
+    }
+    bool logical = e->op == OP_AND || e->op == OP_OR;
+    if (!logical && (a->type == ELEM_F32 || b->type == ELEM_F32)) {
+        a = as_f32(p, a);
+        b = as_f32(p, b);
+    }
+    tir_expr *x = new_node(p, TX_BINARY, is_compare(e->op) || logical ? ELEM_BOOL : a->type, 2);
+    x->op = e->op;
+    x->args[0] = a;
+    x->args[1] = b;
+    return x;
+}
+
+static tir_expr *lower_fn(lowering *l, const ast_expr *e) {
+    const ast_sym *fn = e->sym;
+    frame f = {fn, ARENA_ARRAY(l->p->mem, tir_expr *, fn->n_args + 1), l->top};
+    for (int i = 0; i < fn->n_args; i++) {
+        f.args[i] = lower(l, e->args[i]);
+        if (f.args[i] == NULL) {
+            return NULL;
+        }
+    }
+    // The body sees only its own arguments.
+    frame own = {fn, f.args, NULL};
+    const frame *outer = l->top;
+    l->top = &own;
+    tir_expr *x = lower(l, fn->init);
+    l->top = outer;
+    return x;
+}
+
+static tir_expr *lower_builtin(lowering *l, const ast_expr *e) {
+    if (e->builtin == BI_SWIGLU) {
+        return refuse(l, e, "swiglu, which pairs neighbouring columns,");
+    }
+    tir_expr *x = new_node(l->p, TX_CALL, ELEM_F32, e->n_args);
+    x->builtin = e->builtin;
+    for (int i = 0; i < e->n_args; i++) {
+        tir_expr *a = lower(l, e->args[i]);
+        if (a == NULL) {
+            return NULL;
+        }
+        x->args[i] = as_f32(l->p, a);
+    }
+    return x;
+}
+
+static tir_expr *lower_convert(lowering *l, const ast_expr *e) {
+    const ast_format *f = e->format;
+    if (f->scale != ELEM_NONE || e->n_args != 1) {
+        return refuse(l, e, "a scaled format inside an expression");
+    }
+    tir_expr *a = lower(l, e->args[0]);
+    if (a == NULL || (f->elem == ELEM_F32 && a->type == ELEM_F32)) {
+        return a;
+    }
+    tir_expr *x = new_node(l->p, TX_CONVERT, elem_is_int(f->elem) ? ELEM_I32 : ELEM_F32, 1);
+    x->elem = f->elem;
+    x->args[0] = elem_is_int(f->elem) ? a : as_f32(l->p, a);
+    return x;
+}
+
+static tir_expr *lower_call(lowering *l, const ast_expr *e) {
+    switch (e->call) {
+    case CALL_FN:
+        return lower_fn(l, e);
+    case CALL_BUILTIN:
+        return lower_builtin(l, e);
+    case CALL_CONVERT:
+        return lower_convert(l, e);
+    default:
+        return refuse(l, e, "this call");
+    }
+}
+
+static tir_expr *lower_select(lowering *l, const ast_expr *e) {
+    tir_expr *c = lower(l, e->args[0]);
+    tir_expr *a = c != NULL ? lower(l, e->a) : NULL;
+    tir_expr *b = a != NULL ? lower(l, e->b) : NULL;
+    if (b == NULL) {
+        return NULL;
+    }
+    if (a->type != b->type) {
+        a = as_f32(l->p, a);
+        b = as_f32(l->p, b);
+    }
+    tir_expr *x = new_node(l->p, TX_SELECT, a->type, 3);
+    x->args[0] = c;
+    x->args[1] = a;
+    x->args[2] = b;
+    return x;
+}
+
+static tir_expr *lower_kind(lowering *l, const ast_expr *e) {
+    switch (e->kind) {
+    case EX_INT:
+        return constant(l->p, ELEM_I32, (double)e->ivalue);
+    case EX_FLOAT:
+        return constant(l->p, ELEM_F32, e->fvalue);
+    case EX_NAME:
+        return lower_name(l, e);
+    case EX_UNARY: {
+        tir_expr *a = lower(l, e->a);
+        if (a == NULL) {
+            return NULL;
+        }
+        tir_expr *x = new_node(l->p, TX_UNARY, a->type, 1);
+        x->op = e->op;
+        x->args[0] = a;
+        return x;
+    }
+    case EX_BINARY:
+        return lower_binary(l, e);
+    case EX_CALL:
+        return lower_call(l, e);
+    case EX_INDEX:
+        return lower_slice(l, e);
+    case EX_SELECT:
+        return lower_select(l, e);
+    default:
+        return refuse(l, e, "this expression");
+    }
+}
+
+static tir_expr *lower(lowering *l, const ast_expr *e) {
+    int64_t v = 0;
+    if (lang_const_int(e, l->p->g->tparams, &v)) {
+        return constant(l->p, ELEM_I32, (double)v);
+    }
+    if (l->depth >= 200) {
+        return refuse(l, e, "an expression nested 200 deep");
+    }
+    l->depth++;
+    tir_expr *x = lower_kind(l, e);
+    l->depth--;
+    return x;
+}
+
+tir_expr *plan_expr(planner *p, const ast_expr *e) {
+    lowering l = {p, NULL, 0};
+    tir_expr *x = lower(&l, e);
+    return x;
+}

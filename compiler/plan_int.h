@@ -1,0 +1,111 @@
+// What the passes of the planner share. plan.c lists the passes in order.
+#ifndef FP4_COMPILER_PLAN_INT_H
+#define FP4_COMPILER_PLAN_INT_H
+
+#include "arch.h"
+#include "facts.h"
+#include "graph.h"
+#include "plan.h"
+
+enum {
+    PLAN_BARRIER_BYTES = 1024, // start of shared memory: barriers, responses, the TMEM address
+    PLAN_ALIGN = 1024,         // of every swizzled tile (the 128-byte swizzle's pattern repeats there)
+    PLAN_ATOM_BYTES = 512,     // a 128x4 tile of scale factors
+    PLAN_ATOM_ROWS = 128,
+    PLAN_ATOM_BLOCKS = 4,
+    PLAN_MAX_DEPTH = 8,        // of a derived pipe
+    PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
+};
+
+// A group of warps with what the projection puts on it.
+typedef struct {
+    const char *name;
+    const fact_role *stated; // NULL: derived
+    int warps;               // as stated: warps reserved
+    int regs;
+    int turns;
+    bool loads, multiplies, stores;
+    ast_span span; // for messages
+} plan_role;
+
+typedef struct {
+    bool scaled;
+    bool is_m_side; // feeds the MMA's M side
+    int role;       // that loads it
+    int channel;
+    int tile_rows;  // rows of the cluster tile
+    int k_elems;    // elements along k of one step
+    int row_loop;
+} plan_operand;
+
+typedef struct {
+    int role;
+    int channel; // tmem, or -1
+    const char *name;
+} plan_acc;
+
+// Operands that share a pipe, or accumulators of one.
+typedef struct {
+    const fact_pipe *stated;
+    int level; // for loop it is filled in, or GRAPH_TILE_LEVEL
+    int n_values;
+    int values[GRAPH_MAX]; // operands or accs
+    int stage_bytes;       // smem: one slot
+    int columns;           // tmem: one slot
+} plan_channel;
+
+typedef struct {
+    const plan_request *req;
+    const graph *g;
+    const facts *f;
+    const arch_info *arch;
+    diag *d;
+    arena *mem;
+    tir_kernel *k;
+    bool ok;
+    ast_span at; // where to complain about derived things: the schedule's head or the kernel's name
+
+    int n_roles;
+    plan_role roles[TIR_MAX_WGS * 4];
+    plan_operand operands[GRAPH_MAX];
+    plan_acc accs[GRAPH_MAX];
+    int mma_role[GRAPH_MAX];
+    int store_role[GRAPH_MAX];
+    int n_channels;
+    plan_channel channels[GRAPH_MAX];
+    int sf_columns;      // tmem: all scale factors
+    int sf_first_column; // where they begin
+    int staging_bytes;
+    int barrier_bytes;
+} planner;
+
+#define PLAN_REFUSE(p, code, span, ...)                                                            \
+    do {                                                                                           \
+        diag_report((p)->d, DIAG_ERROR, (code), (span), __VA_ARGS__);                              \
+        (p)->ok = false;                                                                           \
+    } while (0)
+
+// The passes, in order; each requires that p->ok held after the one before.
+void plan_params(planner *p);   // dims, params, where, loops
+void plan_products(planner *p); // instruction, cluster, sides, tile shapes
+void plan_roles(planner *p);    // who does what, warps
+void plan_stores(planner *p);   // fragments, sub-tiles, staging
+void plan_channels(planner *p); // slots, boxes, tensor maps, depths
+void plan_budgets(planner *p);  // shared memory, TMEM, registers
+void plan_barriers(planner *p); // counts, bytes, places
+void plan_project(planner *p);  // role bodies
+
+// Shared by passes.
+tir_size *plan_size(planner *p, const ast_expr *e); // of dims; NULL after a diagnostic
+tir_size *size_int(arena *mem, int64_t v);
+tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants
+tir_expr *plan_expr(planner *p, const ast_expr *e);
+bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out); // subscripts as positions
+int plan_add_map(planner *p, const tir_map *map);                 // the same map once
+int plan_dtype(elem_kind e); // cuTensorMapEncodeTiled code of a whole-byte element type
+ast_span plan_fact_span(const planner *p, ast_span fact); // with its ';'
+// "help: <sentence>: with NAME = value": sets a compile-time parameter in the schedule's head.
+void plan_help_with(planner *p, const ast_sym *index, int value, const char *sentence);
+int round_up(int value, int step);
+
+#endif

@@ -1,0 +1,448 @@
+// Channels: which values share a pipe, what one slot holds, how many slots, where everything lies.
+//
+// Requires: products, roles, stores (staging bytes).
+// Provides: k->channels with boxes and tensor maps, k->operands, TMEM columns, depths; then
+// (plan_barriers) arrival counts, transaction bytes, offsets of slots, staging and barriers.
+//
+// Shared memory: barriers and responses, slots of each channel, staging buffers.
+// TMEM: slots of the accumulators from column 0, then the scale factors.
+#include "plan_int.h"
+
+#include <string.h>
+
+// --- Boxes and maps --------------------------------------------------------------------------------
+
+static tir_size *pitch_of(planner *p, int param) {
+    tir_size *s = ARENA_NEW(p->mem, tir_size);
+    *s = (tir_size){.op = SZ_PITCH, .dim = param};
+    return s;
+}
+
+static int loop_number(const planner *p, const ast_sym *index) {
+    int loop = graph_loop_of(p->g, index);
+    return loop >= 0 ? loop : p->k->n_loops + graph_for_of(p->g, index);
+}
+
+// Axes of the operand outside its innermost matrix, as map axes from 'axis' on.
+static void outer_axes(planner *p, const graph_operand *go, tir_map *m, tir_box *b, int axis) {
+    const tir_param *t = &p->k->params[go->param->id];
+    for (int i = go->expr->n_args - 3; i >= 0; i--, axis++) {
+        m->dims[axis] = t->dims[i];
+        // From one of these to the next: all rows of the axis inside it.
+        m->strides[axis] = axis == m->rank - (go->expr->n_args - 2) ? m->strides[axis]
+                                                                  : size_bin(p->mem, SZ_MUL, m->strides[axis - 1],
+                                                                             t->dims[i + 1]);
+        m->box[axis] = 1;
+        b->coords[axis] = (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+    }
+}
+
+static tir_box data_box(planner *p, int number, tir_operand *op) {
+    const graph_operand *go = &p->g->operands[number];
+    const plan_operand *po = &p->operands[number];
+    const tir_kernel *k = p->k;
+    int param = go->param->id;
+    int n = go->expr->n_args;
+    int bits = elem_bits(go->param->format->elem);
+    int k_bytes = po->k_elems * bits / 8;
+    int span = k_bytes < 128 ? k_bytes : 128;
+    bool along = k->cluster > 1 && k->cluster_loop == po->row_loop; // each CTA has other rows
+    // A pair's N side is halved too: each CTA holds half of it (PTX ISA, cta_group::2 operands).
+    bool halved = along || (k->pair && !po->is_m_side);
+    bool multicast = !halved && k->cluster > 1 && po->tile_rows % 16 == 0;
+    int rows = halved ? po->tile_rows / 2 : po->tile_rows;
+    int box_rows = multicast ? rows / 2 : rows;
+    tir_map m = {.param = param, .part = PART_DATA, .dtype = 0, .elem_bytes = 1, .rank = n};
+    m.swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : SWZ_32B;
+    m.dims[0] = size_bin(p->mem, SZ_DIV,
+                         size_bin(p->mem, SZ_MUL, k->params[param].dims[n - 1], size_int(p->mem, bits)),
+                         size_int(p->mem, 8));
+    if (bits == 4) {
+        m.dims[0] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 1], size_int(p->mem, 2));
+    }
+    m.box[0] = span;
+    m.dims[1] = k->params[param].dims[n - 2];
+    m.strides[1] = pitch_of(p, param);
+    m.box[1] = box_rows;
+    if (n > 2) {
+        m.strides[2] = size_bin(p->mem, SZ_MUL, m.strides[1], k->params[param].dims[n - 2]);
+    }
+    int k_loop = loop_number(p, go->expr->args[n - 1]->sym);
+    tir_box b = {.n_boxes = k_bytes / span,
+                 .box_step = span,
+                 .box_bytes = span * box_rows,
+                 .box_pitch = span * rows,
+                 .mask = multicast ? 3 : 0,
+                 .rank_offset = multicast ? span * box_rows : 0};
+    b.coords[0] = (tir_coord){k_loop, bits, 8, 0, 0};
+    b.coords[1] = (tir_coord){po->row_loop, 1, 1, 0, halved || multicast ? box_rows : 0};
+    outer_axes(p, go, &m, &b, 2);
+    b.map = plan_add_map(p, &m);
+    op->rows = rows;
+    op->swizzle = m.swizzle;
+    op->row_bytes = span;
+    return b;
+}
+
+static int gcd(int a, int b) {
+    while (b != 0) {
+        int t = a % b;
+        a = b;
+        b = t;
+    }
+    return a;
+}
+
+// Scales come as whole 128x4 tiles. A tile that starts inside one brings it whole; 'sf_loop' says
+// whose start shifts into it.
+static tir_box scale_box(planner *p, int number, tir_operand *op) {
+    const graph_operand *go = &p->g->operands[number];
+    const plan_operand *po = &p->operands[number];
+    const tir_kernel *k = p->k;
+    int param = go->param->id;
+    int n = go->expr->n_args;
+    int granule = k->params[param].granule;
+    int atoms = po->k_elems / (granule * PLAN_ATOM_BLOCKS);
+    bool along = k->cluster > 1 && k->cluster_loop == po->row_loop;
+    // The N side of a pair multiplies all N columns in both CTAs: both need all its scales.
+    bool own = along && !(k->pair && !po->is_m_side);
+    int rows = own ? po->tile_rows / 2 : po->tile_rows;
+    int step = gcd(rows, PLAN_ATOM_ROWS);
+    int blocks = (PLAN_ATOM_ROWS - step + rows + PLAN_ATOM_ROWS - 1) / PLAN_ATOM_ROWS;
+    bool multicast = k->cluster > 1 && !own && blocks % 2 == 0;
+    int box_blocks = multicast ? blocks / 2 : blocks;
+    op->sf_rows = blocks * PLAN_ATOM_ROWS;
+    op->sf_loop = step < PLAN_ATOM_ROWS ? po->row_loop : -1;
+    tir_size *sf_cols = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 1],
+                                 size_int(p->mem, granule * PLAN_ATOM_BLOCKS));
+    tir_map m = {.param = param, .part = PART_SCALE, .dtype = 2, .elem_bytes = 4, .rank = n + 1};
+    m.dims[0] = size_int(p->mem, PLAN_ATOM_BYTES / 4);
+    m.dims[1] = sf_cols;
+    m.dims[2] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 2], size_int(p->mem, PLAN_ATOM_ROWS));
+    m.strides[1] = size_int(p->mem, PLAN_ATOM_BYTES);
+    m.strides[2] = size_bin(p->mem, SZ_MUL, sf_cols, size_int(p->mem, PLAN_ATOM_BYTES));
+    if (n > 2) {
+        m.strides[3] = ARENA_NEW(p->mem, tir_size);
+        *m.strides[3] = (tir_size){.op = SZ_SF_BYTES, .dim = param};
+    }
+    m.box[0] = PLAN_ATOM_BYTES / 4;
+    m.box[1] = atoms;
+    m.box[2] = box_blocks;
+    int bytes = box_blocks * atoms * PLAN_ATOM_BYTES;
+    tir_box b = {.n_boxes = 1,
+                 .box_bytes = bytes,
+                 .box_pitch = bytes,
+                 .mask = multicast ? 3 : 0,
+                 .rank_offset = multicast ? bytes : 0};
+    b.coords[0] = (tir_coord){-1, 1, 1, 0, 0};
+    b.coords[1] = (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * PLAN_ATOM_BLOCKS, 0, 0};
+    b.coords[2] = (tir_coord){po->row_loop, 1, PLAN_ATOM_ROWS, 0,
+                              own ? rows / PLAN_ATOM_ROWS : multicast ? box_blocks : 0};
+    outer_axes(p, go, &m, &b, 3);
+    b.map = plan_add_map(p, &m);
+    return b;
+}
+
+// --- Channels of operands ----------------------------------------------------------------------------
+
+static bool same_channel(const planner *p, const plan_channel *c, int operand, const fact_pipe *pipe) {
+    const plan_operand *first = &p->operands[c->values[0]];
+    return c->stated == pipe && c->level == p->g->operands[operand].level &&
+           first->role == p->operands[operand].role;
+}
+
+static void group_operands(planner *p) {
+    for (int i = 0; i < p->g->n_operands; i++) {
+        const fact_pipe *pipe = facts_pipe_of(p->f, p->g->operands[i].param->name);
+        if (pipe != NULL && pipe->space == PIPE_TMEM) {
+            PLAN_REFUSE(p, "X101", pipe->span, "'%s' comes by TMA, which reaches shared memory only",
+                        p->g->operands[i].param->name);
+            return;
+        }
+        int c = 0;
+        while (c < p->n_channels && !same_channel(p, &p->channels[c], i, pipe)) {
+            c++;
+        }
+        if (c == p->n_channels) {
+            p->channels[p->n_channels++] =
+                (plan_channel){.stated = pipe, .level = p->g->operands[i].level};
+        }
+        plan_channel *ch = &p->channels[c];
+        ch->values[ch->n_values++] = i;
+        p->operands[i].channel = c;
+    }
+}
+
+// The role that consumes an operand: that of the products it feeds.
+static int consumer_of(const planner *p, int operand) {
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        if (p->k->mmas[i].a == operand || p->k->mmas[i].b == operand) {
+            return p->mma_role[i];
+        }
+    }
+    return -1;
+}
+
+static const char *joined(planner *p, const char *so_far, const char *name) {
+    return so_far == NULL ? name : arena_printf(p->mem, "%s_%s", so_far, name);
+}
+
+static int box_total(const tir_box *b) {
+    return b->n_boxes * b->box_pitch;
+}
+
+// Boxes of one slot: data first (they are multiples of the swizzle's alignment), then scales.
+static void fill_slot(planner *p, int number) {
+    plan_channel *pc = &p->channels[number];
+    tir_channel *c = &p->k->channels[number];
+    *c = (tir_channel){.space = SPACE_SMEM, .from = p->operands[pc->values[0]].role};
+    c->boxes = ARENA_ARRAY(p->mem, tir_box, 2 * pc->n_values);
+    c->to = consumer_of(p, pc->values[0]);
+    int at = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < pc->n_values; i++) {
+            int o = pc->values[i];
+            tir_operand *op = &p->k->operands[o];
+            if (consumer_of(p, o) != c->to) {
+                PLAN_REFUSE(p, "X101", p->g->operands[o].expr->span,
+                            "operands of one pipe are used by one role; '%s' goes to another",
+                            p->g->operands[o].param->name);
+                return;
+            }
+            if (pass == 1 && !p->operands[o].scaled) {
+                continue;
+            }
+            tir_box b = pass == 0 ? data_box(p, o, op) : scale_box(p, o, op);
+            b.offset = at;
+            *(pass == 0 ? &op->data : &op->scale) = c->n_boxes;
+            c->boxes[c->n_boxes++] = b;
+            int parts = pass == 1 && b.mask != 0 ? 2 : 1;
+            at += pass == 0 ? round_up(box_total(&b), PLAN_ALIGN) : parts * box_total(&b);
+            if (pass == 0) {
+                c->name = joined(p, c->name, p->g->operands[o].param->name);
+            }
+        }
+    }
+    pc->stage_bytes = round_up(at, PLAN_ALIGN);
+}
+
+// --- Accumulators --------------------------------------------------------------------------------------
+
+static void group_accs(planner *p) {
+    if (p->arch->family != MMA_TCGEN05) {
+        return;
+    }
+    for (int i = 0; i < p->g->n_accs; i++) {
+        const fact_pipe *pipe = facts_pipe_of(p->f, p->g->accs[i]->name);
+        int c = 0;
+        for (c = 0; c < p->n_channels; c++) {
+            bool tmem = p->channels[c].columns > 0;
+            if (tmem && p->channels[c].stated == pipe &&
+                p->accs[p->channels[c].values[0]].role == p->accs[i].role) {
+                break;
+            }
+        }
+        if (c == p->n_channels) {
+            p->channels[p->n_channels++] = (plan_channel){.stated = pipe, .level = GRAPH_TILE_LEVEL};
+        }
+        plan_channel *ch = &p->channels[c];
+        p->k->accs[i].channel = c;
+        p->k->accs[i].column = ch->columns;
+        ch->columns += p->k->accs[i].cols;
+        ch->values[ch->n_values++] = i;
+        p->accs[i].channel = c;
+    }
+}
+
+// The role that reads an accumulator; all its stores must be in one.
+static int reader_of(planner *p, int acc) {
+    int reader = -1;
+    for (int i = 0; i < p->g->n_stores; i++) {
+        for (int j = 0; j < p->g->stores[i].n_accs; j++) {
+            if (p->g->stores[i].accs[j] != p->g->accs[acc]) {
+                continue;
+            }
+            if (reader >= 0 && reader != p->store_role[i]) {
+                PLAN_REFUSE(p, "X101", p->g->stores[i].stmt->span,
+                            "'%s' is read by two roles: no lowering yet", p->g->accs[acc]->name);
+            }
+            reader = p->store_role[i];
+        }
+    }
+    return reader;
+}
+
+static void fill_acc_channel(planner *p, int number) {
+    plan_channel *pc = &p->channels[number];
+    tir_channel *c = &p->k->channels[number];
+    *c = (tir_channel){.space = SPACE_TMEM, .from = p->accs[pc->values[0]].role, .to = -1};
+    for (int i = 0; i < pc->n_values; i++) {
+        int reader = reader_of(p, pc->values[i]);
+        if (reader < 0) {
+            PLAN_REFUSE(p, "X101", p->g->acc_stmts[pc->values[i]]->span,
+                        "accumulator '%s' is never stored", p->g->accs[pc->values[i]]->name);
+            return;
+        }
+        if (c->to >= 0 && reader != c->to) {
+            PLAN_REFUSE(p, "X101", p->at, "accumulators of one pipe go to one role");
+        }
+        c->to = reader;
+        c->name = joined(p, c->name, p->g->accs[pc->values[i]]->name);
+    }
+}
+
+static void plan_scale_columns(planner *p) {
+    for (int i = 0; i < p->g->n_operands; i++) {
+        tir_operand *op = &p->k->operands[i];
+        if (op->scale >= 0 && p->arch->family == MMA_TCGEN05) {
+            int granule = p->k->params[op->param].granule;
+            op->sf_column = p->sf_columns;
+            p->sf_columns += op->sf_rows / 32 * (p->operands[i].k_elems / (granule * PLAN_ATOM_BLOCKS));
+        }
+    }
+}
+
+void plan_channels(planner *p) {
+    tir_kernel *k = p->k;
+    group_operands(p);
+    if (!p->ok) {
+        return;
+    }
+    int smem_channels = p->n_channels;
+    group_accs(p);
+    k->channels = ARENA_ARRAY(p->mem, tir_channel, p->n_channels + 1);
+    k->operands = ARENA_ARRAY(p->mem, tir_operand, p->g->n_operands + 1);
+    k->n_operands = p->g->n_operands;
+    for (int i = 0; i < k->n_operands; i++) {
+        k->operands[i] = (tir_operand){.param = p->g->operands[i].param->id,
+                                       .channel = p->operands[i].channel,
+                                       .scale = -1,
+                                       .sf_loop = -1};
+    }
+    for (int i = 0; i < p->n_channels && p->ok; i++) {
+        if (i < smem_channels) {
+            fill_slot(p, i);
+        } else {
+            fill_acc_channel(p, i);
+        }
+        k->n_channels++;
+    }
+    if (p->ok) {
+        plan_scale_columns(p);
+    }
+}
+
+// --- Barriers and places -------------------------------------------------------------------------------
+
+static int reading_warps(const tir_role *r) {
+    return r->one_thread ? 1 : r->n_warps;
+}
+
+// Bytes that arrive on one full barrier in a phase.
+static int full_bytes(const tir_kernel *k, const tir_channel *c) {
+    int bytes = 0;
+    for (int i = 0; i < c->n_boxes; i++) {
+        const tir_box *b = &c->boxes[i];
+        int ctas = 1;
+        if (k->pair) { // everything that reaches either CTA is counted by the leader
+            ctas = b->mask != 0 ? 4 : 2;
+        } else if (b->mask != 0) {
+            ctas = k->cluster;
+        }
+        bytes += b->n_boxes * b->box_bytes * ctas;
+    }
+    return bytes;
+}
+
+static bool has_multicast(const tir_channel *c) {
+    for (int i = 0; i < c->n_boxes; i++) {
+        if (c->boxes[i].mask != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int take_barriers(planner *p, int n) {
+    int at = p->barrier_bytes;
+    p->barrier_bytes += 8 * n;
+    return at;
+}
+
+static void channel_barriers(planner *p, tir_channel *c) {
+    const tir_kernel *k = p->k;
+    const tir_role *to = &k->roles[c->to];
+    c->full_bar = take_barriers(p, c->depth);
+    c->empty_bars = c->shared > 0 ? 1 : c->depth;
+    c->empty_bar = take_barriers(p, c->empty_bars);
+    c->full_count = 1; // the arming arrival, or the commit
+    if (c->space == SPACE_SMEM) {
+        c->full_bytes = full_bytes(k, c);
+        bool shared = k->pair || has_multicast(c);
+        c->release_mask = shared ? 3 : 0;
+        if (p->arch->family == MMA_TCGEN05) {
+            c->empty_count = shared && !k->pair ? k->cluster : 1; // commits
+        } else {
+            c->empty_count = to->n_warps / to->turns;
+        }
+    } else {
+        c->empty_count = to->n_warps * (k->pair ? 2 : 1);
+    }
+}
+
+static void walk_barriers(planner *p) {
+    tir_kernel *k = p->k;
+    tir_walk *w = &k->walk;
+    if (w->kind != WALK_CLC) {
+        return;
+    }
+    w->depth = PLAN_CLC_DEPTH;
+    w->full_bar = take_barriers(p, w->depth);
+    w->empty_bar = take_barriers(p, w->depth);
+    for (int i = 0; i < k->n_roles; i++) {
+        int ctas = k->roles[i].leader_only ? 1 : k->cluster;
+        w->empty_count += reading_warps(&k->roles[i]) * ctas;
+    }
+    p->barrier_bytes = round_up(p->barrier_bytes, 16);
+    w->resp_offset = p->barrier_bytes;
+    p->barrier_bytes += 16 * w->depth;
+}
+
+void plan_barriers(planner *p) {
+    tir_kernel *k = p->k;
+    p->barrier_bytes = 0;
+    for (int i = 0; i < k->n_channels; i++) {
+        channel_barriers(p, &k->channels[i]);
+    }
+    for (int i = 0; i < k->n_roles; i++) {
+        bool staged = false;
+        for (int j = 0; j < k->n_stores; j++) {
+            staged |= p->store_role[j] == i && k->stores[j].via_smem;
+        }
+        if (k->roles[i].turns > 1 && staged) {
+            k->roles[i].turn_bar = take_barriers(p, k->roles[i].turns);
+        }
+    }
+    walk_barriers(p);
+    k->tmem_slot = p->barrier_bytes;
+    int at = PLAN_BARRIER_BYTES;
+    for (int i = 0; i < k->n_channels; i++) {
+        if (k->channels[i].space == SPACE_SMEM) {
+            k->channels[i].offset = at;
+            k->channels[i].stride = p->channels[i].stage_bytes;
+            at += k->channels[i].depth * p->channels[i].stage_bytes;
+        }
+    }
+    for (int i = 0; i < k->n_stores; i++) {
+        if (k->stores[i].via_smem) {
+            k->stores[i].stage_offset = at;
+            at += round_up(k->stores[i].stages * k->stores[i].stage_bytes, PLAN_ALIGN);
+        }
+    }
+    k->smem_bytes = at;
+    if (p->barrier_bytes + 8 > PLAN_BARRIER_BYTES) {
+        PLAN_REFUSE(p, "S201", p->at, "%d bytes of barriers exceed the %d reserved for them",
+                    p->barrier_bytes + 8, PLAN_BARRIER_BYTES);
+        diag_help(p->d, "less deep pipes");
+    }
+}

@@ -1,0 +1,293 @@
+// Products: which instruction, which operand is which side, how big the pieces of one CTA are.
+//
+// Requires: loops. Provides: k->cluster*, pair, accs (shape), mmas; operands' sides.
+// Shapes: PTX ISA 9.0 "tcgen05.mma" table of valid shapes, "mma.sync" shapes.
+#include "plan_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool check_family(planner *p) {
+    const facts *f = p->f;
+    if (f->has_mma && strcmp(f->mma, p->arch->mma_fact) != 0) {
+        PLAN_REFUSE(p, "A110", f->mma_span, "%s has no '%s' instructions", p->arch->name, f->mma);
+        diag_fix(p->d, plan_fact_span(p, f->mma_span),
+                 arena_printf(p->mem, "mma %s;", p->arch->mma_fact), "its matrix unit");
+        return false;
+    }
+    if (p->arch->family == MMA_WGMMA) {
+        const ast_sym *op = p->g->n_operands > 0 ? p->g->operands[0].param : NULL;
+        PLAN_REFUSE(p, "A110", f->has_mma ? f->mma_span : p->at,
+                    "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
+                    p->arch->name, op != NULL ? op->format->name : "these operands");
+        return false;
+    }
+    return true;
+}
+
+// --- Cluster -----------------------------------------------------------------------------------------
+
+static void plan_cluster(planner *p) {
+    const facts *f = p->f;
+    tir_kernel *k = p->k;
+    k->cluster = 1;
+    k->cluster_loop = -1;
+    k->pair = f->pair;
+    for (int i = 0; i < f->cluster_along.n; i++) {
+        int size = f->cluster_size[f->n_cluster > 1 ? i : 0];
+        int loop = -1;
+        for (int j = 0; j < p->g->n_loops; j++) {
+            if (strcmp(p->g->loops[j]->name, f->cluster_along.at[i].text) == 0) {
+                loop = j;
+            }
+        }
+        if (loop < 0) {
+            PLAN_REFUSE(p, "F103", f->cluster_along.at[i].span, "'%s' is not an index of the tile loop",
+                        f->cluster_along.at[i].text);
+            return;
+        }
+        if (size == 1) {
+            continue;
+        }
+        if (size != 2 || k->cluster != 1) {
+            PLAN_REFUSE(p, "X101", f->cluster_span, "a cluster of %d CTAs has no lowering yet",
+                        size * k->cluster);
+            diag_help(p->d, "clusters of 2 along one index are possible");
+            return;
+        }
+        k->cluster = size;
+        k->cluster_loop = loop;
+    }
+    if (k->cluster > 1 && p->arch->family == MMA_SYNC) {
+        PLAN_REFUSE(p, "A111", f->cluster_span,
+                    "%s emulates multicast: a cluster only costs there", p->arch->name);
+        diag_fix(p->d, plan_fact_span(p, f->cluster_span), "", "leave the fact out");
+        return;
+    }
+    if (k->cluster > 1 && k->loops[k->cluster_loop].tile % 2 != 0) {
+        PLAN_REFUSE(p, "A111", f->cluster_span, "a cluster tile of %d along '%s' does not halve",
+                    k->loops[k->cluster_loop].tile, k->loops[k->cluster_loop].index);
+    }
+}
+
+// --- Sides and shapes ---------------------------------------------------------------------------------
+
+static bool has_index(const ast_expr *slice, const ast_sym *index) {
+    for (int i = 0; i < slice->n_args; i++) {
+        if (slice->args[i]->sym == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The loops of an accumulator's two axes.
+static bool acc_loops(planner *p, int acc, int *row, int *col) {
+    const ast_stmt *s = p->g->acc_stmts[acc];
+    const ast_expr *zero = s->value;
+    if (zero->n_args == 2) {
+        *row = graph_loop_of(p->g, zero->args[0]->sym);
+        *col = graph_loop_of(p->g, zero->args[1]->sym);
+    }
+    if (zero->n_args != 2 || *row < 0 || *col < 0 || *row == *col) {
+        PLAN_REFUSE(p, "X101", s->span,
+                    "accumulator '%s' is not a matrix over two tile indices: no lowering yet",
+                    p->g->accs[acc]->name);
+        return false;
+    }
+    return true;
+}
+
+static int share_of(const planner *p, int loop) {
+    int tile = p->k->loops[loop].tile;
+    return p->k->cluster_loop == loop ? tile / p->k->cluster : tile;
+}
+
+static void plan_acc_shape(planner *p, int acc) {
+    tir_kernel *k = p->k;
+    int row = -1;
+    int col = -1;
+    if (!acc_loops(p, acc, &row, &col)) {
+        return;
+    }
+    tir_acc *a = &k->accs[acc];
+    *a = (tir_acc){.name = p->g->accs[acc]->name,
+                   .channel = -1,
+                   .role = -1,
+                   .rows = share_of(p, row),
+                   .cols = share_of(p, col),
+                   .row_loop = row,
+                   .col_loop = col,
+                   .trips = size_int(p->mem, 0)};
+    a->row_rank_step = k->cluster_loop == row ? a->rows : 0;
+    a->col_rank_step = k->cluster_loop == col ? a->cols : 0;
+    ast_span at = p->g->acc_stmts[acc]->span;
+    if (k->pair && (k->cluster != 2 || k->cluster_loop != row)) {
+        PLAN_REFUSE(p, "F105", p->f->mma_span,
+                    "'tcgen05.pair' splits the M side over two CTAs, but no cluster of 2 runs along '%s'",
+                    k->loops[row].index);
+        const char *fact = arena_printf(p->mem, "cluster 2 along %s;", k->loops[row].index);
+        if (p->f->has_cluster) {
+            diag_fix(p->d, plan_fact_span(p, p->f->cluster_span), fact, "pair along the M side");
+        } else {
+            ast_span before = p->f->mma_span;
+            before.len = 0;
+            diag_fix(p->d, before, arena_printf(p->mem, "%s ", fact), "pair along the M side");
+        }
+        return;
+    }
+    if (p->arch->family == MMA_TCGEN05) {
+        if (a->rows != 128) {
+            PLAN_REFUSE(p, "A111", at, "tcgen05 takes 128 rows a CTA here, tile '%s' gives %d",
+                        k->loops[row].index, a->rows);
+            plan_help_with(p, p->g->loops[row], 128 * (k->cluster_loop == row ? k->cluster : 1),
+                           "the tile that fits the instruction");
+        } else if (a->cols % 16 != 0 || a->cols > 256) {
+            PLAN_REFUSE(p, "A111", at,
+                        "the N side of tcgen05.mma is 16 to 256 in steps of 16, tile '%s' gives %d",
+                        k->loops[col].index, a->cols);
+            plan_help_with(p, p->g->loops[col],
+                           a->cols > 256 ? 256 : round_up(a->cols, 32), "the nearest that is possible");
+        }
+    } else if (a->rows % 16 != 0 || a->cols % 16 != 0 || a->rows > 256 || a->cols > 256) {
+        PLAN_REFUSE(p, "A111", at,
+                    "mma.sync tiles are multiples of 16 up to 256, '%s' and '%s' give %d x %d",
+                    k->loops[row].index, k->loops[col].index, a->rows, a->cols);
+    }
+}
+
+static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int k_elems) {
+    int bits = elem_bits(info->a);
+    int bytes = k_elems * bits / 8;
+    const ast_sym *index = m->k;
+    if (k_elems % info->k != 0 || (bytes > 128 ? bytes % 128 != 0 : (bytes & (bytes - 1)) != 0)) {
+        PLAN_REFUSE(p, "A111", index->span,
+                    "a step of %d along '%s' is %d bytes: it must be 32, 64 or a multiple of 128, in "
+                    "whole instructions of %d elements",
+                    k_elems, index->name, bytes, info->k);
+        plan_help_with(p, index, 128 * 8 / bits, "one 128-byte row a step");
+        return false;
+    }
+    int atom = info->granule * PLAN_ATOM_BLOCKS;
+    if (info->granule > 0 && k_elems % atom != 0) {
+        PLAN_REFUSE(p, "A111", index->span,
+                    "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d elements", k_elems,
+                    index->name, atom);
+        plan_help_with(p, index, round_up(k_elems, atom), "whole scale tiles a step");
+        return false;
+    }
+    return true;
+}
+
+static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, const ast_sym *k) {
+    plan_operand *o = &p->operands[operand];
+    const graph_operand *go = &p->g->operands[operand];
+    const tir_acc *acc = &p->k->accs[m->acc];
+    if (o->k_elems != 0 && (o->is_m_side != m_side || o->k_elems != m->k_elems)) {
+        PLAN_REFUSE(p, "X101", go->expr->span, "'%s' feeds both sides of products: no lowering yet",
+                    go->param->name);
+        return false;
+    }
+    if (go->expr->args[go->expr->n_args - 1]->sym != k) {
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "'%s' is not K-major: '%s' must be its last axis for %s operands", go->param->name,
+                    k->name, go->param->format->name);
+        return false;
+    }
+    o->scaled = go->param->format->scale != ELEM_NONE;
+    o->is_m_side = m_side;
+    o->k_elems = m->k_elems;
+    o->row_loop = m_side ? acc->row_loop : acc->col_loop;
+    o->tile_rows = p->k->loops[o->row_loop].tile;
+    if (o->scaled && p->arch->family == MMA_TCGEN05 && o->tile_rows % 32 != 0) {
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "scale factors reach TMEM in groups of 32 rows: tile '%s' of %d would start inside one",
+                    p->k->loops[o->row_loop].index, o->tile_rows);
+        plan_help_with(p, p->g->loops[o->row_loop], round_up(o->tile_rows, 32), "whole groups");
+        return false;
+    }
+    return true;
+}
+
+// Iterations of a loop and all loops around it.
+static tir_size *trips_of(planner *p, int level) {
+    tir_size *n = size_int(p->mem, 1);
+    for (int i = level; i != GRAPH_TILE_LEVEL; i = p->g->fors[i].parent) {
+        const tir_for *f = &p->k->fors[i];
+        tir_size *t = size_bin(p->mem, SZ_CEILDIV, f->extent, size_int(p->mem, f->step));
+        n = n->op == SZ_INT && n->value == 1 ? t : size_bin(p->mem, SZ_MUL, n, t);
+    }
+    return n;
+}
+
+static void plan_mma(planner *p, int number) {
+    const graph *g = p->g;
+    const graph_mma *gm = &g->mmas[number];
+    const ast_format *l = g->operands[gm->left].param->format;
+    const ast_format *r = g->operands[gm->right].param->format;
+    int granule = l->scale != ELEM_NONE ? (int)l->granule[l->n_granule - 1] : 0;
+    int r_granule = r->scale != ELEM_NONE ? (int)r->granule[r->n_granule - 1] : 0;
+    int acc = graph_acc_of(g, gm->acc);
+    const tir_acc *a = &p->k->accs[acc];
+    bool left_rows = has_index(g->operands[gm->left].expr, g->loops[a->row_loop]);
+    bool right_cols = has_index(g->operands[left_rows ? gm->right : gm->left].expr,
+                                g->loops[a->col_loop]);
+    if (!right_cols || (!left_rows && !has_index(g->operands[gm->right].expr, g->loops[a->row_loop]))) {
+        PLAN_REFUSE(p, "X101", gm->stmt->span,
+                    "one factor must walk '%s' and the other '%s' for a matrix product",
+                    p->k->loops[a->row_loop].index, p->k->loops[a->col_loop].index);
+        return;
+    }
+    const ast_format *fa = left_rows ? l : r;
+    const ast_format *fb = left_rows ? r : l;
+    int kind = granule == r_granule && l->scale == r->scale
+                   ? mma_find(fa->elem, fb->elem, fa->scale, granule, p->arch->family)
+                   : -1;
+    if (kind < 0) {
+        PLAN_REFUSE(p, "A110", gm->stmt->span, "%s has no MMA that multiplies %s by %s", p->arch->name,
+                    l->name, r->name);
+        diag_because(p->d, "both operands need the same scale type and granule, and a pair of element "
+                           "types that one instruction takes");
+        return;
+    }
+    tir_mma *m = &p->k->mmas[number];
+    *m = (tir_mma){.acc = acc,
+                   .kind = kind,
+                   .a = left_rows ? gm->left : gm->right,
+                   .b = left_rows ? gm->right : gm->left,
+                   .k_elems = g->steps[gm->level],
+                   .inst_m = a->rows * (p->k->pair ? 2 : 1),
+                   .inst_n = a->cols,
+                   .loop = gm->level};
+    if (check_k(p, gm, &mma_kinds[kind], m->k_elems) && set_side(p, m->a, true, m, gm->k) &&
+        set_side(p, m->b, false, m, gm->k)) {
+        tir_acc *out = &p->k->accs[acc];
+        tir_size *t = trips_of(p, gm->level);
+        bool first = out->trips->op == SZ_INT && out->trips->value == 0;
+        out->trips = first ? t : size_bin(p->mem, SZ_ADD, out->trips, t);
+    }
+}
+
+void plan_products(planner *p) {
+    const graph *g = p->g;
+    if (!check_family(p)) {
+        return;
+    }
+    plan_cluster(p);
+    p->k->accs = ARENA_ARRAY(p->mem, tir_acc, g->n_accs + 1);
+    p->k->mmas = ARENA_ARRAY(p->mem, tir_mma, g->n_mmas + 1);
+    for (int i = 0; i < g->n_accs && p->ok; i++) {
+        plan_acc_shape(p, i);
+    }
+    p->k->n_accs = g->n_accs;
+    for (int i = 0; i < g->n_mmas && p->ok; i++) {
+        plan_mma(p, i);
+    }
+    p->k->n_mmas = g->n_mmas;
+    for (int i = 0; i < g->n_accs && p->ok; i++) {
+        if (p->k->accs[i].trips->op == SZ_INT && p->k->accs[i].trips->value == 0) {
+            PLAN_REFUSE(p, "X101", g->acc_stmts[i]->span, "nothing is ever added to accumulator '%s'",
+                        g->accs[i]->name);
+        }
+    }
+}

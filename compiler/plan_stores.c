@@ -1,0 +1,287 @@
+// How results leave: fragments of the storing role, sub-tiles, staging buffers.
+//
+// Requires: roles. Provides: k->stores, the maps of TMA stores, roles' fragments, p->staging_bytes
+// (places in shared memory are given by plan_memory.c).
+//
+// A sub-tile is 'cols' columns of the CTA's tile. It is staged as one box a warp: the rows that the
+// warp holds by its share of the columns, so that a warp stores what it wrote and waits for no other.
+#include "plan_int.h"
+
+#include <string.h>
+
+int plan_dtype(elem_kind e) {
+    switch (e) { // CUtensorMapDataType
+    case ELEM_BF16:
+        return 9;
+    case ELEM_F16:
+        return 6;
+    case ELEM_F32:
+        return 7;
+    case ELEM_I32:
+        return 3;
+    default:
+        return 0; // bytes
+    }
+}
+
+int plan_add_map(planner *p, const tir_map *map) {
+    tir_kernel *k = p->k;
+    if (k->maps == NULL) {
+        k->maps = ARENA_ARRAY(p->mem, tir_map, 3 * GRAPH_MAX);
+    }
+    k->maps[k->n_maps] = *map;
+    return k->n_maps++;
+}
+
+// Warps of one group as a grid over the tile: nearly square warp tiles read the least.
+static bool choose_grid(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
+    int warps = r->n_warps / r->turns;
+    int best = 0;
+    for (int m = 1; m <= warps; m++) {
+        int n = warps / m;
+        if (warps % m != 0 || a->rows % (16 * m) != 0 || a->cols % (16 * n) != 0) {
+            continue;
+        }
+        int cost = a->rows / m + a->cols / n;
+        if (best == 0 || cost < best) {
+            best = cost;
+            r->warps_m = m;
+            r->warps_n = n;
+        }
+    }
+    if (best == 0) {
+        PLAN_REFUSE(p, "A111", at, "a tile of %d x %d does not divide among %d warps in pieces of 16 x 16",
+                    a->rows, a->cols, warps);
+        return false;
+    }
+    return true;
+}
+
+static bool plan_fragments(planner *p, int role, const tir_acc *a, ast_span at) {
+    tir_role *r = &p->k->roles[role];
+    if (p->arch->family == MMA_TCGEN05) {
+        r->frag = FRAG_LANE_ROW;
+        r->warps_m = 4;
+        r->warps_n = 1;
+        return true;
+    }
+    tir_frag_kind before = r->frag;
+    int m = r->warps_m;
+    r->frag = FRAG_MMA;
+    if (!choose_grid(p, r, a, at)) {
+        return false;
+    }
+    if (before == FRAG_MMA && m != r->warps_m) {
+        PLAN_REFUSE(p, "X101", at, "accumulators of different shapes in one role have no lowering yet");
+        return false;
+    }
+    return true;
+}
+
+// The stored format: the last conversion of the value, or none for a tensor of the value's type.
+static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
+    const ast_expr *e = g->stmt->value;
+    const ast_format *f = g->param->format;
+    s->elem = f->elem;
+    s->scale = f->scale;
+    s->granule = f->scale != ELEM_NONE ? (int)f->granule[f->n_granule - 1] : 0;
+    bool converts = e->kind == EX_CALL && e->call == CALL_CONVERT;
+    if (converts && f->scale != ELEM_NONE && e->n_args == 2) {
+        s->divide = plan_expr(p, e->args[1]);
+        if (s->divide == NULL) {
+            return false;
+        }
+    }
+    s->value = plan_expr(p, converts ? e->args[0] : e);
+    if (s->value == NULL) {
+        return false;
+    }
+    if (g->stmt->accumulate) {
+        if (f->scale != ELEM_NONE) {
+            PLAN_REFUSE(p, "X101", g->stmt->span, "'+=' on a scaled tensor has no lowering yet");
+            return false;
+        }
+        tir_expr *old = plan_expr(p, g->stmt->target);
+        tir_expr *sum = ARENA_NEW(p->mem, tir_expr);
+        *sum = (tir_expr){.kind = TX_BINARY, .type = ELEM_F32, .op = OP_ADD, .n_args = 2};
+        sum->args = ARENA_ARRAY(p->mem, tir_expr *, 2);
+        sum->args[0] = old;
+        sum->args[1] = s->value;
+        s->value = sum;
+        return old != NULL;
+    }
+    return true;
+}
+
+// All accumulators of one store cover the same tile.
+static const tir_acc *common_acc(planner *p, const graph_store *g) {
+    const tir_acc *first = &p->k->accs[graph_acc_of(p->g, g->accs[0])];
+    for (int i = 1; i < g->n_accs; i++) {
+        const tir_acc *a = &p->k->accs[graph_acc_of(p->g, g->accs[i])];
+        if (a->row_loop != first->row_loop || a->col_loop != first->col_loop) {
+            PLAN_REFUSE(p, "X101", g->stmt->span, "'%s' and '%s' lie differently: no lowering yet",
+                        first->name, a->name);
+            return NULL;
+        }
+    }
+    return first;
+}
+
+// Whether row and column of the tile are plain positions of the tensor, the column innermost.
+static bool tma_can_store(const tir_store *s, const tir_acc *a) {
+    bool row = false;
+    for (int i = 0; i < s->n_axes; i++) {
+        const tir_axis *x = &s->axes[i];
+        if (x->mul != 1 || x->div != 1 || (x->loop == a->row_loop && i == s->n_axes - 1)) {
+            return false;
+        }
+        row |= x->loop == a->row_loop;
+    }
+    return row && s->axes[s->n_axes - 1].loop == a->col_loop && s->axes[s->n_axes - 1].add == 0;
+}
+
+static int default_cols(const tir_store *s, const tir_acc *a) {
+    int cols = s->granule > 0 ? PLAN_ATOM_BLOCKS * s->granule : 128 * 8 / elem_bits(s->elem);
+    cols = cols > a->cols ? a->cols : cols;
+    while (a->cols % cols != 0) {
+        cols /= 2;
+    }
+    return cols;
+}
+
+static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp_rows, tir_map *m) {
+    const tir_param *t = &p->k->params[s->param];
+    int bits = elem_bits(s->elem);
+    *m = (tir_map){.param = s->param, .part = PART_DATA, .dtype = plan_dtype(s->elem), .rank = s->n_axes};
+    m->elem_bytes = m->dtype == 0 ? 1 : bits / 8;
+    int row_bytes = s->warp_cols * bits / 8;
+    int span = row_bytes < 128 ? row_bytes : 128;
+    m->swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : span == 32 ? SWZ_32B : SWZ_NONE;
+    tir_size *stride = NULL;
+    for (int i = 0; i < s->n_axes; i++) {
+        int axis = s->n_axes - 1 - i;
+        tir_size *dim = t->dims[axis];
+        if (i == 0 && bits < 8) {
+            dim = size_bin(p->mem, SZ_CEILDIV, dim, size_int(p->mem, 8 / bits));
+        }
+        m->dims[i] = dim;
+        if (i == 1) {
+            stride = ARENA_NEW(p->mem, tir_size);
+            *stride = (tir_size){.op = SZ_PITCH, .dim = s->param};
+        } else if (i > 1) {
+            stride = size_bin(p->mem, SZ_MUL, stride, t->dims[axis + 1]);
+        }
+        m->strides[i] = stride;
+        m->box[i] = i == 0 ? span / m->elem_bytes : s->axes[axis].loop == a->row_loop ? warp_rows : 1;
+    }
+}
+
+static bool plan_staging(planner *p, tir_store *s, const fact_store *stated, const tir_acc *a,
+                         const tir_role *r, ast_span at) {
+    int bits = elem_bits(s->elem);
+    int warp_rows = a->rows / r->warps_m;
+    s->sub_cols = stated != NULL && stated->cols > 0 ? stated->cols : default_cols(s, a);
+    s->stages = stated != NULL && stated->cols > 0 ? stated->stages : r->turns > 1 ? 1 : 2;
+    s->warp_cols = s->sub_cols / r->warps_n;
+    if (a->cols % s->sub_cols != 0 || s->sub_cols % (8 * r->warps_n) != 0) {
+        PLAN_REFUSE(p, "A111", at, "%d columns do not divide into sub-tiles of %d for %d warps a row",
+                    a->cols, s->sub_cols, r->warps_n);
+        return false;
+    }
+    int row_bytes = s->warp_cols * bits / 8;
+    if (row_bytes % 16 != 0 || (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
+        PLAN_REFUSE(p, "A111", at,
+                    "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, 32, 64 or "
+                    "multiples of 128",
+                    s->sub_cols, row_bytes);
+        return false;
+    }
+    if (s->granule > 0 && s->warp_cols % s->granule != 0) {
+        PLAN_REFUSE(p, "A111", at, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
+                    s->sub_cols, s->warp_cols, s->granule);
+        return false;
+    }
+    int data = a->rows * s->sub_cols * bits / 8;
+    s->stage_bytes = data;
+    s->scale_offset = -1;
+    if (s->granule > 0 && r->frag == FRAG_LANE_ROW) {
+        int atom_cols = PLAN_ATOM_BLOCKS * s->granule;
+        if (s->sub_cols % atom_cols != 0) {
+            PLAN_REFUSE(p, "A111", at, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns",
+                        s->sub_cols, atom_cols);
+            return false;
+        }
+        s->scale_offset = data;
+        s->stage_bytes = data + s->sub_cols / atom_cols * PLAN_ATOM_BYTES;
+    }
+    int span = row_bytes < 128 ? row_bytes : 128;
+    s->stage_bytes = round_up(s->stage_bytes, span < 16 ? 128 : 8 * span); // the swizzle's period
+    if (warp_rows > 256) {
+        PLAN_REFUSE(p, "A111", at, "a warp holds %d rows, a TMA box at most 256", warp_rows);
+        return false;
+    }
+    tir_map m;
+    store_map(p, s, a, warp_rows, &m);
+    s->map = plan_add_map(p, &m);
+    return true;
+}
+
+static void plan_store(planner *p, int number) {
+    const graph_store *g = &p->g->stores[number];
+    const fact_store *stated = facts_store_of(p->f, g->param->name);
+    ast_span at = stated != NULL ? stated->span : g->stmt->span;
+    tir_store *s = &p->k->stores[number];
+    *s = (tir_store){.param = g->param->id, .release = -1, .map = -1, .scale_offset = -1};
+    const tir_acc *a = common_acc(p, g);
+    if (a == NULL || !plan_fragments(p, p->store_role[number], a, g->stmt->span)) {
+        return;
+    }
+    const ast_expr *t = g->stmt->target;
+    s->n_axes = t->n_args;
+    s->axes = ARENA_ARRAY(p->mem, tir_axis, t->n_args + 1);
+    if (t->n_args > 5) {
+        PLAN_REFUSE(p, "X101", t->span, "a stored tensor has at most 5 axes");
+        return;
+    }
+    if (!plan_axes(p, t, s->axes) || !stored_value(p, g, s)) {
+        return;
+    }
+    const tir_role *r = &p->k->roles[p->store_role[number]];
+    bool can = tma_can_store(s, a);
+    if (stated != NULL && stated->via_smem && !can) {
+        PLAN_REFUSE(p, "A111", at, "'%s' is not stored row by row: TMA cannot store it", g->param->name);
+        diag_fix(p->d, plan_fact_span(p, at), arena_printf(p->mem, "store %s via regs;", g->param->name),
+                 "straight from registers");
+        return;
+    }
+    s->via_smem = stated != NULL ? stated->via_smem : can;
+    if (s->granule > 0 && s->axes[s->n_axes - 1].loop != a->col_loop) {
+        PLAN_REFUSE(p, "X101", g->stmt->span, "scales along '%s' have no lowering yet",
+                    p->k->loops[a->row_loop].index);
+        return;
+    }
+    if (s->via_smem) {
+        plan_staging(p, s, stated, a, r, at);
+    } else {
+        s->sub_cols = default_cols(s, a);
+        s->warp_cols = s->sub_cols / r->warps_n;
+        s->stages = 0;
+        if (s->granule > 0 && (s->warp_cols == 0 || s->warp_cols % s->granule != 0)) {
+            s->sub_cols = a->cols;
+            s->warp_cols = a->cols / r->warps_n;
+        }
+    }
+}
+
+void plan_stores(planner *p) {
+    tir_kernel *k = p->k;
+    k->stores = ARENA_ARRAY(p->mem, tir_store, p->g->n_stores + 1);
+    for (int i = 0; i < p->g->n_stores && p->ok; i++) {
+        plan_store(p, i);
+        k->n_stores++;
+    }
+    for (int i = 0; i < k->n_stores; i++) {
+        const tir_store *s = &k->stores[i];
+        p->staging_bytes += round_up(s->stages * s->stage_bytes, PLAN_ALIGN);
+    }
+}
