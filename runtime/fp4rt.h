@@ -17,8 +17,9 @@
 // * Ownership: what a function gives out by '**out' is closed by the matching _free or _close.
 //   fp4_close frees everything its context still owns, modules and device memory included.
 // * Streams: 'stream' is the device's own stream (CUstream, cudaStream_t); NULL is its default.
-//   Work is only enqueued: a launch does not wait and allocates nothing. The simulator finishes each
-//   call before it returns. Copies from and to host memory have finished with it when they return.
+//   Work is only enqueued: a launch does not wait and allocates nothing. The simulator finishes
+//   each call before it returns. Copies from and to host memory have finished with it when they
+//   return.
 // * Threads: a context and its modules may be used by several threads at once, but for fp4_close
 //   and fp4_module_free. A tensor is the caller's plain struct. The simulator runs one launch at a
 //   time.
@@ -184,7 +185,7 @@ FP4_API uint64_t fp4_host_scale_code(const fp4_host *host, int64_t row, int64_t 
 FP4_API void fp4_host_set_scale_code(const fp4_host *host, int64_t row, int64_t col, uint64_t code);
 // All values, dense and in order: element times block scale. NaN scales give NaN.
 FP4_API fp4_status fp4_host_decode(const fp4_host *host, double *values);
-// A plain format: each value to the nearest code. A scaled format is quantised (fp4_quantize).
+// Each value to the nearest code; for formats without scales (others: fp4_quantize).
 FP4_API fp4_status fp4_host_encode(const fp4_host *host, const double *values);
 
 typedef enum {
@@ -265,12 +266,16 @@ typedef struct fp4_device_info {
 
 FP4_API fp4_status fp4_get_device_info(const fp4_ctx *ctx, fp4_device_info *info);
 
+// Sums since fp4_open. What only the simulator counts is 0 on a GPU.
 typedef struct fp4_stats {
     uint32_t size;
     uint64_t n_launches;        // that reached the device (a launch without tiles does not)
-    uint64_t warp_instructions; // executed by the simulator; 0 on a GPU
-    uint64_t mma_flops;         // 2 * multiply-adds of matrix instructions; 0 on a GPU
-    uint64_t device_bytes;      // device memory in use
+    uint64_t device_bytes;      // device memory in use now, of fp4_alloc and tensors
+    uint64_t thread_blocks;     // simulator: run
+    uint64_t warp_instructions; // simulator: executed
+    uint64_t macs;              // simulator: multiply-adds of matrix instructions
+    uint64_t tma_bytes;         // simulator: bytes of bulk and tensor copies, both ways
+    uint64_t sim_ns;            // simulator: host CPU time of the launches
 } fp4_stats;
 
 FP4_API fp4_status fp4_get_stats(const fp4_ctx *ctx, fp4_stats *stats);

@@ -1,0 +1,184 @@
+// Formats by name, and how many bytes a tensor of a format takes.
+#include "format.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    fp4_elem elem, scale;
+    int32_t rows, cols;
+} format_row;
+
+static const format_row known[] = {
+#define FP4_FORMAT(name, elem, scale, rows, cols)                                                  \
+    {name, FP4_ELEM_##elem, FP4_ELEM_##scale, rows, cols},
+#include "format.def"
+#undef FP4_FORMAT
+};
+
+enum { N_KNOWN = sizeof known / sizeof known[0] };
+
+fp4_status fp4_format_find(const char *name, fp4_format *format) {
+    if (!name || !format) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_format_find(): NULL argument");
+    }
+    for (int i = 0; i < N_KNOWN; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            *format = (fp4_format){known[i].elem, known[i].scale, known[i].rows, known[i].cols,
+                                   FP4_SF_128X4};
+            return FP4_OK;
+        }
+    }
+    fp4_elem elem;
+    if (fp4_elem_find(name, &elem) != FP4_OK) {
+        return rt_fail(FP4_ERROR_NOT_FOUND,
+                       "there is no format '%.40s'; known are nvfp4, mxfp4, mxfp8, mxfp8_e5m2 and "
+                       "the element types",
+                       name);
+    }
+    *format = (fp4_format){elem, FP4_ELEM_NONE, 1, 1, FP4_SF_NONE};
+    return FP4_OK;
+}
+
+bool rt_format_scaled(const fp4_format *format) {
+    return format->scale != FP4_ELEM_NONE;
+}
+
+const char *fp4_format_name(const fp4_format *format, char buffer[FP4_MAX_NAME]) {
+    if (!rt_format_scaled(format)) {
+        snprintf(buffer, FP4_MAX_NAME, "%s", fp4_elem_name(format->elem));
+        return buffer;
+    }
+    for (int i = 0; i < N_KNOWN; i++) {
+        if (known[i].elem == format->elem && known[i].scale == format->scale &&
+            known[i].rows == format->granule_rows && known[i].cols == format->granule_cols) {
+            snprintf(buffer, FP4_MAX_NAME, "%s", known[i].name);
+            return buffer;
+        }
+    }
+    snprintf(buffer, FP4_MAX_NAME, "%s*%s/%dx%d", fp4_elem_name(format->elem),
+             fp4_elem_name(format->scale), (int)format->granule_rows, (int)format->granule_cols);
+    return buffer;
+}
+
+const char *rt_format_text(const fp4_format *format, char buffer[FP4_MAX_NAME]) {
+    char name[FP4_MAX_NAME];
+    fp4_format_name(format, name);
+    if (rt_format_scaled(format)) {
+        snprintf(buffer, FP4_MAX_NAME, "%.46s @ %s", name, fp4_sf_layout_name(format->layout));
+    } else {
+        snprintf(buffer, FP4_MAX_NAME, "%s", name);
+    }
+    return buffer;
+}
+
+bool rt_format_equal(const fp4_format *a, const fp4_format *b) {
+    if (a->elem != b->elem || a->scale != b->scale) {
+        return false;
+    }
+    return !rt_format_scaled(a) || (a->granule_rows == b->granule_rows &&
+                                    a->granule_cols == b->granule_cols && a->layout == b->layout);
+}
+
+fp4_status rt_format_check(const fp4_format *format) {
+    if ((unsigned)format->elem >= FP4_ELEM_COUNT || format->elem == FP4_ELEM_BOOL) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "element type %d (%s) cannot be stored in a tensor",
+                       (int)format->elem, fp4_elem_name(format->elem));
+    }
+    if (!rt_format_scaled(format)) {
+        return FP4_OK;
+    }
+    if (format->scale != FP4_ELEM_UE4M3 && format->scale != FP4_ELEM_UE8M0 &&
+        format->scale != FP4_ELEM_F32) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "scale type %d (%s) is none of ue4m3, ue8m0, f32",
+                       (int)format->scale, fp4_elem_name(format->scale));
+    }
+    if (format->granule_rows < 1 || format->granule_cols < 1) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "granule [%d,%d] must be positive",
+                       (int)format->granule_rows, (int)format->granule_cols);
+    }
+    if (format->layout <= FP4_SF_NONE || format->layout >= FP4_SF_COUNT) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "scale layout %d of a scaled format is none of linear, "
+                       "sf128x4, sf8x4, mn_packed",
+                       (int)format->layout);
+    }
+    if (format->scale == FP4_ELEM_F32 && format->layout != FP4_SF_LINEAR) {
+        return rt_fail(FP4_ERROR_UNSUPPORTED, "f32 scales are stored in layout linear, not %s",
+                       fp4_sf_layout_name(format->layout));
+    }
+    return FP4_OK;
+}
+
+static fp4_status too_large(void) {
+    return rt_fail(FP4_ERROR_ARGUMENT, "the tensor's size in bytes does not fit 63 bits");
+}
+
+// Product of all axes but the last two, and those two (an absent axis counts 1).
+static fp4_status split_dims(int rank, const int64_t *dims, fp4_storage *s) {
+    s->n_matrices = 1;
+    s->rows = rank >= 2 ? dims[rank - 2] : 1;
+    s->cols = rank >= 1 ? dims[rank - 1] : 1;
+    for (int i = 0; i < rank; i++) {
+        if (dims[i] < 0) {
+            return rt_fail(FP4_ERROR_ARGUMENT, "dimension %d is %lld; sizes are not negative", i,
+                           (long long)dims[i]);
+        }
+        if (i < rank - 2 && !rt_mul(s->n_matrices, dims[i], &s->n_matrices)) {
+            return too_large();
+        }
+    }
+    return FP4_OK;
+}
+
+static fp4_status scale_storage(const fp4_format *format, fp4_storage *s) {
+    s->scale_rows = rt_ceildiv(s->rows, format->granule_rows);
+    s->scale_cols = rt_ceildiv(s->cols, format->granule_cols);
+    s->scale_matrix_bytes = fp4_scale_bytes(format->layout, s->scale_rows, s->scale_cols);
+    int64_t width = fp4_elem_bits(format->scale) / 8;
+    if (s->scale_matrix_bytes < 0 ||
+        !rt_mul(s->scale_matrix_bytes, width, &s->scale_matrix_bytes) ||
+        !rt_mul(s->scale_matrix_bytes, s->n_matrices, &s->scale_bytes)) {
+        return too_large();
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_storage_of(const fp4_format *format, int rank, const int64_t *dims, int64_t pitch,
+                          fp4_storage *storage) {
+    if (!format || !storage || (rank > 0 && !dims)) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_storage_of(): NULL argument");
+    }
+    if (rank < 0 || rank > FP4_MAX_RANK) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "rank %d is outside 0 .. %d", rank, FP4_MAX_RANK);
+    }
+    fp4_status status = rt_format_check(format);
+    fp4_storage s = {.size = sizeof s};
+    if (status == FP4_OK) {
+        status = split_dims(rank, dims, &s);
+    }
+    if (status != FP4_OK) {
+        return status;
+    }
+    int64_t bits;
+    if (!rt_mul(s.cols, fp4_elem_bits(format->elem), &bits)) {
+        return too_large();
+    }
+    s.row_bytes = rt_ceildiv(bits, 8);
+    s.pitch = pitch ? pitch : s.row_bytes;
+    if (s.pitch < s.row_bytes) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "pitch is %lld bytes, but a row of %lld %s elements takes %lld",
+                       (long long)pitch, (long long)s.cols, fp4_elem_name(format->elem),
+                       (long long)s.row_bytes);
+    }
+    if (!rt_mul(s.rows, s.pitch, &s.data_bytes) ||
+        !rt_mul(s.data_bytes, s.n_matrices, &s.data_bytes)) {
+        return too_large();
+    }
+    if (rt_format_scaled(format) && (status = scale_storage(format, &s)) != FP4_OK) {
+        return status;
+    }
+    *storage = s;
+    return FP4_OK;
+}

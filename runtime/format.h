@@ -1,0 +1,14 @@
+// Formats and shapes, checked; for the other files of the runtime.
+#ifndef FP4_RUNTIME_FORMAT_H
+#define FP4_RUNTIME_FORMAT_H
+
+#include "rt.h"
+
+// Whether the format can be stored: known elements, positive granule, a layout iff it has scales.
+fp4_status rt_format_check(const fp4_format *format);
+bool rt_format_equal(const fp4_format *a, const fp4_format *b);
+bool rt_format_scaled(const fp4_format *format);
+// "nvfp4 @ sf8x4": the name, and the layout when it has one.
+const char *rt_format_text(const fp4_format *format, char buffer[FP4_MAX_NAME]);
+
+#endif

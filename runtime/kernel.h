@@ -1,0 +1,81 @@
+// A loaded module and its kernels, as module_meta.c reads them and launch.c uses them.
+// Everything is constant after loading but the fields under the context's lock.
+#ifndef FP4_RUNTIME_KERNEL_H
+#define FP4_RUNTIME_KERNEL_H
+
+#include "expr.h"
+#include "rt.h"
+
+typedef struct {
+    const char *name;
+    fp4_param_kind kind;
+    fp4_mode mode;
+    fp4_format format;
+    int rank;
+    const rt_expr *dims[FP4_MAX_RANK];
+    int align;   // bytes
+    bool mapped; // a tensor map speaks of its data: rows begin at multiples of 16 bytes
+} rt_param;
+
+typedef struct {
+    const rt_expr *expr;
+    const char *text;
+    int line;
+} rt_where;
+
+typedef enum { RT_ARG_TENSORMAP, RT_ARG_POINTER, RT_ARG_DIM, RT_ARG_SCALAR } rt_arg_kind;
+typedef enum { RT_I32, RT_I64, RT_F32 } rt_arg_type;
+
+// One parameter of the PTX entry, and how to make it (module.h, ARG).
+typedef struct {
+    rt_arg_kind kind;
+    int param;           // TENSORMAP, POINTER, SCALAR: which parameter of the kernel
+    bool scale;          // TENSORMAP, POINTER: its scales, not its data
+    rt_arg_type type;    // DIM, SCALAR
+    const rt_expr *expr; // DIM; TENSORMAP: offset in bytes, or NULL
+    uint32_t dtype, rank, swizzle;
+    const rt_expr *dims[5], *strides[4];
+    uint32_t box[5];
+} rt_entry_arg;
+
+struct fp4_kernel {
+    fp4_module *module;
+    const char *name, *arch, *entry;
+    const rt_expr *when; // NULL: always
+    int n_dims;
+    const char *dims[FP4_MAX_DIMS];
+    int n_params;
+    rt_param *params;
+    int n_where;
+    rt_where *where;
+    int n_args;
+    rt_entry_arg *args;
+    uint32_t threads, smem_bytes, cluster[3];
+    const rt_expr *tiles;
+    bool persistent;
+    int regs, spill_bytes, stack_bytes;
+    const char *ptx; // NUL-terminated, NULL: none
+    size_t ptx_bytes;
+    const void *cubin;
+    size_t cubin_bytes;
+    rt_image *image;                 // under the lock
+    _Atomic(rt_function *) function; // set once the code is on the device
+};
+
+struct fp4_module {
+    fp4_ctx *ctx;
+    fp4_module *next;
+    rt_pool pool;
+    const char *source;
+    int n_kernels;
+    fp4_kernel *kernels;
+};
+
+// module_meta.c: fills source and kernels from the text of section META.
+fp4_status rt_meta_read(fp4_module *module, const char *text, size_t bytes);
+// module_file.c: the whole file; prefixes no name.
+fp4_status rt_module_read(fp4_module *module, const uint8_t *bytes, size_t n_bytes);
+// module.c: brings the kernel's code onto the device unless it is there.
+fp4_status rt_kernel_load(fp4_kernel *kernel);
+
+#endif

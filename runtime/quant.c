@@ -1,0 +1,218 @@
+// Values of a whole host tensor: decoding, encoding and the block quantisers.
+//
+// Rules (hardware.md 1.3, kernels.md 2.3), in single precision as the device kernels compute:
+//   ue4m3 and f32 scales   g = 448 * max / amax(tensor) unless given (f32: 1);
+//                          sf = encode(g * amax(block) / max), q = encode(x * g / sf)
+//   ue8m0 scales           sf = 2^e by the rule that was asked for, q = encode(x / sf), exact
+//   division
+// max is the largest number of the element type. A block whose scale is 0 holds zeros.
+#include "format.h"
+#include <math.h>
+#include <string.h>
+
+static fp4_status host_check(const fp4_host *host, const char *function, fp4_storage *storage) {
+    if (!host) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): NULL argument", function);
+    }
+    fp4_status status = rt_check_size("fp4_host", host->size, sizeof(fp4_host), sizeof(fp4_host));
+    if (status == FP4_OK) {
+        status = fp4_storage_of(&host->format, host->rank, host->dims, host->pitch, storage);
+    }
+    if (status != FP4_OK) {
+        return rt_prefix(status, "%s(): ", function);
+    }
+    if (storage->data_bytes && (!host->data || (storage->scale_bytes && !host->scale))) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): the host tensor has no memory for %s", function,
+                       host->data ? "scales" : "data");
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_host_decode(const fp4_host *host, double *values) {
+    fp4_storage s;
+    fp4_status status = host_check(host, "fp4_host_decode", &s);
+    if (status != FP4_OK) {
+        return status;
+    }
+    if (!values && s.data_bytes) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_host_decode(): NULL argument");
+    }
+    const fp4_format *format = &host->format;
+    for (int64_t row = 0; row < s.n_matrices * s.rows; row++) {
+        double scale = 1;
+        for (int64_t col = 0; col < s.cols; col++) {
+            if (rt_format_scaled(format) && col % format->granule_cols == 0) {
+                scale = fp4_decode(format->scale, fp4_host_scale_code(host, row, col));
+            }
+            double x = fp4_decode(format->elem, fp4_host_code(host, row, col));
+            values[row * s.cols + col] = x * scale;
+        }
+    }
+    return FP4_OK;
+}
+
+// One granule of a matrix: rows row0.., columns col0.., cut off at the matrix' edge.
+typedef struct {
+    int64_t row0, row1; // counted through the batch
+    int64_t col0, col1;
+} block;
+
+typedef struct {
+    const fp4_host *host;
+    const float *x; // dense
+    int64_t cols;
+    float global;
+    fp4_quantize_options options;
+} quantizer;
+
+static float block_amax(const quantizer *z, const block *b) {
+    float amax = z->options.amax_floor;
+    for (int64_t row = b->row0; row < b->row1; row++) {
+        for (int64_t col = b->col0; col < b->col1; col++) {
+            amax = fmaxf(amax, fabsf(z->x[row * z->cols + col]));
+        }
+    }
+    return amax;
+}
+
+static float elem_max(fp4_elem elem) {
+    return (float)fp4_decode(elem, fp4_encode(elem, 0x1p1000));
+}
+
+// The scale's code for a block of that amax.
+static uint64_t scale_code(const quantizer *z, float amax) {
+    const fp4_format *format = &z->host->format;
+    float max = elem_max(format->elem);
+    if (format->scale != FP4_ELEM_UE8M0) {
+        return fp4_encode(format->scale, z->global * amax / max);
+    }
+    if (z->options.mx_rule == FP4_MX_CEIL || amax == 0) {
+        return fp4_encode(FP4_ELEM_UE8M0, amax / max);
+    }
+    return fp4_encode(FP4_ELEM_UE8M0, ldexp(1.0, ilogbf(amax) - ilogbf(max)));
+}
+
+static void quantize_block(const quantizer *z, const block *b) {
+    const fp4_format *format = &z->host->format;
+    uint64_t code = scale_code(z, block_amax(z, b));
+    double scale = fp4_decode(format->scale, code);
+    fp4_host_set_scale_code(z->host, b->row0, b->col0, code);
+    for (int64_t row = b->row0; row < b->row1; row++) {
+        for (int64_t col = b->col0; col < b->col1; col++) {
+            float x = z->x[row * z->cols + col];
+            double q = 0;
+            if (format->scale == FP4_ELEM_UE8M0) {
+                q = (double)x / scale;
+            } else if (scale != 0) {
+                q = x * z->global / (float)scale;
+            }
+            fp4_host_set_code(z->host, row, col, fp4_encode(format->elem, q));
+        }
+    }
+}
+
+static void quantize_matrix(const quantizer *z, int64_t first_row, int64_t rows) {
+    int64_t step_rows = z->host->format.granule_rows;
+    int64_t step_cols = z->host->format.granule_cols;
+    for (int64_t row = 0; row < rows; row += step_rows) {
+        for (int64_t col = 0; col < z->cols; col += step_cols) {
+            int64_t row1 = rows - row < step_rows ? rows : row + step_rows;
+            int64_t col1 = z->cols - col < step_cols ? z->cols : col + step_cols;
+            block b = {first_row + row, first_row + row1, col, col1};
+            quantize_block(z, &b);
+        }
+    }
+}
+
+static fp4_status check_values(const float *x, int64_t n, float *amax) {
+    *amax = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return rt_fail(FP4_ERROR_ARGUMENT,
+                           "fp4_quantize(): value %lld is not finite; a block scale cannot hold it",
+                           (long long)i);
+        }
+        *amax = fmaxf(*amax, fabsf(x[i]));
+    }
+    return FP4_OK;
+}
+
+static fp4_status choose_global(quantizer *z, float amax) {
+    const fp4_format *format = &z->host->format;
+    float given = z->options.global_scale;
+    if (!(given >= 0) || isinf(given) || !(z->options.amax_floor >= 0)) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "fp4_quantize(): global_scale and amax_floor are finite and not negative");
+    }
+    z->global = 1;
+    if (format->scale == FP4_ELEM_UE4M3 && given > 0) {
+        z->global = given;
+    } else if (format->scale == FP4_ELEM_UE4M3 && amax > 0) {
+        float g = elem_max(format->scale) * elem_max(format->elem) / amax;
+        z->global = isinf(g) ? 1 : g; // an amax below 2^-117: the blocks become zeros
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_quantize(const fp4_host *host, const float *values,
+                        const fp4_quantize_options *options, float *global_scale) {
+    fp4_storage s;
+    fp4_status status = host_check(host, "fp4_quantize", &s);
+    if (status == FP4_OK && options) {
+        status =
+            rt_check_size("fp4_quantize_options", options->size, sizeof *options, sizeof *options);
+    }
+    if (status != FP4_OK) {
+        return status;
+    }
+    if (!rt_format_scaled(&host->format)) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_quantize(): format %s has no scales",
+                       fp4_elem_name(host->format.elem));
+    }
+    if (!values && s.data_bytes) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_quantize(): NULL argument");
+    }
+    quantizer z = {.host = host, .x = values, .cols = s.cols};
+    z.options = options ? *options : (fp4_quantize_options){.size = sizeof z.options};
+    float amax;
+    status = check_values(values, s.n_matrices * s.rows * s.cols, &amax);
+    if (status == FP4_OK) {
+        status = choose_global(&z, amax);
+    }
+    if (status != FP4_OK) {
+        return status;
+    }
+    if (s.scale_bytes) {
+        memset(host->scale, 0, (size_t)s.scale_bytes);
+    }
+    for (int64_t matrix = 0; matrix < s.n_matrices; matrix++) {
+        quantize_matrix(&z, matrix * s.rows, s.rows);
+    }
+    if (global_scale) {
+        *global_scale = z.global;
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_host_encode(const fp4_host *host, const double *values) {
+    fp4_storage s;
+    fp4_status status = host_check(host, "fp4_host_encode", &s);
+    if (status != FP4_OK) {
+        return status;
+    }
+    if (rt_format_scaled(&host->format)) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "fp4_host_encode(): format %s has block scales; use fp4_quantize",
+                       fp4_elem_name(host->format.elem));
+    }
+    if (!values && s.data_bytes) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_host_encode(): NULL argument");
+    }
+    for (int64_t row = 0; row < s.n_matrices * s.rows; row++) {
+        for (int64_t col = 0; col < s.cols; col++) {
+            uint64_t code = fp4_encode(host->format.elem, values[row * s.cols + col]);
+            fp4_host_set_code(host, row, col, code);
+        }
+    }
+    return FP4_OK;
+}
