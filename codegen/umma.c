@@ -1,0 +1,349 @@
+// Matrix products on sm_100a: tcgen05.cp of scale factors, tcgen05.mma, tcgen05.commit.
+//
+// In: operands in slots of shared memory channels (K-major rows, swizzled by TMA), scale factors as
+// 128x4 tiles of 512 bytes behind them. One elected thread of one CTA (the leader of a pair) issues
+// everything; with a pair the same offsets are applied in both CTAs. Out: accumulators in TMEM,
+// row = lane, column = n (PTX ISA "tcgen05 data path layout D", pair "layout A").
+//
+// Order: cp -> mma and mma -> mma of one thread are ordered by hardware (PTX ISA "tcgen05 pipelined
+// instructions"); the scale columns are overwritten by the next k tile's cp behind the mma that reads
+// them, in issue order of the same thread.
+#include "cg_int.h"
+
+enum {
+    DESC_STEP = 2,        // 32 bytes of K, in the descriptor's units of 16
+    K_STEP_BYTES = 32,    // of one row and instruction, every kind
+    ATOM_BYTES = 512,     // 128 rows x 4 scales
+    ATOM_ROWS = 128,
+    ATOM_COLUMNS = 4,     // tcgen05.cp.32x128b.warpx4 fills 4 columns
+    GROUP_ROWS = 32,      // rows of one scale column
+    IDESC_D_F32 = 1 << 4, // only without block scale
+    IDESC_UE8M0 = 1 << 23,
+    KIND_F16 = 0,         // immediates of the intrinsic
+    KIND_F8F6F4 = 2,
+};
+
+// Which operands' scales are copied before which product: set up once a role.
+typedef struct {
+    bool *copy_a, *copy_b; // per mma
+} umma_plan;
+
+// --- Descriptors ------------------------------------------------------------------------------------
+
+// High words of shared memory descriptors: stride between groups of 8 rows (>> 4), version 1 in bit
+// 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor").
+static int64_t desc_high(tir_swizzle swizzle, int row_bytes) {
+    static const int64_t layout[] = {
+        [SWZ_NONE] = 0, [SWZ_32B] = 6, [SWZ_64B] = 4, [SWZ_128B] = 2,
+    };
+    return layout[swizzle] << 29 | 1 << 14 | (8 * row_bytes) >> 4;
+}
+
+// Descriptor of the data at a shared memory address: bits 0-13 are the address >> 4.
+static ll_val make_desc(cg *c, ll_val addr, int64_t high) {
+    ll_val low = ll_bini(c->b, LL_LSHR, addr, 4);
+    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), high << 32);
+}
+
+// Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").
+static int64_t make_idesc(const tir_mma *m, const mma_info *info) {
+    int64_t d = (int64_t)info->type_a << 7 | (int64_t)info->type_b << 10 |
+                (int64_t)(m->inst_n >> 3) << 17 | (int64_t)(m->inst_m >> 4) << 24;
+    if (info->scale == ELEM_NONE) {
+        return d | IDESC_D_F32;
+    }
+    return info->scale == ELEM_UE8M0 ? d | IDESC_UE8M0 : d;
+}
+
+// --- Checks -----------------------------------------------------------------------------------------
+
+static void check_operand(cg *c, const tir_operand *o, const char *side) {
+    static const int span[] = {[SWZ_NONE] = 0, [SWZ_32B] = 32, [SWZ_64B] = 64, [SWZ_128B] = 128};
+    if (o->swizzle == SWZ_NONE || o->row_bytes != span[o->swizzle]) {
+        cg_fail(c, "%s operand rows of %d bytes with swizzle %d: tcgen05 operands are read from rows "
+                   "as long as their swizzle, 32, 64 or 128 bytes", side, o->row_bytes, o->swizzle);
+    } else if (o->scale >= 0 && (o->sf_rows % ATOM_ROWS != 0 || o->sf_rows > 2 * ATOM_ROWS)) {
+        cg_fail(c, "%s operand with scales of %d rows: 128 or 256 are possible", side, o->sf_rows);
+    }
+}
+
+static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
+    const tir_acc *acc = &c->k->accs[m->acc];
+    const tir_operand *a = &c->k->operands[m->a];
+    const tir_operand *b = &c->k->operands[m->b];
+    int ctas = c->k->pair ? 2 : 1;
+    check_operand(c, a, "M side");
+    check_operand(c, b, "N side");
+    if (m->inst_m != 128 * ctas || acc->rows != 128 || a->rows != 128) {
+        cg_fail(c, "%d rows of '%s' a CTA by instructions of %d rows: tcgen05 is used with 128 rows a "
+                   "CTA", acc->rows, acc->name, m->inst_m);
+    } else if (m->inst_n != acc->cols || b->rows * ctas != acc->cols || m->inst_n % 16 != 0 ||
+               m->inst_n < 16 || m->inst_n > 256) {
+        cg_fail(c, "%d columns of '%s' by instructions of %d: the N side is one instruction of 16 to "
+                   "256 columns in steps of 16", acc->cols, acc->name, m->inst_n);
+    } else if (m->k_elems % info->k != 0) {
+        cg_fail(c, "a step of %d along k is not a number of instructions of %d", m->k_elems, info->k);
+    } else if ((info->scale != ELEM_NONE) != (a->scale >= 0) || (a->scale >= 0) != (b->scale >= 0)) {
+        cg_fail(c, "%s needs %s scales of both operands", info->name,
+                info->scale != ELEM_NONE ? "the" : "no");
+    } else if (info->scale != ELEM_NONE && m->k_elems % (4 * info->granule) != 0) {
+        cg_fail(c, "a step of %d along k cuts a tile of 4 scales, which is %d", m->k_elems,
+                4 * info->granule);
+    }
+}
+
+// --- Scale factors ----------------------------------------------------------------------------------
+
+// Columns between the scale words of one k word and of the next: all 128-row tiles side by side.
+static int word_columns(const tir_operand *o) {
+    return ATOM_COLUMNS * (o->sf_rows / ATOM_ROWS);
+}
+
+static int words_of(const tir_mma *m, const mma_info *info) {
+    return m->k_elems / (4 * info->granule);
+}
+
+// Shared memory holds [row tile][k word] of 512 bytes; the copy spreads tile j, word s to 4 columns
+// at s * word_columns + 4 * j in all four lane quarters (PTX ISA "tcgen05.cp", 32x128b.warpx4).
+static void copy_scales(cg *c, const tir_operand *o, int words) {
+    ll *b = c->b;
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->scale];
+    const char *cp = c->k->pair ? "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg2"
+                                : "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg1";
+    ll_val from = ll_addi(b, cg_slot_addr(c, o->channel), box->offset);
+    ll_val desc = make_desc(c, from, desc_high(SWZ_NONE, 16));
+    ll_val to = ll_addi(b, c->tmem, o->sf_column);
+    for (int j = 0; j < o->sf_rows / ATOM_ROWS; j++) {
+        for (int s = 0; s < words; s++) {
+            ll_val column = ll_addi(b, to, s * word_columns(o) + ATOM_COLUMNS * j);
+            ll_val d = ll_addi(b, desc, (int64_t)(j * words + s) * (ATOM_BYTES >> 4));
+            LL_INTR(b, cp, column, d);
+        }
+    }
+}
+
+// Rows of the operand that a CTA of the cluster starts with, as its data box says it. The scales of
+// the N side are those of the whole pair, which start with the leader's rows.
+static ll_val first_row(cg *c, const tir_operand *o) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    for (int axis = 0; axis < c->k->maps[box->map].rank; axis++) {
+        tir_coord at = box->coords[axis];
+        if (at.loop == o->sf_loop) {
+            int step = c->k->loops[at.loop].tile * at.mul;
+            if (c->k->pair) {
+                at.rank_mul = 0;
+            }
+            if (at.div != 1 || step % GROUP_ROWS || at.add % GROUP_ROWS ||
+                at.rank_mul % GROUP_ROWS) {
+                cg_fail(c, "tiles of %d rows start inside a group of 32 scale factors", step);
+            }
+            return cg_coord(c, &at);
+        }
+    }
+    cg_fail(c, "the loop of the scales' rows does not move their data");
+    return ll_i32(c->b, 0);
+}
+
+// TMEM address of an operand's scales. A tile that starts in the middle of a 128-row tile of scales
+// starts as many columns later (32 rows a column).
+static ll_val scale_address(cg *c, const tir_operand *o) {
+    ll *b = c->b;
+    ll_val at = ll_addi(b, c->tmem, o->sf_column);
+    if (o->sf_loop < 0) {
+        return at;
+    }
+    ll_val rows = ll_bini(b, LL_AND, first_row(c, o), ATOM_ROWS - 1);
+    return ll_add(b, at, ll_bini(b, LL_LSHR, rows, 5));
+}
+
+// --- Products ---------------------------------------------------------------------------------------
+
+typedef struct {
+    const tir_mma *m;
+    const mma_info *info;
+    ll_val d;
+    ll_val a, b; // descriptors of the tiles' first bytes
+    ll_val sfa, sfb;
+    int64_t idesc;
+    int group; // cta_group
+} umma_op;
+
+static void issue_plain(cg *c, const umma_op *op, ll_val a, ll_val b, ll_val keep) {
+    bool f16 = op->info->a == ELEM_BF16 || op->info->a == ELEM_F16;
+    LL_INTR(c->b, "llvm.nvvm.tcgen05.mma.shared", op->d, a, b, ll_i32(c->b, op->idesc), keep,
+            ll_i32(c->b, f16 ? KIND_F16 : KIND_F8F6F4), ll_i32(c->b, op->group), ll_i32(c->b, 0));
+}
+
+// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4; the byte's number goes into both scale id
+// fields of the instruction descriptor (PTX ISA "tcgen05 block scaling", scale factor id).
+static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2], ll_val keep) {
+    ll *b = c->b;
+    const mma_info *info = op->info;
+    const char *name = info->scale == ELEM_UE4M3
+                           ? "llvm.nvvm.tcgen05.mma.shared.mxf4nvf4.block_scale.block16"
+                       : info->a == ELEM_E2M1
+                           ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
+                           : "llvm.nvvm.tcgen05.mma.shared.mxf8f6f4.block_scale.block32";
+    int word = step * info->sf_bytes / 4;
+    int64_t id = step * info->sf_bytes % 4;
+    ll_val sfa = ll_addi(b, op->sfa, word * word_columns(&c->k->operands[op->m->a]));
+    ll_val sfb = ll_addi(b, op->sfb, word * word_columns(&c->k->operands[op->m->b]));
+    LL_INTR(b, name, op->d, desc[0], desc[1], ll_i32(b, op->idesc | id << 4 | id << 29), keep, sfa,
+            sfb, ll_i32(b, op->group), ll_i32(b, 0));
+}
+
+// First byte of an operand's tile in the current slot.
+static ll_val data_desc(cg *c, const tir_operand *o) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    ll_val addr = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
+    return make_desc(c, addr, desc_high(o->swizzle, o->row_bytes));
+}
+
+// K step i of an operand: 32 bytes further inside a slab, or in the next slab. The hardware swizzles
+// the sum, so adding to the address is all there is to do.
+static ll_val step_desc(cg *c, const tir_operand *o, ll_val desc, int step) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    int per_slab = o->row_bytes / K_STEP_BYTES;
+    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch;
+    return ll_addi(c->b, desc, (bytes >> 4) + (step % per_slab) * DESC_STEP);
+}
+
+static void issue_steps(cg *c, const umma_op *op) {
+    const tir_operand *a = &c->k->operands[op->m->a];
+    const tir_operand *b = &c->k->operands[op->m->b];
+    for (int i = 0; i < op->m->k_elems / op->info->k; i++) {
+        ll_val desc[2] = {step_desc(c, a, op->a, i), step_desc(c, b, op->b, i)};
+        // The first step after the accumulator was taken overwrites what the columns held.
+        ll_val keep = i > 0 ? ll_i1(c->b, true) : ll_not(c->b, ll_get(c->b, c->fresh[op->m->acc]));
+        if (op->info->scale == ELEM_NONE) {
+            issue_plain(c, op, desc[0], desc[1], keep);
+        } else {
+            issue_scaled(c, op, i, desc, keep);
+        }
+    }
+}
+
+static ll_val acc_address(cg *c, const tir_acc *acc) {
+    const tir_channel *ch = &c->k->channels[acc->channel];
+    ll_val slot = ll_get(c->b, c->chans[acc->channel].slot);
+    ll_val column = ll_addi(c->b, ll_muli(c->b, slot, ch->stride), ch->offset + acc->column);
+    return ll_add(c->b, c->tmem, column);
+}
+
+void cg_umma(cg *c, const tir_mma *m) {
+    const mma_info *info = &mma_kinds[m->kind];
+    const tir_operand *a = &c->k->operands[m->a];
+    const tir_operand *b = &c->k->operands[m->b];
+    const umma_plan *plan = c->umma;
+    int number = (int)(m - c->k->mmas);
+    check_mma(c, m, info);
+    if (!CG_OK(c)) {
+        return;
+    }
+    umma_op op = {.m = m, .info = info, .idesc = make_idesc(m, info), .group = c->k->pair ? 2 : 1};
+    if (info->scale != ELEM_NONE) {
+        if (plan->copy_a[number]) {
+            copy_scales(c, a, words_of(m, info));
+        }
+        if (plan->copy_b[number]) {
+            copy_scales(c, b, words_of(m, info));
+        }
+        op.sfa = scale_address(c, a);
+        op.sfb = scale_address(c, b);
+    }
+    op.d = acc_address(c, &c->k->accs[m->acc]);
+    op.a = data_desc(c, a);
+    op.b = data_desc(c, b);
+    issue_steps(c, &op);
+    ll_set(c->b, c->fresh[m->acc], ll_i1(c->b, false));
+}
+
+// --- The role ----------------------------------------------------------------------------------------
+
+typedef enum { SCALES_OUTSIDE, SCALES_WAITING, SCALES_COPIED } scale_state;
+
+// A copy is needed once after the operand's slot was awaited. Where the wait stands in an outer body
+// (an operand kept over an inner loop) every product copies: how often the loop runs, if at all, is
+// not known here.
+static bool take_copy(scale_state *s) {
+    bool copy = *s != SCALES_COPIED;
+    if (*s == SCALES_WAITING) {
+        *s = SCALES_COPIED;
+    }
+    return copy;
+}
+
+static void plan_copies(cg *c, umma_plan *plan, int n, tir_stmt *const *body) {
+    const tir_kernel *k = c->k;
+    scale_state *state = ARENA_ARRAY(c->mem, scale_state, k->n_operands + 1);
+    for (int i = 0; i < n; i++) {
+        const tir_stmt *s = body[i];
+        if (s->kind == TS_AWAIT) {
+            for (int o = 0; o < k->n_operands; o++) {
+                state[o] = k->operands[o].channel == s->ref ? SCALES_WAITING : state[o];
+            }
+        } else if (s->kind == TS_MMA) {
+            plan->copy_a[s->ref] = take_copy(&state[k->mmas[s->ref].a]);
+            plan->copy_b[s->ref] = take_copy(&state[k->mmas[s->ref].b]);
+        } else {
+            plan_copies(c, plan, s->n_body, s->body);
+        }
+    }
+}
+
+void cg_umma_begin(cg *c) {
+    const tir_kernel *k = c->k;
+    umma_plan *plan = ARENA_NEW(c->mem, umma_plan);
+    plan->copy_a = ARENA_ARRAY(c->mem, bool, k->n_mmas + 1);
+    plan->copy_b = ARENA_ARRAY(c->mem, bool, k->n_mmas + 1);
+    plan_copies(c, plan, c->role->n_body, c->role->body);
+    c->umma = plan;
+    c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
+    for (int i = 0; i < k->n_accs; i++) {
+        c->fresh[i] = ll_variable(c->b, LL_I1, k->accs[i].name);
+        ll_set(c->b, c->fresh[i], ll_i1(c->b, true));
+    }
+}
+
+// tcgen05.commit: arrives once all earlier mma and cp of this thread are complete, in every CTA of
+// the mask (0: the own one only).
+static void commit(cg *c, ll_val bar, int mask) {
+    bool pair = c->k->pair;
+    if (mask) {
+        const char *name = pair ? "llvm.nvvm.tcgen05.commit.mc.shared.cg2"
+                                : "llvm.nvvm.tcgen05.commit.mc.shared.cg1";
+        LL_INTR(c->b, name, bar, ll_i16(c->b, mask));
+    } else {
+        LL_INTR(c->b, pair ? "llvm.nvvm.tcgen05.commit.shared.cg2"
+                           : "llvm.nvvm.tcgen05.commit.shared.cg1", bar);
+    }
+}
+
+void cg_umma_release(cg *c, int ch) {
+    commit(c, cg_empty_bar(c, ch), c->k->channels[ch].release_mask);
+}
+
+void cg_tmem_publish(cg *c, int ch) {
+    commit(c, cg_full_bar(c, ch), c->k->pair ? 3 : 0);
+    for (int i = 0; i < c->k->n_accs; i++) {
+        if (c->k->accs[i].channel == ch) {
+            ll_set(c->b, c->fresh[i], ll_i1(c->b, true));
+        }
+    }
+}
+
+// Commits are asynchronous: the last ones still signal the empty barriers of this CTA after the walk.
+// The role that loads waits for all of them, so that nothing arrives at a CTA that has exited.
+void cg_umma_tail(cg *c) {
+    const tir_kernel *k = c->k;
+    for (int i = 0; i < k->n_channels && k->tmem_columns > 0; i++) {
+        const tir_channel *ch = &k->channels[i];
+        if (ch->space != SPACE_SMEM || &k->roles[ch->from] != c->role) {
+            continue;
+        }
+        for (int j = 0; j < ch->depth; j++) {
+            cg_acquire(c, i);
+            cg_advance(c, i);
+        }
+    }
+}
