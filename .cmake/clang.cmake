@@ -1,0 +1,4 @@
+# Preset: the same with clang, for its warnings.
+set(CMAKE_C_COMPILER clang CACHE STRING "")
+set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "")
+set(FP4_TESTS ON CACHE BOOL "")

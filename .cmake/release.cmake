@@ -1,0 +1,3 @@
+# Preset: optimised build with tests. cmake -C .cmake/release.cmake -G Ninja -B build
+set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "")
+set(FP4_TESTS ON CACHE BOOL "")
