@@ -17,39 +17,16 @@ typedef struct {
     ll_val base[4]; // TMEM address of each accumulator's first column, the warp's lanes included
 } lane_store;
 
-static bool list_accs(lane_store *l, const tir_expr *e) {
-    if (!e) {
-        return true;
-    }
-    bool fits = true;
-    if (e->kind == TX_ACC) {
-        bool seen = false;
-        for (int i = 0; i < l->n_accs; i++) {
-            seen |= l->accs[i] == e->ref;
-        }
-        fits = seen || l->n_accs < 4;
-        if (!seen && fits) {
-            l->accs[l->n_accs++] = e->ref;
-        }
-    }
-    for (int i = 0; i < e->n_args; i++) {
-        fits = list_accs(l, e->args[i]) && fits;
-    }
-    return fits;
-}
-
 static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     *l = (lane_store){.s = s};
     const char *name = c->k->params[s->param].name;
     int group = c->role->n_warps / c->role->turns;
-    if (!list_accs(l, s->value) || !list_accs(l, s->divide)) {
-        cg_fail(c, "'%s' is made of more than 4 accumulators", name);
-    } else if (l->n_accs == 0) {
+    l->n_accs = cg_store_accs(c, s, l->accs);
+    if (l->n_accs == 0) {
         cg_fail(c, "'%s' is made of no accumulator", name);
-    } else if (group != 4 || c->role->first_warp % 4 != 0) {
-        cg_fail(c, "role '%s' reads TMEM with %d warps from warp %d on: a group of 4 warps that starts "
-                   "at a multiple of 4 covers the 128 rows", c->role->name, group,
-                c->role->first_warp);
+    } else if (group != 4) {
+        cg_fail(c, "role '%s' reads TMEM with groups of %d warps: 4 warps cover the 128 rows",
+                c->role->name, group);
     }
     if (!CG_OK(c)) {
         return false;
@@ -221,11 +198,12 @@ void cg_store_lane(cg *c, int store) {
     ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, ll_get(b, sub), l.n_subs));
     cg_run run = {0};
     load_sub(c, &l, ll_get(b, sub), &run);
-    cg_frag frag = {.n_runs = 1, .runs = &run, .n_accs = l.n_accs};
+    cg_frag frag = {.n_runs = 1, .runs = &run, .n_accs = l.n_accs, .cols = l.s->sub_cols,
+                    .box_rows = QUARTER_ROWS};
     for (int i = 0; i < l.n_accs; i++) {
         frag.accs[i] = l.accs[i];
     }
-    cg_store_sub(c, l.s, &frag);
+    cg_store_sub(c, store, &frag);
     ll_set(b, sub, ll_addi(b, ll_get(b, sub), 1));
     ll_loop_end(b, loop);
     if (l.s->release >= 0) {

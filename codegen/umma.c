@@ -62,8 +62,9 @@ static void check_operand(cg *c, const tir_operand *o, const char *side) {
     if (o->swizzle == SWZ_NONE || o->row_bytes != span[o->swizzle]) {
         cg_fail(c, "%s operand rows of %d bytes with swizzle %d: tcgen05 operands are read from rows "
                    "as long as their swizzle, 32, 64 or 128 bytes", side, o->row_bytes, o->swizzle);
-    } else if (o->scale >= 0 && (o->sf_rows % ATOM_ROWS != 0 || o->sf_rows > 2 * ATOM_ROWS)) {
-        cg_fail(c, "%s operand with scales of %d rows: 128 or 256 are possible", side, o->sf_rows);
+    } else if (o->scale >= 0 && (o->sf_rows % ATOM_ROWS != 0 || o->sf_rows < o->rows)) {
+        cg_fail(c, "%s operand of %d rows with scales of %d: whole tiles of 128 are copied", side,
+                o->rows, o->sf_rows);
     }
 }
 
@@ -122,38 +123,48 @@ static void copy_scales(cg *c, const tir_operand *o, int words) {
     }
 }
 
-// Rows of the operand that a CTA of the cluster starts with, as its data box says it. The scales of
-// the N side are those of the whole pair, which start with the leader's rows.
-static ll_val first_row(cg *c, const tir_operand *o) {
-    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+// The coordinate of a box along the axis that 'loop' moves.
+static bool moved_by(cg *c, const tir_box *box, int loop, tir_coord *out) {
     for (int axis = 0; axis < c->k->maps[box->map].rank; axis++) {
-        tir_coord at = box->coords[axis];
-        if (at.loop == o->sf_loop) {
-            int step = c->k->loops[at.loop].tile * at.mul;
-            if (c->k->pair) {
-                at.rank_mul = 0;
-            }
-            if (at.div != 1 || step % GROUP_ROWS || at.add % GROUP_ROWS ||
-                at.rank_mul % GROUP_ROWS) {
-                cg_fail(c, "tiles of %d rows start inside a group of 32 scale factors", step);
-            }
-            return cg_coord(c, &at);
+        if (box->coords[axis].loop == loop) {
+            *out = box->coords[axis];
+            return true;
         }
     }
-    cg_fail(c, "the loop of the scales' rows does not move their data");
-    return ll_i32(c->b, 0);
+    cg_fail(c, "the loop of the scales' rows moves no axis of '%s'",
+            c->k->params[c->k->maps[box->map].param].name);
+    return false;
+}
+
+// Rows between the first row whose scales are in the slot and the first row of the operand. The N
+// side of a pair multiplies by the scales of both halves, which start with the leader's rows; a box
+// that is shared out over the cluster begins where the leader's share does.
+static ll_val rows_into_scales(cg *c, const tir_operand *o) {
+    const tir_channel *ch = &c->k->channels[o->channel];
+    const tir_box *scale = &ch->boxes[o->scale];
+    tir_coord row, tile;
+    if (!moved_by(c, &ch->boxes[o->data], o->sf_loop, &row) ||
+        !moved_by(c, scale, o->sf_loop, &tile)) {
+        return ll_i32(c->b, 0);
+    }
+    row.rank_mul = c->k->pair || ch->boxes[o->data].rank_offset ? 0 : row.rank_mul;
+    tile.rank_mul = scale->rank_offset ? 0 : tile.rank_mul;
+    int step = c->k->loops[o->sf_loop].tile * row.mul;
+    if (row.div != 1 || step % GROUP_ROWS || row.add % GROUP_ROWS || row.rank_mul % GROUP_ROWS) {
+        cg_fail(c, "tiles of %d rows start inside a group of 32 scale factors", step);
+    }
+    ll_val first = ll_muli(c->b, cg_coord(c, &tile), ATOM_ROWS);
+    return ll_sub(c->b, cg_coord(c, &row), first);
 }
 
 // TMEM address of an operand's scales. A tile that starts in the middle of a 128-row tile of scales
 // starts as many columns later (32 rows a column).
 static ll_val scale_address(cg *c, const tir_operand *o) {
-    ll *b = c->b;
-    ll_val at = ll_addi(b, c->tmem, o->sf_column);
+    ll_val at = ll_addi(c->b, c->tmem, o->sf_column);
     if (o->sf_loop < 0) {
         return at;
     }
-    ll_val rows = ll_bini(b, LL_AND, first_row(c, o), ATOM_ROWS - 1);
-    return ll_add(b, at, ll_bini(b, LL_LSHR, rows, 5));
+    return ll_add(c->b, at, ll_bini(c->b, LL_LSHR, rows_into_scales(c, o), 5));
 }
 
 // --- Products ---------------------------------------------------------------------------------------
