@@ -32,32 +32,25 @@ fp4_status fp4_module_load_memory(fp4_ctx *ctx, const void *bytes, size_t n_byte
     return FP4_OK;
 }
 
-// Reads all of a file into memory that the caller releases.
-static fp4_status read_file(rt_heap *heap, const char *path, uint8_t **bytes, size_t *n_bytes) {
-    FILE *stream = fopen(path, "rb");
-    if (!stream) {
-        return rt_fail(FP4_ERROR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
+// Reads all of a file into a block of *cap bytes that the caller releases, whatever is returned.
+static fp4_status read_stream(rt_heap *heap, FILE *stream, uint8_t **bytes, size_t *n,
+                              size_t *cap) {
+    for (;;) {
+        size_t room = *cap ? 2 * *cap : 1 << 16;
+        uint8_t *more = rt_resize(heap, *bytes, *cap, room);
+        if (!more) {
+            return FP4_ERROR_MEMORY;
+        }
+        *bytes = more;
+        *cap = room;
+        *n += fread(*bytes + *n, 1, room - *n, stream);
+        if (ferror(stream)) {
+            return rt_fail(FP4_ERROR_FILE, "cannot be read: %s", strerror(errno));
+        }
+        if (*n < room) {
+            return FP4_OK;
+        }
     }
-    fp4_status status = FP4_OK;
-    long size = -1;
-    if (fseek(stream, 0, SEEK_END) == 0) {
-        size = ftell(stream);
-    }
-    *n_bytes = 0;
-    *bytes = NULL;
-    if (size < 0 || fseek(stream, 0, SEEK_SET) != 0) {
-        status = rt_fail(FP4_ERROR_FILE, "%s: cannot be read: %s", path, strerror(errno));
-    } else {
-        *bytes = rt_resize(heap, NULL, 0, (size_t)size + 1);
-        *n_bytes = (size_t)size;
-        status = *bytes ? FP4_OK : FP4_ERROR_MEMORY;
-    }
-    if (status == FP4_OK && fread(*bytes, 1, *n_bytes, stream) != *n_bytes) {
-        status = rt_fail(FP4_ERROR_FILE, "%s: cannot be read: %s", path, strerror(errno));
-        rt_release(heap, *bytes, *n_bytes + 1);
-    }
-    fclose(stream);
-    return status;
 }
 
 fp4_status fp4_module_load_file(fp4_ctx *ctx, const char *path, fp4_module **out) {
@@ -65,14 +58,19 @@ fp4_status fp4_module_load_file(fp4_ctx *ctx, const char *path, fp4_module **out
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_module_load_file(): NULL argument");
     }
     *out = NULL;
+    FILE *stream = fopen(path, "rb");
+    if (!stream) {
+        return rt_fail(FP4_ERROR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
+    }
     uint8_t *bytes = NULL;
     size_t n_bytes = 0;
-    fp4_status status = read_file(&ctx->heap, path, &bytes, &n_bytes);
-    if (status != FP4_OK) {
-        return status;
+    size_t cap = 0;
+    fp4_status status = read_stream(&ctx->heap, stream, &bytes, &n_bytes, &cap);
+    fclose(stream);
+    if (status == FP4_OK) {
+        status = fp4_module_load_memory(ctx, bytes, n_bytes, out);
     }
-    status = fp4_module_load_memory(ctx, bytes, n_bytes, out);
-    rt_release(&ctx->heap, bytes, n_bytes + 1);
+    rt_release(&ctx->heap, bytes, cap);
     return status == FP4_OK ? status : rt_prefix(status, "%s: ", path);
 }
 
