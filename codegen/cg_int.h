@@ -15,7 +15,6 @@
 typedef struct {
     bool used;
     ll_var slot, phase;
-    int pow2;       // depth is a power of two
     ll_val per_tile; // instances of one tile of the walk (role.turns > 1 skips others'), or NULL
 } cg_chan;
 
@@ -48,11 +47,11 @@ typedef struct cg {
     ll_val role_warp; // warp within its group
     ll_val group;     // turn group of this warp (0 without turns)
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
-    ll_var zeroed;    // unused by FRAG_MMA; TMEM: i1 "next MMA overwrites" is per accumulator below
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (TMEM): i1, the next MMA overwrites
-    ll_val ordinal_parity;   // i32: parity of this role's tile count (turn barriers)
+    ll_var *stage;    // per store: i32, staging buffer that comes next
+    ll_var turn;      // i32: parity to wait for on the own turn barrier
     void *umma;       // private to umma.c
 } cg;
 
@@ -65,7 +64,7 @@ ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
 ll_val cg_size(cg *c, const tir_size *s);                   // i32
 ll_val cg_smem_at(cg *c, int offset);                       // i32 address
 ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
-void cg_stmts(cg *c, int n, tir_stmt *const *body);         // walk.c: the statements of a body
+bool cg_is_umma(const cg *c);                               // the role issues tcgen05.mma
 
 // --- sync.c: mbarriers and fences ------------------------------------------------------------------
 void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on try_wait
@@ -76,6 +75,9 @@ void cg_warp_sync(cg *c);
 void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta
 
 // --- channel.c -----------------------------------------------------------------------------------------
+void cg_channels_begin(cg *c);                              // state of the role's channels
+void cg_channels_turn(cg *c, const tir_stmt *walk);         // turns: before the first tile
+void cg_channels_skip(cg *c);                               // turns: after a tile
 ll_val cg_full_bar(cg *c, int ch);                          // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
@@ -88,8 +90,11 @@ void cg_release(cg *c, int ch);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 
 // --- walk.c ---------------------------------------------------------------------------------------------
+void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body
 void cg_walk(cg *c, const tir_stmt *s);
+ll_val cg_for_trips(cg *c, int f);                          // i32: iterations of fors[f]
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
+void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_n_tiles(cg *c);
 
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. ---------------------------
@@ -101,6 +106,22 @@ typedef struct {
 ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at);
 // Index of loop 'loop' (or -1) at an element, then (x + add) * mul / div.
 ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
+
+// Address (i64) of the element of a tensor at 'at' (one index an axis); 'inside': it exists.
+ll_val cg_global_address(cg *c, int param, int n_axes, const ll_val *at, ll_val *inside);
+
+// --- convert.c: element formats and the arithmetic of mach.h ------------------------------------------
+ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32": f32 x n -> f32
+// n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value itself.
+ll_val cg_pack(cg *c, elem_kind e, int n, const ll_val *values);
+ll_val cg_unpack(cg *c, elem_kind e, ll_val bits); // one element in the low bits of an i32 -> f32
+ll_val cg_max_abs(cg *c, int n, const ll_val *values); // f32, NaN ignored
+typedef struct {
+    ll_val scale;  // i32: code in the low byte
+    ll_val factor; // f32: elements are multiplied with it before rounding
+} cg_granule;
+cg_granule cg_quantise(cg *c, elem_kind elem, elem_kind scale, ll_val amax, ll_val hs);
+double cg_largest(elem_kind e);
 
 // --- store.c ---------------------------------------------------------------------------------------------
 // n elements of one row in consecutive columns held by one lane. FRAG_MMA: pairs; FRAG_LANE_ROW: the
@@ -121,14 +142,19 @@ typedef struct {
     cg_run *runs;
     int n_accs;
     int accs[4];
+    int cols;     // columns it covers
+    int box_rows; // rows of the warp's box
     bool quad; // four lanes (lane & ~3 ..) share each row: granules are reduced over them
 } cg_frag;
 
 void cg_store(cg *c, int store);
-// FRAG_LANE_ROW, in store_lane.c (tcgen05.ld): fills the runs of sub-tile 'sub' of the current tile.
-void cg_frag_lane_row(cg *c, const tir_store *s, int sub, cg_frag *out);
-// FRAG_MMA, in mma_sync.c.
-void cg_frag_mma(cg *c, const tir_store *s, int sub, cg_frag *out);
+// Accumulators that the expressions of a store read; returns their number, fails above 4.
+int cg_store_accs(cg *c, const tir_store *s, int accs[4]);
+// One sub-tile whose fragment is given: evaluate, quantise, convert, stage, issue.
+void cg_store_sub(cg *c, int store, const cg_frag *f);
+// The sub-tiles of a store, one fragment kind each: store_lane.c, mma_sync.c.
+void cg_store_lane(cg *c, int store);
+void cg_store_mma(cg *c, int store);
 
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
@@ -143,6 +169,7 @@ void cg_umma(cg *c, const tir_mma *m);
 void cg_umma_release(cg *c, int ch); // operands: commit to empty (release_mask), no advance
 void cg_tmem_publish(cg *c, int ch); // accumulators: commit to full, no advance
 void cg_tmem_release(cg *c, int ch); // readers: wait::ld, fence, arrive on empty, no advance
+void cg_umma_tail(cg *c);     // at the end of every role's body: waits for commits that still signal
 void cg_clc_barriers(cg *c);  // prologue: init of the response ring's barriers
 void cg_clc_walk(cg *c, const tir_stmt *s);  // TS_WALK of any role when walk.kind is WALK_CLC
 void cg_clc_sched(cg *c, const tir_stmt *s); // TS_SCHED

@@ -1,0 +1,265 @@
+// Channels as the roles see them: which slot is next, waiting, loading, signalling.
+//
+// Instance i of a channel lives in slot i % depth and belongs to pass i / depth. A role keeps the slot
+// and the parity of the pass in two variables. Full barriers are waited for with that parity, empty
+// ones with the opposite (a fresh mbarrier lets parity 1 pass). A role that takes tiles by turns steps
+// over the instances of the other groups' tiles.
+#include "cg_int.h"
+
+static ll_val slot_times(cg *c, int ch, int bytes) {
+    const tir_channel *t = &c->k->channels[ch];
+    return t->depth == 1 ? ll_i32(c->b, 0) : ll_muli(c->b, ll_get(c->b, c->chans[ch].slot), bytes);
+}
+
+static bool is_mine(const cg *c, const tir_channel *ch) {
+    const tir_role *r = c->role;
+    return &c->k->roles[ch->from] == r || &c->k->roles[ch->to] == r;
+}
+
+// Instances of a channel that one run of these statements goes through.
+static ll_val count_instances(cg *c, int n, tir_stmt *const *body, int ch) {
+    ll *b = c->b;
+    ll_val sum = ll_i32(b, 0);
+    for (int i = 0; i < n; i++) {
+        const tir_stmt *s = body[i];
+        bool steps = (s->kind == TS_PUBLISH || s->kind == TS_RELEASE) && s->ref == ch;
+        if (s->kind == TS_STORE && c->k->stores[s->ref].release == ch) {
+            steps = true;
+        }
+        if (steps) {
+            sum = ll_addi(b, sum, 1);
+        } else if (s->n_body > 0) {
+            ll_val inner = count_instances(c, s->n_body, s->body, ch);
+            if (s->kind == TS_FOR) {
+                inner = ll_mul(b, inner, cg_for_trips(c, s->ref));
+            }
+            sum = ll_add(b, sum, inner);
+        }
+    }
+    return sum;
+}
+
+static void skip(cg *c, int ch, ll_val instances) {
+    ll *b = c->b;
+    int depth = c->k->channels[ch].depth;
+    cg_chan *s = &c->chans[ch];
+    ll_val at = ll_add(b, ll_get(b, s->slot), instances);
+    ll_val passes = ll_bini(b, LL_UDIV, at, depth);
+    ll_set(b, s->slot, depth == 1 ? ll_i32(b, 0) : ll_bini(b, LL_UREM, at, depth));
+    ll_val flip = ll_bini(b, LL_AND, passes, 1);
+    ll_set(b, s->phase, ll_bin(b, LL_XOR, ll_get(b, s->phase), flip));
+}
+
+void cg_channels_begin(cg *c) {
+    const tir_kernel *k = c->k;
+    ll *b = c->b;
+    for (int i = 0; i < k->n_channels; i++) {
+        cg_chan *s = &c->chans[i];
+        if (!is_mine(c, &k->channels[i])) {
+            continue;
+        }
+        s->used = true;
+        s->slot = ll_variable(b, LL_I32, "slot");
+        s->phase = ll_variable(b, LL_I32, "phase");
+        ll_set(b, s->slot, ll_i32(b, 0));
+        ll_set(b, s->phase, ll_i32(b, 0));
+    }
+}
+
+// At the first tile: stand at the instances of this group's first tile.
+void cg_channels_turn(cg *c, const tir_stmt *walk) {
+    ll *b = c->b;
+    for (int i = 0; i < c->k->n_channels; i++) {
+        if (c->chans[i].used) {
+            c->chans[i].per_tile = count_instances(c, walk->n_body, walk->body, i);
+            skip(c, i, ll_mul(b, c->chans[i].per_tile, c->group));
+        }
+    }
+}
+
+// After a tile: step over the tiles of the other groups.
+void cg_channels_skip(cg *c) {
+    for (int i = 0; i < c->k->n_channels; i++) {
+        if (c->chans[i].used) {
+            skip(c, i, ll_muli(c->b, c->chans[i].per_tile, c->role->turns - 1));
+        }
+    }
+}
+
+ll_val cg_full_bar(cg *c, int ch) {
+    return ll_add(c->b, cg_smem_at(c, c->k->channels[ch].full_bar), slot_times(c, ch, 8));
+}
+
+ll_val cg_empty_bar(cg *c, int ch) {
+    const tir_channel *t = &c->k->channels[ch];
+    ll_val base = cg_smem_at(c, t->empty_bar);
+    return t->empty_bars == 1 ? base : ll_add(c->b, base, slot_times(c, ch, 8));
+}
+
+ll_val cg_slot_addr(cg *c, int ch) {
+    const tir_channel *t = &c->k->channels[ch];
+    return ll_add(c->b, cg_smem_at(c, t->offset), slot_times(c, ch, t->stride));
+}
+
+void cg_advance(cg *c, int ch) {
+    ll *b = c->b;
+    cg_chan *s = &c->chans[ch];
+    int depth = c->k->channels[ch].depth;
+    ll_val phase = ll_get(b, s->phase);
+    if (depth == 1) {
+        ll_set(b, s->phase, ll_bini(b, LL_XOR, phase, 1));
+        return;
+    }
+    ll_val next = ll_addi(b, ll_get(b, s->slot), 1);
+    ll_val wrap = ll_cmpi(b, LL_EQ, next, depth);
+    ll_set(b, s->slot, ll_select(b, wrap, ll_i32(b, 0), next));
+    ll_set(b, s->phase, ll_bin(b, LL_XOR, phase, ll_to(b, wrap, LL_I32)));
+}
+
+// --- Waiting ---------------------------------------------------------------------------------------
+
+void cg_acquire(cg *c, int ch) {
+    ll *b = c->b;
+    const tir_channel *t = &c->k->channels[ch];
+    // With one empty barrier for both slots every instance is a phase of its own: instance i waits
+    // for the release of instance i - 1, and i & 1 is the slot.
+    bool shared = t->empty_bars == 1 && t->depth == 2;
+    ll_val of = ll_get(b, shared ? c->chans[ch].slot : c->chans[ch].phase);
+    cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), c->k->cluster > 1);
+    if (t->space == SPACE_TMEM) {
+        LL_INTR0(b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
+    }
+}
+
+void cg_await(cg *c, int ch) {
+    bool cluster = c->k->cluster > 1;
+    cg_wait(c, cg_full_bar(c, ch), ll_get(c->b, c->chans[ch].phase), cluster);
+    if (c->k->channels[ch].space == SPACE_TMEM || cg_is_umma(c)) {
+        LL_INTR0(c->b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
+    }
+}
+
+// --- Loading ---------------------------------------------------------------------------------------
+
+ll_val cg_coord(cg *c, const tir_coord *x) {
+    ll *b = c->b;
+    ll_val v = ll_i32(b, x->add);
+    if (x->loop >= 0) {
+        ll_val start = ll_muli(b, c->starts[x->loop], x->mul);
+        v = ll_add(b, ll_bini(b, LL_SDIV, start, x->div), v);
+    }
+    return x->rank_mul ? ll_add(b, v, ll_muli(b, c->rank, x->rank_mul)) : v;
+}
+
+// Who is told of the bytes: with a pair the leader's barrier, by its address with bit 24 cleared
+// (PTX ISA "cp.async.bulk.tensor", .cta_group::2; CTA 0 of a pair has that bit clear).
+static ll_val transaction_bar(cg *c, int ch) {
+    ll_val bar = cg_full_bar(c, ch);
+    return c->k->pair ? ll_bini(c->b, LL_AND, bar, 0xFEFFFFFF) : bar;
+}
+
+typedef struct {
+    ll_val dst, bar, map;
+    ll_val coords[5];
+    int rank;
+    int mask;
+} copy;
+
+static void emit_copy(cg *c, const copy *x) {
+    ll *b = c->b;
+    ll_val args[16];
+    int n = 0;
+    bool own = !c->k->pair && x->mask == 0;
+    args[n++] = own ? ll_to(b, x->dst, LL_SHARED) : ll_to(b, ll_to(b, x->dst, LL_SHARED), LL_CLUSTER);
+    args[n++] = x->bar;
+    args[n++] = x->map;
+    for (int i = 0; i < x->rank; i++) {
+        args[n++] = x->coords[i];
+    }
+    if (!own) {
+        args[n++] = ll_i16(b, x->mask);
+    }
+    args[n++] = ll_i64(b, 0); // no cache policy
+    if (!own) {
+        args[n++] = ll_i1(b, x->mask != 0);
+    }
+    args[n++] = ll_i1(b, false);
+    if (!own) {
+        args[n++] = ll_i32(b, c->k->pair ? 2 : 0);
+    }
+    char name[64];
+    snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.g2s%s.tile.%dd", own ? ".cta" : "",
+             x->rank);
+    ll_intr(b, name, LL_VOID, n, args);
+}
+
+static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
+    ll *b = c->b;
+    const tir_map *map = &c->k->maps[box->map];
+    copy x = {.bar = transaction_bar(c, ch), .map = cg_map(c, box->map), .rank = map->rank,
+              .mask = box->mask};
+    for (int i = 0; i < map->rank; i++) {
+        x.coords[i] = cg_coord(c, &box->coords[i]);
+    }
+    ll_val at = ll_addi(b, slot, box->offset);
+    if (box->rank_offset) {
+        at = ll_add(b, at, ll_muli(b, c->rank, box->rank_offset));
+    }
+    ll_val first = x.coords[0];
+    for (int i = 0; i < box->n_boxes; i++) {
+        x.dst = ll_addi(b, at, (int64_t)i * box->box_pitch);
+        x.coords[0] = ll_addi(b, first, (int64_t)i * box->box_step);
+        emit_copy(c, &x);
+    }
+}
+
+void cg_load(cg *c, int ch) {
+    ll *b = c->b;
+    const tir_channel *t = &c->k->channels[ch];
+    ll_val bytes = ll_i32(b, t->full_bytes);
+    if (c->k->pair) { // the leader's barrier counts the bytes of both CTAs
+        ll_if leader = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->rank, 0));
+        cg_expect(c, cg_full_bar(c, ch), bytes);
+        ll_if_end(b, leader);
+    } else {
+        cg_expect(c, cg_full_bar(c, ch), bytes);
+    }
+    ll_val slot = cg_slot_addr(c, ch);
+    for (int i = 0; i < t->n_boxes; i++) {
+        load_box(c, ch, &t->boxes[i], slot);
+    }
+}
+
+// --- Signalling ------------------------------------------------------------------------------------
+
+void cg_publish(cg *c, int ch) {
+    if (c->k->channels[ch].space == SPACE_TMEM) {
+        cg_tmem_publish(c, ch);
+    } // a slot that TMA fills is published by its last byte
+    cg_advance(c, ch);
+}
+
+// Readers of shared memory: one arrival a warp, after all its lanes have read.
+static void release_by_warp(cg *c, int ch) {
+    if (c->k->channels[ch].release_mask) {
+        cg_fail(c, "channel '%s' is read by warps of several CTAs; only tensor-core readers release a "
+                   "slot of a cluster", c->k->channels[ch].name);
+        return;
+    }
+    ll_val bar = cg_empty_bar(c, ch);
+    cg_warp_sync(c);
+    ll_if one = ll_if_begin(c->b, ll_cmpi(c->b, LL_EQ, c->lane, 0));
+    cg_arrive(c, bar);
+    ll_if_end(c->b, one);
+}
+
+void cg_release(cg *c, int ch) {
+    if (c->k->channels[ch].space == SPACE_TMEM) {
+        cg_tmem_release(c, ch);
+    } else if (cg_is_umma(c)) {
+        cg_umma_release(c, ch);
+    } else {
+        release_by_warp(c, ch);
+    }
+    cg_advance(c, ch);
+}

@@ -1,0 +1,268 @@
+// Elementwise expressions, one element at a time, in registers. The arithmetic is that of
+// compiler/mach.h: f32, rounding to nearest even after every operation, nothing contracted.
+#include "cg_int.h"
+
+#include <string.h>
+
+static ll_val loop_index(cg *c, int loop, const cg_elem *at) {
+    if (loop < 0) {
+        return ll_i32(c->b, 0);
+    }
+    if (at->acc && loop == at->acc->row_loop) {
+        return at->row;
+    }
+    if (at->acc && loop == at->acc->col_loop) {
+        return at->col;
+    }
+    return c->starts[loop];
+}
+
+ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at) {
+    ll *b = c->b;
+    ll_val x = ll_addi(b, loop_index(c, a->loop, at), a->add);
+    return ll_bini(b, LL_SDIV, ll_muli(b, x, a->mul), a->div);
+}
+
+// --- Loads -----------------------------------------------------------------------------------------
+
+ll_val cg_global_address(cg *c, int param, int n_axes, const ll_val *at, ll_val *inside) {
+    ll *b = c->b;
+    const tir_param *p = &c->k->params[param];
+    ll_val row = ll_i32(b, 0);
+    *inside = ll_i1(b, true);
+    for (int i = 0; i < n_axes; i++) {
+        ll_val size = cg_size(c, p->dims[i]);
+        *inside = ll_bin(b, LL_AND, *inside, ll_cmp(b, LL_ULT, at[i], size));
+        if (i < n_axes - 1) {
+            row = i == 0 ? at[i] : ll_add(b, ll_mul(b, row, size), at[i]);
+        }
+    }
+    ll_val address = ll_to(b, cg_arg_of(c, ARG_POINTER, param, PART_DATA), LL_I64);
+    if (n_axes >= 2) {
+        ll_val pitch = cg_arg_of(c, ARG_PITCH, param, PART_DATA);
+        address = ll_add(b, address, ll_mul(b, ll_sext(b, row, LL_I64), pitch));
+    }
+    ll_val bits = ll_muli(b, ll_sext(b, at[n_axes - 1], LL_I64), elem_bits(p->elem));
+    return ll_add(b, address, ll_bini(b, LL_LSHR, bits, 3));
+}
+
+static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
+    ll *b = c->b;
+    const tir_param *p = &c->k->params[e->ref];
+    if (p->scale != ELEM_NONE || e->n_axes != p->n_dims) {
+        cg_fail(c, "elements of '%s' (%s) cannot be read one by one in kernel '%s'; only plain "
+                   "formats can", p->name, p->format, c->k->name);
+        return ll_f32(b, 0);
+    }
+    ll_val axes[8];
+    for (int i = 0; i < e->n_axes && i < 8; i++) {
+        axes[i] = cg_axis(c, &e->axes[i], at);
+    }
+    ll_val inside;
+    ll_val address = cg_global_address(c, e->ref, e->n_axes, axes, &inside);
+    int bits = elem_bits(p->elem);
+    const char *type = bits == 32 ? "b32" : bits == 16 ? "u16" : "u8";
+    // Tensors that the kernel also writes are read in program order.
+    bool ordered = p->mode == MODE_OUT || p->mode == MODE_INOUT || p->mode == MODE_TEMP;
+    ll_asm a = {.text = arena_printf(c->mem, "mov.b32 $0, 0; @$2 ld.global.%s $0, [$1];", type),
+                .constraints = ordered ? "=&r,l,b,~{memory}" : "=&r,l,b",
+                .effect = ordered,
+                .n_out = 1,
+                .out = {LL_I32}};
+    ll_val word = LL_ASM(b, &a, address, inside);
+    if (bits == 4) {
+        ll_val shift = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, axes[e->n_axes - 1], 1), 2);
+        word = ll_bini(b, LL_AND, ll_bin(b, LL_LSHR, word, shift), 15);
+    }
+    return elem_is_int(p->elem) ? word : cg_unpack(c, p->elem, word);
+}
+
+// --- Operators --------------------------------------------------------------------------------------
+
+static ll_val math2(cg *c, const char *op, ll_val x, ll_val y) {
+    return cg_math(c, op, 2, (ll_val[]){x, y});
+}
+
+static ll_val refuse(cg *c, const tir_expr *e, const char *what) {
+    cg_fail(c, "%s is not generated for elements of type %s (kernel '%s')", what, elem_name(e->type),
+            c->k->name);
+    return e->type == ELEM_F32 ? ll_f32(c->b, 0) : ll_i32(c->b, 0);
+}
+
+static ll_val compare(cg *c, ast_op op, ll_val x, ll_val y, bool floats) {
+    static const ll_pred ints[] = {[OP_LT] = LL_SLT, [OP_LE] = LL_SLE, [OP_GT] = LL_SGT,
+                                   [OP_GE] = LL_SGE, [OP_EQ] = LL_EQ,  [OP_NE] = LL_NE};
+    static const ll_pred reals[] = {[OP_LT] = LL_FLT, [OP_LE] = LL_FLE, [OP_GT] = LL_FGT,
+                                    [OP_GE] = LL_FGE, [OP_EQ] = LL_FEQ, [OP_NE] = LL_FNE};
+    return ll_cmp(c->b, floats ? reals[op] : ints[op], x, y);
+}
+
+static ll_val int_binary(cg *c, const tir_expr *e, ll_val x, ll_val y) {
+    static const struct {
+        ast_op op;
+        ll_op code;
+    } table[] = {{OP_ADD, LL_ADD},   {OP_SUB, LL_SUB},    {OP_MUL, LL_MUL},    {OP_DIV, LL_SDIV},
+                 {OP_MOD, LL_SREM},  {OP_BITAND, LL_AND}, {OP_BITOR, LL_OR},   {OP_BITXOR, LL_XOR},
+                 {OP_SHL, LL_SHL},   {OP_SHR, LL_ASHR},   {OP_AND, LL_AND},    {OP_OR, LL_OR}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (table[i].op == e->op) {
+            return ll_bin(c->b, table[i].code, x, y);
+        }
+    }
+    return refuse(c, e, "an operator");
+}
+
+static ll_val binary(cg *c, const tir_expr *e, const cg_elem *at) {
+    ll_val x = cg_expr(c, e->args[0], at), y = cg_expr(c, e->args[1], at);
+    if (!CG_OK(c)) {
+        return x;
+    }
+    bool floats = e->args[0]->type == ELEM_F32;
+    if (e->op >= OP_LT && e->op <= OP_NE) {
+        return compare(c, e->op, x, y, floats);
+    }
+    if (!floats) {
+        return int_binary(c, e, x, y);
+    }
+    static const char *const names[] = {[OP_ADD] = "add.rn.f32", [OP_SUB] = "sub.rn.f32",
+                                        [OP_MUL] = "mul.rn.f32", [OP_DIV] = "div.rn.f32"};
+    return e->op <= OP_DIV ? math2(c, names[e->op], x, y) : refuse(c, e, "an operator");
+}
+
+static ll_val unary(cg *c, const tir_expr *e, const cg_elem *at) {
+    ll_val x = cg_expr(c, e->args[0], at);
+    if (e->op == OP_NOT) {
+        return ll_not(c->b, x);
+    }
+    if (e->type == ELEM_F32 && e->op == OP_NEG) {
+        return cg_math(c, "neg.f32", 1, &x);
+    }
+    if (e->op == OP_NEG) {
+        return ll_sub(c->b, ll_i32(c->b, 0), x);
+    }
+    return e->op == OP_BITNOT ? ll_bini(c->b, LL_XOR, x, -1) : refuse(c, e, "an operator");
+}
+
+static ll_val int_pick(cg *c, ll_pred p, ll_val x, ll_val y) {
+    return ll_select(c->b, ll_cmp(c->b, p, x, y), x, y);
+}
+
+static ll_val int_builtin(cg *c, const tir_expr *e, const ll_val *x) {
+    ll *b = c->b;
+    switch (e->builtin) {
+    case BI_MIN:
+        return int_pick(c, LL_SLT, x[0], x[1]);
+    case BI_MAX:
+        return int_pick(c, LL_SGT, x[0], x[1]);
+    case BI_RELU:
+        return int_pick(c, LL_SGT, x[0], ll_i32(b, 0));
+    case BI_ABS:
+        return int_pick(c, LL_SGT, x[0], ll_sub(b, ll_i32(b, 0), x[0]));
+    case BI_CLAMP:
+        return int_pick(c, LL_SLT, int_pick(c, LL_SGT, x[0], x[1]), x[2]);
+    default:
+        return refuse(c, e, "a function");
+    }
+}
+
+static ll_val real_builtin(cg *c, const tir_expr *e, const ll_val *x) {
+    ll *b = c->b;
+    switch (e->builtin) {
+    case BI_EXP: // 0x3FB8AA3B = log2(e)
+        return cg_math(c, "ex2.approx.f32", 1,
+                       (ll_val[]){math2(c, "mul.rn.f32", x[0], ll_to(b, ll_i32(b, 0x3FB8AA3B), LL_F32))});
+    case BI_LOG: // 0x3F317218 = ln(2)
+        return math2(c, "mul.rn.f32", cg_math(c, "lg2.approx.f32", 1, x),
+                     ll_to(b, ll_i32(b, 0x3F317218), LL_F32));
+    case BI_SQRT:
+        return cg_math(c, "sqrt.rn.f32", 1, x);
+    case BI_RSQRT:
+        return cg_math(c, "rsqrt.approx.f32", 1, x);
+    case BI_TANH:
+        return cg_math(c, "tanh.approx.f32", 1, x);
+    case BI_ABS:
+        return cg_math(c, "abs.f32", 1, x);
+    case BI_MIN:
+        return math2(c, "min.f32", x[0], x[1]);
+    case BI_MAX:
+        return math2(c, "max.f32", x[0], x[1]);
+    case BI_RELU:
+        return math2(c, "max.f32", x[0], ll_f32(b, 0));
+    case BI_CLAMP:
+        return math2(c, "min.f32", math2(c, "max.f32", x[0], x[1]), x[2]);
+    default:
+        return refuse(c, e, "swiglu of single elements");
+    }
+}
+
+static ll_val builtin(cg *c, const tir_expr *e, const cg_elem *at) {
+    ll_val x[3];
+    for (int i = 0; i < e->n_args && i < 3; i++) {
+        x[i] = cg_expr(c, e->args[i], at);
+    }
+    if (!CG_OK(c)) {
+        return x[0];
+    }
+    return e->type == ELEM_F32 ? real_builtin(c, e, x) : int_builtin(c, e, x);
+}
+
+static ll_val convert(cg *c, const tir_expr *e, const cg_elem *at) {
+    ll *b = c->b;
+    ll_val x = cg_expr(c, e->args[0], at);
+    elem_kind from = e->args[0]->type;
+    if (!CG_OK(c) || (from == e->elem && from == e->type)) {
+        return x;
+    }
+    if (from != ELEM_F32) {
+        x = ll_sitofp(b, ll_to(b, x, LL_I32));
+    }
+    if (e->type == ELEM_I32) {
+        ll_asm a = {.text = "cvt.rni.s32.f32 $0, $1;", .constraints = "=r,f", .n_out = 1,
+                    .out = {LL_I32}};
+        return LL_ASM(b, &a, x);
+    }
+    return e->elem == ELEM_F32 ? x : cg_unpack(c, e->elem, cg_pack(c, e->elem, 1, &x));
+}
+
+static ll_val scalar(cg *c, const tir_expr *e) {
+    ll_val v = cg_arg_of(c, ARG_SCALAR, e->ref, PART_DATA);
+    return e->type == ELEM_I32 ? ll_to(c->b, v, LL_I32) : v;
+}
+
+static ll_val constant(cg *c, const tir_expr *e) {
+    if (e->type == ELEM_F32) {
+        return ll_f32(c->b, (double)(float)e->value);
+    }
+    return e->type == ELEM_BOOL ? ll_i1(c->b, e->value != 0) : ll_i32(c->b, (int64_t)e->value);
+}
+
+ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at) {
+    switch (e->kind) {
+    case TX_CONST:
+        return constant(c, e);
+    case TX_SCALAR:
+        return scalar(c, e);
+    case TX_ACC:
+        return at->accs[e->ref];
+    case TX_LOAD:
+        return load_element(c, e, at);
+    case TX_INDEX:
+        return loop_index(c, e->ref, at);
+    case TX_SIZE:
+        return c->dims[e->ref];
+    case TX_UNARY:
+        return unary(c, e, at);
+    case TX_BINARY:
+        return binary(c, e, at);
+    case TX_CALL:
+        return builtin(c, e, at);
+    case TX_CONVERT:
+        return convert(c, e, at);
+    case TX_SELECT: {
+        ll_val p = cg_expr(c, e->args[0], at);
+        ll_val x = cg_expr(c, e->args[1], at), y = cg_expr(c, e->args[2], at);
+        return CG_OK(c) ? ll_select(c->b, p, x, y) : x;
+    }
+    }
+    return ll_f32(c->b, 0);
+}

@@ -1,0 +1,36 @@
+// mbarriers, fences and warp barriers: one function an idiom (PTX ISA "Parallel Synchronization and
+// Communication Instructions: mbarrier"). Addresses are i32 shared memory addresses of the own CTA.
+#include "cg_int.h"
+
+// try_wait may return false after a time limit of the system, so it always loops. The acquire forms
+// are used: LLVM merges two relaxed ones into one.
+void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope) {
+    const char *name = cluster_scope ? "llvm.nvvm.mbarrier.try.wait.parity.scope.cluster.space.cta"
+                                     : "llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta";
+    ll_block loop = ll_new_block(c->b, "wait"), done = ll_new_block(c->b, "ready");
+    ll_br(c->b, loop);
+    ll_at(c->b, loop);
+    ll_cond(c->b, LL_INTR(c->b, name, bar, parity), done, loop);
+    ll_at(c->b, done);
+}
+
+void cg_arrive(cg *c, ll_val bar) {
+    LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cta.space.cta", bar, ll_i32(c->b, 1));
+}
+
+void cg_arrive_remote(cg *c, ll_val bar, ll_val rank) {
+    ll_val there = LL_INTR(c->b, "llvm.nvvm.mapa.shared.cluster", bar, rank);
+    LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cluster.space.cluster", there, ll_i32(c->b, 1));
+}
+
+void cg_expect(cg *c, ll_val bar, ll_val bytes) {
+    LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.expect.tx.scope.cta.space.cta", bar, bytes);
+}
+
+void cg_warp_sync(cg *c) {
+    LL_INTR(c->b, "llvm.nvvm.bar.warp.sync", ll_i32(c->b, -1));
+}
+
+void cg_fence_async_smem(cg *c) {
+    LL_INTR0(c->b, "llvm.nvvm.fence.proxy.async.shared_cta");
+}

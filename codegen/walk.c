@@ -1,0 +1,266 @@
+// Loops: the tiles of a CTA, the steps of a tile, and taking tiles by turns.
+//
+// Static walk: cluster i of n takes tiles i, i + n, i + 2n, ... Tile numbers count with the last loop
+// fastest. 'raster i by g' changes the order of loop i and the innermost other loop j: the tiles of i
+// are cut in groups of g (the last one may be smaller); inside a group i runs fastest, then j; then
+// comes the next group. Every number still names one tile.
+//
+// Turns (pingpong): group g of a role takes the local tiles g, g + T, ... Two orders hold between the
+// groups. Main loops: group g starts after group g - 1 has seen its last operand; without that, group
+// g could wait for a pass of a full barrier that lies two phases ahead, which a parity cannot name
+// (PTX ISA "mbarrier.test_wait": only the current and the preceding phase). Named barriers 1 .. T.
+// Epilogues: staging is shared, the turn barriers of the role pass it on.
+#include "cg_int.h"
+
+ll_val cg_for_trips(cg *c, int f) {
+    const tir_for *t = &c->k->fors[f];
+    ll_val up = ll_addi(c->b, cg_size(c, t->extent), t->step - 1);
+    return ll_bini(c->b, LL_SDIV, up, t->step);
+}
+
+static ll_val loop_tiles(cg *c, int l) {
+    const tir_loop *t = &c->k->loops[l];
+    ll_val up = ll_addi(c->b, cg_size(c, t->dim), t->tile - 1);
+    return ll_bini(c->b, LL_SDIV, up, t->tile);
+}
+
+ll_val cg_n_tiles(cg *c) {
+    ll_val n = ll_i32(c->b, 1);
+    for (int i = 0; i < c->k->n_loops; i++) {
+        n = ll_mul(c->b, n, loop_tiles(c, i));
+    }
+    return n;
+}
+
+// Splits 'rem', a number below count(i) * count(j), as 'raster i by g' says.
+static void raster(cg *c, ll_val rem, int i, int j, ll_val *tile) {
+    ll *b = c->b;
+    ll_val n_i = loop_tiles(c, i), n_j = loop_tiles(c, j);
+    ll_val span = ll_muli(b, n_j, c->k->walk.group);
+    ll_val first = ll_muli(b, ll_bin(b, LL_UDIV, rem, span), c->k->walk.group);
+    ll_val left = ll_sub(b, n_i, first);
+    ll_val group = ll_i32(b, c->k->walk.group);
+    ll_val size = ll_select(b, ll_cmp(b, LL_ULT, left, group), left, group);
+    ll_val in = ll_bin(b, LL_UREM, rem, span);
+    tile[i] = ll_add(b, first, ll_bin(b, LL_UREM, in, size));
+    tile[j] = ll_bin(b, LL_UDIV, in, size);
+}
+
+void cg_tile_starts(cg *c, ll_val number) {
+    const tir_kernel *k = c->k;
+    ll *b = c->b;
+    ll_val *tile = ARENA_ARRAY(c->mem, ll_val, k->n_loops + 1);
+    int i = k->n_loops > 1 ? k->walk.raster : -1;
+    int j = i == k->n_loops - 1 ? i - 1 : k->n_loops - 1;
+    ll_val rem = number;
+    if (i >= 0) {
+        ll_val plane = ll_mul(b, loop_tiles(c, i), loop_tiles(c, j));
+        raster(c, ll_bin(b, LL_UREM, rem, plane), i, j, tile);
+        rem = ll_bin(b, LL_UDIV, rem, plane);
+    }
+    for (int l = k->n_loops - 1; l >= 0; l--) {
+        if (i >= 0 && (l == i || l == j)) {
+            continue;
+        }
+        ll_val n = loop_tiles(c, l);
+        tile[l] = l == 0 ? rem : ll_bin(b, LL_UREM, rem, n);
+        rem = l == 0 ? rem : ll_bin(b, LL_UDIV, rem, n);
+    }
+    for (int l = 0; l < k->n_loops; l++) {
+        c->starts[l] = ll_muli(b, tile[l], k->loops[l].tile);
+    }
+}
+
+// Accumulators in registers start a tile at zero (those in TMEM are overwritten by their first MMA).
+void cg_tile_begin(cg *c) {
+    for (int i = 0; i < c->k->n_accs; i++) {
+        bool mine = &c->k->roles[c->k->accs[i].role] == c->role;
+        if (mine && c->role->frag == FRAG_MMA) {
+            cg_mma_sync_zero(c, i);
+        }
+    }
+}
+
+// --- Turns -----------------------------------------------------------------------------------------
+
+static int turn_threads(const tir_role *r) {
+    return 2 * 32 * r->n_warps / r->turns; // those who wait and those who pass on
+}
+
+static void main_loop_wait(cg *c, ll_val ordinal) {
+    ll *b = c->b;
+    ll_if later = ll_if_begin(b, ll_cmpi(b, LL_NE, ordinal, 0));
+    LL_INTR(b, "llvm.nvvm.barrier.cta.sync.aligned.count", ll_addi(b, c->group, 1),
+            ll_i32(b, turn_threads(c->role)));
+    ll_if_end(b, later);
+}
+
+static ll_val next_group(cg *c) {
+    ll_val next = ll_addi(c->b, c->group, 1);
+    return ll_select(c->b, ll_cmpi(c->b, LL_EQ, next, c->role->turns), ll_i32(c->b, 0), next);
+}
+
+static void main_loop_pass(cg *c, ll_val more) {
+    ll *b = c->b;
+    ll_if f = ll_if_begin(b, more);
+    LL_INTR(b, "llvm.nvvm.barrier.cta.arrive.aligned.count", ll_addi(b, next_group(c), 1),
+            ll_i32(b, turn_threads(c->role)));
+    ll_if_end(b, f);
+}
+
+static void epilogue_wait(cg *c) {
+    ll *b = c->b;
+    if (c->role->turn_bar < 0) {
+        return;
+    }
+    ll_val bar = ll_add(b, cg_smem_at(c, c->role->turn_bar), ll_muli(b, c->group, 8));
+    ll_val parity = ll_get(b, c->turn);
+    cg_wait(c, bar, parity, false);
+    ll_set(b, c->turn, ll_bini(b, LL_XOR, parity, 1));
+}
+
+// Staging was read when the bulk stores that one lane issued have read it; the same lane arrives.
+static void epilogue_pass(cg *c) {
+    ll *b = c->b;
+    if (c->role->turn_bar < 0) {
+        return;
+    }
+    ll_val bar = ll_add(b, cg_smem_at(c, c->role->turn_bar), ll_muli(b, next_group(c), 8));
+    ll_if one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
+    LL_INTR(b, "llvm.nvvm.cp.async.bulk.wait.group.read", ll_i32(b, 0));
+    cg_arrive(c, bar);
+    ll_if_end(b, one);
+}
+
+static void tile_by_turn(cg *c, const tir_stmt *s, ll_val ordinal, ll_val more) {
+    int n = s->n_body;
+    while (n > 0 && s->body[n - 1]->kind == TS_STORE) {
+        n--;
+    }
+    main_loop_wait(c, ordinal);
+    cg_stmts(c, n, s->body);
+    main_loop_pass(c, more);
+    epilogue_wait(c);
+    cg_stmts(c, s->n_body - n, s->body + n);
+    epilogue_pass(c);
+    cg_channels_skip(c);
+}
+
+// --- Walks -----------------------------------------------------------------------------------------
+
+static void begin_turns(cg *c, const tir_stmt *s) {
+    ll *b = c->b;
+    cg_channels_turn(c, s);
+    c->turn = ll_variable(b, LL_I32, "turn");
+    // Nobody passes staging to group 0 before its first tile: parity 1 of a fresh barrier passes.
+    ll_set(b, c->turn, ll_to(b, ll_cmpi(b, LL_EQ, c->group, 0), LL_I32));
+}
+
+static void static_walk(cg *c, const tir_stmt *s) {
+    ll *b = c->b;
+    bool turns = c->role->turns > 1;
+    ll_val n = cg_n_tiles(c);
+    ll_var tile = ll_variable(b, LL_I32, "tile");
+    ll_var ordinal = ll_variable(b, LL_I32, "ordinal");
+    ll_set(b, ordinal, c->group);
+    ll_set(b, tile, ll_add(b, c->cluster_id, ll_mul(b, c->group, c->n_clusters)));
+    if (turns) {
+        begin_turns(c, s);
+    }
+    ll_loop l = ll_loop_begin(b, "tiles");
+    ll_val t = ll_get(b, tile);
+    ll_loop_while(b, &l, ll_cmp(b, LL_ULT, t, n));
+    cg_tile_starts(c, t);
+    cg_tile_begin(c);
+    if (turns) {
+        ll_val more = ll_cmp(b, LL_ULT, ll_add(b, t, c->n_clusters), n);
+        tile_by_turn(c, s, ll_get(b, ordinal), more);
+    } else {
+        cg_stmts(c, s->n_body, s->body);
+    }
+    ll_set(b, ordinal, ll_addi(b, ll_get(b, ordinal), c->role->turns));
+    ll_set(b, tile, ll_add(b, t, ll_muli(b, c->n_clusters, c->role->turns)));
+    ll_loop_end(b, l);
+}
+
+void cg_walk(cg *c, const tir_stmt *s) {
+    if (c->k->walk.kind == WALK_STATIC) {
+        static_walk(c, s);
+    } else if (c->role->turns > 1) {
+        cg_fail(c, "role '%s' takes tiles by turns of %d groups, which needs a static walk; the "
+                   "walk of kernel '%s' is clc", c->role->name, c->role->turns, c->k->name);
+    } else {
+        cg_clc_walk(c, s);
+    }
+}
+
+static void for_loop(cg *c, const tir_stmt *s) {
+    ll *b = c->b;
+    const tir_for *f = &c->k->fors[s->ref];
+    ll_val extent = cg_size(c, f->extent);
+    ll_var at = ll_variable(b, LL_I32, f->index);
+    ll_set(b, at, ll_i32(b, 0));
+    ll_loop l = ll_loop_begin(b, "steps");
+    ll_val i = ll_get(b, at);
+    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
+    c->starts[c->k->n_loops + s->ref] = i;
+    cg_stmts(c, s->n_body, s->body);
+    ll_set(b, at, ll_addi(b, i, f->step));
+    ll_loop_end(b, l);
+    c->starts[c->k->n_loops + s->ref] = NULL;
+}
+
+// --- Statements --------------------------------------------------------------------------------------
+
+// An MMA of warps reads its operands into registers: the slot is free before the last products are
+// computed, so a release that follows is handed to the recipe. Returns the statements consumed.
+static int emit_mma(cg *c, const tir_stmt *s, const tir_stmt *next) {
+    const tir_mma *m = &c->k->mmas[s->ref];
+    if (c->role->frag != FRAG_MMA) {
+        cg_umma(c, m);
+        return 1;
+    }
+    bool fused = next && next->kind == TS_RELEASE &&
+                 (next->ref == c->k->operands[m->a].channel ||
+                  next->ref == c->k->operands[m->b].channel);
+    cg_mma_sync(c, m, fused ? next->ref : -1);
+    return fused ? 2 : 1;
+}
+
+void cg_stmts(cg *c, int n, tir_stmt *const *body) {
+    for (int i = 0; i < n && CG_OK(c); i++) {
+        const tir_stmt *s = body[i];
+        switch (s->kind) {
+        case TS_WALK:
+            cg_walk(c, s);
+            break;
+        case TS_FOR:
+            for_loop(c, s);
+            break;
+        case TS_ACQUIRE:
+            cg_acquire(c, s->ref);
+            break;
+        case TS_LOAD:
+            cg_load(c, s->ref);
+            break;
+        case TS_PUBLISH:
+            cg_publish(c, s->ref);
+            break;
+        case TS_AWAIT:
+            cg_await(c, s->ref);
+            break;
+        case TS_RELEASE:
+            cg_release(c, s->ref);
+            break;
+        case TS_MMA:
+            i += emit_mma(c, s, i + 1 < n ? body[i + 1] : NULL) - 1;
+            break;
+        case TS_STORE:
+            cg_store(c, s->ref);
+            break;
+        case TS_SCHED:
+            cg_clc_sched(c, s);
+            break;
+        }
+    }
+}
