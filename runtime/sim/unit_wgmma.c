@@ -1,0 +1,149 @@
+// wgmma.mma_async m64nNk(32 bytes) of a warpgroup: A from shared memory or registers, B from shared
+// memory, D in registers (PTX ISA "Asynchronous Warpgroup Level Matrix Operations"; fragment maps and
+// descriptors measured on H200). FP8 keeps 13 fraction bits on Hopper, the addend's included.
+#include "unit_operand.h"
+
+#define ROWS 64
+
+static bool is_byte(enum num_fmt f) {
+    return f == NUM_E4M3 || f == NUM_E5M2 || f == NUM_S8 || f == NUM_U8;
+}
+
+static bool is_fp8(enum num_fmt f) {
+    return f == NUM_E4M3 || f == NUM_E5M2;
+}
+
+static int elem_bytes_of(enum num_fmt f) {
+    return num_bits_of(f) / 8;
+}
+
+int unit_wgmma_regs(const struct unit_wgmma *op) {
+    return op->d == NUM_F16 ? op->n / 4 : op->n / 2;
+}
+
+static bool types_allowed(const struct unit_wgmma *op) {
+    switch (op->a) {
+    case NUM_F16:
+        return op->b == NUM_F16 && (op->d == NUM_F32 || op->d == NUM_F16);
+    case NUM_BF16:
+        return op->b == NUM_BF16 && op->d == NUM_F32;
+    case NUM_TF32:
+        return op->b == NUM_TF32 && op->d == NUM_F32;
+    case NUM_E4M3:
+    case NUM_E5M2:
+        return is_fp8(op->b) && (op->d == NUM_F32 || op->d == NUM_F16);
+    case NUM_S8:
+    case NUM_U8:
+        return (op->b == NUM_S8 || op->b == NUM_U8) && op->d == NUM_I32;
+    default:
+        return false;
+    }
+}
+
+static enum unit_status check(const struct unit_wgmma *op) {
+    bool n_ok = op->n >= 8 && op->n <= UNIT_MAX_N && op->n % 8 == 0;
+    if (op->d == NUM_I32 && op->n > 32) {
+        n_ok = n_ok && op->n % 16 == 0;
+    }
+    if (!n_ok || !types_allowed(op)) {
+        return UNIT_SHAPE;
+    }
+    bool mn = op->mn_a || op->mn_b;
+    return mn && elem_bytes_of(op->a) != 2 ? UNIT_DESC_MAJOR : UNIT_OK;
+}
+
+static enum unit_status fetch(uint64_t desc, int rows, enum num_fmt f, bool mn,
+                              const struct unit_cta *cta, uint8_t (*out)[32]) {
+    struct unit_fetch r = {.rows = rows, .elem_bytes = elem_bytes_of(f), .mn_major = mn};
+    enum unit_status s = unit_desc_wgmma(&r.desc, desc);
+    return s == UNIT_OK ? unit_fetch_operand(&r, cta, out) : s;
+}
+
+// Register r of A holds row 16w + g + 8*(r&1), bytes 4q + 16*(r>>1), for every element width.
+static void a_from_regs(const uint32_t *const *a, uint8_t (*out)[32]) {
+    for (int w = 0; w < 4; w++) {
+        for (int r = 0; r < 4; r++) {
+            for (int lane = 0; lane < 32; lane++) {
+                int row = 16 * w + lane / 4 + 8 * (r & 1);
+                memcpy(&out[row][4 * (lane % 4) + 16 * (r >> 1)], &a[4 * w + r][lane], 4);
+            }
+        }
+    }
+}
+
+// D between registers and [n][row].
+static void move_d(const struct unit_wgmma *op, uint32_t *const *d, uint32_t (*tile)[ROWS], bool out) {
+    int regs = unit_wgmma_regs(op);
+    for (int w = 0; w < 4; w++) {
+        for (int r = 0; r < regs; r++) {
+            for (int lane = 0; lane < 32; lane++) {
+                int g = lane / 4;
+                int q = lane % 4;
+                uint32_t *reg = &d[w * regs + r][lane];
+                if (op->d != NUM_F16) {
+                    uint32_t *cell = &tile[8 * (r >> 2) + 2 * q + (r & 1)][16 * w + g + 8 * (r >> 1 & 1)];
+                    *(out ? reg : cell) = out ? *cell : *reg;
+                    continue;
+                }
+                uint32_t *low = &tile[8 * (r >> 1) + 2 * q][16 * w + g + 8 * (r & 1)];
+                uint32_t *high = low + ROWS;
+                if (out) {
+                    *reg = (*low & 0xFFFF) | *high << 16;
+                } else {
+                    *low = *reg & 0xFFFF;
+                    *high = *reg >> 16;
+                }
+            }
+        }
+    }
+}
+
+static struct num_mm arithmetic(const struct unit_wgmma *op) {
+    struct unit_idesc d = {.k = 32 / elem_bytes_of(op->a),
+                           .a = op->a,
+                           .b = op->b,
+                           .d = op->d,
+                           .saturate = op->saturate};
+    struct num_mm mm = unit_arithmetic(&d);
+    if (is_fp8(op->a)) {
+        mm.dot.frac = 13;
+        mm.dot.out = op->d == NUM_F16 ? NUM_OUT_F16 : NUM_OUT_E8M13;
+    }
+    return mm;
+}
+
+enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *cta,
+                            uint32_t *const *d, const uint32_t *const *a) {
+    uint8_t rows_a[ROWS][32];
+    uint8_t rows_b[UNIT_MAX_N][32];
+    uint32_t tile[UNIT_MAX_N][ROWS];
+    enum unit_status s = check(op);
+    if (s == UNIT_OK) {
+        s = fetch(op->bdesc, op->n, op->b, op->mn_b, cta, rows_b);
+    }
+    if (s == UNIT_OK && !op->a_in_regs) {
+        s = fetch(op->adesc, ROWS, op->a, op->mn_a, cta, rows_a);
+    }
+    if (s != UNIT_OK) {
+        return s;
+    }
+    if (op->a_in_regs) {
+        a_from_regs(a, rows_a);
+    }
+    if (op->neg_a && !(is_byte(op->a) && !is_fp8(op->a))) {
+        unit_negate(op->a, false, rows_a, ROWS);
+    }
+    if (op->neg_b && !(is_byte(op->b) && !is_fp8(op->b))) {
+        unit_negate(op->b, false, rows_b, op->n);
+    }
+    move_d(op, d, tile, false);
+    struct num_mm mm = arithmetic(op);
+    mm.accumulate = op->scale_d;
+    mm.m = ROWS;
+    mm.n = op->n;
+    mm.a = (const uint8_t(*)[32])rows_a;
+    mm.b = (const uint8_t(*)[32])rows_b;
+    num_mm_run(&mm, &tile[0][0], ROWS);
+    move_d(op, d, tile, true);
+    return UNIT_OK;
+}
