@@ -122,6 +122,8 @@ struct ast_sym {
     bool is_defined;          // SYM_TPARAM: the value came from -D [checked]
     const ast_record *record; // SYM_LET: the record that it names, else NULL [checked]
     bool is_bad;              // an error was reported about it: followers stay silent [checked]
+    const ast_stmt *writer;   // SYM_PARAM, SYM_TEMP: the first statement that writes it [checked]
+    int weight;               // SYM_FN: nodes of its value with all calls inlined [checked]
 };
 
 // What moe.route gives: a value with named fields, each a one-dimensional i32 or f32 table.
@@ -308,8 +310,9 @@ typedef struct ast_kernel {
     ast_sym **dims;
     int n_params;
     ast_sym **params;
-    int n_where;
+    int n_where; // clauses as written, then the ones that subscripts imply (j / 2) [checked]
     ast_expr **where;
+    int n_where_written;
     int n_body;
     ast_stmt **body;
     int n_indices; // every index of the kernel, 'all' included [checked]

@@ -20,6 +20,14 @@ typedef struct {
 // Resolves names, indices, formats and shapes; fills the [checked] fields. False if any error.
 bool lang_check(ast_file *file, diag *d, arena *mem, const lang_define *defs, int n_defs);
 
+// A diag_verify_fn that parses and checks an edited text; 'user' is a lang_verifier.
+typedef struct {
+    const src_map *src; // of the unedited text: its name and include directories
+    const lang_define *defs;
+    int n_defs;
+} lang_verifier;
+int lang_verify_fix(void *user, const char *text, size_t len);
+
 // Integer value of a constant expression of sizes: literals, consts, tparams. 'vals', when given,
 // overrides tparams by their id (a schedule's 'with'). False if it is not constant.
 bool lang_const_int(const ast_expr *e, const int64_t *vals, int64_t *out);

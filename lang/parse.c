@@ -159,7 +159,8 @@ static bool at_declaration(const parser *ps) {
 // A line that begins with a word of a statement begins a statement.
 static bool at_statement(const parser *ps) {
     const token *t = ps_peek(ps);
-    return t->line_start && t->kind >= TOK_TILE && t->kind <= TOK_MEET; // ORDER tokens.def
+    return t->line_start && t->kind >= TOK_TILE && t->kind <= TOK_MEET && // ORDER tokens.def
+           t->kind != TOK_ELSE;
 }
 
 void ps_recover(parser *ps) {
@@ -334,6 +335,7 @@ static ast_kernel *parse_kernel(parser *ps) {
             ptr_add(ps->mem, &list, parse_expr(ps));
         } while (!ps->bad && ps_accept(ps, TOK_COMMA));
         k->n_where = list.n;
+        k->n_where_written = list.n;
         k->where = (ast_expr **)list.items;
     }
     while (ps->bad && !ps_at(ps, TOK_LBRACE) && !ps_at(ps, TOK_EOF) && !at_declaration(ps)) {
@@ -548,6 +550,7 @@ static void parse_use(parser *ps, collected *all, ast_file *out) {
     ast_sym *module = sym_new(ps, SYM_MODULE, last, path_span);
     uint32_t file;
     if (find_module(ps, path, path_span, &file)) {
+        module->ivalue = file;
         ptr_add(ps->mem, &all->syms, module);
         parse_file(ps->src, ps->d, ps->mem, file, all, out);
     }
