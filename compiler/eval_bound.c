@@ -275,15 +275,19 @@ val val_round(const eval *x, val a, elem_kind e) {
     if (elem_is_int(e) || e == ELEM_BOOL) {
         return a.is_int ? a : val_int((int64_t)rint(a.v));
     }
+    if (a.rounded == e + 1) {
+        return a;
+    }
     double v = val_num(a);
     double r = mach_decode(e, mach_encode(e, v));
+    uint8_t rounded = (uint8_t)(e + 1);
     if (x->machine || !x->bounds || a.err == 0) {
-        return (val){.v = r};
+        return (val){.v = r, .rounded = rounded};
     }
     double reach = fabs(v) + a.err;
     bool saturates = elem_bits(e) <= 8;
     if (isnan(reach) || (reach > mach_largest(e) && !saturates)) {
-        return (val){.v = r, .err = INFINITY};
+        return (val){.v = r, .err = INFINITY, .rounded = rounded};
     }
-    return (val){.v = r, .err = a.err + unit_at(e, reach)};
+    return (val){.v = r, .err = a.err + unit_at(e, reach), .rounded = rounded};
 }

@@ -30,6 +30,7 @@ val eval_load(eval *x, storage *s, const int64_t *coords) {
         r.v = x->machine ? (double)(float)r.v : r.v;
     }
     r.err = s->bound != NULL ? s->bound[i] : 0;
+    r.rounded = (uint8_t)(s->t.format->scale == ELEM_NONE ? e + 1 : 0);
     return r;
 }
 
@@ -89,7 +90,10 @@ val tile_load(const eval *x, const tile *t, int64_t i) {
     if (t->is_int) {
         return val_int((int64_t)t->v[i]);
     }
-    return (val){.v = t->v[i], .err = t->err != NULL ? t->err[i] : 0};
+    bool plain = t->format != NULL && t->format->scale == ELEM_NONE;
+    return (val){.v = t->v[i],
+                 .err = t->err != NULL ? t->err[i] : 0,
+                 .rounded = (uint8_t)(plain ? t->format->elem + 1 : 0)};
 }
 
 static place place_of_name(eval *x, const ast_expr *e) {

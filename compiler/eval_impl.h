@@ -24,6 +24,7 @@ typedef struct {
     double err;
     int64_t i;
     bool is_int;
+    uint8_t rounded; // both values are of this elem_kind, plus one; 0: of none known
 } val;
 
 typedef struct {
