@@ -134,12 +134,19 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
                "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
         return;
     }
-    if (s->n_contracted != 1) {
-        REFUSE(b, "X101", s->span, "a product sums over one index here, not over %d",
-               s->n_contracted);
+    // An index of the tile loop stands still here: only the loops inside are summed over.
+    int summed = 0;
+    graph_mma m = {.stmt = s, .acc = s->target->a->sym, .level = level};
+    for (int i = 0; i < s->n_contracted; i++) {
+        if (graph_loop_of(g, s->contracted[i]) < 0) {
+            m.k = s->contracted[i];
+            summed++;
+        }
+    }
+    if (summed != 1) {
+        REFUSE(b, "X101", s->span, "a product sums over one index here, not over %d", summed);
         return;
     }
-    graph_mma m = {.stmt = s, .acc = s->target->a->sym, .k = s->contracted[0], .level = level};
     m.left = add_operand(b, v->a);
     m.right = add_operand(b, v->b);
     if (m.left < 0 || m.right < 0) {

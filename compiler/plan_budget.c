@@ -217,7 +217,7 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
     int have = p->arch->smem_bytes;
     PLAN_REFUSE(p, "S201", pc->stated != NULL ? pc->stated->depth_span : p->at,
                 "shared memory over by %d bytes on %s", total - have, p->arch->name);
-    diag_label(p->d, "%d slots of %d bytes", depth, pc->stage_bytes);
+    diag_label(p->d, "%d slot%s of %d bytes", depth, depth == 1 ? "" : "s", pc->stage_bytes);
     diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s = %d of %d bytes", PLAN_BARRIER_BYTES,
                  depth, pc->stage_bytes, p->staging_bytes,
                  total == PLAN_BARRIER_BYTES + depth * pc->stage_bytes + p->staging_bytes

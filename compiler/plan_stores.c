@@ -181,7 +181,9 @@ static bool plan_staging(planner *p, tir_store *s, const fact_store *stated, con
     int bits = elem_bits(s->elem);
     int warp_rows = a->rows / r->warps_m;
     s->sub_cols = stated != NULL && stated->cols > 0 ? stated->cols : default_cols(s, a);
-    s->stages = stated != NULL && stated->cols > 0 ? stated->stages : r->turns > 1 ? 1 : 2;
+    s->stages = stated != NULL && stated->cols > 0 ? stated->stages
+                : p->arch->family == MMA_SYNC              ? 1 // its shared memory is the scarcer
+                                                           : 2;
     s->warp_cols = s->sub_cols / r->warps_n;
     if (a->cols % s->sub_cols != 0 || s->sub_cols % (8 * r->warps_n) != 0) {
         PLAN_REFUSE(p, "A111", at, "%d columns do not divide into sub-tiles of %d for %d warps a row",
