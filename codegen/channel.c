@@ -146,7 +146,7 @@ ll_val cg_coord(cg *c, const tir_coord *x) {
     ll_val v = ll_i32(b, x->add);
     if (x->loop >= 0) {
         ll_val start = ll_muli(b, c->starts[x->loop], x->mul);
-        v = ll_add(b, ll_bini(b, LL_SDIV, start, x->div), v);
+        v = ll_add(b, ll_bini(b, LL_UDIV, start, x->div), v);
     }
     return x->rank_mul ? ll_add(b, v, ll_muli(b, c->rank, x->rank_mul)) : v;
 }

@@ -103,6 +103,7 @@ void cg_clc_walk(cg *c, const tir_stmt *s) {
     ll_loop loop = ll_loop_begin(b, "tiles");
     ll_loop_while(b, &loop, ll_get(b, more));
     cg_tile_starts(c, ll_get(b, tile));
+    cg_tile_begin(c);
     cg_stmts(c, s->n_body, s->body);
     clc_answer next = ring_take(c, &ring);
     ll_set(b, tile, next.tile);

@@ -215,12 +215,17 @@ static void thread_numbers(cg *c) {
     c->warp = LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), warp, ll_i32(b, 0),
                       ll_i32(b, 31));
     c->lane = ll_bini(b, LL_AND, c->tid, WARP - 1);
-    ll_val cta = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.ctaid.x");
-    ll_val ctas = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.nctaid.x");
     c->rank = ll_i32(b, 0);
     if (c->k->cluster > 1) {
         c->rank = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.cluster.ctarank");
     }
+}
+
+// Read by each role for itself, so that nothing but the warp number lives across other roles.
+static void cluster_numbers(cg *c) {
+    ll *b = c->b;
+    ll_val cta = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.ctaid.x");
+    ll_val ctas = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.nctaid.x");
     c->cluster_id = ll_bini(b, LL_UDIV, cta, c->k->cluster);
     c->n_clusters = ll_bini(b, LL_UDIV, ctas, c->k->cluster);
 }
@@ -263,6 +268,7 @@ static void begin_role(cg *c, const tir_role *r) {
     const tir_kernel *k = c->k;
     ll *b = c->b;
     c->role = r;
+    cluster_numbers(c);
     int n = group_warps(r);
     ll_val warp = ll_addi(b, c->warp, -r->first_warp);
     c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, warp, n) : ll_i32(b, 0);
@@ -320,8 +326,26 @@ static void set_registers(cg *c, int regs) {
     LL_INTR(c->b, name, ll_i32(c->b, regs));
 }
 
+// if (c) { body by the caller } else next test; the body ends with a branch to 'exit'.
+typedef struct {
+    ll_block next, exit;
+} branch;
+
+static branch branch_begin(cg *c, ll_val when, ll_block exit) {
+    ll_block yes = ll_new_block(c->b, "role");
+    branch f = {.next = ll_new_block(c->b, "next"), .exit = exit};
+    ll_cond(c->b, when, yes, f.next);
+    ll_at(c->b, yes);
+    return f;
+}
+
+static void branch_end(cg *c, branch f) {
+    ll_br(c->b, f.exit);
+    ll_at(c->b, f.next);
+}
+
 // Warpgroups first .. last - 1 and the roles in them.
-static void emit_component(cg *c, int first, int last) {
+static void emit_component(cg *c, int first, int last, ll_block exit) {
     const tir_kernel *k = c->k;
     ll *b = c->b;
     for (int w = first + 1; w < last; w++) {
@@ -332,22 +356,23 @@ static void emit_component(cg *c, int first, int last) {
         }
     }
     ll_val warp = ll_addi(b, c->warp, -first * WG_WARPS);
-    ll_if here = ll_if_begin(b, ll_cmpi(b, LL_ULT, warp, (last - first) * WG_WARPS));
+    branch here = branch_begin(c, ll_cmpi(b, LL_ULT, warp, (last - first) * WG_WARPS), exit);
     set_registers(c, k->wg_regs[first]);
     for (int i = 0; i < k->n_roles && CG_OK(c); i++) {
         const tir_role *r = &k->roles[i];
         if (r->first_warp / WG_WARPS >= first && r->first_warp / WG_WARPS < last) {
-            ll_if in = ll_if_begin(b, role_here(c, r));
+            branch in = branch_begin(c, role_here(c, r), exit);
             emit_role(c, r);
-            ll_if_end(b, in);
+            branch_end(c, in);
         }
     }
-    ll_if_end(b, here);
+    branch_end(c, here);
 }
 
 static void emit_roles(cg *c) {
     const tir_kernel *k = c->k;
     int n = (k->threads + WG_WARPS * WARP - 1) / (WG_WARPS * WARP);
+    ll_block exit = ll_new_block(c->b, "exit");
     for (int first = 0; first < n && CG_OK(c);) {
         int last = first + 1;
         for (bool grew = true; grew;) {
@@ -362,9 +387,11 @@ static void emit_roles(cg *c) {
                 }
             }
         }
-        emit_component(c, first, last);
+        emit_component(c, first, last, exit);
         first = last;
     }
+    ll_br(c->b, exit);
+    ll_at(c->b, exit);
 }
 
 static void teardown(cg *c) {

@@ -15,13 +15,13 @@
 ll_val cg_for_trips(cg *c, int f) {
     const tir_for *t = &c->k->fors[f];
     ll_val up = ll_addi(c->b, cg_size(c, t->extent), t->step - 1);
-    return ll_bini(c->b, LL_SDIV, up, t->step);
+    return ll_bini(c->b, LL_UDIV, up, t->step);
 }
 
 static ll_val loop_tiles(cg *c, int l) {
     const tir_loop *t = &c->k->loops[l];
     ll_val up = ll_addi(c->b, cg_size(c, t->dim), t->tile - 1);
-    return ll_bini(c->b, LL_SDIV, up, t->tile);
+    return ll_bini(c->b, LL_UDIV, up, t->tile);
 }
 
 ll_val cg_n_tiles(cg *c) {
