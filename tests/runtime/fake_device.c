@@ -72,6 +72,9 @@ static fp4_status fake_image_load(rt_device *device, const rt_code *code, rt_ima
     if (fails(device)) {
         return failed();
     }
+    if (!code->ptx) {
+        return rt_fail(FP4_ERROR_MODULE, "the fake device looks for its entries in PTX");
+    }
     *image = malloc(code->ptx_bytes + 1);
     memcpy(*image, code->ptx, code->ptx_bytes + 1);
     fake_of(device)->n_images++;
