@@ -91,11 +91,6 @@ static clc_answer ring_take(cg *c, const clc_ring *r) {
 
 void cg_clc_walk(cg *c, const tir_stmt *s) {
     ll *b = c->b;
-    if (c->role->turns > 1) {
-        cg_fail(c, "role '%s' takes tiles by turns from a clc walk; turns need 'walk static'",
-                c->role->name);
-        return;
-    }
     clc_ring ring = ring_begin(c);
     ll_var tile = ll_variable(b, LL_I32, "tile"), more = ll_variable(b, LL_I1, "more");
     ll_set(b, tile, c->cluster_id); // the tile this cluster was launched for
