@@ -6,6 +6,7 @@
 // exponent 0, a subnormal keeps the least exponent of its format.
 #include "mach.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,8 @@ struct mach_panel {
     mach_instr in;
     elem_kind elem, scale;
     int64_t rows, k, steps;
-    int32_t *sig;     // T-FDPA: signed significands, rows * steps * in.k
-    int16_t *exp;     // T-FDPA: exponents with the scale's, ZERO_EXP for zeros
+    double *value;    // T-FDPA: elements times their scales, rows * steps * in.k; Inf and NaN as +-1
+    int16_t *exp;     // T-FDPA: raw exponents with the scale's, ZERO_EXP for zeros
     uint8_t *special; // T-FDPA: a step holds an Inf or NaN; GST: a scale of the step is NaN
     int8_t *fp4;      // GST: values in halves
     uint16_t *live;   // GST: which elements of a group are not zero
@@ -131,10 +132,10 @@ mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_
         p->gsig = calloc(elems / GROUP, sizeof *p->gsig);
         ok = ok && p->fp4 != NULL && p->live != NULL && p->gexp != NULL && p->gsig != NULL;
     } else {
-        p->sig = calloc(elems, sizeof *p->sig);
+        p->value = calloc(elems, sizeof *p->value);
         p->exp = calloc(elems, sizeof *p->exp);
         p->cls = calloc(elems, 1);
-        ok = ok && p->sig != NULL && p->exp != NULL && p->cls != NULL;
+        ok = ok && p->value != NULL && p->exp != NULL && p->cls != NULL;
     }
     if (!ok) {
         mach_panel_free(p);
@@ -147,7 +148,7 @@ void mach_panel_free(mach_panel *p) {
     if (p == NULL) {
         return;
     }
-    free(p->sig);
+    free(p->value);
     free(p->exp);
     free(p->special);
     free(p->fp4);
@@ -196,7 +197,7 @@ static void set_tfdpa(mach_panel *p, int64_t row, const uint32_t *codes, const u
         if (scale == 0xFF) { // NaN whatever the elements are
             u.cls = CLS_NAN;
         }
-        p->sig[base + k] = u.sig;
+        p->value[base + k] = ldexp(u.sig, scale - 127 + (u.sig != 0 ? u.exp - man_bits(p->elem) : 0));
         p->exp[base + k] = (int16_t)(u.exp + scale - 127);
         p->cls[base + k] = u.cls;
         if (u.cls != CLS_FINITE) {
@@ -295,12 +296,13 @@ static uint32_t round_toward_zero(int64_t sum, int q, int out_frac) {
 // value * 2^shift, truncated towards zero.
 static inline int64_t scale_trunc(int64_t value, int shift) {
     if (shift >= 0) {
-        return value * (INT64_C(1) << shift);
+        return (int64_t)((uint64_t)value << shift);
     }
     if (shift < -62) {
         return 0;
     }
-    return value / (INT64_C(1) << -shift);
+    int64_t below = value >> 63 & ((INT64_C(1) << -shift) - 1); // negative values round up
+    return (value + below) >> -shift;
 }
 
 // The result of a step with an Inf or NaN among its inputs.
@@ -312,8 +314,8 @@ static uint32_t special_step(const mach_panel *a, int64_t ia, const mach_panel *
     for (int k = 0; k < a->in.k; k++) {
         uint8_t ca = a->cls[ia + k];
         uint8_t cb = b->cls[ib + k];
-        int32_t sa = a->sig[ia + k];
-        int32_t sb = b->sig[ib + k];
+        double sa = a->value[ia + k];
+        double sb = b->value[ib + k];
         nan |= ca == CLS_NAN || cb == CLS_NAN;
         if (ca == CLS_INF || cb == CLS_INF) {
             nan |= sa == 0 || sb == 0; // Inf * 0
@@ -328,30 +330,38 @@ static uint32_t special_step(const mach_panel *a, int64_t ia, const mach_panel *
     return pinf ? 0x7F800000u : 0xFF800000u;
 }
 
+// 2^e as a double, for exponents far from its ends.
+static inline double power_of_two(int e) {
+    uint64_t bits = (uint64_t)(1023 + e) << 52;
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
+// A product of two operands is exact in a double, and so is its scaling by a power of two; the
+// conversion to an integer then truncates towards zero. |product| < 4 * 2^emax, so it fits 32 bits.
 static uint32_t step_tfdpa(const mach_panel *a, int64_t ia, const mach_panel *b, int64_t ib,
                            accumulator c) {
     const int16_t *ea = a->exp + ia;
     const int16_t *eb = b->exp + ib;
-    const int32_t *ma = a->sig + ia;
-    const int32_t *mb = b->sig + ib;
+    const double *va = a->value + ia;
+    const double *vb = b->value + ib;
     int n = a->in.k;
-    int emax = FLOOR_TFDPA;
-    int16_t x[MAX_K];
+    int16_t most = FLOOR_TFDPA;
     for (int k = 0; k < n; k++) {
-        x[k] = (int16_t)(ea[k] + eb[k]);
-        emax = x[k] > emax ? x[k] : emax;
+        int16_t x = (int16_t)(ea[k] + eb[k]);
+        most = x > most ? x : most;
     }
-    if (c.sig != 0 && c.exp > emax) {
-        emax = c.exp;
-    }
+    int emax = c.sig != 0 && c.exp > most ? c.exp : most;
     int frac = a->in.frac;
-    int up = frac - man_bits(a->elem) - man_bits(b->elem) - emax;
+    double unit = power_of_two(frac - emax);
+    int32_t t[MAX_K];
+    for (int k = 0; k < n; k++) {
+        t[k] = (int32_t)(va[k] * vb[k] * unit);
+    }
     int64_t sum = scale_trunc(c.sig, c.exp - 23 - emax + frac);
     for (int k = 0; k < n; k++) {
-        int32_t p = ma[k] * mb[k];
-        if (p != 0) {
-            sum += scale_trunc(p, x[k] + up);
-        }
+        sum += t[k];
     }
     return round_toward_zero(sum, emax - frac, a->in.out_frac);
 }
