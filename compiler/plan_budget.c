@@ -53,6 +53,42 @@ static void budget_registers(planner *p) {
     }
 }
 
+// Accumulators in registers (mma.sync): what a thread of the role holds, beside fragments and
+// addresses, must fit what the role has.
+static void budget_accumulators(planner *p) {
+    tir_kernel *k = p->k;
+    for (int r = 0; r < p->n_roles && p->ok && p->arch->family == MMA_SYNC; r++) {
+        const tir_role *role = &k->roles[r];
+        int threads = role->n_warps / role->turns * 32;
+        int held = 0;
+        const tir_acc *last = NULL;
+        for (int i = 0; i < k->n_accs; i++) {
+            if (k->accs[i].role == r) {
+                held += k->accs[i].rows * k->accs[i].cols / threads;
+                last = &k->accs[i];
+            }
+        }
+        if (last == NULL || held + PLAN_WORK_REGS <= p->roles[r].regs) {
+            continue;
+        }
+        PLAN_REFUSE(p, "R201", p->roles[r].stated != NULL ? p->roles[r].stated->span : p->at,
+                    "accumulators of role '%s' need %d registers a thread, it has %d", role->name, held,
+                    p->roles[r].regs);
+        diag_because(p->d, "%d x %d elements a tile over %d threads, and at least %d registers to work with",
+                     last->rows, last->cols, threads, PLAN_WORK_REGS);
+        bool wide = last->cols >= last->rows;
+        int loop = wide ? last->col_loop : last->row_loop;
+        int tile = k->loops[loop].tile;
+        for (int left = held; left + PLAN_WORK_REGS > p->roles[r].regs && tile % 32 == 0; left /= 2) {
+            tile /= 2;
+        }
+        plan_help_with(p, p->g->loops[loop], tile, "a smaller tile");
+        if (p->f->sched == NULL) {
+            diag_help(p->d, "write a schedule for %s with a smaller tile", p->arch->name);
+        }
+    }
+}
+
 // --- TMEM --------------------------------------------------------------------------------------------
 
 static const char *pipe_fact(planner *p, const plan_channel *pc, int depth, bool overlap, const char *space) {
@@ -323,6 +359,7 @@ static void plan_walk(planner *p) {
 void plan_budgets(planner *p) {
     plan_walk(p);
     budget_registers(p);
+    budget_accumulators(p);
     budget_tmem(p);
     budget_smem(p);
     if (p->ok) {

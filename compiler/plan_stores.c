@@ -140,13 +140,50 @@ static bool tma_can_store(const tir_store *s, const tir_acc *a) {
     return row && s->axes[s->n_axes - 1].loop == a->col_loop && s->axes[s->n_axes - 1].add == 0;
 }
 
-static int default_cols(const tir_store *s, const tir_acc *a) {
-    int cols = s->granule > 0 ? PLAN_ATOM_BLOCKS * s->granule : 128 * 8 / elem_bits(s->elem);
-    cols = cols > a->cols ? a->cols : cols;
-    while (a->cols % cols != 0) {
-        cols /= 2;
+// Why a sub-tile of this many columns cannot be staged; NULL if it can.
+static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r,
+                                  int cols) {
+    if (a->cols % cols != 0 || cols % (8 * r->warps_n) != 0) {
+        return arena_printf(p->mem, "%d columns do not divide into sub-tiles of %d with 8 or more for each "
+                                    "of %d warps side by side",
+                            a->cols, cols, r->warps_n);
     }
-    return cols;
+    int warp_cols = cols / r->warps_n;
+    int row_bytes = warp_cols * elem_bits(s->elem) / 8;
+    if (row_bytes < 16 || (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
+        return arena_printf(p->mem, "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, "
+                                    "32, 64 or multiples of 128",
+                            cols, row_bytes);
+    }
+    if (s->granule > 0 && warp_cols % s->granule != 0) {
+        return arena_printf(p->mem, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
+                            cols, warp_cols, s->granule);
+    }
+    if (s->granule > 0 && r->frag == FRAG_LANE_ROW && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
+        return arena_printf(p->mem, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
+                            PLAN_ATOM_BLOCKS * s->granule);
+    }
+    if (a->rows / r->warps_m > 256) {
+        return arena_printf(p->mem, "a warp holds %d rows, a TMA box at most 256", a->rows / r->warps_m);
+    }
+    return NULL;
+}
+
+// One 128-byte row a warp, or whole tiles of scales; else the nearest that can be staged; 0: none.
+static int default_cols(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r) {
+    int best = s->granule > 0 ? PLAN_ATOM_BLOCKS * s->granule : 128 * 8 / elem_bits(s->elem);
+    best = best > a->cols ? a->cols : best;
+    for (int cols = best; cols <= a->cols; cols += 8) {
+        if (sub_tile_wrong(p, s, a, r, cols) == NULL) {
+            return cols;
+        }
+    }
+    for (int cols = best; cols > 0; cols -= 8) {
+        if (sub_tile_wrong(p, s, a, r, cols) == NULL) {
+            return cols;
+        }
+    }
+    return 0;
 }
 
 static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp_rows, tir_map *m) {
@@ -176,55 +213,51 @@ static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp
     }
 }
 
-static bool plan_staging(planner *p, tir_store *s, const fact_store *stated, const tir_acc *a,
-                         const tir_role *r, ast_span at) {
+static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_role *r) {
     int bits = elem_bits(s->elem);
-    int warp_rows = a->rows / r->warps_m;
-    s->sub_cols = stated != NULL && stated->cols > 0 ? stated->cols : default_cols(s, a);
-    s->stages = stated != NULL && stated->cols > 0 ? stated->stages
-                : p->arch->family == MMA_SYNC              ? 1 // its shared memory is the scarcer
-                                                           : 2;
-    s->warp_cols = s->sub_cols / r->warps_n;
-    if (a->cols % s->sub_cols != 0 || s->sub_cols % (8 * r->warps_n) != 0) {
-        PLAN_REFUSE(p, "A111", at, "%d columns do not divide into sub-tiles of %d for %d warps a row",
-                    a->cols, s->sub_cols, r->warps_n);
-        return false;
-    }
     int row_bytes = s->warp_cols * bits / 8;
-    if (row_bytes % 16 != 0 || (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
-        PLAN_REFUSE(p, "A111", at,
-                    "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, 32, 64 or "
-                    "multiples of 128",
-                    s->sub_cols, row_bytes);
-        return false;
-    }
-    if (s->granule > 0 && s->warp_cols % s->granule != 0) {
-        PLAN_REFUSE(p, "A111", at, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
-                    s->sub_cols, s->warp_cols, s->granule);
-        return false;
-    }
-    int data = a->rows * s->sub_cols * bits / 8;
-    s->stage_bytes = data;
-    s->scale_offset = -1;
+    s->stage_bytes = a->rows * s->sub_cols * bits / 8;
     if (s->granule > 0 && r->frag == FRAG_LANE_ROW) {
-        int atom_cols = PLAN_ATOM_BLOCKS * s->granule;
-        if (s->sub_cols % atom_cols != 0) {
-            PLAN_REFUSE(p, "A111", at, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns",
-                        s->sub_cols, atom_cols);
-            return false;
-        }
-        s->scale_offset = data;
-        s->stage_bytes = data + s->sub_cols / atom_cols * PLAN_ATOM_BYTES;
+        s->scale_offset = s->stage_bytes;
+        s->stage_bytes += s->sub_cols / (PLAN_ATOM_BLOCKS * s->granule) * PLAN_ATOM_BYTES;
     }
     int span = row_bytes < 128 ? row_bytes : 128;
     s->stage_bytes = round_up(s->stage_bytes, span < 16 ? 128 : 8 * span); // the swizzle's period
-    if (warp_rows > 256) {
-        PLAN_REFUSE(p, "A111", at, "a warp holds %d rows, a TMA box at most 256", warp_rows);
-        return false;
-    }
     tir_map m;
-    store_map(p, s, a, warp_rows, &m);
+    store_map(p, s, a, a->rows / r->warps_m, &m);
     s->map = plan_add_map(p, &m);
+}
+
+// The sub-tile: as stated, or derived.
+static bool plan_sub_tile(planner *p, tir_store *s, const fact_store *stated, const tir_acc *a,
+                          const tir_role *r) {
+    if (stated != NULL && stated->via_smem && stated->cols > 0) {
+        s->sub_cols = stated->cols;
+        s->stages = stated->stages;
+        const char *wrong = sub_tile_wrong(p, s, a, r, s->sub_cols);
+        if (wrong != NULL) {
+            PLAN_REFUSE(p, "A111", stated->size_span, "%s", wrong);
+            int cols = default_cols(p, s, a, r);
+            if (cols > 0) {
+                diag_fix(p->d, plan_fact_span(p, stated->span),
+                         arena_printf(p->mem, "store %s via smem by %d x %d;",
+                                      p->k->params[s->param].name, cols, stated->stages),
+                         "a sub-tile that can");
+            }
+            return false;
+        }
+    } else {
+        s->sub_cols = default_cols(p, s, a, r);
+        s->stages = p->arch->family == MMA_SYNC ? 1 : 2; // shared memory is the scarcer there
+        if (s->sub_cols == 0) {
+            s->via_smem = false;
+        }
+    }
+    if (!s->via_smem) { // any width serves that keeps granules whole
+        s->sub_cols = s->sub_cols == 0 ? a->cols : s->sub_cols;
+        s->stages = 0;
+    }
+    s->warp_cols = s->sub_cols / r->warps_n;
     return true;
 }
 
@@ -262,16 +295,8 @@ static void plan_store(planner *p, int number) {
                     p->k->loops[a->row_loop].index);
         return;
     }
-    if (s->via_smem) {
-        plan_staging(p, s, stated, a, r, at);
-    } else {
-        s->sub_cols = default_cols(s, a);
-        s->warp_cols = s->sub_cols / r->warps_n;
-        s->stages = 0;
-        if (s->granule > 0 && (s->warp_cols == 0 || s->warp_cols % s->granule != 0)) {
-            s->sub_cols = a->cols;
-            s->warp_cols = a->cols / r->warps_n;
-        }
+    if (plan_sub_tile(p, s, stated, a, r) && s->via_smem) {
+        plan_staging(p, s, a, r);
     }
 }
 
