@@ -43,6 +43,8 @@ static const variant variants[] = {
     {"fp8", "e4m3", "e4m3", 128, 128, 128, "mma tcgen05;", 200, 264, 416},
     {"bf16", "bf16", "bf16", 128, 256, 64, "mma tcgen05; pipe acc : 2 in tmem;", 200, 264, 208},
     {"bf16 pair", "bf16", "bf16", 256, 256, 64, PAIR "walk static;", 300, 264, 208},
+    {"along m", "nvfp4", "nvfp4", 256, 128, 256, "cluster 2 along m; mma tcgen05; walk clc;", 600, 264, 544},
+    {"along n", "nvfp4", "nvfp4", 128, 192, 256, "cluster 2 along n; mma tcgen05; walk static;", 200, 584, 544},
     {"f16", "f16", "f16", 128, 128, 32, "mma tcgen05;", 200, 136, 176},
 };
 

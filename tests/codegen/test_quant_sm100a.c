@@ -1,0 +1,216 @@
+// Quantising stores on sm_100a, from source to simulator against plain C, codes and scales bit for bit:
+// scales gathered in 128x4 tiles in shared memory, two accumulators in one slot, partial granules.
+#include "fp4rt.h"
+#include "ref.h"
+#include "tk.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct {
+    const char *name;
+    const char *out;   // format of the result
+    const char *facts;
+    bool gateup;       // silu(ab * g) * (ab * u) of two products, else ab * g
+    int bm, bn;
+    int m, n, k;
+} variant;
+
+#define PAIR "cluster 2 along m; mma tcgen05.pair; walk clc; "
+static const variant variants[] = {
+    {"gateup.tk", "nvfp4", PAIR "pipe X, Wg, Wu : 5 in smem; pipe g, u : 2 in tmem overlap;"
+                           "role load : 1 warp regs 40 { X, Wg, Wu };"
+                           "role math : 1 warp regs 40 { g, u };"
+                           "role epi : 4 warps regs 216 { h, H };"
+                           "store H via smem by 64 x 2;", true, 256, 128, 300, 320, 320},
+    {"nvfp4", "nvfp4", "mma tcgen05;", false, 128, 128, 200, 192, 320},
+    {"nvfp4 wide", "nvfp4", "mma tcgen05; store H via smem by 128 x 1;", false, 128, 256, 200, 512, 256},
+    {"nvfp4 ragged", "nvfp4", "mma tcgen05;", false, 128, 128, 72, 200, 256},
+    {"mxfp8", "mxfp8", "mma tcgen05;", false, 128, 128, 200, 192, 320},
+    {"mxfp4", "mxfp4", PAIR, false, 256, 256, 300, 352, 320},
+};
+
+static const char *source_of(const variant *v, arena *mem) {
+    bool hs = strcmp(v->out, "nvfp4") == 0;
+    return arena_printf(mem,
+                        "use std.formats;\n"
+                        "fn silu(x) = x / (1 + exp(-x));\n"
+                        "kernel q<BM = %d, BF = %d, BK = 256>(X : nvfp4[M, K], Wg : nvfp4[F, K],\n"
+                        "    %s ab : f32, H : out %s[M, F]%s)\n"
+                        "where F %% 8 == 0, K %% 32 == 0\n"
+                        "{\n"
+                        "    tile m:BM of M, f:BF of F {\n"
+                        "        let g = zero f32[m, f];\n"
+                        "        %s\n"
+                        "        for k:BK of K {\n"
+                        "            g[m, f] += X[m, k] * Wg[f, k];\n"
+                        "            %s\n"
+                        "        }\n"
+                        "        let h = %s;\n"
+                        "        H[m, f] = %s;\n"
+                        "    }\n"
+                        "}\n"
+                        "schedule q on sm_100a { %s }\n",
+                        v->bm, v->bn, v->gateup ? "Wu : nvfp4[F, K]," : "", v->out,
+                        hs ? ", hs : f32" : "", v->gateup ? "let u = zero f32[m, f];" : "",
+                        v->gateup ? "u[m, f] += X[m, k] * Wu[f, k];" : "",
+                        v->gateup ? "silu(ab * g[m, f]) * (ab * u[m, f])" : "ab * g[m, f]",
+                        hs ? "nvfp4(h, hs)" : arena_printf(mem, "%s(h)", v->out), v->facts);
+}
+
+static void expect(fp4_status status) {
+    if (status) {
+        fail_msg("%s: %s", fp4_status_name(status), fp4_last_error());
+    }
+}
+
+static float dot(const ref_matrix *a, int i, const ref_matrix *b, int j) {
+    double sum = 0;
+    for (int k = 0; k < a->cols; k++) {
+        sum += a->value[(size_t)i * (size_t)a->cols + (size_t)k] *
+               b->value[(size_t)j * (size_t)b->cols + (size_t)k];
+    }
+    return (float)sum;
+}
+
+// exp as the machine computes it: 2^x correctly rounded, of the rounded product with log2 e.
+static float machine_exp(float x) {
+    float y = x * 0x1.715476p+0f;
+    return (float)exp2((double)y);
+}
+
+static float value_at(const variant *v, const ref_matrix *x, const ref_matrix w[2], int i, int j) {
+    float ab = 0.0078125f * 1.1f;
+    float g = ab * dot(x, i, &w[0], j);
+    if (!v->gateup) {
+        return g;
+    }
+    float d = 1 + machine_exp(-g);
+    float s = g / d;
+    float u = ab * dot(x, i, &w[1], j);
+    return s * u;
+}
+
+static void compare(const variant *v, const ref_matrix *x, const ref_matrix w[2], const fp4_host *h) {
+    int granule = h->format.granule_cols;
+    int wrong = 0;
+    for (int i = 0; i < v->m; i++) {
+        for (int j = 0; j < v->n; j += granule) {
+            int n = v->n - j < granule ? v->n - j : granule;
+            float values[64];
+            float amax = 0;
+            for (int e = 0; e < n; e++) {
+                values[e] = value_at(v, x, w, i, j + e);
+                amax = fmaxf(amax, fabsf(values[e]));
+            }
+            ref_granule g = ref_quantise(h->format.elem, h->format.scale, amax, 0.31f);
+            uint64_t got = fp4_host_scale_code(h, i, j);
+            if (got != g.scale && wrong++ < 4) {
+                print_error("scale[%d,%d] = %02x, want %02x\n", i, j, (unsigned)got, g.scale);
+            }
+            for (int e = 0; e < n; e++) {
+                uint32_t want = ref_encode(h->format.elem, values[e] * g.factor);
+                got = fp4_host_code(h, i, j + e);
+                if (got != want && wrong++ < 4) {
+                    print_error("H[%d,%d] = %02x, want %02x\n", i, j + e, (unsigned)got, want);
+                }
+            }
+        }
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void read_back(fp4_ctx *ctx, const variant *v, const fp4_tensor *t, const ref_matrix *x,
+                      const ref_matrix w[2]) {
+    fp4_storage st = {.size = sizeof st};
+    expect(fp4_tensor_storage(t, &st));
+    fp4_host h;
+    int64_t dims[2] = {v->m, v->n};
+    expect(fp4_host_init(&h, &t->format, 2, dims));
+    h.pitch = st.pitch;
+    h.data = malloc((size_t)st.data_bytes);
+    h.scale = malloc((size_t)st.scale_bytes);
+    expect(fp4_tensor_read(ctx, t, h.data, h.scale, NULL));
+    compare(v, x, w, &h);
+    free(h.data);
+    free(h.scale);
+}
+
+static void run(const variant *v, const tk_artefact *t, fp4_schedule order, uint64_t seed) {
+    fp4_config config = FP4_CONFIG_INIT;
+    config.device = "sim";
+    config.sim_sms = 4;
+    config.sim_schedule = order;
+    config.sim_seed = seed;
+    fp4_ctx *ctx = NULL;
+    fp4_module *module = NULL;
+    fp4_kernel *kernel = NULL;
+    expect(fp4_open(&config, &ctx));
+    expect(fp4_module_load_memory(ctx, t->module.bytes, t->module.len, &module));
+    expect(fp4_module_kernel(module, "q", "sm_100a", &kernel));
+    ref_rng rng = {.state = seed * 99 + 7};
+    ref_matrix x, w[2] = {{0}, {0}};
+    double unit;
+    assert_true(ref_operand(ctx, "nvfp4", v->m, v->k, &rng, &x, &unit));
+    assert_true(ref_operand(ctx, "nvfp4", v->n, v->k, &rng, &w[0], &unit));
+    if (v->gateup) {
+        assert_true(ref_operand(ctx, "nvfp4", v->n, v->k, &rng, &w[1], &unit));
+    }
+    int64_t dims[2] = {v->m, v->n};
+    fp4_tensor h;
+    expect(fp4_tensor_new(ctx, v->out, 2, dims, &h));
+    fp4_arg args[6];
+    int n = 0;
+    args[n++] = fp4_arg_tensor(&x.tensor);
+    args[n++] = fp4_arg_tensor(&w[0].tensor);
+    if (v->gateup) {
+        args[n++] = fp4_arg_tensor(&w[1].tensor);
+    }
+    args[n++] = fp4_arg_f32(0.0078125f * 1.1f);
+    args[n++] = fp4_arg_tensor(&h);
+    if (strcmp(v->out, "nvfp4") == 0) {
+        args[n++] = fp4_arg_f32(0.31f);
+    }
+    expect(fp4_launch(kernel, args, n, NULL));
+    read_back(ctx, v, &h, &x, w);
+    ref_free(&x);
+    ref_free(&w[0]);
+    if (v->gateup) {
+        ref_free(&w[1]);
+    }
+    fp4_tensor_free(&h);
+    fp4_close(ctx);
+}
+
+static void test_variant(void **state) {
+    const variant *v = *state;
+    arena *mem = arena_new();
+    tk_artefact t;
+    const char *why = tk_compile(source_of(v, mem), "sm_100a", mem, &t);
+    if (why) {
+        fail_msg("%s: %s", v->name, why);
+    }
+    run(v, &t, FP4_SCHEDULE_EAGER, 1);
+    run(v, &t, FP4_SCHEDULE_RANDOM, 2);
+    arena_free(mem);
+}
+
+// An argument picks the variants whose names hold it.
+int main(int argc, char **argv) {
+    enum { N = sizeof variants / sizeof variants[0] };
+    struct CMUnitTest tests[N];
+    size_t n = 0;
+    for (size_t i = 0; i < N; i++) {
+        if (argc < 2 || strstr(variants[i].name, argv[1])) {
+            tests[n++] = (struct CMUnitTest){.name = variants[i].name, .test_func = test_variant,
+                                             .initial_state = (void *)&variants[i]};
+        }
+    }
+    return _cmocka_run_group_tests("sm_100a quantising", tests, n, NULL, NULL);
+}
