@@ -182,7 +182,7 @@ static void put(eval *x, const place *p, int64_t i, val v) {
     }
     elem_kind e = p->st->t.format->elem;
     if (elem_is_int(e) || e == ELEM_BOOL) {
-        eval_set_code(&p->st->t, i, (uint64_t)(v.is_int ? v.i : (int64_t)v.v));
+        eval_set_code(&p->st->t, i, (uint64_t)val_round(x, v, e).i);
         return;
     }
     eval_set_code(&p->st->t, i, mach_encode(e, val_num(v)));

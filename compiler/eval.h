@@ -67,6 +67,15 @@ typedef struct {
     char text[320]; // a sentence
 } eval_error;
 
+// The bound of an element is a running error analysis of the machine arithmetic beside the exact one:
+//   a step of f32 arithmetic adds 2^-24 of its result, a modelled approximation (exp, ...) 2^-21
+//   a product over K adds, for each instruction step, with L terms (33, 17 or 9; 5 for FP4 groups),
+//     top = the product of the rows' greatest 2^exponent and M = |acc| + sum |a b| so far,
+//         L * 2^-F * max(top, M)     terms truncated at 2^-F of the greatest exponent
+//       + 2^-23 * M (2^-13: Hopper FP8)  the result truncated
+//   a conversion adds a unit in the last place of its type, since both sides round
+//   a quantised granule: its inputs' bound + twice half the widest gap of the element type times the
+//     scale + what saturates
 eval_status eval_run(const eval_job *job, eval_error *err);
 
 // Evaluates a size or condition over dims and tparams ('where', 'when', a parameter's dims).

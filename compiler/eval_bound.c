@@ -272,8 +272,11 @@ static double unit_at(elem_kind e, double v) {
 }
 
 val val_round(const eval *x, val a, elem_kind e) {
-    if (elem_is_int(e) || e == ELEM_BOOL) {
-        return a.is_int ? a : val_int((int64_t)rint(a.v));
+    if (a.is_int && e == ELEM_I32) {
+        return val_int((int32_t)(uint32_t)a.i);
+    }
+    if (elem_is_int(e) || e == ELEM_BOOL) { // cvt.rni: saturates, NaN gives 0
+        return a.is_int ? a : val_int((int32_t)mach_encode(e, a.v));
     }
     if (a.rounded == e + 1) {
         return a;

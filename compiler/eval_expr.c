@@ -370,7 +370,8 @@ static val eval_binary(eval *x, const ast_expr *e) {
         eval_fail(x, EVAL_EDATA, e->span, "integer division by zero");
         return val_int(0);
     }
-    return val_binary(x, e->op, a, b);
+    val r = val_binary(x, e->op, a, b);
+    return r.is_int && e->type != NULL && e->type->elem == ELEM_I32 ? val_round(x, r, ELEM_I32) : r;
 }
 
 static val eval_unary(eval *x, const ast_expr *e) {

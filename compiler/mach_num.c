@@ -222,14 +222,15 @@ float mach_max(float a, float b) {
     return a > b || (a == b && !signbit(a)) ? a : b;
 }
 
+// A negative hs gives a positive scale and a negative divisor: the elements turn their signs.
 static mach_granule quantise_exact(elem_kind elem, elem_kind scale, double amax, double hs) {
-    uint32_t code = mach_encode(scale, amax / (mach_largest(elem) * hs));
+    uint32_t code = mach_encode(scale, fabs(amax / (mach_largest(elem) * hs)));
     return (mach_granule){(uint8_t)code, mach_decode(scale, code) * hs};
 }
 
 static mach_granule quantise_ue4m3(elem_kind elem, float amax, float hs) {
     float r = 1.0f / ((float)mach_largest(elem) * hs);
-    uint32_t code = mach_encode(ELEM_UE4M3, (double)(amax * r));
+    uint32_t code = mach_encode(ELEM_E4M3, (double)(amax * r)) & 0x7F;
     float d = (float)mach_decode(ELEM_UE4M3, code) * hs;
     return (mach_granule){(uint8_t)code, d == 0 ? 0 : (double)(1.0f / d)};
 }
