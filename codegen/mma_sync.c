@@ -39,6 +39,7 @@ typedef struct {
     cg_acc *acc;
     operand a, b;
     int steps; // K steps of the tile
+    const char *instruction;
 } product;
 
 // --- Accumulators ----------------------------------------------------------------------------------
@@ -180,23 +181,22 @@ static void begin_operand(cg *c, operand *o, int index, int rows, bool is_a) {
 
 // --- Fragments -------------------------------------------------------------------------------------
 
-// Registers of one K step: four a fragment of A, two a fragment of B.
-static void load_fragments(cg *c, const operand *o, int step, ll_val *out) {
+// One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a fragment
+// of A, two a fragment of B.
+static void load_fragment(cg *c, const operand *o, int step, int frag, ll_val *out) {
     ll *b = c->b;
     int per_slab = o->op->row_bytes / STEP_BYTES;
-    int slab = step / per_slab, in = step % per_slab;
+    int slab = step / per_slab, in = step % per_slab, row = frag * o->frag_rows;
     ll_val at = ll_add(b, o->lane_row, ll_bini(b, LL_XOR, o->lane_xor, (int64_t)in * STEP_BYTES));
-    at = ll_addi(b, at, (int64_t)slab * o->data->box_pitch);
-    for (int row = 0, n = 0; row < o->rows;) {
-        bool four = o->rows - row >= 16;
-        ll_val p = ll_to(b, ll_addi(b, at, (int64_t)row * o->op->row_bytes), LL_SHARED);
-        ll_val v = ll_intr(b, four ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
-                                   : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.b16",
-                           LL_SHARED, 1, &p);
-        for (int i = 0; i < (four ? 4 : 2); i++) {
-            out[n++] = ll_extract(b, v, i);
-        }
-        row += four ? 16 : 8;
+    at = ll_addi(b, at, (int64_t)slab * o->data->box_pitch + (int64_t)row * o->op->row_bytes);
+    bool four = o->rows - row >= 16;
+    ll_val p = ll_to(b, at, LL_SHARED);
+    ll_val v = ll_intr(b, four ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
+                               : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.b16",
+                       LL_SHARED, 1, &p);
+    int first = frag * (o->frag_rows == FRAG_M ? 4 : 2);
+    for (int i = 0; i < (four ? 4 : 2); i++) {
+        out[first + i] = ll_extract(b, v, i);
     }
 }
 
@@ -261,32 +261,6 @@ typedef struct {
     ll_val *sfa, *sfb; // one a fragment
 } fragments;
 
-static void multiply(cg *c, const product *p, const fragments *f, int step) {
-    ll *b = c->b;
-    const char *name = kind_name(c, p->kind);
-    ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4), zero = ll_i16(b, 0);
-    for (int m = 0; m < p->acc->n_m; m++) {
-        for (int i = 0; i < p->acc->n_n; i++) {
-            int n = m % 2 ? p->acc->n_n - 1 - i : i; // back and forth: the last operand stays in use
-            ll_var *d = &p->acc->regs[(m * p->acc->n_n + n) * 4];
-            ll_val args[16] = {f->a[4 * m],     f->a[4 * m + 1], f->a[4 * m + 2], f->a[4 * m + 3],
-                               f->b[2 * n],     f->b[2 * n + 1], ll_get(b, d[0]), ll_get(b, d[1]),
-                               ll_get(b, d[2]), ll_get(b, d[3])};
-            int n_args = 10;
-            if (p->kind->scale != ELEM_NONE) {
-                ll_val scales[] = {f->sfa[m], byte, zero, f->sfb[n], byte, zero};
-                for (int j = 0; j < 6; j++) {
-                    args[n_args++] = scales[j];
-                }
-            }
-            ll_val r = ll_intr(b, name, LL_VOID, n_args, args);
-            for (int j = 0; j < 4; j++) {
-                ll_set(b, d[j], ll_extract(b, r, j));
-            }
-        }
-    }
-}
-
 static fragments new_fragments(cg *c, const product *p) {
     return (fragments){.a = ARENA_ARRAY(c->mem, ll_val, 4 * p->acc->n_m),
                        .b = ARENA_ARRAY(c->mem, ll_val, 2 * p->acc->n_n + 2),
@@ -294,21 +268,65 @@ static fragments new_fragments(cg *c, const product *p) {
                        .sfb = ARENA_ARRAY(c->mem, ll_val, p->acc->n_n)};
 }
 
-static fragments load_step(cg *c, const product *p, int step, const fragments *before) {
-    fragments f = new_fragments(c, p);
-    load_fragments(c, &p->a, step, f.a);
-    load_fragments(c, &p->b, step, f.b);
+// A scale word serves the K steps that its four bytes cover.
+static void load_step_scales(cg *c, const product *p, int step, const fragments *before,
+                             fragments *f) {
     if (p->kind->scale == ELEM_NONE) {
-        return f;
+        return;
     }
     if (before && sf_word(p, step) == sf_word(p, step - 1)) {
-        f.sfa = before->sfa;
-        f.sfb = before->sfb;
-        return f;
+        f->sfa = before->sfa;
+        f->sfb = before->sfb;
+        return;
     }
-    load_scales(c, &p->a, sf_word(p, step), f.sfa);
-    load_scales(c, &p->b, sf_word(p, step), f.sfb);
-    return f;
+    load_scales(c, &p->a, sf_word(p, step), f->sfa);
+    load_scales(c, &p->b, sf_word(p, step), f->sfb);
+}
+
+static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
+    ll *b = c->b;
+    ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4), zero = ll_i16(b, 0);
+    ll_var *d = &p->acc->regs[(m * p->acc->n_n + n) * 4];
+    ll_val args[16] = {f->a[4 * m],     f->a[4 * m + 1], f->a[4 * m + 2], f->a[4 * m + 3],
+                       f->b[2 * n],     f->b[2 * n + 1], ll_get(b, d[0]), ll_get(b, d[1]),
+                       ll_get(b, d[2]), ll_get(b, d[3])};
+    int n_args = 10;
+    if (p->kind->scale != ELEM_NONE) {
+        ll_val scales[] = {f->sfa[m], byte, zero, f->sfb[n], byte, zero};
+        for (int i = 0; i < 6; i++) {
+            args[n_args++] = scales[i];
+        }
+    }
+    ll_val r = ll_intr(b, p->instruction, LL_VOID, n_args, args);
+    for (int i = 0; i < 4; i++) {
+        ll_set(b, d[i], ll_extract(b, r, i));
+    }
+}
+
+// The products of one K step, row after row. The next step's operands are read where this step's are
+// used for the last time: its A after each row, its B along the last row, so that about one step of
+// fragments is alive beside the accumulators. ptxas would move all these reads to the front of the K
+// tile and run out of registers; a warp barrier, which costs one issue slot, is what it does not move
+// reads across.
+static void multiply_step(cg *c, const product *p, const fragments *f, int step, fragments *next) {
+    int n_m = p->acc->n_m, n_n = p->acc->n_n;
+    for (int m = 0; m < n_m; m++) {
+        for (int n = 0; n < n_n; n++) {
+            multiply(c, p, f, step, m, n);
+            if (next && m == n_m - 1 && (n % 2 == 1 || n == n_n - 1)) {
+                load_fragment(c, &p->b, step + 1, n - n % 2, next->b);
+            }
+        }
+        if (next && m == 0) {
+            cg_warp_sync(c);
+        }
+        if (next) {
+            load_fragment(c, &p->a, step + 1, m, next->a);
+        }
+        if (next && m == 0) {
+            load_step_scales(c, p, step + 1, f, next);
+        }
+    }
 }
 
 static bool check_operand(cg *c, const product *p, const tir_operand *op, bool is_a) {
@@ -336,15 +354,22 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release) {
     p.steps = m->k_elems / p.kind->k;
     begin_operand(c, &p.a, m->a, p.acc->rows, true);
     begin_operand(c, &p.b, m->b, p.acc->cols, false);
-    fragments f = load_step(c, &p, 0, NULL);
+    p.instruction = kind_name(c, p.kind);
+    fragments f = new_fragments(c, &p);
+    for (int i = 0; i < p.acc->n_m; i++) {
+        load_fragment(c, &p.a, 0, i, f.a);
+    }
+    for (int i = 0; i < p.acc->n_n; i += 2) {
+        load_fragment(c, &p.b, 0, i, f.b);
+    }
+    load_step_scales(c, &p, 0, NULL, &f);
     for (int step = 0; step < p.steps; step++) {
-        fragments next = f;
-        if (step + 1 < p.steps) {
-            next = load_step(c, &p, step + 1, &f);
-        } else if (release >= 0) {
+        bool last = step + 1 == p.steps;
+        fragments next = new_fragments(c, &p);
+        if (last && release >= 0) {
             cg_release(c, release); // all operands are in registers
         }
-        multiply(c, &p, &f, step);
+        multiply_step(c, &p, &f, step, last ? NULL : &next);
         f = next;
     }
 }
