@@ -69,6 +69,54 @@ uint32_t ref_e4m3(float x) {
     return nearest(FP4_ELEM_E4M3, x, 0x7E, 0x80);
 }
 
+uint32_t ref_encode(fp4_elem elem, float x) {
+    uint32_t bits;
+    _Float16 half = (_Float16)x;
+    uint16_t half_bits;
+    memcpy(&bits, &x, 4);
+    memcpy(&half_bits, &half, 2);
+    switch (elem) {
+    case FP4_ELEM_F32:
+        return bits;
+    case FP4_ELEM_BF16:
+        return ref_bf16(x);
+    case FP4_ELEM_F16:
+        return half_bits;
+    case FP4_ELEM_E4M3:
+        return ref_e4m3(x);
+    case FP4_ELEM_E5M2:
+        return nearest(elem, x, 0x7B, 0x80);
+    default:
+        return ref_e2m1(x);
+    }
+}
+
+// Exponent of the power of two at or above x, biased by 127.
+static uint32_t ceil_exponent(float x) {
+    for (int e = -127; e < 127; e++) {
+        if (ldexp(1, e) >= (double)x) {
+            return (uint32_t)(e + 127);
+        }
+    }
+    return 254;
+}
+
+ref_granule ref_quantise(fp4_elem elem, fp4_elem scale, float amax, float hs) {
+    float largest = elem == FP4_ELEM_E2M1 ? 6.0f : elem == FP4_ELEM_E4M3 ? 448.0f : 57344.0f;
+    ref_granule g;
+    if (scale == FP4_ELEM_UE4M3) {
+        float inverse = 1.0f / (largest * hs);
+        g.scale = ref_e4m3(amax * inverse) & 0x7F;
+        float d = (float)ref_decode(FP4_ELEM_UE4M3, g.scale) * hs;
+        g.factor = d == 0 ? 0 : 1.0f / d;
+    } else {
+        float inverse = (float)(1.0 / (double)largest);
+        g.scale = ceil_exponent(amax * inverse);
+        g.factor = (float)ldexp(1, 127 - (int)g.scale);
+    }
+    return g;
+}
+
 // What may be drawn: all e2m1 codes; wider formats around 1, so that sums stay exact.
 static uint32_t draw(fp4_elem elem, ref_rng *r, double *unit) {
     switch (elem) {
@@ -138,6 +186,21 @@ bool ref_operand(fp4_ctx *ctx, const char *format, int rows, int cols, ref_rng *
     bool ok = fp4_tensor_write(ctx, &out->tensor, h.data, st.scale_bytes ? h.scale : NULL, NULL) == 0;
     free(h.data);
     free(h.scale);
+    return ok;
+}
+
+bool ref_vector(fp4_ctx *ctx, int n, ref_rng *r, ref_matrix *out) {
+    int64_t dims[1] = {n};
+    *out = (ref_matrix){.rows = 1, .cols = n};
+    float *data = calloc((size_t)n + 1, sizeof data[0]);
+    out->value = calloc((size_t)n + 1, sizeof out->value[0]);
+    for (int i = 0; i < n; i++) {
+        data[i] = (float)((int)ref_random(r, 4096) - 2048) / 64.0f;
+        out->value[i] = data[i];
+    }
+    bool ok = fp4_tensor_new(ctx, "f32", 1, dims, &out->tensor) == 0 &&
+              fp4_tensor_write(ctx, &out->tensor, data, NULL, NULL) == 0;
+    free(data);
     return ok;
 }
 

@@ -22,6 +22,17 @@ uint16_t ref_bf16(float x);
 uint32_t ref_e2m1(float x); // saturating
 uint32_t ref_e4m3(float x); // saturating
 
+// The code of x in any data format (f32: its bits), rounded to nearest even, saturating below 16 bits.
+uint32_t ref_encode(fp4_elem elem, float x);
+
+// Scale code of a granule whose largest magnitude is amax, and what its elements are multiplied with
+// (the rules of compiler/mach.h; hs is the global scale of ue4m3 formats).
+typedef struct {
+    uint32_t scale;
+    float factor;
+} ref_granule;
+ref_granule ref_quantise(fp4_elem elem, fp4_elem scale, float amax, float hs);
+
 // A matrix of codes with its decoded values, and its packed image on the device.
 typedef struct {
     int rows, cols;
@@ -33,6 +44,8 @@ typedef struct {
 // multiple of it.
 bool ref_operand(fp4_ctx *ctx, const char *format, int rows, int cols, ref_rng *r, ref_matrix *out,
                  double *unit);
+// A random f32[n] in value and tensor, small multiples of 2^-6.
+bool ref_vector(fp4_ctx *ctx, int n, ref_rng *r, ref_matrix *out);
 void ref_free(ref_matrix *m);
 
 #endif
