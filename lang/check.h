@@ -40,6 +40,7 @@ typedef struct {
     int n_where, cap_where;
     int block_depth; // 0: top level of a kernel
     const ast_sym *fn; // the function that is being checked
+    const ast_expr *zero;    // the one place where a 'zero' may stand: value of a 'let'
     const ast_expr *product; // the product that may have scaled operands: value of a '+='
 } checker;
 

@@ -60,13 +60,13 @@ static ast_sym *check_target(checker *c, ast_stmt *s) {
         check_expr(c, target);
         return is_poison(target) ? NULL : base->sym;
     }
+    if (base->kind == EX_NAME && refuse_input(c, target, base->sym)) {
+        return NULL;
+    }
     bool is_tensor = base->kind == EX_CALL || base->sym->kind == SYM_PARAM || base->sym->kind == SYM_TEMP;
     if (!is_tensor || (target->kind == EX_NAME && base->sym->n_dims == 0)) {
         diag_report(c->d, DIAG_ERROR, "V102", target->span, "'%s' cannot be assigned to", expr_text(c->mem, target));
         diag_note(c->d, base->sym->span, "'%s' is declared here", base->sym->name);
-        return NULL;
-    }
-    if (base->kind == EX_NAME && refuse_input(c, target, base->sym)) {
         return NULL;
     }
     if (target->kind == EX_NAME) {

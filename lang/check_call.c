@@ -228,7 +228,9 @@ static void report_callee(checker *c, ast_expr *e, const char *text) {
         diag_fix(c->d, e->a->span, best, "a built-in function like it is");
     }
     for (int i = 0; i < e->n_args; i++) {
-        check_expr(c, e->args[i]);
+        if (e->args[i]->kind != EX_NAME) { // a name may be a whole tensor, which is right or wrong as the function is
+            check_expr(c, e->args[i]);
+        }
     }
     set_poison(e);
 }

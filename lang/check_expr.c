@@ -568,8 +568,14 @@ static bool is_accumulator_format(const ast_format *f) {
     return !is_scaled(f) && (f->elem == ELEM_F32 || elem_is_int(f->elem));
 }
 
-// zero f32[m, n]: reached only as the value of a 'let'.
+// zero f32[m, n]
 static void check_zero(checker *c, ast_expr *e) {
+    if (e != c->zero) {
+        diag_report(c->d, DIAG_ERROR, "V104", e->span, "an accumulator needs a name");
+        diag_help(c->d, "let NAME = %s;", expr_text(c->mem, e));
+        set_poison(e);
+        return;
+    }
     e->format = find_format(c, e->name, e->name_span);
     e->type = e->format;
     if (e->type != &poison && !is_accumulator_format(e->format)) {

@@ -342,7 +342,8 @@ static void index_tensor(checker *c, ast_expr *e, ast_sym *sym, bool is_target) 
 static const ast_ragged *ragged_by_record(const checker *c, const ast_sym *record) {
     for (int i = 0; i < c->n_ragged; i++) {
         const ast_expr *at = c->ragged[i]->at;
-        if (at->kind == EX_MEMBER && at->a->kind == EX_NAME && at->a->sym == record) {
+        if (at->kind == EX_MEMBER && at->a->kind == EX_NAME && at->a->sym == record && at->field != NULL &&
+            at->field->over == OVER_GROUPS) {
             return c->ragged[i];
         }
     }
@@ -430,6 +431,8 @@ void check_member(checker *c, ast_expr *e) {
         ast_sym *member = scope_find(c, e->name);
         if (member != NULL && member->kind == SYM_CONST && member->span.file == (uint32_t)sym->ivalue) {
             e->kind = EX_NAME; // a constant by its full name
+            e->name = arena_printf(c->mem, "%s.%s", sym->name, e->name);
+            e->a = NULL;
             e->sym = member;
             check_expr(c, e);
             return;

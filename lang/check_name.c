@@ -63,6 +63,7 @@ void scope_declare(checker *c, ast_sym *sym) {
     } else if (other != NULL) {
         diag_report(c->d, DIAG_ERROR, "D103", sym->span, "'%s' is declared twice", sym->name);
         diag_note(c->d, other->span, "'%s' is declared here", sym->name);
+        return; // the first meaning stays
     }
     sym_add(c, &c->scope, sym);
 }

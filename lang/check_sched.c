@@ -127,7 +127,7 @@ static void check_values_under(checker *c, const ast_kernel *k, const ast_schedu
         if (sym->is_bad) {
             return;
         }
-        if (!sym->has_value && binding_of(sched, sym->name) == NULL) {
+        if (!sym->has_value && sym->init == NULL && binding_of(sched, sym->name) == NULL) {
             diag_report(c->d, DIAG_ERROR, "K104", sched != NULL ? sched->head_span : sym->span,
                         "compile-time parameter '%s' has no value", sym->name);
             diag_help(c->d, "give it a default, or -D %s=..., or 'with %s = ...' in the schedule", sym->name, sym->name);

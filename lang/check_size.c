@@ -87,7 +87,9 @@ static size_status binary_value(const ast_expr *e, const int64_t *vals, int64_t 
     int64_t b;
     size_status status = size_value(e->a, vals, &a);
     if (status != SIZE_OK) {
-        return status;
+        bool divides = e->op == OP_DIV || e->op == OP_MOD;
+        bool by_zero = divides && size_value(e->b, vals, &b) == SIZE_OK && b == 0;
+        return by_zero ? SIZE_DIV_ZERO : status;
     }
     if ((e->op == OP_AND && !a) || (e->op == OP_OR && a)) {
         *out = a != 0;

@@ -181,6 +181,7 @@ static void check_ragged(checker *c, ast_stmt *s) {
 
 static void check_let(checker *c, ast_stmt *s) {
     ast_sym *sym = s->sym;
+    c->zero = s->value;
     check_expr(c, s->value);
     if (s->value->kind == EX_MEMBER && s->value->field != NULL) {
         check_value(c, s->value);

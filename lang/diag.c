@@ -149,10 +149,20 @@ int diag_count(const diag *d) {
     return d->n_items;
 }
 
-const char *diag_code(const diag *d, int i) {
+static const diag_item *item_at(const diag *d, int i) {
     const diag_item *it = d->first;
     while (it != NULL && i-- > 0) {
         it = it->next;
     }
+    return it;
+}
+
+const char *diag_code(const diag *d, int i) {
+    const diag_item *it = item_at(d, i);
     return it == NULL ? NULL : it->code;
+}
+
+ast_span diag_at(const diag *d, int i) {
+    const diag_item *it = item_at(d, i);
+    return it == NULL ? (ast_span){0} : it->at;
 }

@@ -47,6 +47,17 @@ int diag_n_warnings(const diag *d);
 // Code of the i-th diagnostic, for tests and the verifier of fixes.
 const char *diag_code(const diag *d, int i);
 int diag_count(const diag *d);
+ast_span diag_at(const diag *d, int i); // its place
+
+// What a code means: lang/diag_codes.def.
+typedef struct {
+    const char *code;
+    const char *title;
+    const char *explanation;
+} diag_info;
+const diag_info *diag_explain(const char *code); // NULL if there is no such code
+const diag_info *diag_info_at(int i);            // NULL behind the last one
+
 // Prints all; color only for DIAG_TEXT.
 void diag_print(diag *d, FILE *out, diag_form form, bool color);
 

@@ -247,6 +247,7 @@ static const unsigned char *scan(lexer *lx, const unsigned char *p) {
     "!"  { return PUNCT(NOT); }
     "~"  { return PUNCT(TILDE); }
 
+    ["] [^"\n\x00]* ["] { bad_character(lx, from, p); return p; }
     "\x00" { return NULL; }
     wide   { bad_character(lx, from, p); return p; }
     *      { bad_character(lx, from, p); return p; }

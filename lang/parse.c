@@ -78,6 +78,7 @@ static void report_expected(parser *ps, const char *expected, const char *where)
         return;
     }
     ps->bad = true;
+    ps->failures++;
     if (t->kind == TOK_BAD) {
         return; // the lexer has reported it
     }
@@ -188,11 +189,12 @@ void ps_recover(parser *ps) {
 
 bool ps_enter(parser *ps) {
     if (ps->depth >= PARSE_MAX_DEPTH) {
-        if (!ps->bad) {
+        if (!ps->bad && !ps->too_deep) {
             diag_report(ps->d, DIAG_ERROR, "P106", ps_peek(ps)->span,
                         "nested more than %d levels deep", PARSE_MAX_DEPTH);
-            ps->bad = true;
+            ps->too_deep = true;
         }
+        ps->bad = true;
         return false;
     }
     ps->depth++;
@@ -201,6 +203,7 @@ bool ps_enter(parser *ps) {
 
 void ps_leave(parser *ps) {
     ps->depth--;
+    ps->too_deep = ps->too_deep && ps->depth > 0;
 }
 
 // --- declarations ---
@@ -306,7 +309,6 @@ static void parse_params(parser *ps, ast_kernel *k) {
                 ps_next(ps);
             }
             ps->bad = !ps_at(ps, TOK_COMMA) && !ps_at(ps, TOK_RPAREN);
-            k->is_bad = true;
         }
         if (!ps_accept(ps, TOK_COMMA)) {
             break;
@@ -322,6 +324,7 @@ static ast_kernel *parse_kernel(parser *ps) {
     ast_kernel *k = ARENA_NEW(ps->mem, ast_kernel);
     ast_span begin = ps_next(ps)->span;
     int errors = diag_n_errors(ps->d);
+    int failures = ps->failures;
     k->name = ps_name(ps, "the name of a kernel", &k->name_span);
     if (!ps->bad && ps_accept(ps, TOK_LT)) {
         parse_tparams(ps, k);
@@ -345,7 +348,7 @@ static ast_kernel *parse_kernel(parser *ps) {
     if (!ps->bad) {
         k->body = parse_block(ps, &k->n_body, &k->body_span);
     }
-    k->is_bad = diag_n_errors(ps->d) > errors || k->name == NULL;
+    k->is_bad = diag_n_errors(ps->d) > errors || ps->failures > failures || k->name == NULL;
     k->span = ps_since(ps, begin);
     return k;
 }

@@ -243,10 +243,24 @@ static const stmt_rule rules[] = {
     {TOK_IF, ST_IF, parse_if},             {TOK_MEET, ST_MEET, parse_meet},
 };
 
+// Skips the rest of a block that is nested too deeply, up to its '}'.
+static void skip_block(parser *ps) {
+    int braces = 0;
+    while (!ps_at(ps, TOK_EOF) && (braces > 0 || !ps_at(ps, TOK_RBRACE))) {
+        braces += ps_at(ps, TOK_LBRACE) - ps_at(ps, TOK_RBRACE);
+        ps_next(ps);
+    }
+    ps->bad = false;
+}
+
 // stmt = "tile" ... | "for" ... | "all" ... | "ragged" ... | "temp" ... | "let" ... | "if" ...
 //      | "meet" NAME ";" | lhs ( "=" | "+=" ) expr ";" .
 static ast_stmt *parse_stmt(parser *ps) {
-    if (ps->bad || !ps_enter(ps)) {
+    if (ps->bad) {
+        return NULL;
+    }
+    if (!ps_enter(ps)) {
+        skip_block(ps);
         return NULL;
     }
     ast_span begin = ps_peek(ps)->span;

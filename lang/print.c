@@ -128,7 +128,7 @@ static void print_bare(FILE *out, const ast_expr *e) {
     case EX_SELECT:
         print_at(out, e->args[0], 2);
         fputs(" ? ", out);
-        print_at(out, e->a, LOWEST);
+        print_at(out, e->a, 2);
         fputs(" : ", out);
         print_at(out, e->b, LOWEST);
         break;
@@ -220,14 +220,14 @@ static void comments_before(printer *p, uint32_t off) {
 
 // Ends the line of a construct that ends at 'end', with the comments on its last source line. The
 // comments inside of it, if it is printed on one line, come here as well.
-static void end_line(printer *p, uint32_t end) {
+static void end_line_within(printer *p, uint32_t end, uint32_t limit) {
     bool line_open = true;
     if (end > p->behind) {
         p->behind = end;
     }
     while (has_comment(p)) {
         ast_span s = p->file->comments[p->next_comment].span;
-        if (s.off >= end && newlines(p, end, s.off) > 0) {
+        if (s.off >= limit || (s.off >= end && newlines(p, end, s.off) > 0)) {
             break;
         }
         take_comment(p);
@@ -245,6 +245,10 @@ static void end_line(printer *p, uint32_t end) {
     if (line_open) {
         fputc('\n', p->out);
     }
+}
+
+static void end_line(printer *p, uint32_t end) {
+    end_line_within(p, end, UINT32_MAX);
 }
 
 static uint32_t past_semicolon(const printer *p, uint32_t off) {
@@ -300,7 +304,11 @@ static bool needs_braces(const printer *p, ast_stmt *const *body, int n, ast_spa
 static bool print_body(printer *p, ast_stmt *const *body, int n, ast_span span) {
     bool braces = needs_braces(p, body, n, span);
     fputs(braces ? " {" : "", p->out);
-    end_line(p, span.off + (p->text[span.off] == '{'));
+    if (p->text[span.off] == '{') {
+        end_line(p, span.off + 1);
+    } else {
+        end_line_within(p, span.off, span.off);
+    }
     print_body_lines(p, body, n, span);
     if (braces) {
         begin_line(p);
