@@ -3,9 +3,9 @@
 // Pass 1 finds the largest exponent of the non-zero products in 16-bit lanes. Pass 2 multiplies the
 // decoded floats (a product of two significands of at most 11 bits is exact), scales by 2^(F - emax)
 // and converts with truncation, which is the alignment; every aligned term is below 2^27, so sixteen
-// sum in an int32. The rest (addend, final rounding toward zero) is exact in doubles under the
-// round-toward-zero mode. What does not fit (specials, results near overflow, operands whose products
-// could leave the float range) goes to the reference, element by element.
+// sum in an int32. Operands whose products could leave the float range are multiplied as doubles. The
+// rest (addend, final rounding toward zero) is exact in doubles under the round-toward-zero mode.
+// Specials and results near overflow go to the reference, element by element.
 #if defined(__x86_64__)
 #include "num_mm.h"
 #include <immintrin.h>
@@ -19,7 +19,8 @@ struct panel_a {
     float value[32][BLOCK];
     int16_t exponent[32][BLOCK];
     int scale[BLOCK]; // ue8m0 exponent
-    bool slow;
+    bool slow;        // a special: the reference decides
+    bool wide;        // exponents beyond MAX_EXPONENT
 };
 
 struct panel_b {
@@ -27,16 +28,24 @@ struct panel_b {
     int32_t exponent[NUM_MM_MAX_N][32]; // the int16 exponent in both halves
     int scale[NUM_MM_MAX_N];
     bool slow[NUM_MM_MAX_N];
+    bool wide[NUM_MM_MAX_N];
 };
 
 static bool is_slow(const struct num_lane *l, int k) {
     bool slow = false;
     for (int i = 0; i < k; i++) {
-        bool far = l[i].exponent > MAX_EXPONENT ||
-                   (l[i].exponent < -MAX_EXPONENT && l[i].exponent != NUM_DEAD);
-        slow |= l[i].special || far;
+        slow |= l[i].special;
     }
     return slow;
+}
+
+static bool is_wide(const struct num_lane *l, int k) {
+    bool wide = false;
+    for (int i = 0; i < k; i++) {
+        wide |= l[i].exponent > MAX_EXPONENT ||
+                (l[i].exponent < -MAX_EXPONENT && l[i].exponent != NUM_DEAD);
+    }
+    return wide;
 }
 
 static void pack_a(struct panel_a *out, const struct num_mm *p, int m0, int rows) {
@@ -54,6 +63,7 @@ static void pack_a(struct panel_a *out, const struct num_mm *p, int m0, int rows
             out->exponent[k][i] = lanes[k].exponent;
         }
         out->slow |= is_slow(lanes, p->dot.k);
+        out->wide |= is_wide(lanes, p->dot.k);
         if (p->op == NUM_MM_SCALED) {
             out->slow |= p->sa[m0 + i][0] == 0xFF;
             out->scale[i] = (int)p->sa[m0 + i][0] - 127;
@@ -71,6 +81,7 @@ static void pack_b(struct panel_b *out, const struct num_mm *p) {
             out->exponent[n][k] = (int32_t)((uint32_t)e << 16 | e);
         }
         out->slow[n] = is_slow(lanes, p->dot.k);
+        out->wide[n] = is_wide(lanes, p->dot.k);
         out->scale[n] = 0;
         if (p->op == NUM_MM_SCALED) {
             out->slow[n] |= p->sb[n][0] == 0xFF;
@@ -174,6 +185,27 @@ AVX2 static inline void aligned_sums(const struct dot_step *s, int half, __m256i
     }
 }
 
+// 4 aligned products in doubles: any exponents fit.
+AVX2 static inline __m128i aligned_pd(const float *a, float b, __m256d scale) {
+    __m256d product = _mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(a)), _mm256_set1_pd((double)b));
+    return _mm256_cvttpd_epi32(_mm256_mul_pd(product, scale));
+}
+
+AVX2 static inline void aligned_sums_wide(const struct dot_step *s, int half, __m256i ee,
+                                          __m256i sum[2]) {
+    __m256i e = _mm256_sub_epi32(_mm256_set1_epi32(s->p->dot.frac), ee);
+    __m256d lo = pow2_pd(_mm256_castsi256_si128(e));
+    __m256d hi = pow2_pd(_mm256_extracti128_si256(e, 1));
+    sum[0] = _mm256_setzero_si256();
+    sum[1] = _mm256_setzero_si256();
+    for (int k = 0; k < s->p->dot.k; k++) {
+        const float *a = &s->a->value[k][half];
+        float b = s->b->value[s->n][k];
+        __m256i t = _mm256_set_m128i(aligned_pd(a + 4, b, hi), aligned_pd(a, b, lo));
+        sum[k / 16] = _mm256_add_epi32(sum[k / 16], t);
+    }
+}
+
 // The largest exponent of the 16 rows' products with column n.
 AVX2 static inline __m256i largest_exponent(const struct dot_step *s) {
     __m256i most = _mm256_set1_epi16(2 * NUM_DEAD);
@@ -221,7 +253,11 @@ AVX2 static inline bool dot_8(const struct dot_step *s, int half, __m256i produc
         return false;
     }
     __m256i sum[2];
-    aligned_sums(s, half, _mm256_sub_epi32(emax, xs), sum);
+    if (s->a->wide || s->b->wide[s->n]) {
+        aligned_sums_wide(s, half, _mm256_sub_epi32(emax, xs), sum);
+    } else {
+        aligned_sums(s, half, _mm256_sub_epi32(emax, xs), sum);
+    }
     __m256i q = _mm256_sub_epi32(emax, _mm256_set1_epi32(p->dot.frac));
     __m256 cf = _mm256_castsi256_ps(c);
     __m256d lo = total_pd(_mm256_castsi256_si128(sum[0]), _mm256_castsi256_si128(sum[1]),
