@@ -144,7 +144,9 @@ typedef struct {
     int accs[4];
     int cols;     // columns it covers
     int box_rows; // rows of the warp's box
-    bool quad; // four lanes (lane & ~3 ..) share each row: granules are reduced over them
+    // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them; runs are
+    // ordered by 16-row fragment, half of it, 8-column fragment.
+    bool quad;
 } cg_frag;
 
 void cg_store(cg *c, int store);

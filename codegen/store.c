@@ -2,27 +2,16 @@
 //
 //   evaluate    the expression of the store for every element
 //   quantise    scaled formats: largest magnitude of a granule (over registers, and over the four lanes
-//               that share a row), scale code, elements divided by the scale; scales go straight to
-//               global memory, into the 128 x 4 atoms of the tensor
+//               that share a row), scale code, elements divided by the scale; where the scales go:
+//               store_scale.c
 //   stage       via smem: packed elements into the warp's own box with the swizzle of the tensor map,
 //               then fence.proxy.async, and lane 0 issues the bulk store (PTX ISA "Async proxy")
 //   or scatter  via regs: predicated stores
 // Buffers of the staging ring are free again when the bulk store that used them has read them: lane 0
 // waits for its own groups, so no warp waits for another one.
-#include "cg_int.h"
+#include "store_int.h"
 
 #include <stdio.h>
-
-enum { ATOM_ROWS = 128, ATOM_COLS = 4, ATOM_BYTES = 512, LINE = 16 };
-
-typedef struct {
-    const tir_store *s;
-    const tir_param *p;
-    const tir_acc *acc;
-    const cg_frag *f;
-    bool transposed; // the tensor's last axis runs along the accumulator's rows
-    ll_val **x;      // [run][element]
-} sub;
 
 // --- What a store reads ----------------------------------------------------------------------------
 
@@ -67,135 +56,74 @@ void cg_store(cg *c, int store) {
 
 // --- Evaluation ------------------------------------------------------------------------------------
 
-static cg_elem element(cg *c, const sub *u, const cg_run *r, int i, ll_val *accs) {
+static cg_elem element(cg *c, const cg_sub *u, const cg_run *r, int i, ll_val *accs) {
     for (int a = 0; a < u->f->n_accs; a++) {
         accs[u->f->accs[a]] = r->acc[a] ? r->acc[a][i] : NULL;
     }
     return (cg_elem){.row = r->row, .col = ll_addi(c->b, r->col, i), .acc = u->acc, .accs = accs};
 }
 
-static void coordinates(cg *c, const sub *u, const cg_elem *at, ll_val *out) {
+void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out) {
     for (int i = 0; i < u->s->n_axes; i++) {
         out[i] = cg_axis(c, &u->s->axes[i], at);
     }
 }
 
-static ll_val inside(cg *c, const sub *u, const cg_elem *at) {
-    ll_val axes[8], yes = ll_i1(c->b, true);
-    coordinates(c, u, at, axes);
-    for (int i = 0; i < u->s->n_axes; i++) {
-        yes = ll_bin(c->b, LL_AND, yes, ll_cmp(c->b, LL_ULT, axes[i], cg_size(c, u->p->dims[i])));
+// A granule is cut by the end of the tensor unless its extent is known to be whole granules.
+static bool whole_granules(const cg *c, const cg_sub *u) {
+    const tir_size *dim = u->p->dims[u->s->n_axes - 1];
+    if (dim->op == SZ_INT) {
+        return dim->value % u->s->granule == 0;
     }
-    return yes;
+    for (int i = 0; i < c->k->n_where; i++) {
+        const tir_size *e = c->k->where[i].cond;
+        if (dim->op == SZ_DIM && e->op == SZ_EQ && e->a->op == SZ_MOD && e->a->a->op == SZ_DIM &&
+            e->a->a->dim == dim->dim && e->a->b->op == SZ_INT && e->b->op == SZ_INT &&
+            e->b->value == 0 && e->a->b->value > 0 && e->a->b->value % u->s->granule == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
-// Elements outside the tensor are 0, so that they do not count in the scale of a granule.
-static ll_val value_at(cg *c, const sub *u, const cg_elem *at) {
-    ll *b = c->b;
+// Elements of a run from its first one to the end of the tensor's last axis, where granules may be cut
+// there: those behind are 0, so that they do not count in a scale. NULL: nothing to mask.
+static ll_val elements_left(cg *c, const cg_sub *u, const cg_run *run) {
+    int last = u->s->n_axes - 1;
+    if (u->s->scale == ELEM_NONE || whole_granules(c, u)) {
+        return NULL;
+    }
+    cg_elem at = {.row = run->row, .col = run->col, .acc = u->acc};
+    ll_val axes[8];
+    cg_store_axes(c, u, &at, axes);
+    return ll_sub(c->b, cg_size(c, u->p->dims[last]), axes[last]);
+}
+
+static ll_val value_at(cg *c, const cg_sub *u, const cg_elem *at) {
     ll_val v = cg_expr(c, u->s->value, at);
-    bool divides = u->s->divide && u->s->scale != ELEM_UE4M3;
-    if (CG_OK(c) && divides) {
+    if (CG_OK(c) && u->s->divide && u->s->scale != ELEM_UE4M3) {
         v = cg_math(c, "div.rn.f32", 2, (ll_val[]){v, cg_expr(c, u->s->divide, at)});
     }
-    if (!CG_OK(c) || u->s->scale == ELEM_NONE) {
-        return v;
-    }
-    return ll_select(b, inside(c, u, at), v, ll_f32(b, 0));
+    return v;
 }
 
-static void evaluate(cg *c, sub *u) {
+static void evaluate(cg *c, cg_sub *u) {
     ll_val *accs = ARENA_ARRAY(c->mem, ll_val, c->k->n_accs + 1);
     u->x = ARENA_ARRAY(c->mem, ll_val *, u->f->n_runs);
     for (int r = 0; r < u->f->n_runs; r++) {
         const cg_run *run = &u->f->runs[r];
         u->x[r] = ARENA_ARRAY(c->mem, ll_val, run->n);
+        ll_val left = elements_left(c, u, run);
         for (int i = 0; i < run->n && CG_OK(c); i++) {
             cg_elem at = element(c, u, run, i, accs);
-            u->x[r][i] = value_at(c, u, &at);
+            ll_val v = value_at(c, u, &at);
+            u->x[r][i] = left ? ll_select(c->b, ll_cmpi(c->b, LL_SGT, left, i), v, ll_f32(c->b, 0))
+                              : v;
         }
     }
 }
 
 // --- Quantising ------------------------------------------------------------------------------------
-
-// Address of the scale of granule column 'kb' of the row that 'at' lies in; 'ok' is false outside the
-// padded scale tensor.
-static ll_val scale_address(cg *c, const sub *u, const cg_elem *at, ll_val kb, ll_val *ok) {
-    ll *b = c->b;
-    int n = u->s->n_axes;
-    ll_val axes[8];
-    coordinates(c, u, at, axes);
-    ll_val row = axes[n - 2];
-    ll_val rows = ll_addi(b, cg_size(c, u->p->dims[n - 2]), ATOM_ROWS - 1);
-    rows = ll_bini(b, LL_AND, rows, -ATOM_ROWS);
-    int span = u->s->granule * ATOM_COLS;
-    ll_val last = ll_addi(b, cg_size(c, u->p->dims[n - 1]), span - 1);
-    ll_val atoms = ll_bini(b, LL_SDIV, last, span);
-    *ok = ll_bin(b, LL_AND, ll_cmp(b, LL_ULT, row, rows),
-                 ll_cmp(b, LL_ULT, kb, ll_muli(b, atoms, ATOM_COLS)));
-    ll_val atom = ll_mul(b, ll_bini(b, LL_LSHR, row, 7), atoms);
-    atom = ll_add(b, atom, ll_bini(b, LL_LSHR, kb, 2));
-    ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), LINE);
-    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), ATOM_COLS);
-    ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, ATOM_COLS - 1));
-    ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
-    for (int i = 0; i < n - 2; i++) {
-        *ok = ll_bin(b, LL_AND, *ok, ll_cmp(b, LL_ULT, axes[i], cg_size(c, u->p->dims[i])));
-    }
-    if (n >= 3) {
-        ll_val matrix = axes[0];
-        for (int i = 1; i < n - 2; i++) {
-            matrix = ll_add(b, ll_mul(b, matrix, cg_size(c, u->p->dims[i])), axes[i]);
-        }
-        ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, u->s->param, PART_SCALE);
-        base = ll_add(b, base, ll_mul(b, ll_to(b, matrix, LL_I64), bytes));
-    }
-    ll_val offset = ll_mul(b, ll_to(b, atom, LL_I64), ll_i64(b, ATOM_BYTES));
-    return ll_add(b, ll_add(b, base, offset), ll_to(b, in, LL_I64));
-}
-
-static void store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when) {
-    ll_asm a = {.text = arena_printf(c->mem, "@$2 st.global.b%d [$0], $1;", bits),
-                .constraints = bits <= 16 ? "l,h,b,~{memory}" : "l,r,b,~{memory}",
-                .effect = true};
-    LL_ASM(c->b, &a, address, bits <= 16 ? ll_to(c->b, value, LL_I16) : value, when);
-}
-
-// The scales of granules 4j .. 4j + 3 of one row: where four lanes share the row each stores one byte,
-// else one lane stores them all, as a word if they are the whole of one.
-static void store_scales(cg *c, const sub *u, const cg_run *r, const ll_val *scales, int n) {
-    ll *b = c->b;
-    bool word = n == ATOM_COLS && u->f->cols % (u->s->granule * ATOM_COLS) == 0 &&
-                u->acc->cols % (u->s->granule * ATOM_COLS) == 0;
-    ll_val q = ll_bini(b, LL_AND, c->lane, 3), ok;
-    cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
-    if (u->f->quad) {
-        at.col = ll_sub(b, r->col, r->box_col_lane);
-    }
-    ll_val axes[8];
-    coordinates(c, u, &at, axes);
-    ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
-    if (u->f->quad) {
-        ll_val mine = scales[0];
-        for (int i = 1; i < n; i++) {
-            mine = ll_select(b, ll_cmpi(b, LL_EQ, q, i), scales[i], mine);
-        }
-        ll_val address = scale_address(c, u, &at, ll_add(b, kb, q), &ok);
-        store_global(c, 8, address, mine, ll_bin(b, LL_AND, ok, ll_cmpi(b, LL_ULT, q, n)));
-    } else if (word) {
-        ll_val all = scales[0];
-        for (int i = 1; i < n; i++) {
-            all = ll_bin(b, LL_OR, all, ll_bini(b, LL_SHL, scales[i], 8 * i));
-        }
-        ll_val address = scale_address(c, u, &at, kb, &ok);
-        store_global(c, 32, address, all, ok);
-    } else {
-        for (int i = 0; i < n; i++) {
-            ll_val address = scale_address(c, u, &at, ll_addi(b, kb, i), &ok);
-            store_global(c, 8, address, scales[i], ok);
-        }
-    }
-}
 
 static ll_val quad_max(cg *c, ll_val v) {
     ll *b = c->b;
@@ -208,7 +136,7 @@ static ll_val quad_max(cg *c, ll_val v) {
 }
 
 // The elements of one row: runs first .. last - 1, granule after granule.
-static void quantise_row(cg *c, sub *u, int first, int last) {
+static void quantise_row(cg *c, cg_sub *u, int first, int last) {
     ll *b = c->b;
     const cg_run *run = &u->f->runs[first];
     int per = run->n, total = (last - first) * per;
@@ -218,7 +146,7 @@ static void quantise_row(cg *c, sub *u, int first, int last) {
     for (int i = 0; i < total; i++) {
         x[i] = u->x[first + i / per][i % per];
     }
-    ll_val scales[ATOM_COLS];
+    ll_val scales[SF_ATOM_COLS];
     int n = 0;
     for (int g = 0; g < total / count && CG_OK(c); g++) {
         ll_val amax = cg_max_abs(c, count, x + g * count);
@@ -232,17 +160,17 @@ static void quantise_row(cg *c, sub *u, int first, int last) {
             u->x[first + j / per][j % per] = cg_math(c, "mul.rn.f32", 2, (ll_val[]){x[j], q.factor});
         }
         scales[n++] = q.scale;
-        if (n == ATOM_COLS || g == total / count - 1) {
+        if (n == SF_ATOM_COLS || g == total / count - 1) {
             int start = (g + 1 - n) * count;
             cg_run at_first = u->f->runs[first + start / per];
             at_first.col = ll_addi(b, at_first.col, start % per);
-            store_scales(c, u, &at_first, scales, n);
+            cg_scales(c, u, &at_first, scales, n);
             n = 0;
         }
     }
 }
 
-static void quantise(cg *c, sub *u) {
+static void quantise(cg *c, cg_sub *u) {
     const cg_frag *f = u->f;
     if (u->transposed || u->s->n_axes < 2) {
         cg_fail(c, "'%s' is %s: its granules lie along the rows of the accumulator, across lanes; "
@@ -261,27 +189,34 @@ static void quantise(cg *c, sub *u) {
     }
 }
 
+void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when) {
+    ll_asm a = {.text = arena_printf(c->mem, "@$2 st.global.b%d [$0], $1;", bits),
+                .constraints = bits <= 16 ? "l,h,b,~{memory}" : "l,r,b,~{memory}",
+                .effect = true};
+    LL_ASM(c->b, &a, address, bits <= 16 ? ll_to(c->b, value, LL_I16) : value, when);
+}
+
 // --- Straight from registers -----------------------------------------------------------------------
 
-static void scatter_run(cg *c, const sub *u, const cg_run *r, const ll_val *x) {
+static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
     ll *b = c->b;
     int bits = elem_bits(u->s->elem);
     int step = bits == 4 ? 2 : 1; // elements a store
     ll_val axes[8], ok, base = NULL;
     for (int i = 0; i < r->n; i += step) {
         cg_elem at = {.row = r->row, .col = ll_addi(b, r->col, i), .acc = u->acc};
-        coordinates(c, u, &at, axes);
+        cg_store_axes(c, u, &at, axes);
         ll_val address = cg_global_address(c, u->s->param, u->s->n_axes, axes, &ok);
         if (base && !u->transposed) {
             address = ll_addi(b, base, (int64_t)i * bits / 8);
         }
         base = base ? base : address;
-        store_global(c, bits * step < 8 ? 8 : bits * step, address,
+        cg_store_global(c, bits * step < 8 ? 8 : bits * step, address,
                      cg_pack(c, u->s->elem, step, x + i), ok);
     }
 }
 
-static void scatter(cg *c, const sub *u) {
+static void scatter(cg *c, const cg_sub *u) {
     if (elem_bits(u->s->elem) < 8 && (u->transposed || elem_bits(u->s->elem) != 4)) {
         cg_fail(c, "'%s' (%s) cannot be stored from registers: its elements are smaller than a byte",
                 u->p->name, u->p->format);
@@ -297,53 +232,67 @@ typedef struct {
     const tir_map *map;
     int pitch;     // bytes from line to line of a box
     int box_bytes;
+    int cols;      // of the tensor's last axis in a box
     int n_boxes;   // of one warp, one after another
-    ll_val region; // i32: address of this warp's first box in the current buffer
+    bool aligned;  // boxes start at multiples of the swizzle pattern
+    ll_val buffer; // i32: address of the current buffer ...
+    ll_val region; // ... and of this warp's first box in it
 } staging;
 
 static int swizzle_span(tir_swizzle s) {
     return s == SWZ_NONE ? 0 : 16 << s;
 }
 
-static staging stage_begin(cg *c, const sub *u) {
+// The warps that share a buffer: one, or with gathered scales the group.
+static void meet(cg *c, const cg_sub *u) {
+    if (cg_scales_staged(u)) {
+        cg_scales_meet(c);
+    } else {
+        cg_warp_sync(c);
+    }
+}
+
+static staging stage_begin(cg *c, const cg_sub *u) {
     ll *b = c->b;
     const tir_store *s = u->s;
     staging g = {.map = &c->k->maps[s->map]};
     int span = swizzle_span(g.map->swizzle), lines = u->transposed ? s->warp_cols : u->f->box_rows;
-    g.pitch = span ? span : g.map->box[0] * g.map->elem_bytes;
+    int line = g.map->box[0] * g.map->elem_bytes;
+    g.pitch = span ? span : line;
+    g.cols = u->transposed ? s->warp_cols : 8 * line / elem_bits(s->elem);
     g.box_bytes = lines * g.pitch;
-    g.n_boxes = u->f->cols / s->warp_cols;
-    ll_val at = ll_muli(b, c->role_warp, (int64_t)g.n_boxes * g.box_bytes);
+    g.n_boxes = u->f->cols / g.cols;
+    g.aligned = s->stage_offset % (8 * g.pitch) == 0 && s->stage_bytes % (8 * g.pitch) == 0 &&
+                g.box_bytes % (8 * g.pitch) == 0;
+    g.buffer = cg_smem_at(c, s->stage_offset);
     if (s->stages > 1) {
-        at = ll_add(b, at, ll_muli(b, ll_get(b, c->stage[s - c->k->stores]), s->stage_bytes));
+        ll_val number = ll_get(b, c->stage[s - c->k->stores]);
+        g.buffer = ll_add(b, g.buffer, ll_muli(b, number, s->stage_bytes));
     }
-    g.region = ll_add(b, cg_smem_at(c, s->stage_offset), at);
+    g.region = ll_add(b, g.buffer, ll_muli(b, c->role_warp, (int64_t)g.n_boxes * g.box_bytes));
     // Free when at most 'stages - 1' younger groups still read.
     ll_if one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
     LL_INTR(b, "llvm.nvvm.cp.async.bulk.wait.group.read", ll_i32(b, s->stages - 1));
     ll_if_end(b, one);
-    cg_warp_sync(c);
+    meet(c, u);
     return g;
 }
 
-// The xor that a line's 16-byte chunks get, in bytes. Regions start at multiples of the pattern.
-static ll_val line_swizzle(cg *c, const staging *g, ll_val line) {
-    ll *b = c->b;
-    int bits = g->map->swizzle; // 1, 2, 3 bits of the chunk number, from address bit 7
-    if (bits == 0) {
-        return ll_i32(b, 0);
-    }
-    ll_val part = ll_bini(b, LL_LSHR, line, 3 - bits);
-    return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, part, (1 << bits) - 1), 4);
-}
-
-// Address of byte 'offset' (+ the lane's share) of a line of a box. The two have no bits in common.
+// Address of byte 'offset' (+ the lane's share) of a line of a box. 16-byte chunks are xored with
+// address bits 7 and up, 1 to 3 of them (PTX ISA "swizzling modes"); where boxes start at multiples of
+// the pattern, those are bits of the line's number.
 static ll_val stage_address(cg *c, const staging *g, int box, ll_val line, int offset, ll_val share) {
     ll *b = c->b;
-    ll_val in = line_swizzle(c, g, line);
-    in = ll_bini(b, LL_XOR, share ? ll_bin(b, LL_XOR, in, share) : in, offset);
+    int bits = g->map->swizzle;
     ll_val at = ll_addi(b, g->region, (int64_t)box * g->box_bytes);
-    return ll_add(b, ll_add(b, at, ll_muli(b, line, g->pitch)), in);
+    at = ll_add(b, at, ll_muli(b, line, g->pitch));
+    ll_val in = ll_i32(b, 0);
+    if (bits) {
+        ll_val part = g->aligned ? ll_bini(b, LL_LSHR, line, 3 - bits) : ll_bini(b, LL_LSHR, at, 7);
+        in = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, part, (1 << bits) - 1), 4);
+    }
+    in = ll_bini(b, LL_XOR, share ? ll_bin(b, LL_XOR, in, share) : in, offset);
+    return ll_add(b, at, in);
 }
 
 static void stage_store(cg *c, int bits, ll_val address, ll_val value) {
@@ -352,9 +301,9 @@ static void stage_store(cg *c, int bits, ll_val address, ll_val value) {
 }
 
 // A run along the lines of the box.
-static void stage_run(cg *c, const sub *u, const staging *g, const cg_run *r, const ll_val *x) {
+static void stage_run(cg *c, const cg_sub *u, const staging *g, const cg_run *r, const ll_val *x) {
     ll *b = c->b;
-    int bits = elem_bits(u->s->elem), cols = u->s->warp_cols;
+    int bits = elem_bits(u->s->elem), cols = g->cols;
     ll_val share = r->box_col_lane;
     if (share) {
         share = ll_bini(b, LL_LSHR, ll_muli(b, share, bits), 3);
@@ -377,10 +326,10 @@ static void stage_run(cg *c, const sub *u, const staging *g, const cg_run *r, co
 }
 
 // A run across the lines: column i of the accumulator is line i of the box.
-static void stage_run_across(cg *c, const sub *u, const staging *g, const cg_run *r,
+static void stage_run_across(cg *c, const cg_sub *u, const staging *g, const cg_run *r,
                              const ll_val *x) {
     ll *b = c->b;
-    int bits = elem_bits(u->s->elem), cols = u->s->warp_cols;
+    int bits = elem_bits(u->s->elem), cols = g->cols;
     ll_val share = ll_bini(b, LL_LSHR, ll_muli(b, r->box_row, bits), 3);
     for (int i = 0; i < r->n; i++) {
         int col = r->box_col + i;
@@ -391,16 +340,66 @@ static void stage_run_across(cg *c, const sub *u, const staging *g, const cg_run
     }
 }
 
+// 16-bit elements of matrix fragments: stmatrix writes four 8 x 8 matrices at once, two row halves by
+// two column fragments (PTX ISA "stmatrix": lane L gives the address of row L % 8 of matrix L / 8;
+// .trans writes columns as rows).
+static bool fits_stmatrix(const cg_sub *u) {
+    return u->f->quad && elem_bits(u->s->elem) == 16 && u->f->cols % 16 == 0;
+}
+
+static void stage_matrices(cg *c, const cg_sub *u, const staging *g, int m, int n) {
+    ll *b = c->b;
+    int n_n = u->f->cols / 8;
+    ll_val args[5];
+    for (int i = 0; i < 4; i++) {
+        int run = (2 * m + i % 2) * n_n + n + i / 2;
+        args[1 + i] = cg_pack(c, u->s->elem, 2, u->x[run]);
+    }
+    ll_val upper = ll_bini(b, LL_LSHR, c->lane, 4); // column fragment of the lane's matrix
+    ll_val half = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+    if (u->transposed) {
+        ll_val line = ll_add(b, ll_bini(b, LL_AND, c->lane, 7), ll_bini(b, LL_SHL, upper, 3));
+        args[0] = stage_address(c, g, 0, ll_addi(b, line, n * 8), m * 32,
+                                ll_bini(b, LL_SHL, half, 4));
+    } else {
+        ll_val line = ll_addi(b, ll_bini(b, LL_AND, c->lane, 15), m * 16);
+        args[0] = stage_address(c, g, n * 8 / g->cols, line, n * 8 % g->cols * 2,
+                                ll_bini(b, LL_SHL, upper, 4));
+    }
+    args[0] = ll_to(b, args[0], LL_SHARED);
+    ll_intr(b, u->transposed ? "llvm.nvvm.stmatrix.sync.aligned.m8n8.x4.trans.b16"
+                             : "llvm.nvvm.stmatrix.sync.aligned.m8n8.x4.b16",
+            LL_SHARED, 5, args);
+}
+
+static void stage_elements(cg *c, const cg_sub *u, const staging *g) {
+    if (fits_stmatrix(u)) {
+        for (int m = 0; m < u->f->box_rows / 16; m++) {
+            for (int n = 0; n < u->f->cols / 8; n += 2) {
+                stage_matrices(c, u, g, m, n);
+            }
+        }
+        return;
+    }
+    for (int r = 0; r < u->f->n_runs && CG_OK(c); r++) {
+        if (u->transposed) {
+            stage_run_across(c, u, g, &u->f->runs[r], u->x[r]);
+        } else {
+            stage_run(c, u, g, &u->f->runs[r], u->x[r]);
+        }
+    }
+}
+
 // Coordinates of a box: the tensor's axes backwards, in elements of the map.
-static void issue_box(cg *c, const sub *u, const staging *g, int box) {
+static void issue_box(cg *c, const cg_sub *u, const staging *g, int box) {
     ll *b = c->b;
     const cg_run *r = &u->f->runs[0];
     ll_val col = r->box_col_lane ? ll_sub(b, r->col, r->box_col_lane) : r->col;
     cg_elem at = {.row = ll_sub(b, r->row, r->box_row),
-                  .col = ll_addi(b, col, (int64_t)box * u->s->warp_cols - r->box_col),
+                  .col = ll_addi(b, col, (int64_t)box * g->cols - r->box_col),
                   .acc = u->acc};
     ll_val axes[8], args[16];
-    coordinates(c, u, &at, axes);
+    cg_store_axes(c, u, &at, axes);
     int n = 0, rank = g->map->rank;
     args[n++] = ll_addi(b, g->region, (int64_t)box * g->box_bytes);
     args[n++] = cg_map(c, u->s->map);
@@ -416,13 +415,16 @@ static void issue_box(cg *c, const sub *u, const staging *g, int box) {
     ll_intr(b, name, LL_VOID, n, args);
 }
 
-static void stage_end(cg *c, const sub *u, const staging *g) {
+static void stage_end(cg *c, const cg_sub *u, const staging *g) {
     ll *b = c->b;
     cg_fence_async_smem(c);
-    cg_warp_sync(c);
+    meet(c, u);
     ll_if one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
     for (int box = 0; box < g->n_boxes; box++) {
         issue_box(c, u, g, box);
+    }
+    if (cg_scales_staged(u)) {
+        cg_scales_issue(c, u, g->buffer);
     }
     LL_INTR0(b, "llvm.nvvm.cp.async.bulk.commit.group");
     ll_if_end(b, one);
@@ -434,7 +436,7 @@ static void stage_end(cg *c, const sub *u, const staging *g) {
     }
 }
 
-static void stage(cg *c, const sub *u) {
+static void stage(cg *c, const cg_sub *u) {
     const tir_store *s = u->s;
     int bits = elem_bits(s->elem);
     if (c->k->maps[s->map].rank != s->n_axes) {
@@ -451,19 +453,14 @@ static void stage(cg *c, const sub *u) {
         return;
     }
     staging g = stage_begin(c, u);
-    for (int r = 0; r < u->f->n_runs && CG_OK(c); r++) {
-        if (u->transposed) {
-            stage_run_across(c, u, &g, &u->f->runs[r], u->x[r]);
-        } else {
-            stage_run(c, u, &g, &u->f->runs[r], u->x[r]);
-        }
-    }
+    stage_elements(c, u, &g);
+    cg_scales_stage(c, u, g.buffer);
     stage_end(c, u, &g);
 }
 
 // --- One sub-tile ------------------------------------------------------------------------------------
 
-static bool check_axes(cg *c, sub *u) {
+static bool check_axes(cg *c, cg_sub *u) {
     const tir_store *s = u->s;
     const tir_axis *last = &s->axes[s->n_axes - 1];
     u->transposed = last->loop >= 0 && last->loop == u->acc->row_loop;
@@ -482,7 +479,7 @@ static bool check_axes(cg *c, sub *u) {
 
 void cg_store_sub(cg *c, int store, const cg_frag *f) {
     const tir_store *s = &c->k->stores[store];
-    sub u = {.s = s, .p = &c->k->params[s->param], .acc = &c->k->accs[f->accs[0]], .f = f};
+    cg_sub u = {.s = s, .p = &c->k->params[s->param], .acc = &c->k->accs[f->accs[0]], .f = f};
     if (!check_axes(c, &u)) {
         return;
     }

@@ -1,0 +1,164 @@
+// The scales of quantised results: into the 128 x 4 tiles ("atoms", 512 bytes) that the next product
+// reads; runtime packing sf128x4.
+//
+// Where a lane holds whole rows (TMEM), the four warps of a group gather whole tiles in the staging
+// buffer, behind the data, and one lane copies them out in bulk; the warps meet before the buffer is
+// overwritten and before it is copied. Otherwise scales are stored one by one, or as words.
+//
+// Tiles reach past the end of a tensor to the next multiple of 128 rows and 4 scales, which is memory
+// that belongs to it; tiles wholly outside are not written.
+#include "store_int.h"
+
+enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
+
+bool cg_scales_staged(const cg_sub *u) {
+    return u->s->via_smem && u->s->scale != ELEM_NONE && u->s->scale_offset >= 0 && !u->f->quad;
+}
+
+// Address of the scale of granule column 'kb' of the row that 'at' lies in; 'ok' is false outside the
+// padded scale tensor.
+static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb, ll_val *ok) {
+    ll *b = c->b;
+    int n = u->s->n_axes;
+    ll_val axes[8];
+    cg_store_axes(c, u, at, axes);
+    ll_val row = axes[n - 2];
+    ll_val rows = ll_addi(b, cg_size(c, u->p->dims[n - 2]), SF_ATOM_ROWS - 1);
+    rows = ll_bini(b, LL_AND, rows, -SF_ATOM_ROWS);
+    int span = u->s->granule * SF_ATOM_COLS;
+    ll_val last = ll_addi(b, cg_size(c, u->p->dims[n - 1]), span - 1);
+    ll_val atoms = ll_bini(b, LL_SDIV, last, span);
+    *ok = ll_bin(b, LL_AND, ll_cmp(b, LL_ULT, row, rows),
+                 ll_cmp(b, LL_ULT, kb, ll_muli(b, atoms, SF_ATOM_COLS)));
+    ll_val atom = ll_mul(b, ll_bini(b, LL_LSHR, row, 7), atoms);
+    atom = ll_add(b, atom, ll_bini(b, LL_LSHR, kb, 2));
+    ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
+    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
+    ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, SF_ATOM_COLS - 1));
+    ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
+    for (int i = 0; i < n - 2; i++) {
+        *ok = ll_bin(b, LL_AND, *ok, ll_cmp(b, LL_ULT, axes[i], cg_size(c, u->p->dims[i])));
+    }
+    if (n >= 3) {
+        ll_val matrix = axes[0];
+        for (int i = 1; i < n - 2; i++) {
+            matrix = ll_add(b, ll_mul(b, matrix, cg_size(c, u->p->dims[i])), axes[i]);
+        }
+        ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, u->s->param, PART_SCALE);
+        base = ll_add(b, base, ll_mul(b, ll_to(b, matrix, LL_I64), bytes));
+    }
+    ll_val offset = ll_mul(b, ll_to(b, atom, LL_I64), ll_i64(b, SF_ATOM_BYTES));
+    return ll_add(b, ll_add(b, base, offset), ll_to(b, in, LL_I64));
+}
+
+static ll_val word_of(cg *c, const ll_val *scales, int n) {
+    ll_val all = scales[0];
+    for (int i = 1; i < n; i++) {
+        all = ll_bin(c->b, LL_OR, all, ll_bini(c->b, LL_SHL, scales[i], 8 * i));
+    }
+    return all;
+}
+
+// The scales of granules 4j .. 4j + 3 of one row: where four lanes share the row each stores one byte,
+// else one lane stores them all, as a word if they are the whole of one.
+static void store_each(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
+    ll *b = c->b;
+    bool word = n == SF_ATOM_COLS && u->f->cols % (u->s->granule * SF_ATOM_COLS) == 0 &&
+                u->acc->cols % (u->s->granule * SF_ATOM_COLS) == 0;
+    ll_val q = ll_bini(b, LL_AND, c->lane, 3), ok;
+    cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
+    if (u->f->quad) {
+        at.col = ll_sub(b, r->col, r->box_col_lane);
+    }
+    ll_val axes[8];
+    cg_store_axes(c, u, &at, axes);
+    ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
+    if (u->f->quad) {
+        ll_val mine = scales[0];
+        for (int i = 1; i < n; i++) {
+            mine = ll_select(b, ll_cmpi(b, LL_EQ, q, i), scales[i], mine);
+        }
+        ll_val address = scale_address(c, u, &at, ll_add(b, kb, q), &ok);
+        cg_store_global(c, 8, address, mine, ll_bin(b, LL_AND, ok, ll_cmpi(b, LL_ULT, q, n)));
+    } else if (word) {
+        ll_val address = scale_address(c, u, &at, kb, &ok);
+        cg_store_global(c, 32, address, word_of(c, scales, n), ok);
+    } else {
+        for (int i = 0; i < n; i++) {
+            ll_val address = scale_address(c, u, &at, ll_addi(b, kb, i), &ok);
+            cg_store_global(c, 8, address, scales[i], ok);
+        }
+    }
+}
+
+// --- Whole tiles through shared memory -------------------------------------------------------------
+
+// A lane's word is that of its row only if the CTA's rows start with a tile of scales.
+static bool check_staged(cg *c, const cg_sub *u, int n) {
+    const tir_axis *row = &u->s->axes[u->s->n_axes - 2];
+    int atom = SF_ATOM_COLS * u->s->granule;
+    if (n != SF_ATOM_COLS || u->f->cols % atom || u->f->cols / atom > SF_MAX_ATOMS) {
+        cg_fail(c, "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
+                u->p->name, u->f->cols, atom);
+    } else if (row->loop != u->acc->row_loop || row->add % SF_ATOM_ROWS ||
+               u->acc->rows != SF_ATOM_ROWS ||
+               c->k->loops[row->loop].tile % SF_ATOM_ROWS) {
+        cg_fail(c, "the rows of '%s' do not start at multiples of 128, as tiles of scales do",
+                u->p->name);
+    }
+    return CG_OK(c);
+}
+
+void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
+    if (!cg_scales_staged(u)) {
+        store_each(c, u, r, scales, n);
+    } else if (check_staged(c, u, n)) {
+        u->words[u->n_words++] = word_of(c, scales, n);
+    }
+}
+
+void cg_scales_meet(cg *c) {
+    int number = FIRST_BARRIER + (int)(c->role - c->k->roles);
+    if (number + c->role->turns - 1 > LAST_BARRIER) {
+        cg_fail(c, "role '%s' needs a named barrier, and kernel '%s' has used all", c->role->name,
+                c->k->name);
+        return;
+    }
+    ll_val id = ll_i32(c->b, number);
+    if (c->role->turns > 1) {
+        id = ll_add(c->b, id, c->group);
+    }
+    LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count", id,
+            ll_i32(c->b, 32 * c->role->n_warps / c->role->turns));
+}
+
+// Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32.
+void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
+    ll *b = c->b;
+    ll_val row = u->f->runs[0].row;
+    ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
+    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
+    ll_val at = ll_addi(b, ll_add(b, buffer, ll_add(b, line, word)), u->s->scale_offset);
+    for (int i = 0; i < u->n_words; i++) {
+        ll_store(b, u->words[i], ll_addi(b, at, (int64_t)i * SF_ATOM_BYTES), 4);
+    }
+}
+
+void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
+    ll *b = c->b;
+    const cg_run *r = &u->f->runs[0];
+    ll_if first = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->role_warp, 0));
+    for (int i = 0; i < u->n_words; i++) {
+        cg_elem at = {.row = ll_bini(b, LL_AND, r->row, -SF_ATOM_ROWS), .col = r->col, .acc = u->acc};
+        ll_val axes[8], ok;
+        cg_store_axes(c, u, &at, axes);
+        ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
+        ll_val to = scale_address(c, u, &at, ll_addi(b, kb, (int64_t)i * SF_ATOM_COLS), &ok);
+        ll_val from = ll_addi(b, buffer, u->s->scale_offset + (int64_t)i * SF_ATOM_BYTES);
+        ll_if inside = ll_if_begin(b, ok);
+        LL_INTR(b, "llvm.nvvm.cp.async.bulk.shared.cta.to.global", to, from,
+                ll_i32(b, SF_ATOM_BYTES), ll_i64(b, 0), ll_i1(b, false));
+        ll_if_end(b, inside);
+    }
+    ll_if_end(b, first);
+}
