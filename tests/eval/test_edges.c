@@ -282,6 +282,36 @@ static void test_negative_scale(void **state) {
     }
 }
 
+// Small integers fall on the middles between codes, where f32 and double part: the codes differ, and
+// stay within the bounds.
+static void test_quantised_bound(void **state) {
+    (void)state;
+    trial *t = trial_open_text(USE
+                               "kernel k<BM = 8>(X : bf16[M, N], H : out nvfp4[M, N], hs : f32) {\n"
+                               "    all n of N;\n"
+                               "    tile m:BM of M\n"
+                               "        H[m, n] = nvfp4(f32(X[m, n]), hs);\n"
+                               "}\n");
+    trial_dim(t, "M", 64);
+    trial_dim(t, "N", 128);
+    trial_prepare(t, 12);
+    trial_scalar(t, "hs", 0.1, 0);
+    eval_tensor *x = trial_tensor(t, "X");
+    for (int64_t i = 0; i < eval_count(x); i++) {
+        eval_set_code(x, i, mach_encode(ELEM_BF16, (double)(i * 7919 % 49) - 24));
+    }
+    trial_run(t, EVAL_EXACT, MACH_SM120A);
+    eval_tensor exact = trial_copy(t, "H");
+    trial_run(t, EVAL_MACHINE, MACH_SM120A);
+    int64_t first;
+    assert_true(eval_diff_codes(&exact, trial_tensor(t, "H"), &first) > 0);
+    eval_difference d = eval_compare(&exact, trial_bound(t, "H"), trial_tensor(t, "H"));
+    assert_int_equal(d.n_outside, 0);
+    assert_true(d.max_error > 0);
+    eval_tensor_free(&exact);
+    trial_close(t);
+}
+
 // Values next to a threshold: the machine may decide otherwise, and the bound says by how much.
 static void test_decision_bound(void **state) {
     (void)state;
@@ -317,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_shape),       cmocka_unit_test(test_integers),
         cmocka_unit_test(test_division_by_zero),  cmocka_unit_test(test_negative_scale),
         cmocka_unit_test(test_decision_bound),    cmocka_unit_test(test_size),
+        cmocka_unit_test(test_quantised_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

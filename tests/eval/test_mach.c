@@ -102,6 +102,7 @@ static const vector vectors[] = {
     {"mx-2", MX, {{0, 0x38, 0x38}}, 1, {0x80}, {0x81}, 0x34800000, 0x41000000},
     {"mx-3", MX, {{0, 0x38, 0x38}}, 1, {0xFF}, {0x7F}, 0, 0x7FFFFFFF},
     {"mx-4", MX, {{0, 0x38, 0x38}}, 1, {0x00}, {0x00}, 0, 0},
+    {"mx-4n", MX, {{0, 0xB8, 0x38}}, 1, {0x00}, {0x00}, 0, 0},
     {"mx-5", MX, {{0, 0x38, 0x38}}, 1, {0xFE}, {0xFE}, 0, 0x7F800000},
 };
 
@@ -169,7 +170,7 @@ static uint32_t reference_step(elem_kind e, const uint32_t *a, const uint32_t *b
     float r = rz_float(ldexp(sum, emax - frac));
     uint32_t bits;
     memcpy(&bits, &r, 4);
-    return sum == 0 ? 0 : bits;
+    return r == 0 ? 0 : bits; // what is truncated to nothing is +0
 }
 
 static uint32_t finite_code(elem_kind e) {
@@ -184,7 +185,7 @@ static uint32_t finite_code(elem_kind e) {
     }
 }
 
-static void check_random(const ast_format *f, mach_target t, int steps) {
+static void check_random(const ast_format *f, mach_target t, int steps, int frac) {
     mach_instr in;
     assert_true(mach_choose(t, f, f, &in));
     for (int trial = 0; trial < 4000; trial++) {
@@ -209,8 +210,8 @@ static void check_random(const ast_format *f, mach_target t, int steps) {
         uint32_t want = c;
         for (int s = 0; s < steps; s++) {
             int e = sa[s] + sb[s] - 254;
-            want = reference_step(f->elem, a + s * in.k, b + s * in.k, in.k, &e, want, in.frac);
-            want &= in.out_frac == 13 ? 0xFFFFFC00 : 0xFFFFFFFF;
+            want = reference_step(f->elem, a + s * in.k, b + s * in.k, in.k, &e, want, frac);
+            want &= frac == 13 ? 0xFFFFFC00 : 0xFFFFFFFF;
         }
         assert_int_equal(mach_dot(pa, 0, pb, 0, c), want);
         mach_panel_free(pa);
@@ -220,13 +221,13 @@ static void check_random(const ast_format *f, mach_target t, int steps) {
 
 static void test_random_products(void **state) {
     (void)state;
-    check_random(&f_e4m3, MACH_SM100A, 1);
-    check_random(&f_e4m3, MACH_SM120A, 3);
-    check_random(&f_e5m2, MACH_SM100A, 2);
-    check_random(&f_mxfp8, MACH_SM120A, 3);
-    check_random(&f_bf16, MACH_SM90A, 2);
-    check_random(&f_f16, MACH_SM100A, 2);
-    check_random(&f_e4m3, MACH_SM90A, 2);
+    check_random(&f_e4m3, MACH_SM100A, 1, 25);
+    check_random(&f_e4m3, MACH_SM120A, 3, 25);
+    check_random(&f_e5m2, MACH_SM100A, 2, 25);
+    check_random(&f_mxfp8, MACH_SM120A, 3, 25);
+    check_random(&f_bf16, MACH_SM90A, 2, 25);
+    check_random(&f_f16, MACH_SM100A, 2, 25);
+    check_random(&f_e4m3, MACH_SM90A, 2, 13);
 }
 
 // FP4 groups by doubles: a group is exact, its exponent that of the scales alone.
@@ -253,7 +254,8 @@ static uint32_t reference_fp4(const uint32_t *a, const uint32_t *b, const uint8_
         emax = live && s != 0 && x > emax ? x : emax;
     }
     if (cf != 0) {
-        emax = ilogbf(cf) > emax ? ilogbf(cf) : emax;
+        int ec = ilogbf(cf) < -126 ? -126 : ilogbf(cf);
+        emax = ec > emax ? ec : emax;
     }
     double sum = truncate_to((double)cf, emax - 35);
     for (int g = 0; g < 4; g++) {
@@ -262,10 +264,11 @@ static uint32_t reference_fp4(const uint32_t *a, const uint32_t *b, const uint8_
     float r = rz_float(ldexp(sum, emax - 35));
     uint32_t bits;
     memcpy(&bits, &r, 4);
-    return sum == 0 ? 0 : bits;
+    return r == 0 ? 0 : bits; // what is truncated to nothing is +0
 }
 
-static void check_fp4(const ast_format *f) {
+// Scales about 'middle' (ue8m0), accumulators of the size of the products.
+static void check_fp4(const ast_format *f, uint32_t middle) {
     mach_instr in;
     assert_true(mach_choose(MACH_SM120A, f, f, &in));
     for (int trial = 0; trial < 20000; trial++) {
@@ -279,10 +282,11 @@ static void check_fp4(const ast_format *f) {
             b[k] = sparse && rng() % 4 != 0 ? 0 : rng() % 16;
         }
         for (int g = 0; g < 4; g++) {
-            sa[g] = (uint8_t)(f->scale == ELEM_UE8M0 ? 107 + rng() % 40 : rng() % 0x7F);
-            sb[g] = (uint8_t)(f->scale == ELEM_UE8M0 ? 107 + rng() % 40 : rng() % 0x7F);
+            sa[g] = (uint8_t)(f->scale == ELEM_UE8M0 ? middle - 20 + rng() % 40 : rng() % 0x7F);
+            sb[g] = (uint8_t)(f->scale == ELEM_UE8M0 ? middle - 20 + rng() % 40 : rng() % 0x7F);
         }
-        uint32_t c = rng() % 4 == 0 ? 0 : (rng() & 0x807FFFFF) | (97 + rng() % 40) << 23;
+        uint32_t size = middle > 100 ? 97 + rng() % 40 : rng() % 30;
+        uint32_t c = rng() % 4 == 0 ? 0 : (rng() & 0x807FFFFF) | size << 23;
         mach_panel *pa = mach_panel_new(&in, true, 1, 64);
         mach_panel *pb = mach_panel_new(&in, false, 1, 64);
         mach_panel_set(pa, 0, a, sa);
@@ -295,8 +299,9 @@ static void check_fp4(const ast_format *f) {
 
 static void test_random_fp4(void **state) {
     (void)state;
-    check_fp4(&f_nvfp4);
-    check_fp4(&f_mxfp4);
+    check_fp4(&f_nvfp4, 127);
+    check_fp4(&f_mxfp4, 127);
+    check_fp4(&f_mxfp4, 60); // results about the least f32
 }
 
 // A K that ends inside an instruction is filled with zeros.

@@ -215,7 +215,8 @@ static void test_functions(void **state) {
     assert_true(mach_exp(-100.0f) > 0 && mach_exp(-100.0f) < 0x1p-126f); // subnormals stay
     assert_true(mach_max(NAN, 2) == 2 && mach_min(2, NAN) == 2 && isnan(mach_max(NAN, NAN)));
     assert_false(signbit(mach_max(-0.0f, 0.0f)));
-    assert_true(signbit(mach_min(0.0f, -0.0f)));
+    assert_false(signbit(mach_max(0.0f, -0.0f)));
+    assert_true(signbit(mach_min(0.0f, -0.0f)) && signbit(mach_min(-0.0f, 0.0f)));
 }
 
 int main(void) {

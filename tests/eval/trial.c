@@ -129,7 +129,7 @@ eval_status trial_try(trial *t, eval_mode mode, mach_target target) {
         .scalars = t->scalars,
         .mode = mode,
         .target = target,
-        .bounds = mode == EVAL_EXACT ? t->bounds : NULL,
+        .bounds = mode == EVAL_EXACT && !t->no_bounds ? t->bounds : NULL,
     };
     return eval_run(&job, &t->error);
 }

@@ -21,6 +21,7 @@ typedef struct {
     eval_tensor tensors[TRIAL_MAX];
     eval_scalar scalars[TRIAL_MAX];
     double *bounds[TRIAL_MAX];
+    bool no_bounds; // exact runs without error bounds
     eval_error error;
 } trial;
 
