@@ -59,35 +59,40 @@ bool axes_have(const axis_list *l, const ast_sym *s) {
     return false;
 }
 
-void axes_add(axis_list *l, ast_sym *s) {
-    if (!axes_have(l, s) && l->n < MAX_AXES) {
-        l->sym[l->n++] = s;
+void axes_add(eval *x, axis_list *l, ast_sym *s) {
+    if (axes_have(l, s)) {
+        return;
     }
+    if (l->n == MAX_AXES) {
+        eval_fail(x, EVAL_EPROGRAM, s->span, "a value varies with more than %d indices", MAX_AXES);
+        return;
+    }
+    l->sym[l->n++] = s;
 }
 
-static void axes_of_name(const eval *x, ast_sym *s, axis_list *out) {
+static void axes_of_name(eval *x, ast_sym *s, axis_list *out) {
     if (s->kind == SYM_INDEX) {
-        axes_add(out, s);
+        axes_add(x, out, s);
     } else if (s->kind == SYM_LET) {
         const tile *t = &x->lets[s->id];
         for (int i = 0; i < t->axes.n; i++) {
-            axes_add(out, t->axes.sym[i]);
+            axes_add(x, out, t->axes.sym[i]);
         }
     }
 }
 
 // A reduction varies with what its body varies with, but for the index it reduces.
-static void axes_of_reduce(const eval *x, const ast_expr *e, axis_list *out) {
+static void axes_of_reduce(eval *x, const ast_expr *e, axis_list *out) {
     axis_list body = {0};
     axes_of(x, e->a, &body);
     for (int i = 0; i < body.n; i++) {
         if (body.sym[i] != e->index) {
-            axes_add(out, body.sym[i]);
+            axes_add(x, out, body.sym[i]);
         }
     }
 }
 
-void axes_of(const eval *x, const ast_expr *e, axis_list *out) {
+void axes_of(eval *x, const ast_expr *e, axis_list *out) {
     switch (e->kind) {
     case EX_NAME:
         axes_of_name(x, e->sym, out);
@@ -295,11 +300,26 @@ static void exec_let(eval *x, const ast_stmt *s) {
     }
 }
 
+static bool few_axes(eval *x, const ast_sym *sym) {
+    if (sym->n_dims > EVAL_MAX_DIMS) {
+        eval_fail(x, EVAL_EPROGRAM, sym->span, "'%s' has %d axes, at most %d can be evaluated",
+                  sym->name, sym->n_dims, (int)EVAL_MAX_DIMS);
+    }
+    return !x->failed;
+}
+
 static bool make_storage(eval *x, const ast_sym *sym, storage *st) {
+    if (!few_axes(x, sym)) {
+        return false;
+    }
     st->name = sym->name;
     st->t = (eval_tensor){.format = sym->format, .n_dims = sym->n_dims};
     for (int i = 0; i < sym->n_dims; i++) {
         st->t.dims[i] = eval_int(x, sym->dims[i]);
+        if (!x->failed && st->t.dims[i] < 0) {
+            eval_fail(x, EVAL_EDATA, sym->span, "axis %d of '%s' would have %lld elements", i,
+                      sym->name, (long long)st->t.dims[i]);
+        }
     }
     if (x->failed) {
         return false;
@@ -510,6 +530,9 @@ static void bind_params(eval *x) {
         const ast_sym *s = x->k->params[i];
         if (s->n_dims == 0) {
             continue;
+        }
+        if (!few_axes(x, s)) {
+            return;
         }
         storage *st = &x->params[s->id];
         const eval_tensor *t = &x->job->tensors[s->id];

@@ -47,7 +47,7 @@ static void contracted_axes(eval *x, const ast_expr *value, const target_points 
     axes_of(x, value, &all);
     for (int i = 0; i < all.n; i++) {
         if (!axes_have(&tp->axes, all.sym[i])) {
-            axes_add(out, all.sym[i]);
+            axes_add(x, out, all.sym[i]);
         }
     }
 }
@@ -84,7 +84,7 @@ static void factor_rows(eval *x, product *m, factor *f) {
     }
     for (int i = 0; i < m->tp.axes.n; i++) {
         if (f->stride[i] != 0) {
-            axes_add(&f->own, m->tp.axes.sym[i]);
+            axes_add(x, &f->own, m->tp.axes.sym[i]);
         }
     }
 }

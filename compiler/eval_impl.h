@@ -115,10 +115,10 @@ void eval_fail(eval *x, eval_status status, ast_span at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool points_begin(eval *x, const axis_list *axes); // false: no points
 bool points_next(eval *x, const axis_list *axes);  // after the last, positions are lo again
-void axes_add(axis_list *l, ast_sym *s);
+void axes_add(eval *x, axis_list *l, ast_sym *s);
 bool axes_have(const axis_list *l, const ast_sym *s);
 // The indices an expression varies with, in order of first use.
-void axes_of(const eval *x, const ast_expr *e, axis_list *out);
+void axes_of(eval *x, const ast_expr *e, axis_list *out);
 int64_t range_extent(const eval *x, const ast_sym *index);
 
 // eval_expr.c

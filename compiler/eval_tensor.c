@@ -49,7 +49,23 @@ int64_t eval_scale_index(const eval_tensor *t, const int64_t *coords) {
     return at;
 }
 
+// Sizes whose bytes would not fit an address are out of memory.
+static bool size_fits(const eval_tensor *t) {
+    int64_t n = 16; // room for any element and its share of scales
+    for (int i = 0; i < t->n_dims; i++) {
+        if (t->dims[i] < 0 || (t->dims[i] > 0 && __builtin_mul_overflow(n, t->dims[i], &n))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool eval_tensor_alloc(eval_tensor *t) {
+    t->data = NULL;
+    t->scales = NULL;
+    if (!size_fits(t)) {
+        return false;
+    }
     size_t n = (size_t)eval_count(t) * eval_code_bytes(t->format->elem);
     size_t n_scales = (size_t)eval_scale_count(t);
     t->data = calloc(n + 1, 1); // an empty tensor still has an address
