@@ -63,6 +63,25 @@ static bool is_cuda(const char *name, int *index) {
     return true;
 }
 
+// The first GPU of a target; FP4_ERROR_UNAVAILABLE when there is none.
+static fp4_status open_gpu(fp4_ctx *ctx, const char *arch) {
+    for (int index = 0;; index++) {
+        fp4_status status = rt_cuda_open(&ctx->heap, index, &ctx->ops, &ctx->device);
+        if (status != FP4_OK) {
+            return status;
+        }
+        rt_properties properties;
+        ctx->ops->properties(ctx->device, &properties);
+        if (!arch || strcmp(arch, properties.arch) == 0) {
+            return FP4_OK;
+        }
+        rt_log(ctx, FP4_LOG_INFO, "cuda:%d, %s, is %s, not %s", index, properties.name,
+               properties.arch, arch);
+        ctx->ops->close(ctx->device);
+        ctx->device = NULL;
+    }
+}
+
 static fp4_status open_device(fp4_ctx *ctx, const fp4_config *config) {
     int index;
     if (strcmp(config->device, "sim") == 0) {
@@ -76,9 +95,9 @@ static fp4_status open_device(fp4_ctx *ctx, const fp4_config *config) {
                        "fp4_open(): there is no device '%.40s'; known are sim, cuda:N, auto",
                        config->device);
     }
-    fp4_status status = rt_cuda_open(&ctx->heap, 0, &ctx->ops, &ctx->device);
+    fp4_status status = open_gpu(ctx, config->arch);
     if (status == FP4_ERROR_UNAVAILABLE) {
-        rt_log(ctx, FP4_LOG_INFO, "no GPU, the simulator runs the kernels: %s", fp4_last_error());
+        rt_log(ctx, FP4_LOG_INFO, "the simulator runs the kernels: %s", fp4_last_error());
         status = rt_sim_open(&ctx->heap, config, &ctx->ops, &ctx->device);
     }
     return status;

@@ -53,6 +53,13 @@ typedef struct {
     const char *name; // of the kernel, for sentences
 } rt_code;
 
+// An entry point, and what its launches will ask for.
+typedef struct {
+    const char *name;
+    uint32_t smem_bytes; // dynamic shared memory
+    uint32_t cluster;    // thread blocks
+} rt_entry;
+
 typedef struct {
     char name[64];
     char arch[16]; // "any", "sm_90a"
@@ -72,9 +79,8 @@ typedef struct {
     fp4_status (*fill)(rt_device *device, uint64_t dst, uint8_t byte, uint64_t bytes, void *stream);
     fp4_status (*image_load)(rt_device *device, const rt_code *code, rt_image **image);
     void (*image_unload)(rt_device *device, rt_image *image);
-    // Also makes the function able to use smem_bytes of dynamic shared memory.
-    fp4_status (*function_find)(rt_device *device, rt_image *image, const char *entry,
-                                uint32_t smem_bytes, rt_function **function);
+    fp4_status (*function_find)(rt_device *device, rt_image *image, const rt_entry *entry,
+                                rt_function **function);
     fp4_status (*tensormap_encode)(rt_device *device, const rt_tensormap *map,
                                    uint8_t out[RT_TENSORMAP_BYTES]);
     fp4_status (*launch)(rt_device *device, const rt_launch *launch);

@@ -104,13 +104,12 @@ static void sim_device_image_unload(rt_device *device, rt_image *image) {
     pthread_mutex_unlock(&device->lock);
 }
 
-static fp4_status sim_device_function_find(rt_device *device, rt_image *image, const char *entry,
-                                           uint32_t smem_bytes, rt_function **function) {
+static fp4_status sim_device_function_find(rt_device *device, rt_image *image,
+                                           const rt_entry *entry, rt_function **function) {
     (void)device;
-    (void)smem_bytes; // the launch checks it
-    const sim_kernel *kernel = sim_kernel_find(module_of(image), entry);
+    const sim_kernel *kernel = sim_kernel_find(module_of(image), entry->name);
     if (!kernel) {
-        return rt_fail(FP4_ERROR_MODULE, "the PTX has no entry '%s'", entry);
+        return rt_fail(FP4_ERROR_MODULE, "the PTX has no entry '%s'", entry->name);
     }
     *function = (rt_function *)kernel;
     return FP4_OK;

@@ -242,6 +242,7 @@ typedef struct fp4_config {
     int32_t sim_sms; // streaming multiprocessors of the simulated GPU; 0: its default
     fp4_schedule sim_schedule;
     uint64_t sim_seed; // of FP4_SCHEDULE_RANDOM
+    const char *arch;  // "auto" takes only a GPU of this target ("sm_90a"); NULL: the first GPU
 } fp4_config;
 
 #ifdef __cplusplus
@@ -252,8 +253,8 @@ typedef struct fp4_config {
     { .size = sizeof(fp4_config) }
 #endif
 
-// config NULL: all defaults. "auto" takes a GPU if there is one, else the simulator, and logs
-// which.
+// config NULL: all defaults. "auto" takes a GPU if there is one that fits, else the simulator, and
+// logs why.
 FP4_API fp4_status fp4_open(const fp4_config *config, fp4_ctx **out);
 FP4_API void fp4_close(fp4_ctx *ctx); // NULL is allowed
 

@@ -130,8 +130,9 @@ fp4_status rt_kernel_load(fp4_kernel *kernel) {
     }
     rt_function *function = NULL;
     if (status == FP4_OK) {
-        status = ctx->ops->function_find(ctx->device, kernel->image, kernel->entry,
-                                         kernel->smem_bytes, &function);
+        const uint32_t *cluster = kernel->cluster;
+        rt_entry entry = {kernel->entry, kernel->smem_bytes, cluster[0] * cluster[1] * cluster[2]};
+        status = ctx->ops->function_find(ctx->device, kernel->image, &entry, &function);
     }
     if (status == FP4_OK) {
         atomic_store(&kernel->function, function);

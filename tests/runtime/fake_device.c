@@ -86,14 +86,13 @@ static void fake_image_unload(rt_device *device, rt_image *image) {
     free(image);
 }
 
-static fp4_status fake_function_find(rt_device *device, rt_image *image, const char *entry,
-                                     uint32_t smem_bytes, rt_function **function) {
-    (void)smem_bytes;
+static fp4_status fake_function_find(rt_device *device, rt_image *image, const rt_entry *entry,
+                                     rt_function **function) {
     if (fails(device)) {
         return failed();
     }
-    if (!strstr((const char *)image, entry)) {
-        return rt_fail(FP4_ERROR_MODULE, "no entry '%s'", entry);
+    if (!strstr((const char *)image, entry->name)) {
+        return rt_fail(FP4_ERROR_MODULE, "no entry '%s'", entry->name);
     }
     *function = (rt_function *)image;
     return FP4_OK;
