@@ -69,6 +69,7 @@ bool cg_is_umma(const cg *c);                               // the role issues t
 // --- sync.c: mbarriers and fences ------------------------------------------------------------------
 void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on try_wait
 void cg_arrive(cg *c, ll_val bar);                          // own CTA
+void cg_arrive_if(cg *c, ll_val bar, ll_val when);          // the same where 'when' holds
 void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster on another CTA's
 void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
 void cg_warp_sync(cg *c);

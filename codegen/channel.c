@@ -248,9 +248,7 @@ static void release_by_warp(cg *c, int ch) {
     }
     ll_val bar = cg_empty_bar(c, ch);
     cg_warp_sync(c);
-    ll_if one = ll_if_begin(c->b, ll_cmpi(c->b, LL_EQ, c->lane, 0));
-    cg_arrive(c, bar);
-    ll_if_end(c->b, one);
+    cg_arrive_if(c, bar, ll_cmpi(c->b, LL_EQ, c->lane, 0));
 }
 
 void cg_release(cg *c, int ch) {

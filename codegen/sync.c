@@ -18,6 +18,14 @@ void cg_arrive(cg *c, ll_val bar) {
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cta.space.cta", bar, ll_i32(c->b, 1));
 }
 
+// Predicated, so that the code around stays one block.
+void cg_arrive_if(cg *c, ll_val bar, ll_val when) {
+    ll_asm a = {.text = "@$1 mbarrier.arrive.shared::cta.b64 _, [$0];",
+                .constraints = "r,b,~{memory}",
+                .effect = true};
+    LL_ASM(c->b, &a, bar, when);
+}
+
 void cg_arrive_remote(cg *c, ll_val bar, ll_val rank) {
     ll_val there = LL_INTR(c->b, "llvm.nvvm.mapa.shared.cluster", bar, rank);
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cluster.space.cluster", there, ll_i32(c->b, 1));
