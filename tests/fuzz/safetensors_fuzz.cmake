@@ -1,0 +1,3 @@
+add_executable(safetensors_fuzz ${CMAKE_CURRENT_LIST_DIR}/safetensors_fuzz.c)
+target_link_libraries(safetensors_fuzz PRIVATE fp4rt)
+add_test(NAME fuzz.safetensors COMMAND safetensors_fuzz 50000)
