@@ -192,8 +192,8 @@ static bool fixed_value(const ast_expr *e, int64_t *out) {
 }
 
 bool size_equal(const ast_expr *a, const ast_expr *b) {
-    int64_t x;
-    int64_t y;
+    int64_t x = 0;
+    int64_t y = 0;
     if (a == NULL || b == NULL) {
         return false;
     }
