@@ -103,7 +103,7 @@ static void parse_facts(parser *ps, ast_schedule *s) {
     ast_span open = ps_peek(ps)->span;
     ps_expect(ps, TOK_LBRACE, "before the facts");
     while (!ps->bad && !ps_at(ps, TOK_RBRACE) && !ps_at(ps, TOK_EOF)) {
-        if (ps_peek(ps)->line_start && (ps_at(ps, TOK_KERNEL) || ps_at(ps, TOK_SCHEDULE))) {
+        if (ps_at(ps, TOK_KERNEL) || ps_at(ps, TOK_SCHEDULE)) {
             break; // the '}' is missing
         }
         ast_fact *fact = ARENA_NEW(ps->mem, ast_fact);

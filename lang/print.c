@@ -284,19 +284,24 @@ static void print_body_lines(printer *p, ast_stmt *const *body, int n, ast_span 
     p->indent--;
 }
 
+// A comment that begins in [from, to).
+static bool comment_between(const printer *p, uint32_t from, uint32_t to) {
+    for (int i = p->next_comment; i < p->file->n_comments; i++) {
+        uint32_t off = p->file->comments[i].span.off;
+        if (off >= from && off < to) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // A body of one simple statement needs no braces, any other one has them. Comments inside of a pair
 // of braces keep it.
 static bool needs_braces(const printer *p, ast_stmt *const *body, int n, ast_span span) {
     if (n != 1 || body[0]->kind == ST_TILE || body[0]->kind == ST_FOR || body[0]->kind == ST_IF) {
         return true;
     }
-    for (int i = p->next_comment; i < p->file->n_comments; i++) {
-        uint32_t off = p->file->comments[i].span.off;
-        if (p->text[span.off] == '{' && off > span.off && off < span_end(span)) {
-            return true;
-        }
-    }
-    return false;
+    return p->text[span.off] == '{' && comment_between(p, span.off, span_end(span));
 }
 
 // Prints the body of a statement whose head was just printed. Returns true when the line of the
@@ -361,6 +366,16 @@ static void print_type(printer *p, const ast_sym *sym) {
     fputs(sym->shared ? " shared" : "", p->out);
 }
 
+// 'else if': an else branch of one 'if', with no comment beside it.
+static bool is_else_if(const printer *p, const ast_stmt *s) {
+    if (s->n_orelse != 1 || s->orelse[0]->kind != ST_IF) {
+        return false;
+    }
+    ast_span inner = s->orelse[0]->span;
+    return !comment_between(p, s->orelse_span.off, inner.off) &&
+           !comment_between(p, span_end(inner), span_end(s->orelse_span));
+}
+
 static void print_if(printer *p, const ast_stmt *s) {
     fputs("if ", p->out);
     ast_print_expr(p->out, s->value);
@@ -374,9 +389,12 @@ static void print_if(printer *p, const ast_stmt *s) {
         begin_line(p);
     }
     fputs("else", p->out);
-    if (!print_body(p, s->orelse, s->n_orelse, s->orelse_span)) {
+    if (is_else_if(p, s)) {
+        fputc(' ', p->out);
+        print_if(p, s->orelse[0]);
         return;
     }
+    print_body(p, s->orelse, s->n_orelse, s->orelse_span);
 }
 
 static void print_ragged(printer *p, const ast_stmt *s) {
@@ -417,6 +435,9 @@ static void print_simple(printer *p, const ast_stmt *s) {
 
 static bool ends_with_brace(const printer *p, const ast_stmt *s) {
     bool has_else = s->kind == ST_IF && s->orelse_span.len > 0;
+    if (has_else && is_else_if(p, s)) {
+        return ends_with_brace(p, s->orelse[0]);
+    }
     return has_else ? needs_braces(p, s->orelse, s->n_orelse, s->orelse_span)
                     : needs_braces(p, s->body, s->n_body, s->body_span);
 }
