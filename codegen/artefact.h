@@ -21,7 +21,7 @@ typedef struct {
     const char *entry;   // kernel whose numbers are reported
     const char *ptx;
     size_t ptx_len;
-    bool allow_spills;   // otherwise spills and stack use are a failure
+    bool allow_spills; // otherwise spills and stack use are a failure
 } ptxas_job;
 
 typedef struct {

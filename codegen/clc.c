@@ -3,8 +3,8 @@
 // The grid has one cluster a tile; a running cluster takes over the tile of a cluster that was not
 // launched yet (PTX ISA "clusterlaunchcontrol.try_cancel"). Responses go through a ring of 'depth'
 // slots of 16 bytes in every CTA. Full barriers: 16 bytes, armed by the CTA's own scheduler. Empty
-// barriers: in the leader, one arrival of every reading warp of the cluster; the schedulers read too,
-// so that they know when to stop and that the slot's former phase is over in their CTA.
+// barriers: in the leader, one arrival of every reading warp of the cluster; the schedulers read
+// too, so that they know when to stop and that the slot's former phase is over in their CTA.
 //
 // A response is written by the async proxy and read by the generic one: readers fence before they
 // hand the slot back, as the example in the PTX manual does.
@@ -39,8 +39,8 @@ static ll_val ring_at(cg *c, const clc_ring *r, int offset, int bytes) {
 
 static void init_ring(cg *c, int offset, int count) {
     for (int i = 0; i < c->k->walk.depth; i++) {
-        LL_INTR(c->b, "llvm.nvvm.mbarrier.init.shared",
-                cg_smem_at(c, offset + BARRIER_BYTES * i), ll_i32(c->b, count));
+        LL_INTR(c->b, "llvm.nvvm.mbarrier.init.shared", cg_smem_at(c, offset + BARRIER_BYTES * i),
+                ll_i32(c->b, count));
     }
 }
 
@@ -83,7 +83,8 @@ static clc_answer ring_take(cg *c, const clc_ring *r) {
     ll_val response = ll_load(b, LL_I128, ring_at(c, r, c->k->walk.resp_offset, RESPONSE_BYTES),
                               RESPONSE_BYTES, true);
     ll_val more = LL_INTR(b, "llvm.nvvm.clusterlaunchcontrol.query_cancel.is_canceled", response);
-    ll_val cta = LL_INTR(b, "llvm.nvvm.clusterlaunchcontrol.query_cancel.get_first_ctaid.x", response);
+    ll_val cta =
+        LL_INTR(b, "llvm.nvvm.clusterlaunchcontrol.query_cancel.get_first_ctaid.x", response);
     hand_back(c, r);
     ring_advance(c, r);
     return (clc_answer){.more = more, .tile = ll_bini(b, LL_UDIV, cta, c->k->cluster)};
@@ -108,15 +109,15 @@ void cg_clc_walk(cg *c, const tir_stmt *s) {
 
 static void request(cg *c, const clc_ring *r) {
     ll *b = c->b;
-    LL_INTR(b, c->k->cluster > 1
-                   ? "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.multicast.shared"
-                   : "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.shared",
+    LL_INTR(b,
+            c->k->cluster > 1 ? "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.multicast.shared"
+                              : "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.shared",
             ring_at(c, r, c->k->walk.resp_offset, RESPONSE_BYTES),
             ring_at(c, r, c->k->walk.full_bar, BARRIER_BYTES));
 }
 
-// The scheduler of one CTA. Only the leader asks; with a cluster the response is written to every CTA
-// and counted at every CTA's full barrier. No request follows one that failed.
+// The scheduler of one CTA. Only the leader asks; with a cluster the response is written to every
+// CTA and counted at every CTA's full barrier. No request follows one that failed.
 void cg_clc_sched(cg *c, const tir_stmt *s) {
     (void)s;
     ll *b = c->b;

@@ -32,10 +32,10 @@ static cJSON *numbers(const int *v, int n) {
 
 static const char *op_text(size_op op) {
     static const char *const text[] = {
-        [SZ_ADD] = "+",  [SZ_SUB] = "-",      [SZ_MUL] = "*",    [SZ_DIV] = "/",
-        [SZ_MOD] = "%",  [SZ_CEILDIV] = "ceildiv", [SZ_MIN] = "min", [SZ_MAX] = "max",
-        [SZ_EQ] = "==",  [SZ_NE] = "!=",      [SZ_LT] = "<",     [SZ_LE] = "<=",
-        [SZ_GT] = ">",   [SZ_GE] = ">=",      [SZ_AND] = "and",  [SZ_OR] = "or",
+        [SZ_ADD] = "+", [SZ_SUB] = "-",           [SZ_MUL] = "*",   [SZ_DIV] = "/",
+        [SZ_MOD] = "%", [SZ_CEILDIV] = "ceildiv", [SZ_MIN] = "min", [SZ_MAX] = "max",
+        [SZ_EQ] = "==", [SZ_NE] = "!=",           [SZ_LT] = "<",    [SZ_LE] = "<=",
+        [SZ_GT] = ">",  [SZ_GE] = ">=",           [SZ_AND] = "and", [SZ_OR] = "or",
     };
     return text[op];
 }
@@ -84,7 +84,7 @@ static void add_name_or_null(cJSON *object, const char *key, const char *name) {
 
 static const char *mode_name(param_mode m) {
     static const char *const names[] = {
-        [MODE_IN] = "in", [MODE_OUT] = "out", [MODE_INOUT] = "inout",
+        [MODE_IN] = "in",       [MODE_OUT] = "out",   [MODE_INOUT] = "inout",
         [MODE_CONST] = "const", [MODE_TEMP] = "temp",
     };
     return names[m];

@@ -2,8 +2,8 @@
 //
 // In: per kernel its metadata object and texts. Out: bytes that depend on nothing else. The file
 // appears under its name only when it is complete; after a failure neither it nor a rest is left.
-#include "artefact.h"
 #include "../runtime/module.h"
+#include "artefact.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -63,11 +63,15 @@ static int list_sections(const char *meta, const module_kernel *kernels, int n, 
     int used = 0;
     out[used++] = (section){.kind = FP4_MODULE_META, .bytes = meta, .len = strlen(meta)};
     for (int i = 0; i < n; i++) {
-        out[used++] = (section){.kind = FP4_MODULE_PTX, .index = (uint32_t)i,
-                                .bytes = kernels[i].ptx, .len = kernels[i].ptx_len};
+        out[used++] = (section){.kind = FP4_MODULE_PTX,
+                                .index = (uint32_t)i,
+                                .bytes = kernels[i].ptx,
+                                .len = kernels[i].ptx_len};
         if (kernels[i].cubin) {
-            out[used++] = (section){.kind = FP4_MODULE_CUBIN, .index = (uint32_t)i,
-                                    .bytes = kernels[i].cubin, .len = kernels[i].cubin_len};
+            out[used++] = (section){.kind = FP4_MODULE_CUBIN,
+                                    .index = (uint32_t)i,
+                                    .bytes = kernels[i].cubin,
+                                    .len = kernels[i].cubin_len};
         }
     }
     return used;

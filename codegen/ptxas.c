@@ -129,8 +129,9 @@ static void scratch_close(const scratch *s) {
 
 // Runs the program with both outputs in the log; its wait status, or -1 with errno.
 static int run_child(const char *program, const char *arch, const scratch *s, arena *mem) {
-    char *argv[] = {(char *)"ptxas", (char *)"-v", arena_printf(mem, "-arch=%s", arch),
-                    s->ptx, (char *)"-o", s->cubin, NULL};
+    char *argv[] = {
+        (char *)"ptxas", (char *)"-v", arena_printf(mem, "-arch=%s", arch), s->ptx, (char *)"-o",
+        s->cubin,        NULL};
     posix_spawn_file_actions_t fa;
     posix_spawn_file_actions_init(&fa);
     posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
@@ -152,7 +153,8 @@ static int run_child(const char *program, const char *arch, const scratch *s, ar
     return status;
 }
 
-// The text after "label" in the log from 'from', up to the end of the line; NULL if it is not there.
+// The text after "label" in the log from 'from', up to the end of the line; NULL if it is not
+// there.
 static const char *after(const char *from, const char *label) {
     const char *at = from ? strstr(from, label) : NULL;
     return at ? at + strlen(label) : NULL;

@@ -18,16 +18,19 @@ typedef struct {
     ll_val words[SF_MAX_ATOMS];
 } cg_sub;
 
-// --- store.c ---------------------------------------------------------------------------------------
-void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out); // position in the tensor
+// --- store.c
+// ---------------------------------------------------------------------------------------
+void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at,
+                   ll_val *out); // position in the tensor
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
-// --- store_scale.c ---------------------------------------------------------------------------------
+// --- store_scale.c
+// ---------------------------------------------------------------------------------
 bool cg_scales_staged(const cg_sub *u);
 // The scales (codes) of n <= 4 granules of one row, the first one at run r's first column.
 void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n);
-// Staged scales: all warps of the role before a buffer is written and before its copy is issued; this
-// lane's words into the buffer at address 'buffer'; the copies, by lane 0 of one warp.
+// Staged scales: all warps of the role before a buffer is written and before its copy is issued;
+// this lane's words into the buffer at address 'buffer'; the copies, by lane 0 of one warp.
 void cg_scales_meet(cg *c);
 void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer);
 void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer);

@@ -1,16 +1,16 @@
 // Results of tcgen05: sub-tiles of an accumulator from TMEM into registers, one row a lane.
 //
 // Warp w reaches the lanes 32 * (w % 4) .. + 31 (PTX ISA "tcgen05.ld", access restrictions), which
-// are the rows of its quarter of the CTA's tile; register r holds column r of the sub-tile. Where two
-// slots share columns, slot 0 is walked downwards and slot 1 upwards, so that the shared columns are
-// read first and the slot is handed back after 'release_after' sub-tiles.
+// are the rows of its quarter of the CTA's tile; register r holds column r of the sub-tile. Where
+// two slots share columns, slot 0 is walked downwards and slot 1 upwards, so that the shared
+// columns are read first and the slot is handed back after 'release_after' sub-tiles.
 #include "cg_int.h"
 
 enum { QUARTER_ROWS = 32, MAX_LD = 64, TIE = 8 };
 
 typedef struct {
     const tir_store *s;
-    const tir_acc *acc;  // geometry, the same for all accumulators of the store
+    const tir_acc *acc; // geometry, the same for all accumulators of the store
     int accs[4];
     int n_accs;
     int n_subs;
@@ -36,15 +36,17 @@ static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     for (int i = 0; i < l->n_accs; i++) {
         const tir_acc *a = &c->k->accs[l->accs[i]];
         if (a->channel < 0 || a->rows != 128 || a->cols != l->acc->cols || a->cols % s->sub_cols) {
-            cg_fail(c, "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in "
-                       "TMEM and whole sub-tiles are possible", a->name, a->rows, a->cols, name,
-                    s->sub_cols);
+            cg_fail(c,
+                    "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in "
+                    "TMEM and whole sub-tiles are possible",
+                    a->name, a->rows, a->cols, name, s->sub_cols);
         }
     }
     return CG_OK(c);
 }
 
-// --- Loading -----------------------------------------------------------------------------------------
+// --- Loading
+// -----------------------------------------------------------------------------------------
 
 static ll_val first_column(cg *c, const tir_acc *a) {
     ll *b = c->b;
@@ -75,10 +77,13 @@ static void load_columns(cg *c, ll_val at, int cols, ll_val *out) {
     }
 }
 
-// Values pass through an empty statement behind the wait: nothing that uses them can move before it.
+// Values pass through an empty statement behind the wait: nothing that uses them can move before
+// it.
 static void tie(cg *c, ll_val *v, int n) {
     static const char *const constraints[] = {
-        [1] = "=r,0", [2] = "=r,=r,0,1", [4] = "=r,=r,=r,=r,0,1,2,3",
+        [1] = "=r,0",
+        [2] = "=r,=r,0,1",
+        [4] = "=r,=r,=r,=r,0,1,2,3",
         [8] = "=r,=r,=r,=r,=r,=r,=r,=r,0,1,2,3,4,5,6,7",
     };
     int step = n % TIE == 0 ? TIE : n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1;
@@ -133,7 +138,8 @@ static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *ou
     }
 }
 
-// --- Sub-tiles ---------------------------------------------------------------------------------------
+// --- Sub-tiles
+// ---------------------------------------------------------------------------------------
 
 // Sub-tile that is the i-th to be read.
 static ll_val order(cg *c, const lane_store *l, ll_val i) {
@@ -198,7 +204,10 @@ void cg_store_lane(cg *c, int store) {
     ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, ll_get(b, sub), l.n_subs));
     cg_run run = {0};
     load_sub(c, &l, ll_get(b, sub), &run);
-    cg_frag frag = {.n_runs = 1, .runs = &run, .n_accs = l.n_accs, .cols = l.s->sub_cols,
+    cg_frag frag = {.n_runs = 1,
+                    .runs = &run,
+                    .n_accs = l.n_accs,
+                    .cols = l.s->sub_cols,
                     .box_rows = QUARTER_ROWS};
     for (int i = 0; i < l.n_accs; i++) {
         frag.accs[i] = l.accs[i];

@@ -1,12 +1,12 @@
-// The scales of quantised results: into the 128 x 4 tiles ("atoms", 512 bytes) that the next product
-// reads; runtime packing sf128x4.
+// The scales of quantised results: into the 128 x 4 tiles ("atoms", 512 bytes) that the next
+// product reads; runtime packing sf128x4.
 //
 // Where a lane holds whole rows (TMEM), the four warps of a group gather whole tiles in the staging
-// buffer, behind the data, and one lane copies them out in bulk; the warps meet before the buffer is
-// overwritten and before it is copied. Otherwise scales are stored one by one, or as words.
+// buffer, behind the data, and one lane copies them out in bulk; the warps meet before the buffer
+// is overwritten and before it is copied. Otherwise scales are stored one by one, or as words.
 //
-// Tiles reach past the end of a tensor to the next multiple of 128 rows and 4 scales, which is memory
-// that belongs to it; tiles wholly outside are not written.
+// Tiles reach past the end of a tensor to the next multiple of 128 rows and 4 scales, which is
+// memory that belongs to it; tiles wholly outside are not written.
 #include "store_int.h"
 
 enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
@@ -15,8 +15,8 @@ bool cg_scales_staged(const cg_sub *u) {
     return u->s->via_smem && u->s->scale != ELEM_NONE && u->s->scale_offset >= 0 && !u->f->quad;
 }
 
-// Address of the scale of granule column 'kb' of the row that 'at' lies in; 'ok' is false outside the
-// padded scale tensor.
+// Address of the scale of granule column 'kb' of the row that 'at' lies in; 'ok' is false outside
+// the padded scale tensor.
 static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb, ll_val *ok) {
     ll *b = c->b;
     int n = u->s->n_axes;
@@ -59,8 +59,8 @@ static ll_val word_of(cg *c, const ll_val *scales, int n) {
     return all;
 }
 
-// The scales of granules 4j .. 4j + 3 of one row: where four lanes share the row each stores one byte,
-// else one lane stores them all, as a word if they are the whole of one.
+// The scales of granules 4j .. 4j + 3 of one row: where four lanes share the row each stores one
+// byte, else one lane stores them all, as a word if they are the whole of one.
 static void store_each(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
     ll *b = c->b;
     bool word = n == SF_ATOM_COLS && u->f->cols % (u->s->granule * SF_ATOM_COLS) == 0 &&
@@ -91,18 +91,20 @@ static void store_each(cg *c, const cg_sub *u, const cg_run *r, const ll_val *sc
     }
 }
 
-// --- Whole tiles through shared memory -------------------------------------------------------------
+// --- Whole tiles through shared memory
+// -------------------------------------------------------------
 
 // A lane's word is that of its row only if the CTA's rows start with a tile of scales.
 static bool check_staged(cg *c, const cg_sub *u, int n) {
     const tir_axis *row = &u->s->axes[u->s->n_axes - 2];
     int atom = SF_ATOM_COLS * u->s->granule;
     if (n != SF_ATOM_COLS || u->f->cols % atom || u->f->cols / atom > SF_MAX_ATOMS) {
-        cg_fail(c, "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
-                u->p->name, u->f->cols, atom);
+        cg_fail(
+            c,
+            "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
+            u->p->name, u->f->cols, atom);
     } else if (row->loop != u->acc->row_loop || row->add % SF_ATOM_ROWS ||
-               u->acc->rows != SF_ATOM_ROWS ||
-               c->k->loops[row->loop].tile % SF_ATOM_ROWS) {
+               u->acc->rows != SF_ATOM_ROWS || c->k->loops[row->loop].tile % SF_ATOM_ROWS) {
         cg_fail(c, "the rows of '%s' do not start at multiples of 128, as tiles of scales do",
                 u->p->name);
     }
@@ -149,7 +151,8 @@ void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
     const cg_run *r = &u->f->runs[0];
     ll_if first = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->role_warp, 0));
     for (int i = 0; i < u->n_words; i++) {
-        cg_elem at = {.row = ll_bini(b, LL_AND, r->row, -SF_ATOM_ROWS), .col = r->col, .acc = u->acc};
+        cg_elem at = {
+            .row = ll_bini(b, LL_AND, r->row, -SF_ATOM_ROWS), .col = r->col, .acc = u->acc};
         ll_val axes[8], ok;
         cg_store_axes(c, u, &at, axes);
         ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);

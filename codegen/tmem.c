@@ -1,8 +1,8 @@
 // Tensor memory: allocation, the accumulators' way into registers, and giving slots back.
 //
-// One warp of each CTA allocates, gives up the right to allocate again, and frees at the end (PTX ISA
-// "tcgen05.alloc"); with a pair both CTAs do so with cta_group::2. The address reaches the other
-// warps through shared memory.
+// One warp of each CTA allocates, gives up the right to allocate again, and frees at the end (PTX
+// ISA "tcgen05.alloc"); with a pair both CTAs do so with cta_group::2. The address reaches the
+// other warps through shared memory.
 #include "cg_int.h"
 
 static ll_if allocating_warp(cg *c) {
@@ -17,7 +17,8 @@ void cg_tmem_alloc(cg *c) {
     bool pair = c->k->pair;
     ll_if f = allocating_warp(c);
     cg_warp_sync(c);
-    LL_INTR(c->b, pair ? "llvm.nvvm.tcgen05.alloc.shared.cg2" : "llvm.nvvm.tcgen05.alloc.shared.cg1",
+    LL_INTR(c->b,
+            pair ? "llvm.nvvm.tcgen05.alloc.shared.cg2" : "llvm.nvvm.tcgen05.alloc.shared.cg1",
             cg_smem_at(c, c->k->tmem_slot), ll_i32(c->b, c->k->tmem_columns));
     LL_INTR0(c->b, pair ? "llvm.nvvm.tcgen05.relinq.alloc.permit.cg2"
                         : "llvm.nvvm.tcgen05.relinq.alloc.permit.cg1");
@@ -34,7 +35,8 @@ void cg_tmem_base(cg *c) {
 }
 
 // After all roles, with all threads: the last barrier of the kernel (of the cluster, so that no CTA
-// frees or leaves while the other one's instructions still reach it), then the allocating warp frees.
+// frees or leaves while the other one's instructions still reach it), then the allocating warp
+// frees.
 void cg_tmem_free(cg *c) {
     if (c->k->tmem_columns == 0) {
         return;
@@ -50,8 +52,8 @@ void cg_tmem_free(cg *c) {
     }
     LL_INTR0(b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
     ll_if f = allocating_warp(c);
-    LL_INTR(b, c->k->pair ? "llvm.nvvm.tcgen05.dealloc.cg2" : "llvm.nvvm.tcgen05.dealloc.cg1", c->tmem,
-            ll_i32(b, c->k->tmem_columns));
+    LL_INTR(b, c->k->pair ? "llvm.nvvm.tcgen05.dealloc.cg2" : "llvm.nvvm.tcgen05.dealloc.cg1",
+            c->tmem, ll_i32(b, c->k->tmem_columns));
     ll_if_end(b, f);
 }
 

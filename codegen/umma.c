@@ -6,20 +6,20 @@
 // row = lane, column = n (PTX ISA "tcgen05 data path layout D", pair "layout A").
 //
 // Order: cp -> mma and mma -> mma of one thread are ordered by hardware (PTX ISA "tcgen05 pipelined
-// instructions"); the scale columns are overwritten by the next k tile's cp behind the mma that reads
-// them, in issue order of the same thread.
+// instructions"); the scale columns are overwritten by the next k tile's cp behind the mma that
+// reads them, in issue order of the same thread.
 #include "cg_int.h"
 
 enum {
-    DESC_STEP = 2,        // 32 bytes of K, in the descriptor's units of 16
-    K_STEP_BYTES = 32,    // of one row and instruction, every kind
-    ATOM_BYTES = 512,     // 128 rows x 4 scales
+    DESC_STEP = 2,     // 32 bytes of K, in the descriptor's units of 16
+    K_STEP_BYTES = 32, // of one row and instruction, every kind
+    ATOM_BYTES = 512,  // 128 rows x 4 scales
     ATOM_ROWS = 128,
     ATOM_COLUMNS = 4,     // tcgen05.cp.32x128b.warpx4 fills 4 columns
     GROUP_ROWS = 32,      // rows of one scale column
     IDESC_D_F32 = 1 << 4, // only without block scale
     IDESC_UE8M0 = 1 << 23,
-    KIND_F16 = 0,         // immediates of the intrinsic
+    KIND_F16 = 0, // immediates of the intrinsic
     KIND_F8F6F4 = 2,
 };
 
@@ -28,13 +28,17 @@ typedef struct {
     bool *copy_a, *copy_b; // per mma
 } umma_plan;
 
-// --- Descriptors ------------------------------------------------------------------------------------
+// --- Descriptors
+// ------------------------------------------------------------------------------------
 
 // High words of shared memory descriptors: stride between groups of 8 rows (>> 4), version 1 in bit
 // 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor").
 static int64_t desc_high(tir_swizzle swizzle, int row_bytes) {
     static const int64_t layout[] = {
-        [SWZ_NONE] = 0, [SWZ_32B] = 6, [SWZ_64B] = 4, [SWZ_128B] = 2,
+        [SWZ_NONE] = 0,
+        [SWZ_32B] = 6,
+        [SWZ_64B] = 4,
+        [SWZ_128B] = 2,
     };
     return layout[swizzle] << 29 | 1 << 14 | (8 * row_bytes) >> 4;
 }
@@ -55,13 +59,16 @@ static int64_t make_idesc(const tir_mma *m, const mma_info *info) {
     return info->scale == ELEM_UE8M0 ? d | IDESC_UE8M0 : d;
 }
 
-// --- Checks -----------------------------------------------------------------------------------------
+// --- Checks
+// -----------------------------------------------------------------------------------------
 
 static void check_operand(cg *c, const tir_operand *o, const char *side) {
     static const int span[] = {[SWZ_NONE] = 0, [SWZ_32B] = 32, [SWZ_64B] = 64, [SWZ_128B] = 128};
     if (o->swizzle == SWZ_NONE || o->row_bytes != span[o->swizzle]) {
-        cg_fail(c, "%s operand rows of %d bytes with swizzle %d: tcgen05 operands are read from rows "
-                   "as long as their swizzle, 32, 64 or 128 bytes", side, o->row_bytes, o->swizzle);
+        cg_fail(c,
+                "%s operand rows of %d bytes with swizzle %d: tcgen05 operands are read from rows "
+                "as long as their swizzle, 32, 64 or 128 bytes",
+                side, o->row_bytes, o->swizzle);
     } else if (o->scale >= 0 && (o->sf_rows % ATOM_ROWS != 0 || o->sf_rows < o->rows)) {
         cg_fail(c, "%s operand of %d rows with scales of %d: whole tiles of 128 are copied", side,
                 o->rows, o->sf_rows);
@@ -76,15 +83,21 @@ static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
     check_operand(c, a, "M side");
     check_operand(c, b, "N side");
     if (m->inst_m != 128 * ctas || acc->rows != 128 || a->rows != 128) {
-        cg_fail(c, "%d rows of '%s' a CTA by instructions of %d rows: tcgen05 is used with 128 rows a "
-                   "CTA", acc->rows, acc->name, m->inst_m);
+        cg_fail(c,
+                "%d rows of '%s' a CTA by instructions of %d rows: tcgen05 is used with 128 rows a "
+                "CTA",
+                acc->rows, acc->name, m->inst_m);
     } else if (m->inst_n != acc->cols || b->rows * ctas != acc->cols || m->inst_n % 16 != 0 ||
                m->inst_n < 16 || m->inst_n > 256) {
-        cg_fail(c, "%d columns of '%s' by instructions of %d: the N side is one instruction of 16 to "
-                   "256 columns in steps of 16", acc->cols, acc->name, m->inst_n);
+        cg_fail(c,
+                "%d columns of '%s' by instructions of %d: the N side is one instruction of 16 to "
+                "256 columns in steps of 16",
+                acc->cols, acc->name, m->inst_n);
     } else if (m->k_elems % info->k != 0) {
-        cg_fail(c, "a step of %d along k is not a number of instructions of %d", m->k_elems, info->k);
-    } else if ((info->scale != ELEM_NONE) != (a->scale >= 0) || (a->scale >= 0) != (b->scale >= 0)) {
+        cg_fail(c, "a step of %d along k is not a number of instructions of %d", m->k_elems,
+                info->k);
+    } else if ((info->scale != ELEM_NONE) != (a->scale >= 0) ||
+               (a->scale >= 0) != (b->scale >= 0)) {
         cg_fail(c, "%s needs %s scales of both operands", info->name,
                 info->scale != ELEM_NONE ? "the" : "no");
     } else if (info->scale != ELEM_NONE && m->k_elems % (4 * info->granule) != 0) {
@@ -93,7 +106,8 @@ static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
     }
 }
 
-// --- Scale factors ----------------------------------------------------------------------------------
+// --- Scale factors
+// ----------------------------------------------------------------------------------
 
 // Columns between the scale words of one k word and of the next: all 128-row tiles side by side.
 static int word_columns(const tir_operand *o) {
@@ -167,7 +181,8 @@ static ll_val scale_address(cg *c, const tir_operand *o) {
     return ll_add(c->b, at, ll_bini(c->b, LL_LSHR, rows_into_scales(c, o), 5));
 }
 
-// --- Products ---------------------------------------------------------------------------------------
+// --- Products
+// ---------------------------------------------------------------------------------------
 
 typedef struct {
     const tir_mma *m;
@@ -185,16 +200,15 @@ static void issue_plain(cg *c, const umma_op *op, ll_val a, ll_val b, ll_val kee
             ll_i32(c->b, f16 ? KIND_F16 : KIND_F8F6F4), ll_i32(c->b, op->group), ll_i32(c->b, 0));
 }
 
-// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4; the byte's number goes into both scale id
-// fields of the instruction descriptor (PTX ISA "tcgen05 block scaling", scale factor id).
+// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4; the byte's number goes into both scale
+// id fields of the instruction descriptor (PTX ISA "tcgen05 block scaling", scale factor id).
 static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2], ll_val keep) {
     ll *b = c->b;
     const mma_info *info = op->info;
-    const char *name = info->scale == ELEM_UE4M3
-                           ? "llvm.nvvm.tcgen05.mma.shared.mxf4nvf4.block_scale.block16"
-                       : info->a == ELEM_E2M1
-                           ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
-                           : "llvm.nvvm.tcgen05.mma.shared.mxf8f6f4.block_scale.block32";
+    const char *name =
+        info->scale == ELEM_UE4M3 ? "llvm.nvvm.tcgen05.mma.shared.mxf4nvf4.block_scale.block16"
+        : info->a == ELEM_E2M1    ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
+                                  : "llvm.nvvm.tcgen05.mma.shared.mxf8f6f4.block_scale.block32";
     int word = step * info->sf_bytes / 4;
     int64_t id = step * info->sf_bytes % 4;
     ll_val sfa = ll_addi(b, op->sfa, word * word_columns(&c->k->operands[op->m->a]));
@@ -210,8 +224,8 @@ static ll_val data_desc(cg *c, const tir_operand *o) {
     return make_desc(c, addr, desc_high(o->swizzle, o->row_bytes));
 }
 
-// K step i of an operand: 32 bytes further inside a slab, or in the next slab. The hardware swizzles
-// the sum, so adding to the address is all there is to do.
+// K step i of an operand: 32 bytes further inside a slab, or in the next slab. The hardware
+// swizzles the sum, so adding to the address is all there is to do.
 static ll_val step_desc(cg *c, const tir_operand *o, ll_val desc, int step) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     int per_slab = o->row_bytes / K_STEP_BYTES;
@@ -269,13 +283,14 @@ void cg_umma(cg *c, const tir_mma *m) {
     ll_set(c->b, c->fresh[m->acc], ll_i1(c->b, false));
 }
 
-// --- The role ----------------------------------------------------------------------------------------
+// --- The role
+// ----------------------------------------------------------------------------------------
 
 typedef enum { SCALES_OUTSIDE, SCALES_WAITING, SCALES_COPIED } scale_state;
 
-// A copy is needed once after the operand's slot was awaited. Where the wait stands in an outer body
-// (an operand kept over an inner loop) every product copies: how often the loop runs, if at all, is
-// not known here.
+// A copy is needed once after the operand's slot was awaited. Where the wait stands in an outer
+// body (an operand kept over an inner loop) every product copies: how often the loop runs, if at
+// all, is not known here.
 static bool take_copy(scale_state *s) {
     bool copy = *s != SCALES_COPIED;
     if (*s == SCALES_WAITING) {
@@ -325,8 +340,10 @@ static void commit(cg *c, ll_val bar, int mask) {
                                 : "llvm.nvvm.tcgen05.commit.mc.shared.cg1";
         LL_INTR(c->b, name, bar, ll_i16(c->b, mask));
     } else {
-        LL_INTR(c->b, pair ? "llvm.nvvm.tcgen05.commit.shared.cg2"
-                           : "llvm.nvvm.tcgen05.commit.shared.cg1", bar);
+        LL_INTR(c->b,
+                pair ? "llvm.nvvm.tcgen05.commit.shared.cg2"
+                     : "llvm.nvvm.tcgen05.commit.shared.cg1",
+                bar);
     }
 }
 
@@ -343,8 +360,9 @@ void cg_tmem_publish(cg *c, int ch) {
     }
 }
 
-// Commits are asynchronous: the last ones still signal the empty barriers of this CTA after the walk.
-// The role that loads waits for all of them, so that nothing arrives at a CTA that has exited.
+// Commits are asynchronous: the last ones still signal the empty barriers of this CTA after the
+// walk. The role that loads waits for all of them, so that nothing arrives at a CTA that has
+// exited.
 void cg_umma_tail(cg *c) {
     const tir_kernel *k = c->k;
     for (int i = 0; i < k->n_channels && k->tmem_columns > 0; i++) {

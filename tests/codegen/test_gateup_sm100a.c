@@ -21,10 +21,11 @@ typedef struct {
 } variant;
 
 static const variant variants[] = {
-    {"gateup.tk", "cluster 2 along m; mma tcgen05.pair; walk clc raster f by 8;"
-                  "pipe X, Wg, Wu : 5 in smem; pipe g, u : 2 in tmem overlap;"
-                  "role load : 1 warp regs 40 { X, Wg, Wu }; role math : 1 warp regs 40 { g, u };"
-                  "role epi : 4 warps regs 216 { h, H }; store H via smem by 64 x 2;",
+    {"gateup.tk",
+     "cluster 2 along m; mma tcgen05.pair; walk clc raster f by 8;"
+     "pipe X, Wg, Wu : 5 in smem; pipe g, u : 2 in tmem overlap;"
+     "role load : 1 warp regs 40 { X, Wg, Wu }; role math : 1 warp regs 40 { g, u };"
+     "role epi : 4 warps regs 216 { h, H }; store H via smem by 64 x 2;",
      256, 128, 300, 320, 544},
     {"one CTA", "mma tcgen05; walk static;", 128, 64, 200, 200, 320},
 };
@@ -83,7 +84,8 @@ static float value_at(const ref_matrix *x, const ref_matrix w[2], int i, int j) 
     return s * u;
 }
 
-static void compare(const variant *v, const ref_matrix *x, const ref_matrix w[2], const fp4_host *h) {
+static void compare(const variant *v, const ref_matrix *x, const ref_matrix w[2],
+                    const fp4_host *h) {
     int granule = h->format.granule_cols;
     int wrong = 0;
     for (int i = 0; i < v->m; i++) {
@@ -181,7 +183,8 @@ int main(int argc, char **argv) {
     size_t n = 0;
     for (size_t i = 0; i < N; i++) {
         if (argc < 2 || strstr(variants[i].name, argv[1])) {
-            tests[n++] = (struct CMUnitTest){.name = variants[i].name, .test_func = test_variant,
+            tests[n++] = (struct CMUnitTest){.name = variants[i].name,
+                                             .test_func = test_variant,
                                              .initial_state = (void *)&variants[i]};
         }
     }

@@ -1,8 +1,8 @@
 // Metadata, module file and the ptxas child process, each against its description: the JSON is read
 // back with cJSON, the file's bytes are taken apart by hand after runtime/module.h, and ptxas gets
 // programs that it must accept, refuse or complain about.
-#include "artefact.h"
 #include "../../runtime/module.h"
+#include "artefact.h"
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
@@ -34,31 +34,56 @@ static tir_kernel *sample(arena *mem) {
     static tir_size *w_dims[] = {&dim_n};
     static const char *dims[] = {"M", "N"};
     tir_param *p = ARENA_ARRAY(mem, tir_param, 4);
-    p[0] = (tir_param){.name = "A", .is_tensor = true, .mode = MODE_IN, .format = "nvfp4",
-                       .elem = ELEM_E2M1, .scale = ELEM_UE4M3, .granule = 16, .layout = "sf128x4",
-                       .n_dims = 2, .dims = a_dims, .align = 16};
-    p[1] = (tir_param){.name = "w", .is_tensor = true, .mode = MODE_CONST, .format = "f32",
-                       .elem = ELEM_F32, .scale = ELEM_NONE, .n_dims = 1, .dims = w_dims,
+    p[0] = (tir_param){.name = "A",
+                       .is_tensor = true,
+                       .mode = MODE_IN,
+                       .format = "nvfp4",
+                       .elem = ELEM_E2M1,
+                       .scale = ELEM_UE4M3,
+                       .granule = 16,
+                       .layout = "sf128x4",
+                       .n_dims = 2,
+                       .dims = a_dims,
+                       .align = 16};
+    p[1] = (tir_param){.name = "w",
+                       .is_tensor = true,
+                       .mode = MODE_CONST,
+                       .format = "f32",
+                       .elem = ELEM_F32,
+                       .scale = ELEM_NONE,
+                       .n_dims = 1,
+                       .dims = w_dims,
                        .align = 4};
     p[2] = (tir_param){.name = "s", .elem = ELEM_F32, .scale = ELEM_NONE};
     p[3] = p[0];
     p[3].name = "D";
     p[3].mode = MODE_OUT;
     tir_map *map = ARENA_NEW(mem, tir_map);
-    *map = (tir_map){.param = 0, .part = PART_DATA, .dtype = 0, .elem_bytes = 1, .rank = 2,
-                     .dims = {&dim_n, &dim_m}, .strides = {NULL, &pitch_a}, .box = {128, 64},
+    *map = (tir_map){.param = 0,
+                     .part = PART_DATA,
+                     .dtype = 0,
+                     .elem_bytes = 1,
+                     .rank = 2,
+                     .dims = {&dim_n, &dim_m},
+                     .strides = {NULL, &pitch_a},
+                     .box = {128, 64},
                      .swizzle = SWZ_128B};
     tir_axis *axis = ARENA_NEW(mem, tir_axis);
     *axis = (tir_axis){.loop = 1, .mul = 1, .div = 1};
     tir_expr *load = ARENA_NEW(mem, tir_expr);
     *load = (tir_expr){.kind = TX_LOAD, .type = ELEM_F32, .ref = 1, .n_axes = 1, .axes = axis};
     tir_expr *neg = ARENA_NEW(mem, tir_expr);
-    *neg = (tir_expr){.kind = TX_UNARY, .op = OP_NEG, .n_args = 1,
-                      .args = ARENA_ARRAY(mem, tir_expr *, 1)};
+    *neg = (tir_expr){
+        .kind = TX_UNARY, .op = OP_NEG, .n_args = 1, .args = ARENA_ARRAY(mem, tir_expr *, 1)};
     neg->args[0] = load;
     tir_store *store = ARENA_NEW(mem, tir_store);
-    *store = (tir_store){.param = 3, .value = neg, .elem = ELEM_E2M1, .scale = ELEM_UE4M3,
-                         .granule = 16, .via_smem = true, .release = -1};
+    *store = (tir_store){.param = 3,
+                         .value = neg,
+                         .elem = ELEM_E2M1,
+                         .scale = ELEM_UE4M3,
+                         .granule = 16,
+                         .via_smem = true,
+                         .release = -1};
     tir_loop *loops = ARENA_ARRAY(mem, tir_loop, 2);
     loops[0] = (tir_loop){.index = "m", .dim = &dim_m, .tile = 128};
     loops[1] = (tir_loop){.index = "n", .dim = &dim_n, .tile = 1};
@@ -67,12 +92,29 @@ static tir_kernel *sample(arena *mem) {
     tir_tparam *tparam = ARENA_NEW(mem, tir_tparam);
     *tparam = (tir_tparam){.name = "BM", .value = 128};
     tir_kernel *k = ARENA_NEW(mem, tir_kernel);
-    *k = (tir_kernel){.name = "sample", .source = "sample.tk", .arch = ARCH_SM100A,
-                      .when = &m_small, .n_tparams = 1, .tparams = tparam, .n_dims = 2,
-                      .dims = dims, .n_params = 4, .params = p, .n_where = 1, .where = where,
-                      .n_maps = 1, .maps = map, .n_loops = 2, .loops = loops,
-                      .walk = {.kind = WALK_STATIC, .raster = -1}, .cluster = 2, .n_stores = 1,
-                      .stores = store, .threads = 192, .entry_regs = 168, .smem_bytes = 4096};
+    *k = (tir_kernel){.name = "sample",
+                      .source = "sample.tk",
+                      .arch = ARCH_SM100A,
+                      .when = &m_small,
+                      .n_tparams = 1,
+                      .tparams = tparam,
+                      .n_dims = 2,
+                      .dims = dims,
+                      .n_params = 4,
+                      .params = p,
+                      .n_where = 1,
+                      .where = where,
+                      .n_maps = 1,
+                      .maps = map,
+                      .n_loops = 2,
+                      .loops = loops,
+                      .walk = {.kind = WALK_STATIC, .raster = -1},
+                      .cluster = 2,
+                      .n_stores = 1,
+                      .stores = store,
+                      .threads = 192,
+                      .entry_regs = 168,
+                      .smem_bytes = 4096};
     return k;
 }
 
@@ -190,7 +232,11 @@ static uint64_t get(const unsigned char *at, int bytes) {
 }
 
 static const module_kernel two_kernels[] = {
-    {.meta = "{\"name\":\"a\"}", .ptx = "ptx of a", .ptx_len = 8, .cubin = "\1\2\3", .cubin_len = 3},
+    {.meta = "{\"name\":\"a\"}",
+     .ptx = "ptx of a",
+     .ptx_len = 8,
+     .cubin = "\1\2\3",
+     .cubin_len = 3},
     {.meta = "{\"name\":\"b\"}", .ptx = "ptx of b!", .ptx_len = 9},
 };
 
@@ -219,8 +265,10 @@ static void test_module_layout(void **state) {
         const char *text;
         size_t len;
     } want[] = {
-        {1, 0, "{\"fp4c\":\"" FP4C_VERSION "\",\"source\":\"two.tk\",\"kernels\":"
-               "[{\"name\":\"a\"},{\"name\":\"b\"}]}", 0},
+        {1, 0,
+         "{\"fp4c\":\"" FP4C_VERSION "\",\"source\":\"two.tk\",\"kernels\":"
+         "[{\"name\":\"a\"},{\"name\":\"b\"}]}",
+         0},
         {2, 0, "ptx of a", 8},
         {3, 0, "\1\2\3", 3},
         {2, 1, "ptx of b!", 9},
@@ -295,8 +343,10 @@ static void test_ptxas_accepts(void **state) {
     if (!ptxas_find(mem)) {
         skip();
     }
-    const char *ptx = arena_printf(mem, "%s.visible .entry other() { ret; }\n.visible .entry k("
-                                        ".param .u64 p) .maxntid 32 { bar.sync 3; ret; }\n", header);
+    const char *ptx = arena_printf(mem,
+                                   "%s.visible .entry other() { ret; }\n.visible .entry k("
+                                   ".param .u64 p) .maxntid 32 { bar.sync 3; ret; }\n",
+                                   header);
     ptxas_job job = job_of(ptx);
     ptxas_result a, b;
     assert_null(ptxas_run(&job, &a, mem));
@@ -330,15 +380,20 @@ static void test_ptxas_refuses(void **state) {
     expect_refusal("nonsense", "exit", mem);
     expect_refusal(arena_printf(mem, "%s.visible .entry other() { ret; }\n", header),
                    "nothing about 'k'", mem);
-    expect_refusal(arena_printf(mem, "%s.visible .entry k() { setmaxnreg.inc.sync.aligned.u32 "
-                                     "232; ret; }\n", header), "C7508", mem);
-    expect_refusal(arena_printf(mem, "%s.visible .entry k(.param .u64 p) { .local .b8 x[400];"
-                                     " .reg .b64 a, b; .reg .b32 i;\n"
-                                     "ld.param.u64 a, [p]; ld.global.u32 i, [a]; mov.u64 b, x;"
-                                     " cvt.u64.u32 a, i; add.u64 b, b, a;\n"
-                                     "st.local.u32 [b], i; st.local.u32 [b+16], i;"
-                                     " ld.local.u32 i, [x+32];\n"
-                                     "ld.param.u64 a, [p]; st.global.u32 [a], i; ret; }\n", header),
+    expect_refusal(arena_printf(mem,
+                                "%s.visible .entry k() { setmaxnreg.inc.sync.aligned.u32 "
+                                "232; ret; }\n",
+                                header),
+                   "C7508", mem);
+    expect_refusal(arena_printf(mem,
+                                "%s.visible .entry k(.param .u64 p) { .local .b8 x[400];"
+                                " .reg .b64 a, b; .reg .b32 i;\n"
+                                "ld.param.u64 a, [p]; ld.global.u32 i, [a]; mov.u64 b, x;"
+                                " cvt.u64.u32 a, i; add.u64 b, b, a;\n"
+                                "st.local.u32 [b], i; st.local.u32 [b+16], i;"
+                                " ld.local.u32 i, [x+32];\n"
+                                "ld.param.u64 a, [p]; st.global.u32 [a], i; ret; }\n",
+                                header),
                    "400 bytes of stack", mem);
     ptxas_job job = job_of("");
     job.program = "no-such-ptxas";
@@ -351,14 +406,15 @@ static void test_ptxas_refuses(void **state) {
 static void test_log_messages(void **state) {
     (void)state;
     arena *mem = arena_new();
-    static const char good[] = "ptxas info    : Function properties for k2\n"
-                               "    8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\n"
-                               "ptxas info    : Used 99 registers, used 1 barriers\n"
-                               "ptxas info    : Function properties for k\n"
-                               "    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
-                               "ptxas info    : Used 168 registers\n";
-    static const char *const codes[] = {"C7504", "C7506", "C7508", "C7510", "C7514", "C7517",
-                                        "C7519"};
+    static const char good[] =
+        "ptxas info    : Function properties for k2\n"
+        "    8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\n"
+        "ptxas info    : Used 99 registers, used 1 barriers\n"
+        "ptxas info    : Function properties for k\n"
+        "    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
+        "ptxas info    : Used 168 registers\n";
+    static const char *const codes[] = {"C7504", "C7506", "C7508", "C7510",
+                                        "C7514", "C7517", "C7519"};
     ptxas_job job = job_of("");
     ptxas_result r = {.log = good};
     assert_null(ptxas_read_log(&job, &r, mem));

@@ -1,15 +1,8 @@
-// Role programs that the sm_100a recipes cannot spell come back as a sentence with X101: a good role
-// program is planned from source, one of its numbers is changed, and the sentence must name it.
+// Role programs that the sm_100a recipes cannot spell come back as a sentence with X101: a good
+// role program is planned from source, one of its numbers is changed, and the sentence must name
+// it.
 #include "mma.h"
-#include "tk.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "refuse.h"
 
 static const char source[] =
     "use std.formats;\n"
@@ -84,10 +77,7 @@ static void odd_sub_tiles(tir_kernel *k) {
     k->stores[0].sub_cols = 80;
 }
 
-static const struct {
-    const char *name, *part; // NULL: compiles
-    void (*change)(tir_kernel *k);
-} cases[] = {
+static const refuse_case cases[] = {
     {"as planned", NULL, nothing},
     {"no swizzle", "N side operand rows of 128 bytes with swizzle 0", no_swizzle},
     {"row bytes", "M side operand rows of 64 bytes", short_rows},
@@ -106,37 +96,6 @@ static const struct {
     {"sub-tiles", "in sub-tiles of 80 columns", odd_sub_tiles},
 };
 
-static void test_case(void **state) {
-    size_t i = (size_t)(uintptr_t)*state;
-    arena *mem = arena_new();
-    const char *why = NULL;
-    tir_kernel *k = tk_plan(source, "sm_100a", mem, &why);
-    if (!k) {
-        fail_msg("%s", why);
-    }
-    cases[i].change(k);
-    cg_options opt = {0};
-    cg_result r = {0};
-    why = cg_compile(k, &opt, mem, &r);
-    if (!cases[i].part) {
-        assert_null(why);
-        assert_non_null(r.ptx);
-    } else {
-        assert_non_null(why);
-        assert_string_equal(r.code, "X101");
-        if (!strstr(why, cases[i].part)) {
-            fail_msg("'%s' is not in: %s", cases[i].part, why);
-        }
-    }
-    arena_free(mem);
-}
-
 int main(void) {
-    enum { N = sizeof cases / sizeof cases[0] };
-    struct CMUnitTest tests[N];
-    for (size_t i = 0; i < N; i++) {
-        tests[i] = (struct CMUnitTest){.name = cases[i].name, .test_func = test_case,
-                                       .initial_state = (void *)(uintptr_t)i};
-    }
-    return _cmocka_run_group_tests("sm_100a refusals", tests, N, NULL, NULL);
+    return refuse_cases("sm_100a", source, cases, sizeof cases / sizeof cases[0]);
 }

@@ -29,8 +29,13 @@ tir_kernel *tk_plan(const char *text, const char *arch, arena *mem, const char *
         int number = arch_find(arch);
         const ast_schedule *s = NULL;
         plan_schedules(file, file->kernels[0], (tir_arch)number, &s, 1);
-        plan_request r = {.file = file, .kernel = file->kernels[0], .sched = s,
-                          .arch = (tir_arch)number, .src = src, .d = d, .mem = mem};
+        plan_request r = {.file = file,
+                          .kernel = file->kernels[0],
+                          .sched = s,
+                          .arch = (tir_arch)number,
+                          .src = src,
+                          .d = d,
+                          .mem = mem};
         k = plan_kernel(&r);
     }
     *why = k ? NULL : messages(d, mem);
@@ -56,8 +61,8 @@ const char *tk_compile(const char *text, const char *arch, arena *mem, tk_artefa
     out->ptx_len = code.ptx_len;
     out->assembled = ptxas_find(mem) != NULL;
     if (out->assembled) {
-        ptxas_job job = {.arch = arch, .entry = out->kernel->name, .ptx = code.ptx,
-                         .ptx_len = code.ptx_len};
+        ptxas_job job = {
+            .arch = arch, .entry = out->kernel->name, .ptx = code.ptx, .ptx_len = code.ptx_len};
         why = ptxas_run(&job, &out->report, mem);
         if (why) {
             return why;
