@@ -216,8 +216,12 @@ static void for_loop(cg *c, const tir_stmt *s) {
 // computed, so a release that follows is handed to the recipe. Returns the statements consumed.
 static int emit_mma(cg *c, const tir_stmt *s, const tir_stmt *next) {
     const tir_mma *m = &c->k->mmas[s->ref];
-    if (c->role->frag != FRAG_MMA) {
+    if (cg_is_umma(c)) {
         cg_umma(c, m);
+        return 1;
+    }
+    if (c->role->frag != FRAG_MMA) {
+        cg_fail(c, "role '%s' multiplies, but its warps hold no tile in registers", c->role->name);
         return 1;
     }
     bool fused = next && next->kind == TS_RELEASE &&
