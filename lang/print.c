@@ -218,10 +218,11 @@ static void comments_before(printer *p, uint32_t off) {
     blank_line(p, off);
 }
 
-// Ends the line of a construct that ends at 'end', with the comments on its last source line. The
-// comments inside of it, if it is printed on one line, come here as well.
+// Ends the line of a construct that ends at 'end', with the comments on its last source line that
+// begin before 'limit'. The comments inside of it, if it is printed on one line, come here as well.
+// A '//' comment ends the line; what is left over is printed before the next construct.
 static void end_line_within(printer *p, uint32_t end, uint32_t limit) {
-    bool line_open = true;
+    const char *blanks = "  ";
     if (end > p->behind) {
         p->behind = end;
     }
@@ -231,20 +232,16 @@ static void end_line_within(printer *p, uint32_t end, uint32_t limit) {
             break;
         }
         take_comment(p);
-        if (line_open) {
-            fputs("  ", p->out);
-        } else {
-            begin_line(p);
-        }
+        fputs(blanks, p->out);
         print_comment(p, s);
-        fputc('\n', p->out);
-        line_open = false;
+        blanks = " ";
         end = end > span_end(s) ? end : span_end(s);
         p->behind = end;
+        if (p->text[s.off + 1] == '/') {
+            break;
+        }
     }
-    if (line_open) {
-        fputc('\n', p->out);
-    }
+    fputc('\n', p->out);
 }
 
 static void end_line(printer *p, uint32_t end) {
