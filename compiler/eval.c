@@ -94,20 +94,14 @@ static void axes_of_reduce(eval *x, const ast_expr *e, axis_list *out) {
 
 void axes_of(eval *x, const ast_expr *e, axis_list *out) {
     switch (e->kind) {
-    case EX_NAME:
-        axes_of_name(x, e->sym, out);
-        return;
-    case EX_REDUCE:
-        axes_of_reduce(x, e, out);
-        return;
+    case EX_NAME: axes_of_name(x, e->sym, out); return;
+    case EX_REDUCE: axes_of_reduce(x, e, out); return;
     case EX_INDEX: // the base counts only if it is peer(X, rank): its rank may vary
         if (e->a->kind == EX_CALL) {
             axes_of(x, e->a, out);
         }
         break;
-    case EX_UNARY:
-        axes_of(x, e->a, out);
-        return;
+    case EX_UNARY: axes_of(x, e->a, out); return;
     case EX_BINARY:
     case EX_SELECT:
         for (int i = 0; i < e->n_args; i++) {
@@ -141,7 +135,8 @@ void target_begin(eval *x, const ast_stmt *s, const place *p, target_points *tp)
         } else if (p->st != NULL && i < p->st->t.n_dims) {
             tp->colon_extent[tp->n_colon++] = p->st->t.dims[i];
         } else {
-            eval_fail(x, EVAL_EPROGRAM, t->args[i]->span, "':' stands only for an axis of a tensor");
+            eval_fail(x, EVAL_EPROGRAM, t->args[i]->span,
+                      "':' stands only for an axis of a tensor");
         }
     }
 }
@@ -518,8 +513,9 @@ static bool shape_fits(eval *x, const ast_sym *s, const eval_tensor *t) {
     for (int i = 0; i < s->n_dims; i++) {
         int64_t n = eval_int(x, s->dims[i]);
         if (!x->failed && (t->n_dims != s->n_dims || t->dims[i] != n)) {
-            eval_fail(x, EVAL_EDATA, s->span, "axis %d of '%s' must have %lld elements, it has %lld",
-                      i, s->name, (long long)n, (long long)(t->n_dims > i ? t->dims[i] : 0));
+            eval_fail(x, EVAL_EDATA, s->span,
+                      "axis %d of '%s' must have %lld elements, it has %lld", i, s->name,
+                      (long long)n, (long long)(t->n_dims > i ? t->dims[i] : 0));
         }
     }
     return !x->failed;

@@ -1,13 +1,13 @@
-// The evaluator: runs a checked kernel on host tensors, tile by tile in text order. It is the meaning
-// of the program in executable form (every construct but several ranks: with one rank peer(X, 0) is X
-// and 'meet' does nothing).
+// The evaluator: runs a checked kernel on host tensors, tile by tile in text order. It is the
+// meaning of the program in executable form (every construct but several ranks: with one rank
+// peer(X, 0) is X and 'meet' does nothing).
 //
 // In: a checked kernel, values of its compile-time parameters and sizes, tensors of codes, scalars.
-// Out: the out, inout and temp tensors written as codes; for exact runs, if asked, a bound for every
-// element on how far any run of the machine may be from it.
+// Out: the out, inout and temp tensors written as codes; for exact runs, if asked, a bound for
+// every element on how far any run of the machine may be from it.
 //
-//   EVAL_EXACT    arithmetic in double on the decoded operands; rounds only where the program converts
-//                 or stores. Accumulators and lets stay double.
+//   EVAL_EXACT    arithmetic in double on the decoded operands; rounds only where the program
+//                 converts or stores. Accumulators and lets stay double.
 //   EVAL_MACHINE  the arithmetic of mach.h for one target: f32 elementwise, accumulators by the
 //                 tensor-core formula in K order. fp4c run --check compares this bit for bit.
 //
@@ -22,10 +22,10 @@
 
 enum { EVAL_MAX_DIMS = 6 };
 
-// A tensor of codes in plain row-major order. data holds one code an element in eval_code_bytes(elem)
-// bytes (4- and 6-bit codes in a byte of their own). scales holds one code a granule, row-major over
-// the axes divided by their granules, rounded up: [..., rows, ceil(cols / 16)] for nvfp4. How a device
-// packs them is the runtime's business.
+// A tensor of codes in plain row-major order. data holds one code an element in
+// eval_code_bytes(elem) bytes (4- and 6-bit codes in a byte of their own). scales holds one code a
+// granule, row-major over the axes divided by their granules, rounded up: [..., rows,
+// ceil(cols / 16)] for nvfp4. How a device packs them is the runtime's business.
 typedef struct {
     const ast_format *format;
     int n_dims;
@@ -45,13 +45,13 @@ typedef struct {
     const ast_kernel *kernel;
     const ast_schedule *schedule; // values of tparams come from its 'with'; NULL: the defaults
     const int64_t *tparams;       // by sym->id; when given, wins over schedule
-    int64_t *dims;                // by sym->id, every run-time size (a module's record may set some)
+    int64_t *dims;                // by sym->id, every run-time size (moe.route sets the row count)
     eval_tensor *tensors;         // by parameter id; unused for scalars. temps may have data NULL
     const eval_scalar *scalars;   // by parameter id
     eval_mode mode;
     mach_target target;           // EVAL_MACHINE, and the machine that bounds speak of
-    double **bounds;              // EVAL_EXACT: by parameter id; where not NULL, one double an element,
-                                  // zeroed by the caller: |machine - exact| of the decoded values
+    double **bounds;              // EVAL_EXACT: NULL, or by parameter id: NULL or one double an
+                                  // element, zeroed by the caller: |machine - exact|, decoded
 } eval_job;
 
 typedef enum {
@@ -67,15 +67,15 @@ typedef struct {
     char text[320]; // a sentence
 } eval_error;
 
-// The bound of an element is a running error analysis of the machine arithmetic beside the exact one:
+// The bound of an element is a running error analysis of the machine's arithmetic beside the exact:
 //   a step of f32 arithmetic adds 2^-24 of its result, a modelled approximation (exp, ...) 2^-21
 //   a product over K adds, for each instruction step, with L terms (33, 17 or 9; 5 for FP4 groups),
 //     top = the product of the rows' greatest 2^exponent and M = |acc| + sum |a b| so far,
 //         L * 2^-F * max(top, M)     terms truncated at 2^-F of the greatest exponent
 //       + 2^-23 * M (2^-13: Hopper FP8)  the result truncated
 //   a conversion adds a unit in the last place of its type, since both sides round
-//   a quantised granule: its inputs' bound + twice half the widest gap of the element type times the
-//     scale + what saturates
+//   a quantised granule: its inputs' bound + twice half the widest gap of the element type times
+//     the scale + what saturates
 eval_status eval_run(const eval_job *job, eval_error *err);
 
 // Evaluates a size or condition over dims and tparams ('where', 'when', a parameter's dims).
@@ -98,8 +98,8 @@ void eval_set_code(eval_tensor *t, int64_t i, uint64_t code);
 double eval_value(const eval_tensor *t, int64_t i);
 
 // Fills data and scales, reproducibly for a seed: codes over the whole finite range of 4-, 6- and
-// 8-bit elements, values of varied exponent (2^-6 .. 2^2) for wider ones, scales that differ from granule
-// to granule within 2^-3 .. 2^3. Integers: 0 .. 7 (index tensors are the caller's to make).
+// 8-bit elements, values of varied exponent (2^-6 .. 2^2) for wider ones, scales that differ from
+// granule to granule within 2^-3 .. 2^4. Integers: 0 .. 7 (index tensors are the caller's to make).
 void eval_random(eval_tensor *t, uint64_t seed);
 
 // Compares a result with the exact one element by element.
@@ -110,8 +110,8 @@ typedef struct {
     int64_t first;       // row-major index of the first of them, or -1
 } eval_difference;
 eval_difference eval_compare(const eval_tensor *exact, const double *bound, const eval_tensor *got);
-// Number of differing codes (data and scales); *first gets the row-major element of the first, or -1.
-// NaN codes are compared as codes.
+// Number of differing codes (data and scales); *first gets the row-major element of the first, or
+// -1. NaN codes are compared as codes.
 int64_t eval_diff_codes(const eval_tensor *a, const eval_tensor *b, int64_t *first);
 
 #endif

@@ -155,7 +155,8 @@ static val monotone(double (*f)(double), val a, double least) {
 
 static val exp_exact(val a) {
     val r = monotone(exp, a, -INFINITY);
-    // The rounded product x * log2(e) is off by a relative 2^-23, that is |x| 2^-23 in the exponent.
+    // The rounded product x * log2(e) is off by a relative 2^-23, that is |x| 2^-23 in the
+    // exponent.
     r.err += (fabs(r.v) + r.err) * expm1((fabs(a.v) + a.err) * 0x1p-23);
     if (r.v + r.err > 0x1.fffffep127) {
         r.err = INFINITY;

@@ -1,16 +1,16 @@
 // target += value: the indices that the target lacks are summed over, within their current tiles.
 //
-// A product of two factors goes through matrices: exact mode gathers each factor once as doubles and
-// sums in ascending order; machine mode, when both factors are operands of a tensor-core instruction,
-// gathers codes into panels and runs the instruction's steps (mach.h). Anything else is added point
-// by point with the elementwise arithmetic.
+// A product of two factors goes through matrices: exact mode gathers each factor once as doubles
+// and sums in ascending order; machine mode, when both factors are operands of a tensor-core
+// instruction, gathers codes into panels and runs the instruction's steps (mach.h). Anything else
+// is added point by point with the elementwise arithmetic.
 #include "eval_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-// One factor of the product, gathered: a row for each point of its own target axes, a column for each
-// point of the contracted axes.
+// One factor of the product, gathered: a row for each point of its own target axes, a column for
+// each point of the contracted axes.
 typedef struct {
     const ast_expr *e;
     place p;                  // what it reads, when it is a plain slice; else both NULL
@@ -89,7 +89,8 @@ static void factor_rows(eval *x, product *m, factor *f) {
     }
 }
 
-// The contracted index that is innermost in memory becomes the last of the sum: the instruction's K.
+// The contracted index that is innermost in memory becomes the last of the sum: the instruction's
+// K.
 static void choose_inner(product *m) {
     m->inner = m->sum.sym[m->sum.n - 1];
     for (int i = 1; i >= 0; i--) {
@@ -124,10 +125,10 @@ static int64_t row_of(const eval *x, const product *m, const factor *f) {
 typedef struct {
     const eval_tensor *t;
     const storage *st;
-    int64_t first;  // linear index of the first
-    int64_t step;   // linear distance
-    int64_t inside; // how many lie in the tensor, from the start
-    int64_t scale;  // index of the first scale
+    int64_t first;     // linear index of the first
+    int64_t step;      // linear distance
+    int64_t inside;    // how many lie in the tensor, from the start
+    int64_t scale;     // index of the first scale
     bool scales_along; // the scales follow K
 } run;
 
@@ -302,9 +303,9 @@ static bool gather(eval *x, product *m, factor *f) {
 
 // What a machine may add to the error of one sum of n products.
 typedef struct {
-    int64_t steps;  // instructions, or products of the f32 chain
-    double align;   // terms of a step * 2^-F: truncation of each term
-    double result;  // 2^-out_frac: rounding of each step's result
+    int64_t steps; // instructions, or products of the f32 chain
+    double align;  // terms of a step * 2^-F: truncation of each term
+    double result; // 2^-out_frac: rounding of each step's result
 } machine_error;
 
 static machine_error error_of(const eval *x, const product *m) {
@@ -321,8 +322,8 @@ static machine_error error_of(const eval *x, const product *m) {
     return (machine_error){m->cols, 0, 0x1p-22}; // mul.rn, add.rn
 }
 
-// |machine - exact| of acc + sum p q: errors of the operands, then every step truncates its terms at
-// 2^-F of the greatest one and its result at 2^-out_frac; M bounds every intermediate result.
+// |machine - exact| of acc + sum p q: errors of the operands, then every step truncates its terms
+// at 2^-F of the greatest one and its result at 2^-out_frac; M bounds every intermediate result.
 static double sum_error(const product *m, machine_error me, double acc, double acc_err,
                         const int64_t rows[2]) {
     const double *p = m->f[0].v + rows[0] * m->cols;
@@ -475,7 +476,7 @@ static bool tile_codes(eval *x, const product *m, const factor *f, uint32_t *cod
         }
         bool scaled = t->format->scale != ELEM_NONE;
         int64_t k = r->pos - r->lo;
-        codes[k] = at < 0 ? 0
+        codes[k] = at < 0   ? 0
                    : scaled ? (uint32_t)eval_get_code(&t->q.t, at)
                             : mach_encode(t->format->elem, t->v[at]);
         if (scaled && at >= 0) {
@@ -515,7 +516,8 @@ static void panel_row(eval *x, const product *m, factor *f, uint32_t *codes, uin
     if (!r.scales_along) {
         eval_fail(x, EVAL_EPROGRAM, f->e->span,
                   "the tiles of '%s' must start at multiples of %lld along the last axis, where "
-                  "elements share their scales", m->inner->name, (long long)g);
+                  "elements share their scales",
+                  m->inner->name, (long long)g);
         return;
     }
     for (int64_t j = 0; j * g < r.inside; j++) {

@@ -112,8 +112,8 @@ static place place_of_name(eval *x, const ast_expr *e) {
 static place place_of_peer(eval *x, const ast_expr *e) {
     int64_t rank = eval_int(x, e->args[1]);
     if (rank != 0) {
-        eval_fail(x, EVAL_EPROGRAM, e->span, "rank %lld does not exist: the evaluator runs one rank",
-                  (long long)rank);
+        eval_fail(x, EVAL_EPROGRAM, e->span,
+                  "rank %lld does not exist: the evaluator runs one rank", (long long)rank);
     }
     return eval_place(x, e->args[0]);
 }
@@ -238,9 +238,7 @@ static val eval_name(eval *x, const ast_expr *e) {
     case SYM_FNARG: return eval_fnarg(x, e);
     case SYM_PARAM: return eval_scalar_param(x, e);
     case SYM_LET: return load_place(x, &(place){.tile = &x->lets[s->id]}, NULL);
-    default:
-        eval_fail(x, EVAL_EPROGRAM, e->span, "'%s' is not a value", s->name);
-        return (val){0};
+    default: eval_fail(x, EVAL_EPROGRAM, e->span, "'%s' is not a value", s->name); return (val){0};
     }
 }
 
@@ -317,9 +315,7 @@ static val eval_call(eval *x, const ast_expr *e) {
         }
         return val_builtin(x, e->builtin, args);
     }
-    default:
-        eval_fail(x, EVAL_EPROGRAM, e->span, "this call has no value");
-        return (val){0};
+    default: eval_fail(x, EVAL_EPROGRAM, e->span, "this call has no value"); return (val){0};
     }
 }
 
@@ -362,7 +358,8 @@ static val eval_select(eval *x, const ast_expr *e) {
 
 static val eval_binary(eval *x, const ast_expr *e) {
     val a = eval_expr(x, e->a);
-    if ((e->op == OP_AND || e->op == OP_OR) && a.err == 0 && (val_num(a) != 0) == (e->op == OP_OR)) {
+    if ((e->op == OP_AND || e->op == OP_OR) && a.err == 0 &&
+        (val_num(a) != 0) == (e->op == OP_OR)) {
         return val_int(e->op == OP_OR);
     }
     val b = eval_expr(x, e->b);

@@ -9,7 +9,8 @@
 // eval_tensor.c    tensors of codes
 //
 // Every index of the kernel has a current range [lo, hi), the tile, and a position in it. An
-// expression is evaluated at the positions of its indices. Between point loops every position is lo.
+// expression is evaluated at the positions of its indices. Between loops over points every position
+// is lo.
 #ifndef FP4_COMPILER_EVAL_IMPL_H
 #define FP4_COMPILER_EVAL_IMPL_H
 

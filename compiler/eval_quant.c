@@ -1,5 +1,6 @@
-// Conversions to scaled formats: nvfp4(x, hs), mxfp8(x), mxfp4(x). The values of a tile are gathered
-// granule by granule, then each granule gets its scale and its elements their codes (mach.h).
+// Conversions to scaled formats: nvfp4(x, hs), mxfp8(x), mxfp4(x). The values of a tile are
+// gathered granule by granule, then each granule gets its scale and its elements their codes
+// (mach.h).
 //
 // A granule must lie in one tile: its scale depends on all of its elements.
 #include "eval_impl.h"
@@ -127,7 +128,8 @@ static void store_entries(eval *x, const ast_expr *conv, storage *st, const entr
             if (c->count != size) {
                 eval_fail(x, EVAL_EPROGRAM, conv->span,
                           "a granule of %lld elements that share a scale is cut by the tile, which "
-                          "holds %d of them", (long long)size, (int)c->count);
+                          "holds %d of them",
+                          (long long)size, (int)c->count);
                 return;
             }
             c->g = mach_quantise(f->elem, f->scale, c->amax, c->hs, !x->machine);

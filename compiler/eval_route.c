@@ -1,6 +1,6 @@
-// Records that modules make. std.moe: plan = moe.route(route[, gate]) sorts the (token, slot) pairs of
-// route[T, TOPK] by expert, tokens in order within an expert; negative entries take no part. With one
-// rank:
+// Records that modules make. std.moe: plan = moe.route(route[, gate]) sorts the (token, slot) pairs
+// of route[T, TOPK] by expert, tokens in order within an expert; negative entries take no part.
+// With one rank:
 //   plan.first[e]  rows of expert e are first[e] .. first[e + 1]; entries: groups + 1
 //   plan.row[p]    token of row p          plan.slot[p]  which of its TOPK choices
 //   plan.rank[p]   0                       plan.gate[p]  gate[row, slot]; 1 without a gate tensor
@@ -117,9 +117,11 @@ void exec_record(eval *x, const ast_stmt *s) {
     const ast_ragged *ragged = ragged_of(x->k, s->sym);
     storage *route = call->n_args > 0 ? eval_place(x, call->args[0]).st : NULL;
     if (x->failed || ragged == NULL || route == NULL || route->t.n_dims != 2) {
-        eval_fail(x, EVAL_EPROGRAM, s->span,
-                  "moe.route takes an index tensor [T, TOPK], and its '.first' must cut a dimension "
-                  "('ragged P by E at %s.first')", s->sym->name);
+        eval_fail(
+            x, EVAL_EPROGRAM, s->span,
+            "moe.route takes an index tensor [T, TOPK], and its '.first' must cut a dimension "
+            "('ragged P by E at %s.first')",
+            s->sym->name);
         return;
     }
     int64_t groups = eval_int(x, ragged->by);

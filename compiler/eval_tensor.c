@@ -192,7 +192,8 @@ static double distance(double a, double b) {
     return isnan(d) ? INFINITY : d;
 }
 
-eval_difference eval_compare(const eval_tensor *exact, const double *bound, const eval_tensor *got) {
+eval_difference eval_compare(const eval_tensor *exact, const double *bound,
+                             const eval_tensor *got) {
     eval_difference r = {.first = -1};
     int64_t n = eval_count(exact);
     for (int64_t i = 0; i < n; i++) {

@@ -1,11 +1,11 @@
-// What the machines compute, bit by bit: THE definition that generated code and the evaluator share.
+// What the machines compute, bit by bit: THE definition that generated code and evaluator share.
 //
 // Elementwise arithmetic (all in f32, round to nearest even, subnormals kept, nothing contracted):
-//   a + b, a - b, a * b    add.rn, sub.rn, mul.rn in the order of the source; a product that is added
-//                          stays mul.rn then add.rn, never fma
+//   a + b, a - b, a * b    add.rn, sub.rn, mul.rn in the order of the source; a product that is
+//                          added stays mul.rn then add.rn, never fma
 //   a / b                  div.rn.f32 (IEEE)
 //   -x                     neg.f32
-//   exp(x)                 ex2(mul.rn(x, 0f3FB8AA3B)); ex2 is 2^x correctly rounded (ex2.approx.f32)
+//   exp(x)                 ex2(mul.rn(x, 0f3FB8AA3B)); ex2 is correctly rounded (ex2.approx.f32)
 //   log(x)                 mul.rn(lg2(x), 0f3F317218); lg2 is correctly rounded (lg2.approx.f32)
 //   sqrt(x)                sqrt.rn.f32
 //   rsqrt(x), tanh(x)      correctly rounded (rsqrt.approx.f32, tanh.approx.f32)
@@ -19,8 +19,9 @@
 //   max[i](x), min[i](x)   max.f32, min.f32 (any order gives the same bits)
 //   decoded operands       element * scale as mul.rn of the two decoded values (exact but for a
 //                          ue8m0 scale near the ends of the f32 range)
-// A NaN that arithmetic produces is 0x7FFFFFFF. The approx functions are bounded, not defined, by
-// PTX ("Floating Point Instructions: ex2, lg2, rsqrt, tanh"); the correctly rounded value is our model.
+// Constant expressions of floats are folded in double and rounded once. A NaN that arithmetic
+// produces is 0x7FFFFFFF. The approx functions are bounded, not defined, by PTX ("Floating Point
+// Instructions: ex2, lg2, rsqrt, tanh"); the correctly rounded value is our model.
 //
 // Conversions:
 //   f32(x)                 identity on f32
@@ -29,9 +30,10 @@
 //   e2m1(x), e2m3, e3m2    cvt.rn.satfinite: NaN gives +largest
 // With a second argument s: convert(div.rn(x, s)).
 //
-// Quantising conversions. The granule is the elements that share a scale, clipped at the tensor's end;
-// amax is the max.f32 of |x| over it (exact; NaN is ignored, a granule of NaNs has amax 0). The result
-// means element * scale, and element * scale * hs for nvfp4(x, hs): hs is the global DECODE scale.
+// Quantising conversions. The granule is the elements that share a scale, clipped at the tensor's
+// end; amax is the max.f32 of |x| over it (exact; NaN is ignored, a granule of NaNs has amax 0). The
+// result means element * scale, and element * scale * hs for nvfp4(x, hs): hs is the global DECODE
+// scale.
 //   nvfp4(x, hs):  r  = div.rn(1, mul.rn(6, hs))          hs = 1 when not given
 //                  sf = cvt.rn.satfinite.e4m3(mul.rn(amax, r)), sign cleared
 //                  d  = mul.rn(decode(sf), hs)
@@ -45,11 +47,11 @@
 //                  first: x' = div.rn(x, s) takes the place of x throughout.
 //   formats with a ue4m3 scale over another element than e2m1: 6 is replaced by max(T).
 // ue8m0_rp is cvt.rp.satfinite.ue8m0: the exponent rounded towards +Inf, that is scale =
-// 2^ceil(log2(amax / max(T))), the "ceil" rule of DeepGEMM and torchao (not the floor rule of OCP MX).
+// 2^ceil(log2(amax / max(T))), the "ceil" rule of DeepGEMM and torchao (OCP MX has the floor rule).
 // amax = 0 gives e = 0 (2^-127) and elements 0; amax = Inf gives e = 254.
 //
 // Matrix products: acc[m,n] += A[m,k] * B[n,k] is a chain over K, one step an instruction of K = L
-// elements counted from the start of the K tile, missing elements being zeros (mach_choose names L).
+// elements counted from the start of the K tile, missing elements being 0 (mach_choose names L).
 // A step is T-FDPA(L, F) or GST-FDPA(F = 35) as PTX "Matrix multiply-accumulate" leaves it to the
 // hardware and measurement pins it: exact products, each truncated towards zero to a multiple of
 // 2^(emax - F), summed exactly, rounded towards zero to f32.
@@ -67,8 +69,8 @@ bool mach_target_parse(const char *name, mach_target *out);
 // The value of a code, exactly; scale formats too. Codes stand in the low bits (tf32: a whole word,
 // the low 13 bits ignored).
 double mach_decode(elem_kind e, uint32_t code);
-// The code of a value by the conversion above, rounded once from double; ue8m0 rounds up, ue4m3 clamps
-// negatives to 0. Integers: round to nearest, saturating.
+// The code of a value by the conversion above, rounded once from double; ue8m0 rounds up, ue4m3
+// clamps negatives to 0. Integers: round to nearest, saturating.
 uint32_t mach_encode(elem_kind e, double x);
 double mach_largest(elem_kind e); // largest finite value
 
@@ -80,8 +82,8 @@ float mach_tanh(float x);
 float mach_min(float a, float b);
 float mach_max(float a, float b);
 
-// The scale code of a granule and what its elements are scaled with before rounding. exact: in double,
-// amax / (max(T) * hs) and x / (decoded scale * hs); otherwise the f32 sequence above.
+// The scale code of a granule and what its elements are scaled with before rounding. exact: in
+// double, |amax / (max(T) * hs)| and x / (decoded scale * hs); otherwise the f32 sequence above.
 typedef struct {
     uint8_t scale; // code
     double factor; // machine: the q above; exact: the divisor, decoded scale * hs

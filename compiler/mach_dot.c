@@ -11,10 +11,10 @@
 #include <string.h>
 
 enum {
-    GROUP = 16,          // FP4 products that are summed exactly before they are scaled
-    MAX_K = 64,          // the longest instruction
-    ZERO_EXP = -8000,    // exponent of a zero: below every sum of two real ones
-    FLOOR_TFDPA = -133,  // least emax
+    GROUP = 16,         // FP4 products that are summed exactly before they are scaled
+    MAX_K = 64,         // the longest instruction
+    ZERO_EXP = -8000,   // exponent of a zero: below every sum of two real ones
+    FLOOR_TFDPA = -133, // least emax
     FLOOR_GST = -139,
 };
 
@@ -24,8 +24,8 @@ struct mach_panel {
     mach_instr in;
     elem_kind elem, scale;
     int64_t rows, k, steps;
-    double *value;    // T-FDPA: elements times their scales, rows * steps * in.k; Inf and NaN as +-1
-    int16_t *exp;     // T-FDPA: raw exponents with the scale's, ZERO_EXP for zeros
+    double *value; // T-FDPA: elements times their scales, rows * steps * in.k; Inf and NaN as +-1
+    int16_t *exp;  // T-FDPA: raw exponents with the scale's, ZERO_EXP for zeros
     uint8_t *special; // T-FDPA: a step holds an Inf or NaN; GST: a scale of the step is NaN
     int8_t *fp4;      // GST: values in halves
     uint16_t *live;   // GST: which elements of a group are not zero
@@ -78,13 +78,17 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
     if (a->elem == ELEM_E2M1 && b->elem == ELEM_E2M1 && a->scale == b->scale && ga == gb) {
         bool nv = a->scale == ELEM_UE4M3 && ga == 16;
         bool mx = a->scale == ELEM_UE8M0 && (ga == 32 || ga == 16);
-        *out = (mach_instr){MACH_GST,    ga == 32 ? "mxf4" : "mxf4nvf4", 64, 35, 23, a->elem, b->elem,
-                            a->scale, b->scale, (int)ga};
+        *out = (mach_instr){MACH_GST, ga == 32 ? "mxf4" : "mxf4nvf4",
+                            64,       35,
+                            23,       a->elem,
+                            b->elem,  a->scale,
+                            b->scale, (int)ga};
         return nv || mx;
     }
     bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga == 32);
     bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb == 32);
-    *out = (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32};
+    *out =
+        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
@@ -197,7 +201,8 @@ static void set_tfdpa(mach_panel *p, int64_t row, const uint32_t *codes, const u
         if (scale == 0xFF) { // NaN whatever the elements are
             u.cls = CLS_NAN;
         }
-        p->value[base + k] = ldexp(u.sig, scale - 127 + (u.sig != 0 ? u.exp - man_bits(p->elem) : 0));
+        p->value[base + k] =
+            ldexp(u.sig, scale - 127 + (u.sig != 0 ? u.exp - man_bits(p->elem) : 0));
         p->exp[base + k] = (int16_t)(u.exp + scale - 127);
         p->cls[base + k] = u.cls;
         if (u.cls != CLS_FINITE) {
@@ -288,8 +293,8 @@ static uint32_t round_toward_zero(int64_t sum, int q, int out_frac) {
     if (kept == 0) {
         return 0; // truncated to nothing: +0
     }
-    uint32_t bits = exp < -126 ? (uint32_t)kept
-                               : (uint32_t)(kept & 0x7FFFFF) | (uint32_t)(exp + 127) << 23;
+    uint32_t bits =
+        exp < -126 ? (uint32_t)kept : (uint32_t)(kept & 0x7FFFFF) | (uint32_t)(exp + 127) << 23;
     return sign | bits;
 }
 

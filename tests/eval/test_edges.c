@@ -17,13 +17,14 @@
 static void test_outside(void **state) {
     (void)state;
     enum { M = 6, N = 6, C = 2 };
-    trial *t = trial_open_text("kernel k<BM = 4>(X : f32[M, N], Y : out f32[M], Z : out f32[M, C]) {\n"
-                               "    all n of N;\n"
-                               "    tile m:BM of M {\n"
-                               "        Y[m] = X[m, 1] * 2 + X[m, 6] - max[n](min(X[m, n], X[m / 2, 7]));\n"
-                               "        Z[m, n / 2] = swiglu(X[m, n]);\n"
-                               "    }\n"
-                               "}\n");
+    trial *t = trial_open_text(
+        "kernel k<BM = 4>(X : f32[M, N], Y : out f32[M], Z : out f32[M, C]) {\n"
+        "    all n of N;\n"
+        "    tile m:BM of M {\n"
+        "        Y[m] = X[m, 1] * 2 + X[m, 6] - max[n](min(X[m, n], X[m / 2, 7]));\n"
+        "        Z[m, n / 2] = swiglu(X[m, n]);\n"
+        "    }\n"
+        "}\n");
     trial_dim(t, "M", M);
     trial_dim(t, "N", N); // X[m, 6] and X[m / 2, 7] lie outside
     trial_dim(t, "C", C); // and Z[m, 2]
@@ -31,7 +32,8 @@ static void test_outside(void **state) {
     trial_run(t, EVAL_EXACT, MACH_SM120A);
     const eval_tensor *x = trial_tensor(t, "X");
     for (int m = 0; m < M; m++) {
-        assert_true(ref_float(trial_tensor(t, "Y"), m) == INFINITY); // no element is left in the max
+        assert_true(ref_float(trial_tensor(t, "Y"), m) ==
+                    INFINITY); // no element is left in the max
         for (int c = 0; c < C; c++) {
             double g = ref_value(x, m * N + 2 * c);
             double u = ref_value(x, m * N + 2 * c + 1);
@@ -88,15 +90,16 @@ static void test_k_outermost(void **state) {
 static void test_two_sums(void **state) {
     (void)state;
     enum { S = 3, M = 5, N = 4, K = 32 };
-    trial *t = trial_open_text("kernel k<BM = 4, BN = 4, BK = 16>(A : f16[S, M, K], B : f16[S, N, K],\n"
-                               "    D : out f32[M, N]) {\n"
-                               "    all s of S;\n"
-                               "    tile m:BM of M, n:BN of N {\n"
-                               "        let acc = zero f32[m, n];\n"
-                               "        for k:BK of K acc[m, n] += A[s, m, k] * B[s, n, k];\n"
-                               "        D[m, n] = acc[m, n];\n"
-                               "    }\n"
-                               "}\n");
+    trial *t =
+        trial_open_text("kernel k<BM = 4, BN = 4, BK = 16>(A : f16[S, M, K], B : f16[S, N, K],\n"
+                        "    D : out f32[M, N]) {\n"
+                        "    all s of S;\n"
+                        "    tile m:BM of M, n:BN of N {\n"
+                        "        let acc = zero f32[m, n];\n"
+                        "        for k:BK of K acc[m, n] += A[s, m, k] * B[s, n, k];\n"
+                        "        D[m, n] = acc[m, n];\n"
+                        "    }\n"
+                        "}\n");
     trial_dim(t, "S", S);
     trial_dim(t, "M", M);
     trial_dim(t, "N", N);
@@ -126,24 +129,24 @@ static void test_two_sums(void **state) {
 static void test_quantised_operand(void **state) {
     (void)state;
     enum { M = 7, N = 9, K = 96 };
-    trial *t = trial_open_text(USE
-                               "kernel k<BM = 4, BN = 4, BK = 32>(X : bf16[M, K], W : mxfp4[N, K],\n"
-                               "    D : out f32[M, N], Q : out mxfp8[M, K]) {\n"
-                               "    tile m:BM of M {\n"
-                               "        for k:BK of K {\n"
-                               "            let q = mxfp8(f32(X[m, k]) + 1);\n"
-                               "            Q[m, k] = q[m, k];\n"
-                               "        }\n"
-                               "    }\n"
-                               "    tile m:BM of M, n:BN of N {\n"
-                               "        let acc = zero f32[m, n];\n"
-                               "        for k:BK of K {\n"
-                               "            let q = mxfp8(f32(X[m, k]) + 1);\n"
-                               "            acc[m, n] += q[m, k] * W[n, k];\n"
-                               "        }\n"
-                               "        D[m, n] = acc[m, n];\n"
-                               "    }\n"
-                               "}\n");
+    trial *t =
+        trial_open_text(USE "kernel k<BM = 4, BN = 4, BK = 32>(X : bf16[M, K], W : mxfp4[N, K],\n"
+                            "    D : out f32[M, N], Q : out mxfp8[M, K]) {\n"
+                            "    tile m:BM of M {\n"
+                            "        for k:BK of K {\n"
+                            "            let q = mxfp8(f32(X[m, k]) + 1);\n"
+                            "            Q[m, k] = q[m, k];\n"
+                            "        }\n"
+                            "    }\n"
+                            "    tile m:BM of M, n:BN of N {\n"
+                            "        let acc = zero f32[m, n];\n"
+                            "        for k:BK of K {\n"
+                            "            let q = mxfp8(f32(X[m, k]) + 1);\n"
+                            "            acc[m, n] += q[m, k] * W[n, k];\n"
+                            "        }\n"
+                            "        D[m, n] = acc[m, n];\n"
+                            "    }\n"
+                            "}\n");
     trial_dim(t, "M", M);
     trial_dim(t, "N", N);
     trial_dim(t, "K", K);
@@ -172,10 +175,11 @@ static void test_quantised_operand(void **state) {
 
 static void test_cut_granule(void **state) {
     (void)state;
-    trial *t = trial_open_text(USE "kernel k<BM = 2, BN = 24>(X : bf16[M, N], H : out nvfp4[M, N]) {\n"
-                                   "    tile m:BM of M, n:BN of N\n"
-                                   "        H[m, n] = nvfp4(f32(X[m, n]));\n"
-                                   "}\n");
+    trial *t =
+        trial_open_text(USE "kernel k<BM = 2, BN = 24>(X : bf16[M, N], H : out nvfp4[M, N]) {\n"
+                            "    tile m:BM of M, n:BN of N\n"
+                            "        H[m, n] = nvfp4(f32(X[m, n]));\n"
+                            "}\n");
     trial_dim(t, "M", 2);
     trial_dim(t, "N", 48);
     trial_prepare(t, 5);
@@ -215,13 +219,14 @@ static void test_wrong_shape(void **state) {
 static void test_integers(void **state) {
     (void)state;
     static const int values[] = {-7, 3, 0, 12, 5};
-    trial *t = trial_open_text("kernel k<BM = 2>(A : const i32[M], X : f32[M], B : out i32[M],\n"
-                               "    C : out i32[M], n : i32) {\n"
-                               "    tile m:BM of M {\n"
-                               "        B[m] = i32(((A[m] * 3 - n) / 2 % 5) ^ (A[m] & 6 | 1 << m));\n"
-                               "        C[m] = i32(X[m] * 10) + max(A[m], n) + (A[m] < n || m == 2 ? 1 : ~n);\n"
-                               "    }\n"
-                               "}\n");
+    trial *t = trial_open_text(
+        "kernel k<BM = 2>(A : const i32[M], X : f32[M], B : out i32[M],\n"
+        "    C : out i32[M], n : i32) {\n"
+        "    tile m:BM of M {\n"
+        "        B[m] = i32(((A[m] * 3 - n) / 2 % 5) ^ (A[m] & 6 | 1 << m));\n"
+        "        C[m] = i32(X[m] * 10) + max(A[m], n) + (A[m] < n || m == 2 ? 1 : ~n);\n"
+        "    }\n"
+        "}\n");
     trial_dim(t, "M", 5);
     trial_prepare(t, 7);
     trial_scalar(t, "n", 0, 4);
@@ -259,12 +264,12 @@ static void test_negative_scale(void **state) {
     eval_tensor runs[2];
     trial *both[2];
     for (int i = 0; i < 2; i++) {
-        trial *t = both[i] = trial_open_text(USE
-                                   "kernel k<BM = 2>(X : bf16[M, N], H : out nvfp4[M, N], hs : f32) {\n"
-                                   "    all n of N;\n"
-                                   "    tile m:BM of M\n"
-                                   "        H[m, n] = nvfp4(f32(X[m, n]), hs);\n"
-                                   "}\n");
+        trial *t = both[i] = trial_open_text(
+            USE "kernel k<BM = 2>(X : bf16[M, N], H : out nvfp4[M, N], hs : f32) {\n"
+                "    all n of N;\n"
+                "    tile m:BM of M\n"
+                "        H[m, n] = nvfp4(f32(X[m, n]), hs);\n"
+                "}\n");
         trial_dim(t, "M", 3);
         trial_dim(t, "N", 40);
         trial_prepare(t, 9);
@@ -282,16 +287,16 @@ static void test_negative_scale(void **state) {
     }
 }
 
-// Small integers fall on the middles between codes, where f32 and double part: the codes differ, and
-// stay within the bounds.
+// Small integers fall on the middles between codes, where f32 and double part: the codes differ,
+// and stay within the bounds.
 static void test_quantised_bound(void **state) {
     (void)state;
-    trial *t = trial_open_text(USE
-                               "kernel k<BM = 8>(X : bf16[M, N], H : out nvfp4[M, N], hs : f32) {\n"
-                               "    all n of N;\n"
-                               "    tile m:BM of M\n"
-                               "        H[m, n] = nvfp4(f32(X[m, n]), hs);\n"
-                               "}\n");
+    trial *t =
+        trial_open_text(USE "kernel k<BM = 8>(X : bf16[M, N], H : out nvfp4[M, N], hs : f32) {\n"
+                            "    all n of N;\n"
+                            "    tile m:BM of M\n"
+                            "        H[m, n] = nvfp4(f32(X[m, n]), hs);\n"
+                            "}\n");
     trial_dim(t, "M", 64);
     trial_dim(t, "N", 128);
     trial_prepare(t, 12);
@@ -341,12 +346,12 @@ static void test_size(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outside),           cmocka_unit_test(test_k_outermost),
-        cmocka_unit_test(test_two_sums),          cmocka_unit_test(test_quantised_operand),
-        cmocka_unit_test(test_cut_granule),       cmocka_unit_test(test_cut_pair),
-        cmocka_unit_test(test_wrong_shape),       cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_division_by_zero),  cmocka_unit_test(test_negative_scale),
-        cmocka_unit_test(test_decision_bound),    cmocka_unit_test(test_size),
+        cmocka_unit_test(test_outside),          cmocka_unit_test(test_k_outermost),
+        cmocka_unit_test(test_two_sums),         cmocka_unit_test(test_quantised_operand),
+        cmocka_unit_test(test_cut_granule),      cmocka_unit_test(test_cut_pair),
+        cmocka_unit_test(test_wrong_shape),      cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_division_by_zero), cmocka_unit_test(test_negative_scale),
+        cmocka_unit_test(test_decision_bound),   cmocka_unit_test(test_size),
         cmocka_unit_test(test_quantised_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 // Tensor-core steps: vectors computed by hand from the rules (truncation at 2^-F of the greatest
-// exponent, unnormalised products, truncating results), and a comparison with sums in wide integers.
+// exponent, unnormalised products, truncating results), and a comparison with sums in wide
+// integers.
 #include "mach.h"
 
 #include <setjmp.h>
@@ -11,15 +12,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PLAIN(e) {.name = #e, .elem = ELEM_##e, .scale = ELEM_NONE}
+#define PLAIN(e)                                                                                   \
+    { .name = #e, .elem = ELEM_##e, .scale = ELEM_NONE }
 static const ast_format f_bf16 = PLAIN(BF16);
 static const ast_format f_f16 = PLAIN(F16);
 static const ast_format f_tf32 = PLAIN(TF32);
 static const ast_format f_e4m3 = PLAIN(E4M3);
 static const ast_format f_e5m2 = PLAIN(E5M2);
-static const ast_format f_nvfp4 = {"nvfp4", ELEM_E2M1, ELEM_UE4M3, 2, {1, 16}, "sf128x4", {0, 0, 0}};
-static const ast_format f_mxfp4 = {"mxfp4", ELEM_E2M1, ELEM_UE8M0, 2, {1, 32}, "sf128x4", {0, 0, 0}};
-static const ast_format f_mxfp8 = {"mxfp8", ELEM_E4M3, ELEM_UE8M0, 2, {1, 32}, "sf128x4", {0, 0, 0}};
+static const ast_format f_nvfp4 = {"nvfp4", ELEM_E2M1, ELEM_UE4M3, 2,
+                                   {1, 16}, "sf128x4", {0, 0, 0}};
+static const ast_format f_mxfp4 = {"mxfp4", ELEM_E2M1, ELEM_UE8M0, 2,
+                                   {1, 32}, "sf128x4", {0, 0, 0}};
+static const ast_format f_mxfp8 = {"mxfp8", ELEM_E4M3, ELEM_UE8M0, 2,
+                                   {1, 32}, "sf128x4", {0, 0, 0}};
 
 typedef struct {
     int k;
@@ -64,9 +69,17 @@ static uint32_t run_vector(const vector *v) {
 #define MX .target = MACH_SM100A, .fa = &f_mxfp8, .fb = &f_mxfp8
 
 static const vector vectors[] = {
-    {"bf16-1", BF, {{0, 0x3F80, 0x3F80}, {1, 0xBF80, 0x3F80}, {2, 0x3300, 0x3F80}}, 3, .d = 0x33000000},
+    {"bf16-1",
+     BF,
+     {{0, 0x3F80, 0x3F80}, {1, 0xBF80, 0x3F80}, {2, 0x3300, 0x3F80}},
+     3,
+     .d = 0x33000000},
     {"bf16-2", BF, {{0, 0x3F80, 0x3F80}, {1, 0xBF80, 0x3F80}, {2, 0x3280, 0x3F80}}, 3, .d = 0},
-    {"bf16-3", BF, {{0, 0x3FC0, 0x3FC0}, {1, 0xBFC0, 0x3FC0}, {2, 0x3300, 0x3F80}}, 3, .d = 0x33000000},
+    {"bf16-3",
+     BF,
+     {{0, 0x3FC0, 0x3FC0}, {1, 0xBFC0, 0x3FC0}, {2, 0x3300, 0x3F80}},
+     3,
+     .d = 0x33000000},
     {"bf16-4", BF, {{0, 0x3380, 0x3F80}, {1, 0x3300, 0x3F80}}, 2, .c = 0x3F800000, .d = 0x3F800000},
     {"bf16-5", BF, {{0, 0xB380, 0x3F80}, {1, 0xB300, 0x3F80}}, 2, .c = 0xBF800000, .d = 0xBF800000},
     {"bf16-6", BF, {{0, 0x7F00, 0x4000}}, 1, .d = 0x7F800000},
@@ -82,13 +95,21 @@ static const vector vectors[] = {
     {"h8-3", H8, {{0, 0x38, 0x38}, {1, 0xB8, 0x38}}, 2, .c = 0x38800000, .d = 0},
     {"h8-4", H8, {{0, 1, 0x38}, {1, 0x81, 0x38}}, 2, .c = 0x35800000, .d = 0},
     {"h8-5", H8, {{0, 1, 0x38}, {1, 0x81, 0x38}}, 2, .c = 0x36000000, .d = 0x36000000},
-    {"h8-6", H8, {{0, 0x7E, 0x7E}, {1, 0x7E, 0x7E}, {2, 0x7E, 0x7E}, {3, 0x7E, 0x7E}}, 4,
-     .c = 0x3F800000, .d = 0x49440000},
+    {"h8-6",
+     H8,
+     {{0, 0x7E, 0x7E}, {1, 0x7E, 0x7E}, {2, 0x7E, 0x7E}, {3, 0x7E, 0x7E}},
+     4,
+     .c = 0x3F800000,
+     .d = 0x49440000},
     {"h8-7", H8, {{0, 0x7F, 0x38}}, 1, .d = 0x7FFFFFFF},
     {"h8-8", H5, {{0, 0x7C, 0x3C}, {1, 0xFC, 0x3C}}, 2, .d = 0x7FFFFFFF},
     {"b8-1", B8, {{0, 0, 0}}, 1, .c = 0x3F800601, .d = 0x3F800601},
-    {"b8-2", B8, {{0, 0x7E, 0x7E}, {1, 0x7E, 0x7E}, {2, 0x7E, 0x7E}, {3, 0x7E, 0x7E}}, 4,
-     .c = 0x3F800000, .d = 0x49440010},
+    {"b8-2",
+     B8,
+     {{0, 0x7E, 0x7E}, {1, 0x7E, 0x7E}, {2, 0x7E, 0x7E}, {3, 0x7E, 0x7E}},
+     4,
+     .c = 0x3F800000,
+     .d = 0x49440010},
     {"b8-3", B8, {{0, 0x38, 0x38}, {1, 0xB8, 0x38}}, 2, .c = 0x33000000, .d = 0x33000000},
     {"nv-1", NV, {{0, 2, 2}}, 1, {0x38, 0x38}, {0x38, 0x38}, 0, 0x3F800000},
     {"nv-2", NV, {{0, 7, 7}, {16, 0xF, 7}}, 2, {0x7E, 0x7E}, {0x7E, 0x7E}, 0x36000000, 0x36000000},
@@ -146,7 +167,8 @@ static float rz_float(double v) { // v has few enough bits to be exact
     return f;
 }
 
-// One step by doubles: emax from the raw exponents, every term truncated, the exact sum rounded to 0.
+// One step by doubles: emax from the raw exponents, every term truncated, the exact sum rounded to
+// 0.
 static uint32_t reference_step(elem_kind e, const uint32_t *a, const uint32_t *b, int n,
                                const int *scale_exp, uint32_t c, int frac) {
     float cf;
@@ -241,7 +263,8 @@ static uint32_t reference_fp4(const uint32_t *a, const uint32_t *b, const uint8_
     for (int g = 0; g < 4; g++) {
         uint8_t ca = sa[g * 16 / per];
         uint8_t cb = sb[g * 16 / per];
-        int x = f->scale == ELEM_UE8M0 ? ca + cb - 254 : raw_exp(ELEM_E4M3, ca) + raw_exp(ELEM_E4M3, cb);
+        int x = f->scale == ELEM_UE8M0 ? ca + cb - 254
+                                       : raw_exp(ELEM_E4M3, ca) + raw_exp(ELEM_E4M3, cb);
         double s = mach_decode(f->scale, ca) * mach_decode(f->scale, cb);
         bool live = false;
         term[g] = 0;

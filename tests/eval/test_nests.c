@@ -150,8 +150,8 @@ static void test_mixed(void **state) {
     for (int p = 0; p < 4; p++) {
         exact[p] = trial_copy(t, names[p][0]);
         for (int64_t i = 0; i < 130; i++) {
-            double v = ref_dot(trial_tensor(t, names[p][1]), i / 10, trial_tensor(t, names[p][2]),
-                               i % 10);
+            double v =
+                ref_dot(trial_tensor(t, names[p][1]), i / 10, trial_tensor(t, names[p][2]), i % 10);
             assert_true(ref_float(&exact[p], i) == (float)v);
         }
     }
@@ -310,7 +310,8 @@ static float bf16_float(float x) {
 static void test_mega(void **state) {
     (void)state;
     enum { T = 6, E = 4, HID = 64 };
-    static const int route[T * 2] = {1, 3, 3, 0, 1, -1, 3, 1, 0, 1, -1, -1}; // expert 2 gets nothing
+    static const int route[T * 2] = {1, 3, 3, 0, 1,  -1,
+                                     3, 1, 0, 1, -1, -1}; // expert 2 gets nothing
     trial *t = trial_open("mega.tk");
     trial_dim(t, "T", T);
     trial_dim(t, "E", E);
@@ -329,7 +330,8 @@ static void test_mega(void **state) {
         }
     }
     for (int i = 0; i < T * HID; i++) {
-        volatile float sum = bf16_float(c[i / HID][0][i % HID]) + bf16_float(c[i / HID][1][i % HID]);
+        volatile float sum =
+            bf16_float(c[i / HID][0][i % HID]) + bf16_float(c[i / HID][1][i % HID]);
         assert_int_equal(eval_get_code(trial_tensor(t, "Y"), i), ref_bf16((double)sum));
     }
     eval_tensor machine = trial_copy(t, "Y");

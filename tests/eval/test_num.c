@@ -221,10 +221,10 @@ static void test_functions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_rounding_small),
-        cmocka_unit_test(test_special_codes),  cmocka_unit_test(test_rounding_wide),
-        cmocka_unit_test(test_ue8m0),          cmocka_unit_test(test_nvfp4_sequence),
-        cmocka_unit_test(test_mx_sequence),    cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_rounding_small),
+        cmocka_unit_test(test_special_codes), cmocka_unit_test(test_rounding_wide),
+        cmocka_unit_test(test_ue8m0),         cmocka_unit_test(test_nvfp4_sequence),
+        cmocka_unit_test(test_mx_sequence),   cmocka_unit_test(test_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The machine run that t now holds lies within the bounds of the exact run in 'exact', and the bounds
-// say something: none is larger than 'part' of the largest element.
+// The machine run that t now holds lies within the bounds of the exact run in 'exact', and the
+// bounds say something: none is larger than 'part' of the largest element.
 static void check_bounds(trial *t, const char *name, const eval_tensor *exact, double part) {
     eval_difference d = eval_compare(exact, trial_bound(t, name), trial_tensor(t, name));
     double largest = 0;
@@ -125,8 +125,10 @@ static void check_gateup(int64_t m, int64_t f, int64_t k, float hs, double part)
     trial_run(t, EVAL_MACHINE, MACH_SM100A);
     float *h = malloc((size_t)(m * f + 1) * sizeof *h);
     for (int64_t i = 0; i < m * f; i++) {
-        volatile float g = 0.01f * ref_chain(x, i / f, trial_tensor(t, "Wg"), i % f, 64, MACH_SM100A);
-        volatile float u = 0.01f * ref_chain(x, i / f, trial_tensor(t, "Wu"), i % f, 64, MACH_SM100A);
+        volatile float g =
+            0.01f * ref_chain(x, i / f, trial_tensor(t, "Wg"), i % f, 64, MACH_SM100A);
+        volatile float u =
+            0.01f * ref_chain(x, i / f, trial_tensor(t, "Wu"), i % f, 64, MACH_SM100A);
         h[i] = ref_silu(g) * u;
     }
     check_nvfp4_rows(trial_tensor(t, "H"), h, hs);

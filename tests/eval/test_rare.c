@@ -1,5 +1,6 @@
-// Rare constructs: conversions inside expressions, scaled tensors read elementwise, sums that are no
-// products, f32 products, infinite accumulators, tiles that cut granules along K, wrong routings.
+// Rare constructs: conversions inside expressions, scaled tensors read elementwise, sums that are
+// no products, f32 products, infinite accumulators, tiles that cut granules along K, wrong
+// routings.
 #include "trial.h"
 
 #include <setjmp.h>
@@ -34,15 +35,15 @@ static void mx_round(const float *v, int n, float s, float *out) {
 static void test_inner_conversion(void **state) {
     (void)state;
     enum { M = 5, N = 70 };
-    trial *t = trial_open_text(USE
-                               "kernel k<BM = 2>(X : f32[M, N], Y : out f32[M, N], Z : out f32[M], s : f32) {\n"
-                               "    all n of N;\n"
-                               "    tile m:BM of M {\n"
-                               "        let q = mxfp8(X[m, n], s);\n"
-                               "        Y[m, n] = f32(q) * 2 + f32(mxfp8(X[m, n] * 3));\n"
-                               "        Z[m] = sum[n](f32(q[m, n]));\n"
-                               "    }\n"
-                               "}\n");
+    trial *t = trial_open_text(
+        USE "kernel k<BM = 2>(X : f32[M, N], Y : out f32[M, N], Z : out f32[M], s : f32) {\n"
+            "    all n of N;\n"
+            "    tile m:BM of M {\n"
+            "        let q = mxfp8(X[m, n], s);\n"
+            "        Y[m, n] = f32(q) * 2 + f32(mxfp8(X[m, n] * 3));\n"
+            "        Z[m] = sum[n](f32(q[m, n]));\n"
+            "    }\n"
+            "}\n");
     trial_dim(t, "M", M);
     trial_dim(t, "N", N);
     trial_prepare(t, 1);
@@ -76,16 +77,16 @@ static void test_inner_conversion(void **state) {
 static void test_scaled_elementwise(void **state) {
     (void)state;
     enum { M = 3, N = 40 };
-    trial *t = trial_open_text(USE
-                               "kernel k<BM = 2>(X : nvfp4[M, N], Y : out f32[M, N], R : out f32[M]) {\n"
-                               "    all n of N;\n"
-                               "    tile m:BM of M {\n"
-                               "        Y[m, n] = f32(X[m, n]) * 3;\n"
-                               "        let r = zero f32[m];\n"
-                               "        r[m] += f32(X[m, n]);\n"
-                               "        R[m] = r[m];\n"
-                               "    }\n"
-                               "}\n");
+    trial *t = trial_open_text(
+        USE "kernel k<BM = 2>(X : nvfp4[M, N], Y : out f32[M, N], R : out f32[M]) {\n"
+            "    all n of N;\n"
+            "    tile m:BM of M {\n"
+            "        Y[m, n] = f32(X[m, n]) * 3;\n"
+            "        let r = zero f32[m];\n"
+            "        r[m] += f32(X[m, n]);\n"
+            "        R[m] = r[m];\n"
+            "    }\n"
+            "}\n");
     trial_dim(t, "M", M);
     trial_dim(t, "N", N);
     trial_prepare(t, 2);
@@ -149,8 +150,8 @@ static void test_f32_product(void **state) {
 // Overflow in the accumulator stays Inf, Inf - Inf becomes NaN; the f32 NaN has one code.
 static void test_infinite_accumulator(void **state) {
     (void)state;
-    static const uint32_t row[4][2] = {{0x7F00, 0x7F00}, {0x7F00, 0xFF00}, {0x7F80, 0x3F80},
-                                       {0x7F80, 0xFF80}};
+    static const uint32_t row[4][2] = {
+        {0x7F00, 0x7F00}, {0x7F00, 0xFF00}, {0x7F80, 0x3F80}, {0x7F80, 0xFF80}};
     static const uint32_t want[4] = {0x7F800000, 0x7FFFFFFF, 0x7F800000, 0x7FFFFFFF};
     trial *t = trial_open_text("kernel k<BM = 4, BN = 4, BK = 16>(A : bf16[M, K], B : bf16[N, K],\n"
                                "    D : out f32[M, N]) {\n"
@@ -184,15 +185,15 @@ static void test_infinite_accumulator(void **state) {
 // A K tile that is no multiple of the granule: the exact meaning is clear, no instruction does it.
 static void test_k_tile_cuts_granule(void **state) {
     (void)state;
-    trial *t = trial_open_text(USE
-                               "kernel k<BM = 4, BN = 4, BK = 24>(A : nvfp4[M, K], B : nvfp4[N, K],\n"
-                               "    D : out f32[M, N]) {\n"
-                               "    tile m:BM of M, n:BN of N {\n"
-                               "        let acc = zero f32[m, n];\n"
-                               "        for k:BK of K acc[m, n] += A[m, k] * B[n, k];\n"
-                               "        D[m, n] = acc[m, n];\n"
-                               "    }\n"
-                               "}\n");
+    trial *t =
+        trial_open_text(USE "kernel k<BM = 4, BN = 4, BK = 24>(A : nvfp4[M, K], B : nvfp4[N, K],\n"
+                            "    D : out f32[M, N]) {\n"
+                            "    tile m:BM of M, n:BN of N {\n"
+                            "        let acc = zero f32[m, n];\n"
+                            "        for k:BK of K acc[m, n] += A[m, k] * B[n, k];\n"
+                            "        D[m, n] = acc[m, n];\n"
+                            "    }\n"
+                            "}\n");
     trial_dim(t, "M", 5);
     trial_dim(t, "N", 6);
     trial_dim(t, "K", 64);
@@ -225,19 +226,20 @@ static void test_bad_route(void **state) {
 static void test_running_values(void **state) {
     (void)state;
     enum { M = 7, T = 21 };
-    trial *t = trial_open_text("kernel k<BM = 4, BT = 8>(X : f32[M, T], A : const i32[M], Y : out f32[M],\n"
-                               "    C : out i32[M]) {\n"
-                               "    tile m:BM of M {\n"
-                               "        let top = zero f32[m];\n"
-                               "        let n = zero f32[m];\n"
-                               "        for t:BT of T {\n"
-                               "            top[m] = max(top[m], max[t](X[m, t]));\n"
-                               "            n[m] += X[m, t] >= 0.5 ? 1 : X[m, t] <= -0.5 ? 0.25 : 0;\n"
-                               "        }\n"
-                               "        Y[m] = top[m] + n[m] * 100;\n"
-                               "        C[m] = clamp(abs(A[m]), 2, 5) + relu(A[m]) + (A[m] != 3 ? 10 : 0);\n"
-                               "    }\n"
-                               "}\n");
+    trial *t = trial_open_text(
+        "kernel k<BM = 4, BT = 8>(X : f32[M, T], A : const i32[M], Y : out f32[M],\n"
+        "    C : out i32[M]) {\n"
+        "    tile m:BM of M {\n"
+        "        let top = zero f32[m];\n"
+        "        let n = zero f32[m];\n"
+        "        for t:BT of T {\n"
+        "            top[m] = max(top[m], max[t](X[m, t]));\n"
+        "            n[m] += X[m, t] >= 0.5 ? 1 : X[m, t] <= -0.5 ? 0.25 : 0;\n"
+        "        }\n"
+        "        Y[m] = top[m] + n[m] * 100;\n"
+        "        C[m] = clamp(abs(A[m]), 2, 5) + relu(A[m]) + (A[m] != 3 ? 10 : 0);\n"
+        "    }\n"
+        "}\n");
     static const int values[M] = {-7, -3, 0, 3, 4, 9, -1};
     trial_dim(t, "M", M);
     trial_dim(t, "T", T);
@@ -303,10 +305,14 @@ static void test_targets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inner_conversion),     cmocka_unit_test(test_scaled_elementwise),
-        cmocka_unit_test(test_f32_product),          cmocka_unit_test(test_infinite_accumulator),
-        cmocka_unit_test(test_k_tile_cuts_granule),  cmocka_unit_test(test_bad_route),
-        cmocka_unit_test(test_running_values),       cmocka_unit_test(test_tparams),
+        cmocka_unit_test(test_inner_conversion),
+        cmocka_unit_test(test_scaled_elementwise),
+        cmocka_unit_test(test_f32_product),
+        cmocka_unit_test(test_infinite_accumulator),
+        cmocka_unit_test(test_k_tile_cuts_granule),
+        cmocka_unit_test(test_bad_route),
+        cmocka_unit_test(test_running_values),
+        cmocka_unit_test(test_tparams),
         cmocka_unit_test(test_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

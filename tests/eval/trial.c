@@ -157,9 +157,9 @@ eval_tensor trial_copy(trial *t, const char *name) {
 static double ref_decode(elem_kind e, uint32_t code) {
     static const struct {
         int exp, man, bias;
-    } shape[] = {[ELEM_E2M1] = {2, 1, 1},    [ELEM_E2M3] = {2, 3, 1},  [ELEM_E3M2] = {3, 2, 3},
-                 [ELEM_E4M3] = {4, 3, 7},    [ELEM_E5M2] = {5, 2, 15}, [ELEM_BF16] = {8, 7, 127},
-                 [ELEM_F16] = {5, 10, 15},   [ELEM_F32] = {8, 23, 127}};
+    } shape[] = {[ELEM_E2M1] = {2, 1, 1},  [ELEM_E2M3] = {2, 3, 1},  [ELEM_E3M2] = {3, 2, 3},
+                 [ELEM_E4M3] = {4, 3, 7},  [ELEM_E5M2] = {5, 2, 15}, [ELEM_BF16] = {8, 7, 127},
+                 [ELEM_F16] = {5, 10, 15}, [ELEM_F32] = {8, 23, 127}};
     int man = shape[e].man;
     double sign = code >> (shape[e].exp + man) & 1 ? -1 : 1;
     int field = (int)(code >> man & ((1u << shape[e].exp) - 1));
@@ -178,7 +178,8 @@ double ref_value(const eval_tensor *t, int64_t i) {
     int64_t cols = t->dims[t->n_dims - 1];
     int64_t g = t->format->granule[1];
     uint8_t s = t->scales[i / cols * ((cols + g - 1) / g) + i % cols / g];
-    return v * (t->format->scale == ELEM_UE8M0 ? pow(2, (double)s - 127) : ref_decode(ELEM_E4M3, s));
+    return v *
+           (t->format->scale == ELEM_UE8M0 ? pow(2, (double)s - 127) : ref_decode(ELEM_E4M3, s));
 }
 
 float ref_float(const eval_tensor *t, int64_t i) {
@@ -216,8 +217,8 @@ static void fill(mach_panel *p, const eval_tensor *t, int64_t row, int64_t lo, i
     mach_panel_set(p, 0, codes, t->scales != NULL ? scales : NULL);
 }
 
-float ref_chain(const eval_tensor *a, int64_t row_a, const eval_tensor *b, int64_t row_b, int64_t bk,
-                mach_target target) {
+float ref_chain(const eval_tensor *a, int64_t row_a, const eval_tensor *b, int64_t row_b,
+                int64_t bk, mach_target target) {
     mach_instr in;
     assert_true(mach_choose(target, a->format, b->format, &in));
     int64_t k = a->dims[a->n_dims - 1];

@@ -47,8 +47,8 @@ double ref_value(const eval_tensor *t, int64_t i);
 uint32_t ref_bf16(double x);
 float ref_float(const eval_tensor *t, int64_t i); // the code of an f32 tensor
 // The tensor-core chain of rows of a and b (K = last axis) in tiles of bk, from c.
-float ref_chain(const eval_tensor *a, int64_t row_a, const eval_tensor *b, int64_t row_b, int64_t bk,
-                mach_target target);
+float ref_chain(const eval_tensor *a, int64_t row_a, const eval_tensor *b, int64_t row_b,
+                int64_t bk, mach_target target);
 // Sum over K of the decoded products, ascending.
 double ref_dot(const eval_tensor *a, int64_t row_a, const eval_tensor *b, int64_t row_b);
 
