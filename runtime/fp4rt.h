@@ -305,6 +305,7 @@ typedef struct fp4_tensor {
     uint64_t data;  // device address of the elements
     uint64_t scale; // device address of the scales; 0 when the format has none
     fp4_ctx *ctx;   // whose memory this is; NULL: the caller's own
+    float global;   // a value is element * block scale * global; launches do not look at it
 } fp4_tensor;
 
 // Fills the struct; data and scale are the caller's to set. Allocates nothing.
@@ -318,6 +319,18 @@ FP4_API fp4_status fp4_tensor_alloc(fp4_ctx *ctx, fp4_tensor *tensor);
 // Frees data and scale of a tensor that fp4_tensor_new or _alloc made; leaves others alone.
 FP4_API void fp4_tensor_free(fp4_tensor *tensor);
 FP4_API fp4_status fp4_tensor_storage(const fp4_tensor *tensor, fp4_storage *storage);
+// New tensors from host memory. A checkpoint's: packed codes and scales in any layout, which become
+// sf128x4 (fp4_relayout) unless they are f32; dense rows. rule says what the file does with its
+// global scale: multiply (ModelOpt, GGUF) or divide (compressed-tensors); a tensor without one: 1.
+typedef enum { FP4_GLOBAL_MULTIPLY, FP4_GLOBAL_DIVIDE } fp4_global_rule;
+FP4_API fp4_status fp4_tensor_import(fp4_ctx *ctx, const fp4_host *host, float global,
+                                     fp4_global_rule rule, fp4_tensor *tensor);
+// Floats, quantised or converted to the format by the default rules of fp4_quantize.
+FP4_API fp4_status fp4_tensor_quantize(fp4_ctx *ctx, const char *format, int rank,
+                                       const int64_t *dims, const float *values,
+                                       fp4_tensor *tensor);
+// All values of a tensor as the numbers they stand for, 'global' included; dense, in order.
+FP4_API fp4_status fp4_tensor_values(fp4_ctx *ctx, const fp4_tensor *tensor, double *values);
 // All bytes, host to device and back, in the tensor's own storage form (pitch and layout included).
 // A NULL part is left out.
 FP4_API fp4_status fp4_tensor_write(fp4_ctx *ctx, const fp4_tensor *tensor, const void *data,
@@ -331,6 +344,10 @@ FP4_API fp4_status fp4_tensor_read(fp4_ctx *ctx, const fp4_tensor *tensor, void 
 FP4_API fp4_status fp4_module_load_memory(fp4_ctx *ctx, const void *bytes, size_t n_bytes,
                                           fp4_module **out);
 FP4_API fp4_status fp4_module_load_file(fp4_ctx *ctx, const char *path, fp4_module **out);
+// fp4_open and fp4_module_load_file in one: "auto" takes a GPU only if the module has code for it.
+FP4_API fp4_status fp4_open_module(const fp4_config *config, const char *path, fp4_ctx **ctx,
+                                   fp4_module **module);
+FP4_API fp4_ctx *fp4_module_ctx(const fp4_module *module);
 FP4_API void fp4_module_free(fp4_module *module); // its kernels go with it; NULL is allowed
 
 FP4_API const char *fp4_module_source(const fp4_module *module);

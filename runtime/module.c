@@ -74,6 +74,54 @@ fp4_status fp4_module_load_file(fp4_ctx *ctx, const char *path, fp4_module **out
     return status == FP4_OK ? status : rt_prefix(status, "%s: ", path);
 }
 
+// Whether the context's device can run anything of the module.
+static bool fits_device(const fp4_module *module) {
+    const rt_properties *device = &module->ctx->properties;
+    bool fits = device->runs_any_arch;
+    for (int i = 0; i < module->n_kernels && !fits; i++) {
+        fits = strcmp(module->kernels[i].arch, device->arch) == 0;
+    }
+    return fits;
+}
+
+static fp4_status open_and_load(const fp4_config *config, const char *path, fp4_ctx **ctx,
+                                fp4_module **module) {
+    fp4_status status = fp4_open(config, ctx);
+    if (status == FP4_OK) {
+        status = fp4_module_load_file(*ctx, path, module);
+    }
+    if (status != FP4_OK) {
+        fp4_close(*ctx);
+        *ctx = NULL;
+        *module = NULL;
+    }
+    return status;
+}
+
+fp4_status fp4_open_module(const fp4_config *config, const char *path, fp4_ctx **ctx,
+                           fp4_module **module) {
+    if (!path || !ctx || !module) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_open_module(): NULL argument");
+    }
+    *ctx = NULL;
+    *module = NULL;
+    fp4_status status = open_and_load(config, path, ctx, module);
+    bool is_auto = !config || !config->device || strcmp(config->device, "auto") == 0;
+    if (status != FP4_OK || !is_auto || fits_device(*module)) {
+        return status;
+    }
+    rt_log(*ctx, FP4_LOG_INFO, "%s has no code for %s (%s), the simulator runs the kernels", path,
+           (*ctx)->properties.name, (*ctx)->properties.arch);
+    fp4_config simulator = config ? *config : (fp4_config)FP4_CONFIG_INIT;
+    simulator.device = "sim";
+    fp4_close(*ctx);
+    return open_and_load(&simulator, path, ctx, module);
+}
+
+fp4_ctx *fp4_module_ctx(const fp4_module *module) {
+    return module ? module->ctx : NULL;
+}
+
 void fp4_module_free(fp4_module *module) {
     if (!module) {
         return;

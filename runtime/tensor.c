@@ -28,7 +28,7 @@ fp4_status fp4_tensor_init(fp4_tensor *tensor, const char *format, int rank, con
     if (status != FP4_OK) {
         return status;
     }
-    *tensor = (fp4_tensor){.size = sizeof *tensor, .rank = rank, .format = found};
+    *tensor = (fp4_tensor){.size = sizeof *tensor, .rank = rank, .format = found, .global = 1};
     for (int i = 0; i < rank; i++) {
         tensor->dims[i] = dims[i];
     }
