@@ -99,7 +99,7 @@ double eval_value(const eval_tensor *t, int64_t i);
 
 // Fills data and scales, reproducibly for a seed: codes over the whole finite range of 4-, 6- and
 // 8-bit elements, values of varied exponent (2^-6 .. 2^2) for wider ones, scales that differ from
-// granule to granule within 2^-3 .. 2^4. Integers: 0 .. 7 (index tensors are the caller's to make).
+// granule to granule within 2^-3 .. 2^3. Integers: 0 .. 7 (index tensors are the caller's to make).
 void eval_random(eval_tensor *t, uint64_t seed);
 
 // Compares a result with the exact one element by element.

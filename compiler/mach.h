@@ -31,9 +31,9 @@
 // With a second argument s: convert(div.rn(x, s)).
 //
 // Quantising conversions. The granule is the elements that share a scale, clipped at the tensor's
-// end; amax is the max.f32 of |x| over it (exact; NaN is ignored, a granule of NaNs has amax 0). The
-// result means element * scale, and element * scale * hs for nvfp4(x, hs): hs is the global DECODE
-// scale.
+// end; amax is the max.f32 of |x| over it (exact; NaN is ignored, a granule of NaNs has amax 0).
+// The result means element * scale, and element * scale * hs for nvfp4(x, hs): hs is the global
+// DECODE scale.
 //   nvfp4(x, hs):  r  = div.rn(1, mul.rn(6, hs))          hs = 1 when not given
 //                  sf = cvt.rn.satfinite.e4m3(mul.rn(amax, r)), sign cleared
 //                  d  = mul.rn(decode(sf), hs)
