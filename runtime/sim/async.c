@@ -1,0 +1,444 @@
+// The asynchronous agents: queues of operations that have been issued and not yet performed, and what
+// performing them does. Eager performs at issue; lazy when every warp waits, the oldest first; random
+// whenever the generator says. Operations on one tensor pipe keep their order, all others have none.
+#include "async.h"
+#include "exec.h"
+#include "sync.h"
+#include <stdlib.h>
+
+#define POISON 0xFF // NaN in every format that has one
+
+// ---- memory of operations ---------------------------------------------------------------------------
+static void *translate(void *user, uint64_t address, uint64_t bytes, bool write) {
+    (void)write;
+    struct exec *x = user;
+    const struct allocation *h = x->hit;
+    if (h != NULL && address >= h->base && bytes <= h->bytes && address - h->base <= h->bytes - bytes) {
+        return h->host + (address - h->base);
+    }
+    uint8_t *p = devmem_at(&x->sim->mem, address, bytes);
+    if (p != NULL) {
+        x->hit = devmem_nearest(&x->sim->mem, address);
+    }
+    return p;
+}
+
+static struct cta *op_cta(const struct async_op *op, uint32_t shared) {
+    struct cluster *cl = op->cta->cluster;
+    uint32_t rank = shared >> RANK_SHIFT;
+    if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
+        fault_op(op, "shared address 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        return NULL;
+    }
+    return &cl->cta[rank];
+}
+
+static uint8_t *op_smem(const struct async_op *op, uint32_t shared, uint32_t bytes) {
+    struct cta *c = op_cta(op, shared);
+    uint32_t off = shared & OFFSET_MASK;
+    if (c == NULL) {
+        return NULL;
+    }
+    if (off < SMEM_RESERVED || (uint64_t)off + bytes > c->smem_bytes) {
+        fault_op(op, "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
+                 shared, bytes, SMEM_RESERVED, c->smem_bytes);
+        return NULL;
+    }
+    return c->smem + off;
+}
+
+static uint8_t *op_gmem(const struct async_op *op, uint64_t address, uint32_t bytes, bool write) {
+    uint8_t *p = translate(op->cta->x, address, bytes, write);
+    if (p == NULL) {
+        const struct allocation *a = devmem_nearest(&op->cta->x->sim->mem, address);
+        fault_op(op, "global address 0x%llx + %u bytes is not allocated; the nearest allocation is 0x%llx, "
+                     "%llu bytes",
+                 (unsigned long long)address, bytes, a == NULL ? 0 : (unsigned long long)a->base,
+                 a == NULL ? 0 : (unsigned long long)a->bytes);
+    }
+    return p;
+}
+
+// ---- performing -------------------------------------------------------------------------------------
+// The destinations of a load: CTAs of the mask, or the one that the address names.
+static uint16_t destinations(const struct async_op *op) {
+    return op->mask != 0 ? op->mask : (uint16_t)(1u << (op->smem >> RANK_SHIFT));
+}
+
+static uint32_t in_cta(uint32_t shared, uint32_t rank) {
+    return (shared & OFFSET_MASK) | rank << RANK_SHIFT;
+}
+
+// The barrier that the copy into CTA 'rank' signals (PTX ISA "cp.async.bulk.tensor": .cta_group).
+static uint32_t signal_of(const struct async_op *op, uint32_t rank) {
+    if (op->mask == 0) {
+        return op->mbar;
+    }
+    if (op->pair_signal) {
+        return in_cta(op->mbar, (rank & ~1u) | (op->mbar >> RANK_SHIFT & 1));
+    }
+    return in_cta(op->mbar, rank);
+}
+
+static bool bulk_load(const struct async_op *op) {
+    const uint8_t *from = op_gmem(op, op->global, op->bytes, false);
+    if (from == NULL) {
+        return false;
+    }
+    uint16_t mask = destinations(op);
+    for (uint32_t rank = 0; rank < MAX_CLUSTER; rank++) {
+        if ((mask >> rank & 1) == 0) {
+            continue;
+        }
+        uint8_t *to = op_smem(op, in_cta(op->smem, rank), op->bytes);
+        if (to == NULL) {
+            return false;
+        }
+        memcpy(to, from, op->bytes);
+        op->cta->x->stats.tma_bytes += op->bytes;
+        if (!mbar_complete(op, signal_of(op, rank), op->bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool bulk_store(const struct async_op *op) {
+    const uint8_t *from = op_smem(op, op->smem, op->bytes);
+    uint8_t *to = from == NULL ? NULL : op_gmem(op, op->global, op->bytes, true);
+    if (to == NULL) {
+        return false;
+    }
+    op->cta->x->stats.tma_bytes += op->bytes;
+    if (op->kind == ASYNC_BULK_STORE) {
+        memcpy(to, from, op->bytes);
+        return true;
+    }
+    enum unit_status s = unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
+    if (s != UNIT_OK) {
+        fault_op(op, "%s", unit_reason(s));
+    }
+    return s == UNIT_OK;
+}
+
+static bool bulk_dsmem(const struct async_op *op) {
+    const uint8_t *from = op_smem(op, op->smem2, op->bytes);
+    uint8_t *to = from == NULL ? NULL : op_smem(op, op->smem, op->bytes);
+    if (to == NULL) {
+        return false;
+    }
+    memmove(to, from, op->bytes);
+    return mbar_complete(op, op->mbar, op->bytes);
+}
+
+static const struct sim_tmap *op_map(const struct async_op *op) {
+    struct exec *x = op->cta->x;
+    if ((op->global & WINDOW_MASK) == WINDOW_PARAM) {
+        uint32_t off = (uint32_t)op->global;
+        if (off + SIM_TMAP_BYTES > x->k->param_bytes) {
+            fault_op(op, "the tensor map at parameter offset %u leaves the parameters", off);
+            return NULL;
+        }
+        return (const struct sim_tmap *)(const void *)(x->params + off);
+    }
+    return (const struct sim_tmap *)(const void *)op_gmem(op, op->global, SIM_TMAP_BYTES, false);
+}
+
+static bool tma_status(const struct async_op *op, enum unit_status s, const struct sim_tmap *map) {
+    if (s == UNIT_OK) {
+        return true;
+    }
+    fault_op(op, "%s (tensor of rank %u at 0x%llx, box %u x %u, coordinates %d, %d, %d, shared address 0x%x)",
+             unit_reason(s), map->rank, (unsigned long long)map->address, map->box[0], map->box[1],
+             op->coord[0], op->coord[1], op->coord[2], op->smem);
+    return false;
+}
+
+static bool tma_load(const struct async_op *op) {
+    struct exec *x = op->cta->x;
+    const struct sim_tmap *map = op_map(op);
+    if (map == NULL) {
+        return false;
+    }
+    const struct unit_gmem g = {translate, x};
+    uint16_t mask = destinations(op);
+    uint32_t tx = unit_tma_tx_bytes(map, (enum unit_tma_mode)op->dtype);
+    for (uint32_t rank = 0; rank < MAX_CLUSTER; rank++) {
+        if ((mask >> rank & 1) == 0) {
+            continue;
+        }
+        struct cta *c = op_cta(op, in_cta(op->smem, rank));
+        if (c == NULL) {
+            return false;
+        }
+        struct unit_tma t = {map, (int)op->bytes, op->coord, op->smem & OFFSET_MASK,
+                             (enum unit_tma_mode)op->dtype};
+        if (!tma_status(op, unit_tma_load(&t, &g, &c->unit), map)) {
+            return false;
+        }
+        x->stats.tma_bytes += tx;
+        if (!mbar_complete(op, signal_of(op, rank), tx)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool tma_store(const struct async_op *op) {
+    struct exec *x = op->cta->x;
+    const struct sim_tmap *map = op_map(op);
+    struct cta *c = map == NULL ? NULL : op_cta(op, op->smem);
+    if (c == NULL) {
+        return false;
+    }
+    const struct unit_gmem g = {translate, x};
+    struct unit_tma t = {map, (int)op->bytes, op->coord, op->smem & OFFSET_MASK,
+                         (enum unit_tma_mode)op->dtype};
+    enum unit_status s = op->kind == ASYNC_TMA_STORE ? unit_tma_store(&t, &g, &c->unit)
+                                                     : unit_tma_reduce(&t, &g, &c->unit, op->red);
+    x->stats.tma_bytes += unit_tma_tx_bytes(map, (enum unit_tma_mode)op->dtype);
+    return tma_status(op, s, map);
+}
+
+static bool cp_async(const struct async_op *op) {
+    uint8_t *to = op_smem(op, op->smem, op->bytes);
+    uint32_t read = op->zero_from;
+    const uint8_t *from = read == 0 ? to : to == NULL ? NULL : op_gmem(op, op->global, read, false);
+    if (from == NULL) {
+        return false;
+    }
+    if (read > 0) {
+        memcpy(to, from, read);
+    }
+    memset(to + read, 0, op->bytes - read);
+    return true;
+}
+
+static bool clc_answer(const struct async_op *op) {
+    struct cluster *cl = op->cta->cluster;
+    uint32_t ctaid[3] = {0, 0, 0};
+    uint8_t answer[UNIT_CLC_BYTES];
+    bool canceled = exec_cancel_next(op->cta->x, ctaid);
+    unit_clc_encode(answer, canceled, ctaid);
+    for (uint32_t rank = 0; rank < cl->size; rank++) {
+        if (op->mask == 0 && rank != op->smem >> RANK_SHIFT) {
+            continue;
+        }
+        uint8_t *to = op_smem(op, in_cta(op->smem, rank), UNIT_CLC_BYTES);
+        if (to == NULL) {
+            return false;
+        }
+        memcpy(to, answer, UNIT_CLC_BYTES);
+        if (!mbar_complete(op, in_cta(op->mbar, op->mask == 0 ? op->mbar >> RANK_SHIFT : rank), UNIT_CLC_BYTES)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void wake_warp(struct warp *w, enum split_state state) {
+    for (int s = 0; s < w->n_splits; s++) {
+        if (w->split[s].state == state) {
+            warp_wake(w, &w->split[s]);
+        }
+    }
+}
+
+bool async_perform(const struct async_op *op) {
+    switch (op->kind) {
+    case ASYNC_BULK_LOAD:
+        return bulk_load(op);
+    case ASYNC_BULK_STORE:
+    case ASYNC_BULK_REDUCE:
+        return bulk_store(op);
+    case ASYNC_BULK_DSMEM:
+        return bulk_dsmem(op);
+    case ASYNC_TMA_LOAD:
+        return tma_load(op);
+    case ASYNC_TMA_STORE:
+    case ASYNC_TMA_REDUCE:
+        return tma_store(op);
+    case ASYNC_CP:
+        return cp_async(op);
+    case ASYNC_CP_ARRIVE:
+        return mbar_arrive_op(op, op->mbar, 1);
+    case ASYNC_CLC:
+        return clc_answer(op);
+    default:
+        return tensor_perform(op);
+    }
+}
+
+// ---- queues -------------------------------------------------------------------------------------------
+static bool is_tensor(const struct async_op *op) {
+    return op->kind >= ASYNC_MMA;
+}
+
+static void poison(const struct async_op *op) {
+    uint32_t bytes = op->kind == ASYNC_BULK_LOAD || op->kind == ASYNC_CP ? op->bytes : 0;
+    if (op->kind == ASYNC_CLC) {
+        bytes = UNIT_CLC_BYTES;
+    }
+    if (op->kind == ASYNC_TMA_LOAD) {
+        const struct sim_tmap *map = op_map(op);
+        bytes = map == NULL ? 0 : unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype);
+    }
+    if (bytes == 0) {
+        return;
+    }
+    uint16_t mask = destinations(op);
+    for (uint32_t rank = 0; rank < op->cta->cluster->size; rank++) {
+        uint8_t *to = (mask >> rank & 1) != 0 ? op_smem(op, in_cta(op->smem, rank), bytes) : NULL;
+        if (to != NULL) {
+            memset(to, POISON, bytes);
+        }
+    }
+}
+
+static void push(struct op_queue *q, struct async_op *op) {
+    op->next = NULL;
+    if (q->tail == NULL) {
+        q->head = op;
+    } else {
+        q->tail->next = op;
+    }
+    q->tail = op;
+}
+
+bool async_submit(struct warp *w, const struct async_op *op) {
+    struct exec *x = w->x;
+    if (x->config.policy == SIM_EAGER) {
+        return async_perform(op);
+    }
+    struct async_op *copy = malloc(sizeof *copy);
+    if (copy == NULL) {
+        fault_op(op, "out of host memory");
+        return false;
+    }
+    *copy = *op;
+    copy->seq = x->n_pending_seq++;
+    poison(op);
+    struct cluster *cl = w->cta->cluster;
+    push(is_tensor(op) ? &cl->tensor[op->lane] : &x->loose, copy);
+    x->n_async++;
+    return !x->failed;
+}
+
+// An arrival on behalf of cp.async stays behind the copies of its lane.
+static bool may_go(const struct exec *x, const struct async_op *op) {
+    if (op->kind != ASYNC_CP_ARRIVE) {
+        return true;
+    }
+    for (const struct async_op *o = x->loose.head; o != NULL && o != op; o = o->next) {
+        if (o->kind == ASYNC_CP && o->warp == op->warp && o->lane == op->lane) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct choice {
+    struct op_queue *queue;
+    struct async_op *op, *before;
+};
+
+static void consider(struct exec *x, struct choice *best, const struct choice *c, uint32_t *seen) {
+    ++*seen;
+    bool take = x->config.policy == SIM_RANDOM ? exec_random(x) % *seen == 0
+                                               : best->op == NULL || c->op->seq < best->op->seq;
+    if (take) {
+        *best = *c;
+    }
+}
+
+static struct choice choose(struct exec *x) {
+    struct choice best = {NULL, NULL, NULL};
+    uint32_t seen = 0;
+    struct async_op *before = NULL;
+    for (struct async_op *o = x->loose.head; o != NULL; before = o, o = o->next) {
+        if (may_go(x, o)) {
+            consider(x, &best, &(struct choice){&x->loose, o, before}, &seen);
+            if (x->config.policy == SIM_LAZY) {
+                break;
+            }
+        }
+    }
+    for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
+        for (uint32_t q = 0; q < cl->size; q++) {
+            if (cl->tensor[q].head != NULL) {
+                consider(x, &best, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL}, &seen);
+            }
+        }
+    }
+    return best;
+}
+
+bool async_step(struct exec *x) {
+    if (x->n_async == 0) {
+        return false;
+    }
+    struct choice c = choose(x);
+    if (c.op == NULL) {
+        return false;
+    }
+    if (c.before == NULL) {
+        c.queue->head = c.op->next;
+    } else {
+        c.before->next = c.op->next;
+    }
+    if (c.queue->tail == c.op) {
+        c.queue->tail = c.before;
+    }
+    x->n_async--;
+    async_perform(c.op);
+    wake_warp(c.op->warp, SPLIT_BULK);
+    wake_warp(c.op->warp, SPLIT_CP_ASYNC);
+    free(c.op);
+    return true;
+}
+
+static bool is_store(const struct async_op *o) {
+    return o->kind == ASYNC_BULK_STORE || o->kind == ASYNC_BULK_REDUCE || o->kind == ASYNC_TMA_STORE ||
+           o->kind == ASYNC_TMA_REDUCE;
+}
+
+uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto) {
+    uint32_t n = 0;
+    for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
+        n += is_store(o) && o->warp == w && o->lane == lane && o->group < upto;
+    }
+    return n;
+}
+
+uint32_t async_pending_cp(const struct warp *w, uint32_t upto) {
+    uint32_t n = 0;
+    for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
+        n += o->kind == ASYNC_CP && o->warp == w && o->group < upto;
+    }
+    return n;
+}
+
+// An operation that still uses the CTA.
+const struct async_op *async_uses(const struct cta *c) {
+    for (const struct async_op *o = c->x->loose.head; o != NULL; o = o->next) {
+        if (o->cta == c || (o->cta->cluster == c->cluster && o->smem >> RANK_SHIFT == c->rank)) {
+            return o;
+        }
+    }
+    for (uint32_t q = 0; q < c->cluster->size; q++) {
+        for (const struct async_op *o = c->cluster->tensor[q].head; o != NULL; o = o->next) {
+            if (o->cta == c || (q ^ c->rank) <= 1) {
+                return o;
+            }
+        }
+    }
+    return NULL;
+}
+
+void async_drop_all(struct exec *x) {
+    while (x->loose.head != NULL) {
+        struct async_op *o = x->loose.head;
+        x->loose.head = o->next;
+        free(o);
+    }
+}

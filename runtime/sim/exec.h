@@ -1,0 +1,12 @@
+// Shared by exec.c, async.c and report.c only.
+#ifndef FP4_SIM_EXEC_H
+#define FP4_SIM_EXEC_H
+
+#include "core.h"
+
+const struct async_op *async_uses(const struct cta *c); // an operation that still needs the CTA, or NULL
+void async_drop_all(struct exec *x);
+void report_deadlock(struct exec *x);
+void report_steps(struct exec *x);
+
+#endif

@@ -1,0 +1,268 @@
+// mbarriers: phases of arrivals and transaction bytes. The object lives beside shared memory (its bytes
+// are opaque to programs); its state is pending, expected, tx and the number of completed phases.
+// PTX ISA "Parallel Synchronization and Communication Instructions: mbarrier".
+#include "sync.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MOST ((1 << 20) - 1) // pending count and tx-count
+
+struct mbar *mbar_find(const struct cta *c, uint32_t offset) {
+    if (offset >= c->smem_bytes || (offset & 7) != 0 || c->mbar_index[offset / 8] == 0) {
+        return NULL;
+    }
+    return &c->mbar[c->mbar_index[offset / 8] - 1];
+}
+
+struct mbar *mbar_at(struct warp *w, const struct uop *u, uint32_t shared, struct cta **owner) {
+    if (smem_at(w, u, shared, 8) == NULL) {
+        return NULL;
+    }
+    struct cta *c = &w->cta->cluster->cta[shared >> RANK_SHIFT];
+    uint32_t offset = shared & OFFSET_MASK;
+    struct mbar *b = mbar_find(c, offset);
+    if ((offset & 7) != 0) {
+        fault(w, u, "mbarrier address 0x%x is not aligned to 8 bytes", shared);
+        return NULL;
+    }
+    if (b == NULL) {
+        fault(w, u, "there is no initialised mbarrier at shared address 0x%x", shared);
+        return NULL;
+    }
+    *owner = c;
+    return b;
+}
+
+static void check_phase(struct cta *c, struct mbar *b) {
+    if (b->pending == 0 && b->tx == 0) {
+        b->phase++;
+        b->pending = b->expected;
+        wake_cta(c, SPLIT_MBAR, b->address);
+    }
+}
+
+bool mbar_arrive(struct cta *c, struct mbar *b, uint32_t count, char why[160]) {
+    if (count > b->pending) {
+        snprintf(why, 160, "%u arrivals on the mbarrier at 0x%x, its phase %llu expects only %u more "
+                           "(tx-count %d)",
+                 count, b->address, (unsigned long long)b->phase, b->pending, b->tx);
+        return false;
+    }
+    b->pending -= count;
+    if (b->pending == 0 && b->tx < 0) {
+        snprintf(why, 160, "the mbarrier at 0x%x got %d bytes more than its phase %llu expects",
+                 b->address, -b->tx, (unsigned long long)b->phase);
+        return false;
+    }
+    check_phase(c, b);
+    return true;
+}
+
+bool mbar_tx(struct cta *c, struct mbar *b, int64_t delta, char why[160]) {
+    int64_t tx = b->tx + delta;
+    if (tx > MOST || tx < -MOST) {
+        snprintf(why, 160, "tx-count %lld of the mbarrier at 0x%x is beyond 2^20-1", (long long)tx,
+                 b->address);
+        return false;
+    }
+    if (tx < 0 && b->pending == 0) {
+        snprintf(why, 160, "the mbarrier at 0x%x got %lld bytes more than its phase %llu expects",
+                 b->address, (long long)-tx, (unsigned long long)b->phase);
+        return false;
+    }
+    b->tx = (int32_t)tx;
+    check_phase(c, b);
+    return true;
+}
+
+bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes) {
+    struct cluster *cl = op->cta->cluster;
+    uint32_t rank = shared >> RANK_SHIFT;
+    if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
+        fault_op(op, "its mbarrier at 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        return false;
+    }
+    struct mbar *b = mbar_find(&cl->cta[rank], shared & OFFSET_MASK);
+    if (b == NULL) {
+        fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
+        return false;
+    }
+    char why[160];
+    if (!mbar_tx(&cl->cta[rank], b, -(int64_t)bytes, why)) {
+        fault_op(op, "%s", why);
+        return false;
+    }
+    return true;
+}
+
+bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count) {
+    struct cluster *cl = op->cta->cluster;
+    uint32_t rank = shared >> RANK_SHIFT;
+    struct mbar *b = rank < cl->size ? mbar_find(&cl->cta[rank], shared & OFFSET_MASK) : NULL;
+    char why[160];
+    if (b == NULL || cl->cta[rank].warps_alive == 0) {
+        fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
+        return false;
+    }
+    if (!mbar_arrive(&cl->cta[rank], b, count, why)) {
+        fault_op(op, "%s", why);
+        return false;
+    }
+    return true;
+}
+
+// ---- instructions ---------------------------------------------------------------------------------
+uint32_t shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane) {
+    uint32_t a = (r & ADDRESS_32) != 0 ? ((const u32 *)row(w, r & ~ADDRESS_32))[lane]
+                                       : (uint32_t)((const u64 *)row(w, r))[lane];
+    return a + (uint32_t)offset;
+}
+
+static bool add_mbar(struct cta *c, const struct mbar *b) {
+    if (c->n_mbar == c->mbar_capacity) {
+        uint32_t more = c->mbar_capacity == 0 ? 32 : c->mbar_capacity * 2;
+        struct mbar *list = realloc(c->mbar, more * sizeof *list);
+        if (list == NULL || more > 65535) {
+            return false;
+        }
+        c->mbar = list;
+        c->mbar_capacity = more;
+    }
+    c->mbar[c->n_mbar++] = *b;
+    c->mbar_index[b->address / 8] = (uint16_t)c->n_mbar;
+    return true;
+}
+
+const struct uop *run_mbar_init(struct warp *w, const struct uop *u) {
+    uint32_t m = exec_mask(w, u);
+    const u32 *n = row(w, u->b);
+    FOR_LANES(l, m) {
+        uint32_t a = shared_address(w, u->a, u->imm, l);
+        if (smem_at(w, u, a, 8) == NULL) {
+            return STOP;
+        }
+        struct cta *c = w->cta;
+        if ((a & 7) != 0 || a >> RANK_SHIFT != c->rank) {
+            return fault(w, u, "mbarrier address 0x%x is not 8-byte aligned in this CTA", a);
+        }
+        if (n[l] == 0 || n[l] > MOST) {
+            return fault(w, u, "mbarrier count %u, 1 to 2^20-1 are possible", n[l]);
+        }
+        struct mbar *old = mbar_find(c, a & OFFSET_MASK);
+        if (old != NULL) {
+            return fault(w, u, "the mbarrier at 0x%x is already initialised, by line %u", a, old->line);
+        }
+        struct mbar b = {.address = a & OFFSET_MASK, .expected = n[l], .pending = n[l], .line = u->line};
+        if (!add_mbar(c, &b)) {
+            return fault(w, u, "too many mbarriers");
+        }
+    }
+    return u + 1;
+}
+
+const struct uop *run_mbar_inval(struct warp *w, const struct uop *u) {
+    FOR_LANES(l, exec_mask(w, u)) {
+        struct cta *c;
+        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        if (b == NULL) {
+            return STOP;
+        }
+        c->mbar_index[b->address / 8] = 0;
+    }
+    return u + 1;
+}
+
+// arrive: expect_tx first, then the arrivals. d: row of the state.
+const struct uop *run_mbar_arrive(struct warp *w, const struct uop *u) {
+    const struct mbar_aux *x = u->aux;
+    char why[160];
+    FOR_LANES(l, exec_mask(w, u)) {
+        struct cta *c;
+        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        if (b == NULL) {
+            return STOP;
+        }
+        uint64_t state = b->phase;
+        uint32_t n = x->counted ? ((const u32 *)row(w, u->b))[l] : 1;
+        bool ok = true;
+        if (x->expect) {
+            ok = mbar_tx(c, b, ((const u32 *)row(w, u->c))[l], why);
+        }
+        if (ok && x->drop) {
+            b->expected -= n <= b->expected ? n : b->expected;
+        }
+        if (ok && x->arrive) {
+            ok = mbar_arrive(c, b, n, why);
+        }
+        if (!ok) {
+            return fault(w, u, "%s", why);
+        }
+        if (x->state) {
+            ((u64 *)row(w, u->d))[l] = state;
+        }
+    }
+    return u + 1;
+}
+
+const struct uop *run_mbar_complete(struct warp *w, const struct uop *u) {
+    char why[160];
+    FOR_LANES(l, exec_mask(w, u)) {
+        struct cta *c;
+        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        if (b == NULL) {
+            return STOP;
+        }
+        if (!mbar_tx(c, b, -(int64_t)((const u32 *)row(w, u->c))[l], why)) {
+            return fault(w, u, "%s", why);
+        }
+    }
+    return u + 1;
+}
+
+// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1 parity
+// operand, 2 test_wait.
+const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
+    uint32_t m = exec_mask(w, u);
+    uint32_t passed = 0;
+    struct split park = {.state = SPLIT_MBAR};
+    bool blocked = false;
+    FOR_LANES(l, m) {
+        struct cta *c;
+        uint32_t a = shared_address(w, u->a, u->imm, l);
+        struct mbar *b = mbar_at(w, u, a, &c);
+        if (b == NULL) {
+            return STOP;
+        }
+        if (c != w->cta) {
+            return fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a, c->rank);
+        }
+        bool parity = (u->flag & 1) != 0;
+        uint64_t state = parity ? ((const u32 *)row(w, u->b))[l] : ((const u64 *)row(w, u->b))[l];
+        if (parity && state > 1) {
+            return fault(w, u, "parity %llu of a wait, 0 or 1 is possible", (unsigned long long)state);
+        }
+        bool over = parity ? (b->phase & 1) != state : b->phase > state;
+        passed |= (uint32_t)over << l;
+        if (!over && !blocked) {
+            blocked = true;
+            park.what = b->address;
+            park.value = (uint32_t)state;
+            park.phase = b->phase;
+        }
+    }
+    if (blocked && (u->flag & 2) == 0) {
+        return warp_park(w, u, park);
+    }
+    w->p[u->d] = (w->p[u->d] & ~m) | passed;
+    if (blocked) { // a poll that fails lets others go on
+        w->fuel -= 256;
+    }
+    return u + 1;
+}
+
+const struct uop *run_mbar_pending(struct warp *w, const struct uop *u) {
+    FOR_LANES(l, exec_mask(w, u)) {
+        ((u32 *)row(w, u->d))[l] = 0;
+    }
+    return u + 1;
+}
