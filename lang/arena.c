@@ -1,8 +1,8 @@
 // Bump allocation (arena.h).
 //
-// Chunks form a list; an allocation that does not fit the newest chunk starts a new one, at least as
-// large as the allocation. Nothing is given back before arena_free, so a pointer stays valid as long
-// as its arena.
+// Chunks form a list; an allocation that does not fit the newest chunk starts a new one, at least
+// as large as the allocation. Nothing is given back before arena_free, so a pointer stays valid as
+// long as its arena.
 #include "arena.h"
 
 #include <stdarg.h>

@@ -77,9 +77,10 @@ struct ast_sym {
     sym_kind kind;
     const char *name;
     ast_span span; // where it was declared
-    int id;        // position in its kernel's (or the file's) list of symbols of this kind [checked]
+    int id; // position in its kernel's (or the file's) list of symbols of this kind [checked]
 
-    // SYM_CONST, SYM_TPARAM: the value. A tparam's value is its default unless -D or 'with' sets it.
+    // SYM_CONST, SYM_TPARAM: the value; a tparam's is its default unless -D or 'with' sets it.
+    // SYM_FN: the body. SYM_PARAM: the default of a scalar.
     ast_expr *init;
     bool is_float;
     int64_t ivalue; // [checked]
@@ -98,7 +99,7 @@ struct ast_sym {
 
     // SYM_INDEX
     walk_kind walk;
-    ast_expr *tile;        // elements a tile holds (cluster tile); NULL: one element, or all (WALK_ALL)
+    ast_expr *tile;        // elements of a (cluster) tile; NULL: one element, or all (WALK_ALL)
     ast_expr *dim;         // the dimension that is walked
     ast_sym *group;        // 'of P[e]': the group index e, else NULL
     ast_expr *lo, *hi;     // 'in lo .. hi' [half open], else NULL
@@ -188,9 +189,9 @@ typedef enum {
 } builtin_kind;
 
 typedef enum {
-    CALL_FN,      // a user's fn: sym; the checker leaves the call, later stages inline by substitution
+    CALL_FN,      // a user's fn: sym; the checker leaves the call, later stages inline it
     CALL_BUILTIN, // builtin
-    CALL_CONVERT, // bf16(x), nvfp4(x, scale), f32(x): format; second argument divides (see language)
+    CALL_CONVERT, // bf16(x), nvfp4(x, scale), f32(x): format; the second argument divides
     CALL_PEER,    // peer(X, rank): the same tensor on another rank
     CALL_MODULE,  // moe.route(x): a record
 } call_kind;
@@ -215,13 +216,13 @@ struct ast_expr {
 
     // [checked] What the expression is:
     const ast_format *type; // element or scaled format of the value; NULL for records and modules
-    int n_axes;             // the indices that the value varies with, each once, in order of first use
+    int n_axes;             // the indices that the value varies with, each once, by first use
     ast_sym **axes;
     bool is_const; // an integer or float constant known at compile time, in ivalue / fvalue
     // Axes that ':' subscripts leave whole, in order: their sizes. They are not in 'axes'.
     int n_whole;
     ast_expr **whole;
-    ast_sym *paired;               // swiglu: the value stands for pairs of this index (j / 2), else NULL
+    ast_sym *paired; // swiglu: the value stands for pairs of this index (j / 2), else NULL
     const ast_record *record;      // a record (moe.route(...), a let that names one), else NULL
     const ast_record_field *field; // EX_MEMBER of a record: the field
     int depth;                     // height of the tree, bounded by the parser
@@ -257,8 +258,8 @@ struct ast_stmt {
     ast_stmt **orelse;
     ast_span body_span;   // from '{' to '}', or the one statement
     ast_span orelse_span; // likewise; len 0 without 'else'
-    // [checked] ST_ASSIGN with accumulate whose value is a product of two tensor slices: the indices
-    // that the target lacks, which are summed over.
+    // [checked] ST_ASSIGN with accumulate: the indices of the value that the target lacks, which
+    // are summed over.
     int n_contracted;
     ast_sym **contracted;
 };

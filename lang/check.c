@@ -1,5 +1,6 @@
 // The checker: names, indices, formats, shapes. In: the parser's tree. Out: the same tree with the
-// fields marked [checked], or diagnostics. Requires nothing else; leaves the syntactic fields alone.
+// fields marked [checked], or diagnostics. Requires nothing else; leaves the syntactic fields
+// alone.
 //
 // Order: declarations of the file, then each kernel, then the schedules (their heads only), then
 // what depends on the values of compile-time parameters under each schedule.
@@ -15,8 +16,8 @@
 static void check_const(checker *c, ast_sym *sym) {
     check_expr(c, sym->init);
     if (!is_poison(sym->init) && !sym->init->is_const) {
-        diag_report(c->d, DIAG_ERROR, "C101", sym->init->span, "the value of '%s' is not known at compile time",
-                    sym->name);
+        diag_report(c->d, DIAG_ERROR, "C101", sym->init->span,
+                    "the value of '%s' is not known at compile time", sym->name);
         set_poison(sym->init);
     }
     if (is_poison(sym->init)) {
@@ -55,7 +56,8 @@ static void check_fn(checker *c, ast_sym *sym) {
     scope_close(c, mark);
     sym->weight = weight_of(sym->init);
     if (!sym->is_bad && sym->weight > MAX_FN_WEIGHT) {
-        diag_report(c->d, DIAG_ERROR, "N104", sym->span, "'%s' grows to more than %d operations when its calls are put in place",
+        diag_report(c->d, DIAG_ERROR, "N104", sym->span,
+                    "'%s' grows to more than %d operations when its calls are put in place",
                     sym->name, MAX_FN_WEIGHT);
         sym->is_bad = true;
     }
@@ -114,12 +116,14 @@ static void check_tensor(checker *c, ast_sym *sym) {
         check_size(c, sym->dims[i]);
     }
     if (!sym->is_bad && sym->n_dims < f->n_granule) {
-        diag_report(c->d, DIAG_ERROR, "E107", sym->type_span, "scales of %s cover %d axes, '%s' has %d", f->name,
-                    f->n_granule, sym->name, sym->n_dims);
+        diag_report(c->d, DIAG_ERROR, "E107", sym->type_span,
+                    "scales of %s cover %d axes, '%s' has %d", f->name, f->n_granule, sym->name,
+                    sym->n_dims);
         sym->is_bad = true;
     }
     if (!sym->is_bad && is_bool_type(f) && sym->n_dims > 0) {
-        diag_report(c->d, DIAG_ERROR, "E107", sym->type_span, "tensors of bool have no layout in memory");
+        diag_report(c->d, DIAG_ERROR, "E107", sym->type_span,
+                    "tensors of bool have no layout in memory");
         sym->is_bad = true;
     }
 }
@@ -137,7 +141,8 @@ static void check_scalar_param(checker *c, ast_sym *sym) {
     bool same = !is_poison(sym->init) && sym->init->is_const && !sym->is_bad && sym->n_dims == 0 &&
                 (is_int_type(sym->init->type) || is_plain_float(sym->format));
     if (!is_poison(sym->init) && !same) {
-        diag_report(c->d, DIAG_ERROR, "C101", sym->init->span, "a default is a constant of the type of a scalar");
+        diag_report(c->d, DIAG_ERROR, "C101", sym->init->span,
+                    "a default is a constant of the type of a scalar");
     }
 }
 
@@ -180,7 +185,8 @@ static void check_temps(checker *c, ast_kernel *k) {
                                       strcmp(k->body[i]->name, dim->name) == 0);
         }
         if (!is_ragged) {
-            diag_report(c->d, DIAG_ERROR, "D108", dim->span, "the size of '%s' is not known", dim->name);
+            diag_report(c->d, DIAG_ERROR, "D108", dim->span, "the size of '%s' is not known",
+                        dim->name);
             diag_because(c->d, "no parameter has an axis of this size, and no 'ragged' cuts it");
             dim->is_bad = true;
         }
@@ -196,8 +202,8 @@ static void check_where(checker *c, ast_kernel *k) {
             continue;
         }
         if (!is_bool_type(e->type)) {
-            diag_report(c->d, DIAG_ERROR, "E106", e->span, "'%s' is %s, not a condition", expr_text(c->mem, e),
-                        e->type->name);
+            diag_report(c->d, DIAG_ERROR, "E106", e->span, "'%s' is %s, not a condition",
+                        expr_text(c->mem, e), e->type->name);
             set_poison(e);
         }
     }
@@ -208,7 +214,8 @@ static void check_outputs_written(checker *c, const ast_kernel *k) {
         const ast_sym *sym = k->params[i];
         bool is_output = sym->mode == MODE_OUT || sym->mode == MODE_INOUT;
         if (is_output && sym->writer == NULL && !sym->is_bad) {
-            diag_report(c->d, DIAG_ERROR, "O101", sym->span, "nothing writes output '%s'", sym->name);
+            diag_report(c->d, DIAG_ERROR, "O101", sym->span, "nothing writes output '%s'",
+                        sym->name);
         }
     }
 }
@@ -246,7 +253,8 @@ static void check_kernel_names(checker *c) {
         const ast_kernel *k = c->file->kernels[i];
         for (int j = 0; j < i; j++) {
             if (strcmp(k->name, c->file->kernels[j]->name) == 0) {
-                diag_report(c->d, DIAG_ERROR, "D103", k->name_span, "'%s' is declared twice", k->name);
+                diag_report(c->d, DIAG_ERROR, "D103", k->name_span, "'%s' is declared twice",
+                            k->name);
                 diag_note(c->d, c->file->kernels[j]->name_span, "'%s' is declared here", k->name);
                 break;
             }

@@ -38,8 +38,8 @@ typedef struct {
     ast_ragged **ragged;
     int n_ragged, cap_ragged;
     int n_where, cap_where;
-    int block_depth; // 0: top level of a kernel
-    const ast_sym *fn; // the function that is being checked
+    int block_depth;         // 0: top level of a kernel
+    const ast_sym *fn;       // the function that is being checked
     const ast_expr *zero;    // the one place where a 'zero' may stand: value of a 'let'
     const ast_expr *product; // the product that may have scaled operands: value of a '+='
 } checker;
@@ -58,7 +58,8 @@ void report_unknown(checker *c, const char *name, ast_span at, const ast_expr *a
 // Best of the visible names that look like 'name', NULL if none does.
 const char *closest_name(const checker *c, const char *name);
 int name_distance(const char *a, const char *b);
-// Innermost loop or 'all' index that walks a dimension and is none of 'used'; NULL if there is none.
+// Innermost loop or 'all' index that walks a dimension and is none of 'used'; NULL if there is
+// none.
 ast_sym *index_that_walks(const checker *c, const ast_expr *dim, const sym_list *used);
 
 // --- check_size.c ---

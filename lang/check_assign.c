@@ -9,14 +9,16 @@
 static bool check_target_name(checker *c, ast_expr *target) {
     ast_expr *base = target->kind == EX_INDEX ? target->a : target;
     if (target->kind != EX_NAME && target->kind != EX_INDEX) {
-        diag_report(c->d, DIAG_ERROR, "V102", target->span, "'%s' cannot be assigned to", expr_text(c->mem, target));
+        diag_report(c->d, DIAG_ERROR, "V102", target->span, "'%s' cannot be assigned to",
+                    expr_text(c->mem, target));
         return false;
     }
     if (base->kind == EX_CALL) {
         return true; // peer(...), or check_index complains
     }
     if (base->kind != EX_NAME) {
-        diag_report(c->d, DIAG_ERROR, "V102", base->span, "'%s' cannot be assigned to", expr_text(c->mem, base));
+        diag_report(c->d, DIAG_ERROR, "V102", base->span, "'%s' cannot be assigned to",
+                    expr_text(c->mem, base));
         return false;
     }
     base->sym = scope_find(c, base->name);
@@ -63,9 +65,11 @@ static ast_sym *check_target(checker *c, ast_stmt *s) {
     if (base->kind == EX_NAME && refuse_input(c, target, base->sym)) {
         return NULL;
     }
-    bool is_tensor = base->kind == EX_CALL || base->sym->kind == SYM_PARAM || base->sym->kind == SYM_TEMP;
+    bool is_tensor =
+        base->kind == EX_CALL || base->sym->kind == SYM_PARAM || base->sym->kind == SYM_TEMP;
     if (!is_tensor || (target->kind == EX_NAME && base->sym->n_dims == 0)) {
-        diag_report(c->d, DIAG_ERROR, "V102", target->span, "'%s' cannot be assigned to", expr_text(c->mem, target));
+        diag_report(c->d, DIAG_ERROR, "V102", target->span, "'%s' cannot be assigned to",
+                    expr_text(c->mem, target));
         diag_note(c->d, base->sym->span, "'%s' is declared here", base->sym->name);
         return NULL;
     }
@@ -129,8 +133,9 @@ static void check_whole(checker *c, const ast_stmt *s) {
     const ast_expr *target = s->target;
     const ast_expr *value = s->value;
     if (value->n_whole != 0 && value->n_whole != target->n_whole) {
-        diag_report(c->d, DIAG_ERROR, "D106", value->span, "the value leaves %d axes whole with ':', the left side %d",
-                    value->n_whole, target->n_whole);
+        diag_report(c->d, DIAG_ERROR, "D106", value->span,
+                    "the value leaves %d axes whole with ':', the left side %d", value->n_whole,
+                    target->n_whole);
         return;
     }
     for (int i = 0; i < value->n_whole; i++) {
@@ -150,7 +155,8 @@ static const ast_sym *walked_index(const ast_expr *arg, bool *halved) {
     return is_index ? name->sym : NULL;
 }
 
-// Each pair of elements gives one (swiglu): the left side has to say so, with 'j / 2', and only then.
+// Each pair of elements gives one (swiglu): the left side has to say so, with 'j / 2', and only
+// then.
 static void check_pairs(checker *c, const ast_stmt *s) {
     const ast_sym *paired = s->value->paired;
     bool found = paired == NULL;
@@ -166,16 +172,19 @@ static void check_pairs(checker *c, const ast_stmt *s) {
         if (index == paired && by_two) {
             found = true;
         } else if (halved) {
-            diag_report(c->d, DIAG_ERROR, "O107", arg->span, "'%s' writes an element for several '%s'",
-                        expr_text(c->mem, arg), index->name);
-            diag_because(c->d, "only a value that takes pairs of '%s', such as swiglu's, is stored at '%s / 2'",
-                         index->name, index->name);
+            diag_report(c->d, DIAG_ERROR, "O107", arg->span,
+                        "'%s' writes an element for several '%s'", expr_text(c->mem, arg),
+                        index->name);
+            diag_because(
+                c->d,
+                "only a value that takes pairs of '%s', such as swiglu's, is stored at '%s / 2'",
+                index->name, index->name);
             return;
         }
     }
     if (!found) {
-        diag_report(c->d, DIAG_ERROR, "D106", s->value->span, "the value has one element for each pair of '%s'",
-                    paired->name);
+        diag_report(c->d, DIAG_ERROR, "D106", s->value->span,
+                    "the value has one element for each pair of '%s'", paired->name);
         diag_because(c->d, "it is stored at '%s / 2'", paired->name);
     }
 }
@@ -198,7 +207,8 @@ static bool check_output_subscripts(checker *c, const ast_stmt *s, const ast_sym
         if (index == NULL) {
             bool is_only = size_value(sym->dims[i], NULL, &size) == SIZE_OK && size == 1;
             if (!is_only || !arg->is_const) {
-                diag_report(c->d, DIAG_ERROR, "O107", arg->span, "an output is written through its indices, not at '%s'",
+                diag_report(c->d, DIAG_ERROR, "O107", arg->span,
+                            "an output is written through its indices, not at '%s'",
                             expr_text(c->mem, arg));
                 diag_because(c->d, "each element has to be written exactly once");
                 return false;
@@ -208,7 +218,8 @@ static bool check_output_subscripts(checker *c, const ast_stmt *s, const ast_sym
         for (int k = 0; k < i; k++) {
             bool ignored;
             if (walked_index(target->args[k], &ignored) == index) {
-                diag_report(c->d, DIAG_ERROR, "O107", arg->span, "'%s' walks two axes of '%s', which writes its diagonal only",
+                diag_report(c->d, DIAG_ERROR, "O107", arg->span,
+                            "'%s' walks two axes of '%s', which writes its diagonal only",
                             index->name, sym->name);
                 return false;
             }
@@ -234,16 +245,18 @@ static void check_coverage(checker *c, const ast_stmt *s, const ast_sym *sym) {
         if (names_index(s->target, index) || (s->accumulate && index->walk == WALK_FOR)) {
             continue;
         }
-        diag_report(c->d, DIAG_ERROR, "O104", s->target->span, "each iteration of '%s' writes the same elements of '%s'",
-                    index->name, sym->name);
+        diag_report(c->d, DIAG_ERROR, "O104", s->target->span,
+                    "each iteration of '%s' writes the same elements of '%s'", index->name,
+                    sym->name);
         diag_label(c->d, "'%s' is not among the subscripts", index->name);
         diag_note(c->d, index->span, "the loop over '%s' begins here", index->name);
         if (index->walk == WALK_FOR) {
-            diag_help(c->d, "move the assignment behind the loop over '%s', or subscript '%s' with it", index->name,
-                      sym->name);
+            diag_help(c->d,
+                      "move the assignment behind the loop over '%s', or subscript '%s' with it",
+                      index->name, sym->name);
         } else {
-            diag_help(c->d, "subscript '%s' with '%s', or take '%s' out of the 'tile'", sym->name, index->name,
-                      index->name);
+            diag_help(c->d, "subscript '%s' with '%s', or take '%s' out of the 'tile'", sym->name,
+                      index->name, index->name);
         }
         return;
     }
@@ -270,8 +283,8 @@ static void check_once(checker *c, const ast_stmt *s, ast_sym *sym) {
 
 static void check_output(checker *c, const ast_stmt *s, ast_sym *sym) {
     if (s->accumulate && sym->mode != MODE_INOUT) {
-        diag_report(c->d, DIAG_ERROR, "O105", s->target->span, "'+=' reads '%s', which is %s", sym->name,
-                    sym->mode == MODE_OUT ? "an output" : "a temp");
+        diag_report(c->d, DIAG_ERROR, "O105", s->target->span, "'+=' reads '%s', which is %s",
+                    sym->name, sym->mode == MODE_OUT ? "an output" : "a temp");
         diag_help(c->d, "sum in an accumulator (let s = zero f32[...]) and store it once");
     }
     if (check_output_subscripts(c, s, sym)) {
@@ -288,7 +301,8 @@ static void check_axes(checker *c, ast_stmt *s, const ast_sym *sym) {
         if (has_axis(s->target, axis) || (!s->accumulate && names_index(s->target, axis))) {
             continue;
         }
-        if (axis->tile == NULL && axis->walk != WALK_ALL && (!s->accumulate || names_index(s->target, axis))) {
+        if (axis->tile == NULL && axis->walk != WALK_ALL &&
+            (!s->accumulate || names_index(s->target, axis))) {
             continue; // one element at a time: the value does not vary inside of a tile
         }
         sym_add(c, &lacking, axis);
@@ -300,10 +314,12 @@ static void check_axes(checker *c, ast_stmt *s, const ast_sym *sym) {
     }
     if (lacking.n > 0) {
         const ast_sym *axis = lacking.items[0];
-        diag_report(c->d, DIAG_ERROR, "D112", s->value->span, "the value varies with '%s', which '%s' lacks", axis->name,
+        diag_report(c->d, DIAG_ERROR, "D112", s->value->span,
+                    "the value varies with '%s', which '%s' lacks", axis->name,
                     expr_text(c->mem, s->target));
         diag_because(c->d, "only '+=' into an accumulator sums over what the left side lacks");
-        diag_help(c->d, "reduce it: sum[%s](...)%s", axis->name, sym->kind == SYM_LET ? ", or use '+='" : "");
+        diag_help(c->d, "reduce it: sum[%s](...)%s", axis->name,
+                  sym->kind == SYM_LET ? ", or use '+='" : "");
     }
 }
 
@@ -314,7 +330,8 @@ void check_assign(checker *c, ast_stmt *s) {
     c->product = NULL;
     if (sym == NULL || !ok) {
         ast_sym *tensor = tensor_of(s->target);
-        if (tensor != NULL && tensor->writer == NULL) { // no second complaint that nothing writes it
+        if (tensor != NULL &&
+            tensor->writer == NULL) { // no second complaint that nothing writes it
             tensor->writer = s;
             sym_add(c, &c->written, tensor);
         }

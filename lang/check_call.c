@@ -9,11 +9,11 @@ static bool count_is(checker *c, ast_expr *e, int least, int most, const char *n
         return true;
     }
     if (least == most) {
-        diag_report(c->d, DIAG_ERROR, "N102", e->span, "'%s' takes %d argument%s, found %d", name, most,
-                    most == 1 ? "" : "s", e->n_args);
+        diag_report(c->d, DIAG_ERROR, "N102", e->span, "'%s' takes %d argument%s, found %d", name,
+                    most, most == 1 ? "" : "s", e->n_args);
     } else {
-        diag_report(c->d, DIAG_ERROR, "N102", e->span, "'%s' takes %d or %d arguments, found %d", name,
-                    least, most, e->n_args);
+        diag_report(c->d, DIAG_ERROR, "N102", e->span, "'%s' takes %d or %d arguments, found %d",
+                    name, least, most, e->n_args);
     }
     set_poison(e);
     return false;
@@ -43,11 +43,12 @@ static bool is_float_arg(checker *c, ast_expr *e, const ast_expr *arg) {
     const char *text = expr_text(c->mem, arg);
     const char *fix = arena_printf(c->mem, "f32(%s)", text);
     if (is_scaled(arg->type)) {
-        diag_report(c->d, DIAG_ERROR, "E104", arg->span, "'%s' is %s, data and scales together", text,
-                    arg->type->name);
+        diag_report(c->d, DIAG_ERROR, "E104", arg->span, "'%s' is %s, data and scales together",
+                    text, arg->type->name);
         diag_fix(c->d, arg->span, fix, "multiply data and scales out");
     } else {
-        diag_report(c->d, DIAG_ERROR, "E103", arg->span, "'%s' is %s, not a float", text, arg->type->name);
+        diag_report(c->d, DIAG_ERROR, "E103", arg->span, "'%s' is %s, not a float", text,
+                    arg->type->name);
         if (!is_bool_type(arg->type)) {
             diag_fix(c->d, arg->span, fix, "convert it");
         }
@@ -109,7 +110,8 @@ static void check_builtin(checker *c, ast_expr *e, builtin_kind b) {
     e->type = std_plain_format(ELEM_F32);
     if (b == BI_SWIGLU) { // pairs of the last axis: gate and up lie next to each other
         if (e->n_axes == 0 || e->paired != NULL) {
-            diag_report(c->d, DIAG_ERROR, "E103", e->span, "'swiglu' takes pairs along an axis, and '%s' has no %s",
+            diag_report(c->d, DIAG_ERROR, "E103", e->span,
+                        "'swiglu' takes pairs along an axis, and '%s' has no %s",
                         expr_text(c->mem, e->args[0]), e->n_axes == 0 ? "axis" : "pairs left");
             set_poison(e);
             return;
@@ -155,8 +157,10 @@ static void check_peer(checker *c, ast_expr *e) {
         set_poison(e);
         return;
     }
-    if (x->kind != EX_NAME || (x->sym->kind != SYM_PARAM && x->sym->kind != SYM_TEMP) || x->sym->n_dims == 0) {
-        diag_report(c->d, DIAG_ERROR, "D105", x->span, "'%s' is not a tensor", expr_text(c->mem, x));
+    if (x->kind != EX_NAME || (x->sym->kind != SYM_PARAM && x->sym->kind != SYM_TEMP) ||
+        x->sym->n_dims == 0) {
+        diag_report(c->d, DIAG_ERROR, "D105", x->span, "'%s' is not a tensor",
+                    expr_text(c->mem, x));
         set_poison(e);
         return;
     }
@@ -165,7 +169,8 @@ static void check_peer(checker *c, ast_expr *e) {
         return;
     }
     if (!x->sym->shared) {
-        diag_report(c->d, DIAG_ERROR, "D105", x->span, "'%s' is not shared: other ranks cannot reach it", x->name);
+        diag_report(c->d, DIAG_ERROR, "D105", x->span,
+                    "'%s' is not shared: other ranks cannot reach it", x->name);
         diag_note(c->d, x->sym->span, "declare it 'shared' here");
         set_poison(e);
         return;
@@ -197,10 +202,10 @@ static void check_module_call(checker *c, ast_expr *e, const ast_record *record)
         if (x->kind == EX_NAME) {
             x->sym = scope_find(c, x->name);
         }
-        if (x->kind != EX_NAME || x->sym == NULL || x->sym->kind != SYM_PARAM || x->sym->mode != MODE_CONST ||
-            !is_int_type(x->sym->format)) {
-            diag_report(c->d, DIAG_ERROR, "E103", x->span, "'%s' takes a 'const' tensor of whole numbers",
-                        record->name);
+        if (x->kind != EX_NAME || x->sym == NULL || x->sym->kind != SYM_PARAM ||
+            x->sym->mode != MODE_CONST || !is_int_type(x->sym->format)) {
+            diag_report(c->d, DIAG_ERROR, "E103", x->span,
+                        "'%s' takes a 'const' tensor of whole numbers", record->name);
             set_poison(e);
             return;
         }
@@ -210,8 +215,8 @@ static void check_module_call(checker *c, ast_expr *e, const ast_record *record)
 
 static void report_callee(checker *c, ast_expr *e, const char *text) {
     const ast_sym *sym = e->a->kind == EX_NAME ? scope_find(c, e->a->name) : NULL;
-    diag_report(c->d, DIAG_ERROR, "N103", e->a->span, sym == NULL ? "there is no function '%s'" : "'%s' is not a function",
-                text);
+    diag_report(c->d, DIAG_ERROR, "N103", e->a->span,
+                sym == NULL ? "there is no function '%s'" : "'%s' is not a function", text);
     if (sym != NULL) {
         diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
     }
@@ -228,7 +233,8 @@ static void report_callee(checker *c, ast_expr *e, const char *text) {
         diag_fix(c->d, e->a->span, best, "a built-in function like it is");
     }
     for (int i = 0; i < e->n_args; i++) {
-        if (e->args[i]->kind != EX_NAME) { // a name may be a whole tensor, which is right or wrong as the function is
+        if (e->args[i]->kind !=
+            EX_NAME) { // a name may be a whole tensor, which is right or wrong as the function is
             check_expr(c, e->args[i]);
         }
     }
@@ -251,7 +257,8 @@ static void check_member_call(checker *c, ast_expr *e) {
     ast_sym *sym = scope_find(c, callee->name);
     if (sym != NULL && sym->span.file == (uint32_t)module->ivalue && sym->kind == SYM_FN) {
         check_fn_call(c, e, sym);
-    } else if (sym != NULL && sym->span.file == (uint32_t)module->ivalue && sym->kind == SYM_FORMAT) {
+    } else if (sym != NULL && sym->span.file == (uint32_t)module->ivalue &&
+               sym->kind == SYM_FORMAT) {
         check_convert(c, e, sym->fmt);
     } else {
         report_callee(c, e, expr_text(c->mem, callee));

@@ -80,8 +80,8 @@ void add_axis(checker *c, ast_expr *e, ast_sym *axis) {
 }
 
 static void report_shapes(checker *c, ast_expr *e, const ast_expr *child) {
-    diag_report(c->d, DIAG_ERROR, "D106", e->span, "the operands leave %d and %d axes whole with ':'",
-                e->n_whole, child->n_whole);
+    diag_report(c->d, DIAG_ERROR, "D106", e->span,
+                "the operands leave %d and %d axes whole with ':'", e->n_whole, child->n_whole);
     set_poison(e);
 }
 
@@ -186,8 +186,8 @@ static void wrong_use(checker *c, ast_expr *e, const char *what) {
 static void check_tensor_name(checker *c, ast_expr *e) {
     ast_sym *sym = e->sym;
     if (sym->n_dims > 0) {
-        diag_report(c->d, DIAG_ERROR, "D104", e->span, "'%s' has %d ax%s: it needs subscripts", e->name,
-                    sym->n_dims, sym->n_dims == 1 ? "is" : "es");
+        diag_report(c->d, DIAG_ERROR, "D104", e->span, "'%s' has %d ax%s: it needs subscripts",
+                    e->name, sym->n_dims, sym->n_dims == 1 ? "is" : "es");
         set_poison(e);
         return;
     }
@@ -277,8 +277,8 @@ bool check_value(checker *c, ast_expr *e) {
         return false;
     }
     if (e->type == NULL) {
-        diag_report(c->d, DIAG_ERROR, "E103", e->span, "'%s' is a record, not a value: name one of its fields",
-                    expr_text(c->mem, e));
+        diag_report(c->d, DIAG_ERROR, "E103", e->span,
+                    "'%s' is a record, not a value: name one of its fields", expr_text(c->mem, e));
         set_poison(e);
         return false;
     }
@@ -293,10 +293,12 @@ bool check_value(checker *c, ast_expr *e) {
 
 static void report_scaled(checker *c, ast_expr *e, const ast_expr *operand) {
     const char *text = expr_text(c->mem, operand);
-    diag_report(c->d, DIAG_ERROR, "E104", operand->span,
-                "'%s' is %s, data and scales together: only a product that a '+=' sums may use it as it is",
-                text, operand->type->name);
-    diag_fix(c->d, operand->span, arena_printf(c->mem, "f32(%s)", text), "multiply data and scales out");
+    diag_report(
+        c->d, DIAG_ERROR, "E104", operand->span,
+        "'%s' is %s, data and scales together: only a product that a '+=' sums may use it as it is",
+        text, operand->type->name);
+    diag_fix(c->d, operand->span, arena_printf(c->mem, "f32(%s)", text),
+             "multiply data and scales out");
     set_poison(e);
 }
 
@@ -306,8 +308,8 @@ static bool refuse_int(checker *c, ast_expr *e, const ast_expr *operand) {
         return false;
     }
     const char *text = expr_text(c->mem, operand);
-    diag_report(c->d, DIAG_ERROR, "E103", operand->span, "'%s' is %s, the other operand a float", text,
-                operand->type->name);
+    diag_report(c->d, DIAG_ERROR, "E103", operand->span, "'%s' is %s, the other operand a float",
+                text, operand->type->name);
     diag_fix(c->d, operand->span, arena_printf(c->mem, "f32(%s)", text), "convert it");
     set_poison(e);
     return true;
@@ -409,7 +411,8 @@ static void fold(checker *c, ast_expr *e) {
     bool divides = e->op == OP_DIV || e->op == OP_MOD;
     if (divides && b != NULL && b->is_const && is_int_type(b->type) && b->ivalue == 0 &&
         is_int_type(e->type)) {
-        diag_report(c->d, DIAG_ERROR, "C103", e->span, "'%s' divides by zero", expr_text(c->mem, e));
+        diag_report(c->d, DIAG_ERROR, "C103", e->span, "'%s' divides by zero",
+                    expr_text(c->mem, e));
         set_poison(e);
         return;
     }
@@ -475,7 +478,8 @@ static void check_binary(checker *c, ast_expr *e) {
     if (type == NULL) {
         return;
     }
-    if (is_logic(e->op) != is_bool_type(type) && !(is_bool_type(type) && (e->op == OP_EQ || e->op == OP_NE))) {
+    if (is_logic(e->op) != is_bool_type(type) &&
+        !(is_bool_type(type) && (e->op == OP_EQ || e->op == OP_NE))) {
         wrong_operand(c, e, a, is_logic(e->op) ? "conditions" : "numbers");
         return;
     }
@@ -591,7 +595,8 @@ static void check_zero(checker *c, ast_expr *e) {
             set_poison(e);
         } else if (axis->sym->kind != SYM_INDEX || has_axis(e, axis->sym)) {
             diag_report(c->d, DIAG_ERROR, "D110", axis->span,
-                        axis->sym->kind != SYM_INDEX ? "'%s' is not an index" : "'%s' is an axis already",
+                        axis->sym->kind != SYM_INDEX ? "'%s' is not an index"
+                                                     : "'%s' is an axis already",
                         axis->name);
             set_poison(e);
         } else {

@@ -10,7 +10,8 @@
 void check_reads(checker *c, const ast_expr *e, ast_sym *sym) {
     bool is_temp = sym->kind == SYM_TEMP || sym->mode == MODE_TEMP;
     if (is_temp && sym->writer == NULL && !sym->is_bad) {
-        diag_report(c->d, DIAG_ERROR, "O106", e->span, "temp '%s' is read before anything writes it", sym->name);
+        diag_report(c->d, DIAG_ERROR, "O106", e->span,
+                    "temp '%s' is read before anything writes it", sym->name);
         diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
         sym->is_bad = true;
     } else if (sym->kind == SYM_PARAM && sym->mode == MODE_OUT) {
@@ -26,12 +27,13 @@ ast_sym *tensor_of(const ast_expr *e) {
         base = base->args[0];
     }
     bool named = base->kind == EX_NAME && base->sym != NULL;
-    return named && (base->sym->kind == SYM_PARAM || base->sym->kind == SYM_TEMP) ? base->sym : NULL;
+    return named && (base->sym->kind == SYM_PARAM || base->sym->kind == SYM_TEMP) ? base->sym
+                                                                                  : NULL;
 }
 
 // What is subscripted: its axes as sizes (tensors, fields) or as indices (tile values).
 typedef struct {
-    const char *text;  // for messages
+    const char *text; // for messages
     int n_axes;
     ast_expr **dims;   // tensors and fields
     ast_sym **indices; // tile values
@@ -74,20 +76,23 @@ static void propose_subscripts(checker *c, const ast_expr *e, const subject *s) 
         }
         text = arena_printf(c->mem, "%s%s%s", text, i > 0 ? ", " : "", part);
     }
-    diag_fix(c->d, e->span, arena_printf(c->mem, "%s]", text), "subscript each axis with an index of its dimension");
+    diag_fix(c->d, e->span, arena_printf(c->mem, "%s]", text),
+             "subscript each axis with an index of its dimension");
 }
 
 static void report_walk(checker *c, ast_expr *e, int axis, const subject *s, const ast_sym *index) {
     ast_expr *arg = e->args[axis];
-    diag_report(c->d, DIAG_ERROR, "D101", arg->span, "'%s' walks dimension %s, but axis %d of '%s' is %s",
-                index->name, expr_text(c->mem, index->dim), axis, s->text, expr_text(c->mem, s->dims[axis]));
+    diag_report(c->d, DIAG_ERROR, "D101", arg->span,
+                "'%s' walks dimension %s, but axis %d of '%s' is %s", index->name,
+                expr_text(c->mem, index->dim), axis, s->text, expr_text(c->mem, s->dims[axis]));
     diag_label(c->d, "an index of %s is needed", expr_text(c->mem, s->dims[axis]));
     propose_subscripts(c, e, s);
     set_poison(e);
 }
 
 // 'j / 2' on an axis of size d: the kernel is right where d == J / 2.
-static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index) {
+static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim,
+                              const ast_sym *index) {
     ast_expr *half = check_new_expr(c, EX_BINARY, arg->span);
     half->op = OP_DIV;
     half->a = index->dim;
@@ -117,8 +122,9 @@ static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, co
 static bool reads_only_const(const ast_expr *e) {
     switch (e->kind) {
     case EX_NAME:
-        return e->sym == NULL || (e->sym->kind != SYM_TEMP && e->sym->kind != SYM_LET &&
-                                  (e->sym->kind != SYM_PARAM || e->sym->mode == MODE_CONST || e->sym->n_dims == 0));
+        return e->sym == NULL ||
+               (e->sym->kind != SYM_TEMP && e->sym->kind != SYM_LET &&
+                (e->sym->kind != SYM_PARAM || e->sym->mode == MODE_CONST || e->sym->n_dims == 0));
     case EX_MEMBER:
         return true;
     case EX_INDEX:
@@ -146,8 +152,8 @@ void check_uniform(checker *c, ast_expr *e, const char *what) {
         return;
     }
     if (!reads_only_const(e)) {
-        diag_report(c->d, DIAG_ERROR, "L104", e->span, "%s '%s' is read from memory that may change", what,
-                    expr_text(c->mem, e));
+        diag_report(c->d, DIAG_ERROR, "L104", e->span,
+                    "%s '%s' is read from memory that may change", what, expr_text(c->mem, e));
         diag_because(c->d, "several roles compute it, and all must see the same value");
         diag_help(c->d, "declare the tensor 'const'");
         set_poison(e);
@@ -156,7 +162,8 @@ void check_uniform(checker *c, ast_expr *e, const char *what) {
     for (int i = 0; i < e->n_axes; i++) {
         const ast_sym *axis = e->axes[i];
         if (axis->tile != NULL || axis->walk == WALK_ALL) {
-            diag_report(c->d, DIAG_ERROR, "V105", e->span, "%s '%s' differs between the elements of a tile", what,
+            diag_report(c->d, DIAG_ERROR, "V105", e->span,
+                        "%s '%s' differs between the elements of a tile", what,
                         expr_text(c->mem, e));
             diag_because(c->d, "'%s' has many values in one tile", axis->name);
             diag_help(c->d, "reduce it: min[%s](...), max[%s](...)", axis->name, axis->name);
@@ -170,21 +177,26 @@ void check_uniform(checker *c, ast_expr *e, const char *what) {
 static bool check_pick(checker *c, ast_expr *e, int axis, const subject *s) {
     ast_expr *arg = e->args[axis];
     if (!is_int_type(arg->type)) {
-        diag_report(c->d, DIAG_ERROR, "D109", arg->span, "a subscript is an index or a whole number, '%s' is %s",
-                    expr_text(c->mem, arg), arg->type->name);
+        diag_report(c->d, DIAG_ERROR, "D109", arg->span,
+                    "a subscript is an index or a whole number, '%s' is %s", expr_text(c->mem, arg),
+                    arg->type->name);
         return false;
     }
     bool gathers = arg->kind == EX_INDEX || arg->kind == EX_NAME || size_is_static(arg);
     if (!gathers || !reads_only_const(arg)) {
-        diag_report(c->d, DIAG_ERROR, "D109", arg->span, "'%s' cannot be a subscript", expr_text(c->mem, arg));
-        diag_because(c->d, "an axis takes an index, 'index / number', ':', a number, or an entry of a 'const' tensor");
+        diag_report(c->d, DIAG_ERROR, "D109", arg->span, "'%s' cannot be a subscript",
+                    expr_text(c->mem, arg));
+        diag_because(c->d, "an axis takes an index, 'index / number', ':', a number, or an entry "
+                           "of a 'const' tensor");
         return false;
     }
     int64_t at;
     int64_t size;
-    if (size_value(arg, NULL, &at) == SIZE_OK && (at < 0 || (size_value(s->dims[axis], NULL, &size) == SIZE_OK && at >= size))) {
-        diag_report(c->d, DIAG_ERROR, "D111", arg->span, "%lld lies outside of axis %d of '%s', which has %s elements",
-                    (long long)at, axis, s->text, expr_text(c->mem, s->dims[axis]));
+    if (size_value(arg, NULL, &at) == SIZE_OK &&
+        (at < 0 || (size_value(s->dims[axis], NULL, &size) == SIZE_OK && at >= size))) {
+        diag_report(c->d, DIAG_ERROR, "D111", arg->span,
+                    "%lld lies outside of axis %d of '%s', which has %s elements", (long long)at,
+                    axis, s->text, expr_text(c->mem, s->dims[axis]));
         return false;
     }
     return true;
@@ -258,8 +270,9 @@ static bool count_axes(checker *c, ast_expr *e, const subject *s) {
     if (e->n_args == s->n_axes) {
         return true;
     }
-    diag_report(c->d, DIAG_ERROR, "D104", e->span, "'%s' has %d ax%s, found %d subscript%s", s->text, s->n_axes,
-                s->n_axes == 1 ? "is" : "es", e->n_args, e->n_args == 1 ? "" : "s");
+    diag_report(c->d, DIAG_ERROR, "D104", e->span, "'%s' has %d ax%s, found %d subscript%s",
+                s->text, s->n_axes, s->n_axes == 1 ? "is" : "es", e->n_args,
+                e->n_args == 1 ? "" : "s");
     if (s->sym != NULL) {
         diag_note(c->d, s->sym->span, "'%s' is declared here", s->sym->name);
     }
@@ -283,13 +296,15 @@ static void check_tile_value(checker *c, ast_expr *e, const subject *s) {
             set_poison(e);
             return;
         }
-        diag_report(c->d, DIAG_ERROR, "D101", arg->span, "'%s' is not '%s', the index of axis %d of '%s'",
-                    arg->kind == EX_ALL ? ":" : expr_text(c->mem, arg), s->indices[i]->name, i, s->text);
+        diag_report(
+            c->d, DIAG_ERROR, "D101", arg->span, "'%s' is not '%s', the index of axis %d of '%s'",
+            arg->kind == EX_ALL ? ":" : expr_text(c->mem, arg), s->indices[i]->name, i, s->text);
         const char *text = arena_printf(c->mem, "%s[", s->text);
         for (int k = 0; k < s->n_axes; k++) {
             text = arena_printf(c->mem, "%s%s%s", text, k > 0 ? ", " : "", s->indices[k]->name);
         }
-        diag_fix(c->d, e->span, arena_printf(c->mem, "%s]", text), "a tile value keeps its indices");
+        diag_fix(c->d, e->span, arena_printf(c->mem, "%s]", text),
+                 "a tile value keeps its indices");
         set_poison(e);
         return;
     }
@@ -317,13 +332,18 @@ static void index_let(checker *c, ast_expr *e) {
 }
 
 static void index_tensor(checker *c, ast_expr *e, ast_sym *sym, bool is_target) {
-    subject s = {.text = sym->name, .n_axes = sym->n_dims, .dims = sym->dims, .sym = sym, .is_target = is_target};
+    subject s = {.text = sym->name,
+                 .n_axes = sym->n_dims,
+                 .dims = sym->dims,
+                 .sym = sym,
+                 .is_target = is_target};
     if (sym->is_bad) {
         set_poison(e);
         return;
     }
     if (sym->n_dims == 0) {
-        diag_report(c->d, DIAG_ERROR, "D105", e->span, "'%s' is a scalar and has no subscripts", sym->name);
+        diag_report(c->d, DIAG_ERROR, "D105", e->span, "'%s' is a scalar and has no subscripts",
+                    sym->name);
         set_poison(e);
         return;
     }
@@ -342,8 +362,8 @@ static void index_tensor(checker *c, ast_expr *e, ast_sym *sym, bool is_target) 
 static const ast_ragged *ragged_by_record(const checker *c, const ast_sym *record) {
     for (int i = 0; i < c->n_ragged; i++) {
         const ast_expr *at = c->ragged[i]->at;
-        if (at->kind == EX_MEMBER && at->a->kind == EX_NAME && at->a->sym == record && at->field != NULL &&
-            at->field->over == OVER_GROUPS) {
+        if (at->kind == EX_MEMBER && at->a->kind == EX_NAME && at->a->sym == record &&
+            at->field != NULL && at->field->over == OVER_GROUPS) {
             return c->ragged[i];
         }
     }
@@ -360,8 +380,8 @@ static void index_field(checker *c, ast_expr *e) {
     const ast_record_field *field = e->a->field;
     const ast_ragged *ragged = ragged_by_record(c, e->a->a->sym);
     if (field == NULL || ragged == NULL) {
-        diag_report(c->d, DIAG_ERROR, "D107", e->span, "nothing is ragged at the offsets of '%s' yet",
-                    expr_text(c->mem, e->a->a));
+        diag_report(c->d, DIAG_ERROR, "D107", e->span,
+                    "nothing is ragged at the offsets of '%s' yet", expr_text(c->mem, e->a->a));
         diag_because(c->d, "its tables have an entry for each row of that dimension");
         set_poison(e);
         return;
@@ -418,7 +438,8 @@ void check_index(checker *c, ast_expr *e, bool is_target) {
     } else if (base->kind == EX_NAME && base->sym->kind == SYM_LET) {
         index_let(c, e);
     } else {
-        diag_report(c->d, DIAG_ERROR, "D105", base->span, "'%s' cannot be subscripted", expr_text(c->mem, base));
+        diag_report(c->d, DIAG_ERROR, "D105", base->span, "'%s' cannot be subscripted",
+                    expr_text(c->mem, base));
         set_poison(e);
     }
 }
@@ -429,7 +450,8 @@ void check_member(checker *c, ast_expr *e) {
     if (sym != NULL && sym->kind == SYM_MODULE) {
         e->a->sym = sym;
         ast_sym *member = scope_find(c, e->name);
-        if (member != NULL && member->kind == SYM_CONST && member->span.file == (uint32_t)sym->ivalue) {
+        if (member != NULL && member->kind == SYM_CONST &&
+            member->span.file == (uint32_t)sym->ivalue) {
             e->kind = EX_NAME; // a constant by its full name
             e->name = arena_printf(c->mem, "%s.%s", sym->name, e->name);
             e->a = NULL;
@@ -437,7 +459,8 @@ void check_member(checker *c, ast_expr *e) {
             check_expr(c, e);
             return;
         }
-        diag_report(c->d, DIAG_ERROR, "D102", e->name_span, "module '%s' has no value '%s'", sym->name, e->name);
+        diag_report(c->d, DIAG_ERROR, "D102", e->name_span, "module '%s' has no value '%s'",
+                    sym->name, e->name);
         set_poison(e);
         return;
     }
@@ -448,7 +471,8 @@ void check_member(checker *c, ast_expr *e) {
     }
     const ast_record *record = e->a->record;
     if (record == NULL) {
-        diag_report(c->d, DIAG_ERROR, "D105", e->span, "'%s' has no fields", expr_text(c->mem, e->a));
+        diag_report(c->d, DIAG_ERROR, "D105", e->span, "'%s' has no fields",
+                    expr_text(c->mem, e->a));
         set_poison(e);
         return;
     }
@@ -461,7 +485,8 @@ void check_member(checker *c, ast_expr *e) {
         }
         names = arena_printf(c->mem, "%s%s%s", names, i > 0 ? ", " : "", record->fields[i].name);
     }
-    diag_report(c->d, DIAG_ERROR, "D102", e->name_span, "'%s' has no field '%s'", record->name, e->name);
+    diag_report(c->d, DIAG_ERROR, "D102", e->name_span, "'%s' has no field '%s'", record->name,
+                e->name);
     diag_help(c->d, "its fields are %s", names);
     set_poison(e);
 }

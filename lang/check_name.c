@@ -58,8 +58,8 @@ void scope_declare(checker *c, ast_sym *sym) {
     const char *meaning = language_meaning(sym->name);
     const ast_sym *other = scope_find(c, sym->name);
     if (meaning != NULL) {
-        diag_report(c->d, DIAG_ERROR, "D103", sym->span, "'%s' is %s and cannot be declared", sym->name,
-                    meaning);
+        diag_report(c->d, DIAG_ERROR, "D103", sym->span, "'%s' is %s and cannot be declared",
+                    sym->name, meaning);
     } else if (other != NULL) {
         diag_report(c->d, DIAG_ERROR, "D103", sym->span, "'%s' is declared twice", sym->name);
         diag_note(c->d, other->span, "'%s' is declared here", sym->name);
@@ -142,8 +142,8 @@ static const ast_sym *find_closed(const checker *c, const char *name) {
 void report_unknown(checker *c, const char *name, ast_span at, const ast_expr *axis) {
     const ast_sym *closed = find_closed(c, name);
     if (closed != NULL && closed->kind == SYM_LET) {
-        diag_report(c->d, DIAG_ERROR, "L101", at, "the value '%s' does not leave the block that defines it",
-                    name);
+        diag_report(c->d, DIAG_ERROR, "L101", at,
+                    "the value '%s' does not leave the block that defines it", name);
         diag_note(c->d, closed->span, "'%s' is defined here", name);
         diag_help(c->d, "use '%s' inside its block, or define it before the loop", name);
         return;

@@ -70,20 +70,22 @@ void lang_tparam_values(const ast_kernel *k, const ast_schedule *sched, int64_t 
 static const char *list_values(checker *c, const ast_kernel *k, const int64_t *vals) {
     const char *text = "";
     for (int i = 0; i < k->n_tparams; i++) {
-        text = arena_printf(c->mem, "%s%s%s = %lld", text, i > 0 ? ", " : "", k->tparams[i]->name, (long long)vals[i]);
+        text = arena_printf(c->mem, "%s%s%s = %lld", text, i > 0 ? ", " : "", k->tparams[i]->name,
+                            (long long)vals[i]);
     }
     return text;
 }
 
-static void add_values(checker *c, const ast_kernel *k, const ast_schedule *sched, const int64_t *vals) {
+static void add_values(checker *c, const ast_kernel *k, const ast_schedule *sched,
+                       const int64_t *vals) {
     diag_because(c->d, "%s", list_values(c, k, vals));
     if (sched != NULL) {
         diag_note(c->d, sched->arch_span, "with the values of this schedule");
     }
 }
 
-static void check_positive(checker *c, const ast_kernel *k, const ast_schedule *sched, const int64_t *vals,
-                           const ast_expr *e) {
+static void check_positive(checker *c, const ast_kernel *k, const ast_schedule *sched,
+                           const int64_t *vals, const ast_expr *e) {
     int64_t value;
     if (e == NULL || is_poison(e) || !size_is_static(e)) {
         return;
@@ -100,8 +102,8 @@ static void check_positive(checker *c, const ast_kernel *k, const ast_schedule *
     }
 }
 
-static void check_clause(checker *c, const ast_kernel *k, const ast_schedule *sched, const int64_t *vals,
-                         const ast_expr *e) {
+static void check_clause(checker *c, const ast_kernel *k, const ast_schedule *sched,
+                         const int64_t *vals, const ast_expr *e) {
     int64_t value;
     if (is_poison(e)) {
         return;
@@ -130,7 +132,8 @@ static void check_values_under(checker *c, const ast_kernel *k, const ast_schedu
         if (!sym->has_value && sym->init == NULL && binding_of(sched, sym->name) == NULL) {
             diag_report(c->d, DIAG_ERROR, "K104", sched != NULL ? sched->head_span : sym->span,
                         "compile-time parameter '%s' has no value", sym->name);
-            diag_help(c->d, "give it a default, or -D %s=..., or 'with %s = ...' in the schedule", sym->name, sym->name);
+            diag_help(c->d, "give it a default, or -D %s=..., or 'with %s = ...' in the schedule",
+                      sym->name, sym->name);
             return;
         }
     }
@@ -199,7 +202,8 @@ static bool find_schedule_kernel(checker *c, ast_schedule *s) {
     if (s->kernel != NULL) {
         return true;
     }
-    diag_report(c->d, DIAG_ERROR, "K101", s->kernel_span, "there is no kernel '%s'", s->kernel_name);
+    diag_report(c->d, DIAG_ERROR, "K101", s->kernel_span, "there is no kernel '%s'",
+                s->kernel_name);
     const char *best = NULL;
     int limit = (int)strlen(s->kernel_name) / 3 + 2;
     for (int i = 0; i < c->file->n_kernels; i++) {
@@ -252,8 +256,8 @@ static void check_binding(checker *c, const ast_schedule *s, int at) {
     const ast_binding *b = &s->with[at];
     const ast_sym *sym = find_tparam(s->kernel, b->name);
     if (sym == NULL) {
-        diag_report(c->d, DIAG_ERROR, "K103", b->span, "kernel '%s' has no compile-time parameter '%s'", s->kernel->name,
-                    b->name);
+        diag_report(c->d, DIAG_ERROR, "K103", b->span,
+                    "kernel '%s' has no compile-time parameter '%s'", s->kernel->name, b->name);
         diag_because(c->d, "it has %s", tparam_list(c, s->kernel));
         return;
     }
@@ -267,12 +271,12 @@ static void check_binding(checker *c, const ast_schedule *s, int at) {
         return;
     }
     if (uses_later(b->value, sym->id)) {
-        diag_report(c->d, DIAG_ERROR, "C101", b->value->span, "the value of '%s' may use the parameters before it only",
-                    b->name);
+        diag_report(c->d, DIAG_ERROR, "C101", b->value->span,
+                    "the value of '%s' may use the parameters before it only", b->name);
         set_poison(b->value);
     } else if (sym->is_defined) {
-        diag_report(c->d, DIAG_WARNING, "W101", b->span, "'-D %s=%lld' has no effect on this schedule", b->name,
-                    (long long)sym->ivalue);
+        diag_report(c->d, DIAG_WARNING, "W101", b->span,
+                    "'-D %s=%lld' has no effect on this schedule", b->name, (long long)sym->ivalue);
     }
 }
 
@@ -302,11 +306,13 @@ static void check_head(checker *c, ast_schedule *s) {
 static void check_same_target(checker *c, const ast_schedule *s, int at) {
     for (int i = 0; i < at; i++) {
         const ast_schedule *other = c->file->schedules[i];
-        if (other->kernel == s->kernel && strcmp(other->arch, s->arch) == 0 && other->when == NULL && s->when == NULL) {
-            diag_report(c->d, DIAG_ERROR, "K105", s->head_span, "kernel '%s' has two schedules for %s", s->kernel->name,
-                        s->arch);
+        if (other->kernel == s->kernel && strcmp(other->arch, s->arch) == 0 &&
+            other->when == NULL && s->when == NULL) {
+            diag_report(c->d, DIAG_ERROR, "K105", s->head_span,
+                        "kernel '%s' has two schedules for %s", s->kernel->name, s->arch);
             diag_note(c->d, other->head_span, "the other one is here");
-            diag_help(c->d, "say which one counts where: schedule %s on %s when ...", s->kernel->name, s->arch);
+            diag_help(c->d, "say which one counts where: schedule %s on %s when ...",
+                      s->kernel->name, s->arch);
             return;
         }
     }
@@ -320,8 +326,8 @@ static void check_defines(checker *c) {
         }
         if (!found) {
             const ast_kernel *k = c->file->kernels[0];
-            diag_report(c->d, DIAG_ERROR, "K106", k->name_span, "'-D %s' names no compile-time parameter",
-                        c->defs[d].name);
+            diag_report(c->d, DIAG_ERROR, "K106", k->name_span,
+                        "'-D %s' names no compile-time parameter", c->defs[d].name);
             diag_because(c->d, "kernel '%s' has %s", k->name, tparam_list(c, k));
         }
     }

@@ -39,20 +39,48 @@ size_status size_apply(ast_op op, int64_t a, int64_t b, int64_t *out) {
             over = *out >> b != a;
         }
         break;
-    case OP_LT: *out = a < b; break;
-    case OP_LE: *out = a <= b; break;
-    case OP_GT: *out = a > b; break;
-    case OP_GE: *out = a >= b; break;
-    case OP_EQ: *out = a == b; break;
-    case OP_NE: *out = a != b; break;
-    case OP_AND: *out = a && b; break;
-    case OP_OR: *out = a || b; break;
-    case OP_BITAND: *out = a & b; break;
-    case OP_BITOR: *out = a | b; break;
-    case OP_BITXOR: *out = a ^ b; break;
-    case OP_NEG: over = __builtin_sub_overflow((int64_t)0, a, out); break;
-    case OP_NOT: *out = !a; break;
-    case OP_BITNOT: *out = ~a; break;
+    case OP_LT:
+        *out = a < b;
+        break;
+    case OP_LE:
+        *out = a <= b;
+        break;
+    case OP_GT:
+        *out = a > b;
+        break;
+    case OP_GE:
+        *out = a >= b;
+        break;
+    case OP_EQ:
+        *out = a == b;
+        break;
+    case OP_NE:
+        *out = a != b;
+        break;
+    case OP_AND:
+        *out = a && b;
+        break;
+    case OP_OR:
+        *out = a || b;
+        break;
+    case OP_BITAND:
+        *out = a & b;
+        break;
+    case OP_BITOR:
+        *out = a | b;
+        break;
+    case OP_BITXOR:
+        *out = a ^ b;
+        break;
+    case OP_NEG:
+        over = __builtin_sub_overflow((int64_t)0, a, out);
+        break;
+    case OP_NOT:
+        *out = !a;
+        break;
+    case OP_BITNOT:
+        *out = ~a;
+        break;
     }
     return over ? SIZE_OVERFLOW : SIZE_OK;
 }
@@ -221,7 +249,8 @@ bool size_equal(const ast_expr *a, const ast_expr *b) {
         if (size_equal(a->a, b->a) && size_equal(a->b, b->b)) {
             return true;
         }
-        return (a->op == OP_ADD || a->op == OP_MUL) && size_equal(a->a, b->b) && size_equal(a->b, b->a);
+        return (a->op == OP_ADD || a->op == OP_MUL) && size_equal(a->a, b->b) &&
+               size_equal(a->b, b->a);
     default:
         return false;
     }
@@ -234,8 +263,8 @@ static bool is_size(const ast_expr *e) {
         return true;
     case EX_NAME:
     case EX_MEMBER:
-        return e->sym != NULL && (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM ||
-                                  e->sym->kind == SYM_DIM);
+        return e->sym != NULL &&
+               (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM || e->sym->kind == SYM_DIM);
     case EX_UNARY:
         return is_size(e->a);
     case EX_BINARY:
@@ -261,7 +290,9 @@ void check_size(checker *c, ast_expr *e) {
     }
     if (e->type == NULL || !is_int_type(e->type) || !is_size(e)) {
         diag_report(c->d, DIAG_ERROR, "C101", e->span, "'%s' is not a size", expr_text(c->mem, e));
-        diag_because(c->d, "sizes are made of whole numbers, constants, compile-time parameters and dimensions");
+        diag_because(
+            c->d,
+            "sizes are made of whole numbers, constants, compile-time parameters and dimensions");
         set_poison(e);
         return;
     }

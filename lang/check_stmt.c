@@ -4,8 +4,8 @@
 #include <string.h>
 
 static void misplaced(checker *c, ast_span at, const char *what) {
-    diag_report(c->d, DIAG_ERROR, "V103", at, "%s stands at the top level of a kernel, not inside of a statement",
-                what);
+    diag_report(c->d, DIAG_ERROR, "V103", at,
+                "%s stands at the top level of a kernel, not inside of a statement", what);
 }
 
 // --- indices ---
@@ -20,8 +20,10 @@ static void check_group(checker *c, ast_sym *index) {
         }
     }
     if (index->ragged == NULL) {
-        diag_report(c->d, DIAG_ERROR, "D107", index->dim->span, "'%s' is not ragged", expr_text(c->mem, index->dim));
-        diag_help(c->d, "cut it first: ragged %s by GROUPS at OFFSETS;", expr_text(c->mem, index->dim));
+        diag_report(c->d, DIAG_ERROR, "D107", index->dim->span, "'%s' is not ragged",
+                    expr_text(c->mem, index->dim));
+        diag_help(c->d, "cut it first: ragged %s by GROUPS at OFFSETS;",
+                  expr_text(c->mem, index->dim));
         return;
     }
     if (index->group == NULL) {
@@ -30,11 +32,12 @@ static void check_group(checker *c, ast_sym *index) {
     }
     const ast_sym *group = index->group;
     if (group->kind != SYM_INDEX || group->tile != NULL || group->walk == WALK_ALL) {
-        diag_report(c->d, DIAG_ERROR, "D107", index->group_span, "'%s' is not an index that walks one group at a time",
-                    group->name);
+        diag_report(c->d, DIAG_ERROR, "D107", index->group_span,
+                    "'%s' is not an index that walks one group at a time", group->name);
     } else if (!size_equal(group->dim, index->ragged->by)) {
-        diag_report(c->d, DIAG_ERROR, "D101", index->group_span, "'%s' walks dimension %s, but '%s' is ragged by %s",
-                    group->name, expr_text(c->mem, group->dim), index->ragged->dim->name,
+        diag_report(c->d, DIAG_ERROR, "D101", index->group_span,
+                    "'%s' walks dimension %s, but '%s' is ragged by %s", group->name,
+                    expr_text(c->mem, group->dim), index->ragged->dim->name,
                     expr_text(c->mem, index->ragged->by));
     }
 }
@@ -46,8 +49,9 @@ static void check_bounds(checker *c, ast_sym *index) {
             continue;
         }
         if (!is_int_type(bounds[i]->type)) {
-            diag_report(c->d, DIAG_ERROR, "E103", bounds[i]->span, "a bound is a whole number, '%s' is %s",
-                        expr_text(c->mem, bounds[i]), bounds[i]->type->name);
+            diag_report(c->d, DIAG_ERROR, "E103", bounds[i]->span,
+                        "a bound is a whole number, '%s' is %s", expr_text(c->mem, bounds[i]),
+                        bounds[i]->type->name);
             continue;
         }
         check_uniform(c, bounds[i], "the bound");
@@ -115,7 +119,8 @@ static void check_offsets(checker *c, ast_ragged *r) {
     if (at->kind == EX_MEMBER) {
         check_member(c, at);
         if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS)) {
-            diag_report(c->d, DIAG_ERROR, "D107", at->span, "'%s' does not hold offsets", expr_text(c->mem, at));
+            diag_report(c->d, DIAG_ERROR, "D107", at->span, "'%s' does not hold offsets",
+                        expr_text(c->mem, at));
         }
         return;
     }
@@ -127,15 +132,19 @@ static void check_offsets(checker *c, ast_ragged *r) {
         }
     }
     const ast_sym *sym = at->kind == EX_NAME ? at->sym : NULL;
-    if (sym == NULL || sym->kind != SYM_PARAM || sym->n_dims != 1 || (!sym->is_bad && !is_int_type(sym->format))) {
-        diag_report(c->d, DIAG_ERROR, "D107", at->span, "offsets are a tensor of whole numbers with one axis, '%s' is none",
+    if (sym == NULL || sym->kind != SYM_PARAM || sym->n_dims != 1 ||
+        (!sym->is_bad && !is_int_type(sym->format))) {
+        diag_report(c->d, DIAG_ERROR, "D107", at->span,
+                    "offsets are a tensor of whole numbers with one axis, '%s' is none",
                     expr_text(c->mem, at));
         return;
     }
     at->type = sym->format;
     if (sym->mode != MODE_CONST) {
-        diag_report(c->d, DIAG_ERROR, "L104", at->span, "the offsets '%s' are in memory that may change", sym->name);
-        diag_because(c->d, "every role computes its loops from them, and all must see the same values");
+        diag_report(c->d, DIAG_ERROR, "L104", at->span,
+                    "the offsets '%s' are in memory that may change", sym->name);
+        diag_because(c->d,
+                     "every role computes its loops from them, and all must see the same values");
         diag_note(c->d, sym->type_span, "declare it 'const' here");
     }
     ast_expr *one = check_new_expr(c, EX_INT, at->span);
@@ -146,8 +155,10 @@ static void check_offsets(checker *c, ast_ragged *r) {
     count->a = r->by;
     count->b = one;
     if (!size_equal(count, sym->dims[0])) {
-        diag_report(c->d, DIAG_ERROR, "D107", at->span, "%s groups have %s + 1 offsets, but '%s' has %s entries",
-                    expr_text(c->mem, r->by), expr_text(c->mem, r->by), sym->name, expr_text(c->mem, sym->dims[0]));
+        diag_report(c->d, DIAG_ERROR, "D107", at->span,
+                    "%s groups have %s + 1 offsets, but '%s' has %s entries",
+                    expr_text(c->mem, r->by), expr_text(c->mem, r->by), sym->name,
+                    expr_text(c->mem, sym->dims[0]));
         diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
     }
 }

@@ -1,10 +1,10 @@
 // Diagnostics: collected while the stages run, printed at the end, sorted by place.
 //
 // A diagnostic has a stable code ("T201"), one sentence with the author's own names and numbers, a
-// label under the caret, '=' lines with the derivation, notes at other places, and helps. A help may
-// carry a fix: an edit of the source. A fix is tried before it is printed: the edited source goes
-// through the same stages (diag_verify_fn), and the help is dropped if the mistake is still there or
-// a new one appears.
+// label under the caret, '=' lines with the derivation, notes at other places, and helps. A help
+// may carry a fix: an edit of the source. A fix is tried before it is printed: the edited source
+// goes through the same stages (diag_verify_fn), and the help is dropped if the mistake is still
+// there or a new one appears.
 #ifndef FP4_LANG_DIAG_H
 #define FP4_LANG_DIAG_H
 
@@ -36,7 +36,7 @@ void diag_report(diag *d, diag_level level, const char *code, ast_span at, const
 void diag_label(diag *d, const char *fmt, ...) DIAG_PRINTF(2, 3);              // under the caret
 void diag_because(diag *d, const char *fmt, ...) DIAG_PRINTF(2, 3);            // '= ' line
 void diag_note(diag *d, ast_span at, const char *fmt, ...) DIAG_PRINTF(3, 4);  // another place
-void diag_help(diag *d, const char *fmt, ...) DIAG_PRINTF(2, 3);               // advice without an edit
+void diag_help(diag *d, const char *fmt, ...) DIAG_PRINTF(2, 3); // advice without an edit
 // Advice with an edit: the text at 'at' is replaced by 'replacement' (len 0 inserts). Printed as
 // "help: <sentence>:   <replacement>".
 void diag_fix(diag *d, ast_span at, const char *replacement, const char *fmt, ...)

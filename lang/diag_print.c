@@ -124,7 +124,8 @@ static void print_snippet(const diag *d, FILE *out, const diag_item *it, bool co
     for (int i = 0; i < (carets > 0 ? carets : 1); i++) {
         fputc('^', out);
     }
-    fprintf(out, "%s%s%s\n", it->label != NULL ? " " : "", it->label != NULL ? it->label : "", plain);
+    fprintf(out, "%s%s%s\n", it->label != NULL ? " " : "", it->label != NULL ? it->label : "",
+            plain);
 }
 
 static void print_place(const diag *d, FILE *out, ast_span at) {
@@ -140,8 +141,8 @@ static void print_lines(const diag *d, FILE *out, const diag_item *it, bool colo
     src_place(d->src, it->at.file, it->at.off, &line, &col);
     for (const diag_line *l = it->lines; l != NULL; l = l->next) {
         if (l->kind == LINE_BECAUSE) {
-            fprintf(out, "%s%*s =%s %s\n", paint(color, BLUE), digits(line), "", paint(color, PLAIN),
-                    l->text);
+            fprintf(out, "%s%*s =%s %s\n", paint(color, BLUE), digits(line), "",
+                    paint(color, PLAIN), l->text);
         }
     }
     const char *green = paint(color, GREEN);
@@ -197,8 +198,10 @@ static void json_place(const diag *d, FILE *out, ast_span at) {
     src_place(d->src, at.file, at.off + at.len, &end_line, &end_col);
     fputs("\"file\":", out);
     json_string(out, src_name(d->src, at.file));
-    fprintf(out, ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d,\"offset\":%u,\"length\":%u",
-            line, col, end_line, end_col, at.off, at.len);
+    fprintf(
+        out,
+        ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d,\"offset\":%u,\"length\":%u",
+        line, col, end_line, end_col, at.off, at.len);
 }
 
 static void json_texts(FILE *out, const diag_item *it, diag_line_kind kind) {
@@ -287,7 +290,8 @@ void diag_print(diag *d, FILE *out, diag_form form, bool color) {
         }
         shown++;
     }
-    int hidden = d->error_limit > 0 && d->n_errors > d->error_limit ? d->n_errors - d->error_limit : 0;
+    int hidden =
+        d->error_limit > 0 && d->n_errors > d->error_limit ? d->n_errors - d->error_limit : 0;
     if (form == DIAG_JSON) {
         fprintf(out, "\n],\"errors\":%d,\"warnings\":%d}\n", d->n_errors, diag_n_warnings(d));
     } else if (hidden > 0) {

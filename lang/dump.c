@@ -9,7 +9,8 @@ typedef struct {
 } dumper;
 
 static const char *const modes[] = {
-    [MODE_IN] = "in", [MODE_OUT] = "out", [MODE_INOUT] = "inout", [MODE_CONST] = "const", [MODE_TEMP] = "temp",
+    [MODE_IN] = "in",       [MODE_OUT] = "out",   [MODE_INOUT] = "inout",
+    [MODE_CONST] = "const", [MODE_TEMP] = "temp",
 };
 
 static void line(dumper *p, const char *word) {
@@ -50,8 +51,10 @@ static void dump_type(dumper *p, const ast_expr *e) {
 static void dump_expr(dumper *p, const char *role, const ast_expr *e);
 
 static const char *call_word(const ast_expr *e) {
-    static const char *const words[] = {[CALL_FN] = "call fn", [CALL_BUILTIN] = "call builtin",
-                                        [CALL_CONVERT] = "convert", [CALL_PEER] = "peer",
+    static const char *const words[] = {[CALL_FN] = "call fn",
+                                        [CALL_BUILTIN] = "call builtin",
+                                        [CALL_CONVERT] = "convert",
+                                        [CALL_PEER] = "peer",
                                         [CALL_MODULE] = "call module"};
     return words[e->call];
 }
@@ -112,7 +115,8 @@ static void dump_tensor(dumper *p, const char *word, const ast_sym *sym) {
 }
 
 static void dump_index(dumper *p, const ast_sym *sym) {
-    static const char *const walks[] = {[WALK_TILE] = "tile", [WALK_FOR] = "for", [WALK_ALL] = "all"};
+    static const char *const walks[] = {
+        [WALK_TILE] = "tile", [WALK_FOR] = "for", [WALK_ALL] = "all"};
     line(p, "index");
     fprintf(p->out, " %d %s %s of ", sym->id, sym->name, walks[sym->walk]);
     ast_print_expr(p->out, sym->dim);
@@ -220,7 +224,8 @@ static void dump_kernel(dumper *p, const ast_kernel *k) {
     p->indent++;
     for (int i = 0; i < k->n_tparams; i++) {
         line(p, "tparam");
-        fprintf(p->out, " %d %s = %lld\n", i, k->tparams[i]->name, (long long)k->tparams[i]->ivalue);
+        fprintf(p->out, " %d %s = %lld\n", i, k->tparams[i]->name,
+                (long long)k->tparams[i]->ivalue);
     }
     for (int i = 0; i < k->n_dims; i++) {
         line(p, "dim");

@@ -40,10 +40,12 @@ bool tok_is_keyword(tok_kind kind) {
 }
 
 static ast_span span_of(const lexer *lx, const unsigned char *from, const unsigned char *to) {
-    return (ast_span){.file = lx->file, .off = (uint32_t)(from - lx->text), .len = (uint32_t)(to - from)};
+    uint32_t off = (uint32_t)(from - lx->text);
+    return (ast_span){.file = lx->file, .off = off, .len = (uint32_t)(to - from)};
 }
 
-static token *add_token(lexer *lx, tok_kind kind, const unsigned char *from, const unsigned char *to) {
+static token *add_token(lexer *lx, tok_kind kind, const unsigned char *from,
+                        const unsigned char *to) {
     token_list *out = &lx->out;
     if (out->n_tokens == lx->cap_tokens) {
         lx->cap_tokens = lx->cap_tokens == 0 ? 256 : lx->cap_tokens * 2;
@@ -109,7 +111,8 @@ static bool text_is_readable(lexer *lx) {
 static void bad_character(lexer *lx, const unsigned char *from, const unsigned char *to) {
     ast_span span = span_of(lx, from, to);
     if (*from < ' ' || *from == 127) {
-        diag_report(lx->d, DIAG_ERROR, "P102", span, "byte 0x%02x is not part of the language", *from);
+        diag_report(lx->d, DIAG_ERROR, "P102", span, "byte 0x%02x is not part of the language",
+                    *from);
     } else {
         diag_report(lx->d, DIAG_ERROR, "P102", span, "'%.*s' is not part of the language",
                     (int)(to - from), (const char *)from);
@@ -117,7 +120,8 @@ static void bad_character(lexer *lx, const unsigned char *from, const unsigned c
     add_token(lx, TOK_BAD, from, to);
 }
 
-static void bad_number(lexer *lx, const unsigned char *from, const unsigned char *to, const char *why) {
+static void bad_number(lexer *lx, const unsigned char *from, const unsigned char *to,
+                       const char *why) {
     int n = to - from > 40 ? 40 : (int)(to - from);
     diag_report(lx->d, DIAG_ERROR, "P105", span_of(lx, from, to), "the number '%.*s' %s", n,
                 (const char *)from, why);

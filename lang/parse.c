@@ -84,11 +84,11 @@ static void report_expected(parser *ps, const char *expected, const char *where)
     }
     const char *blank = where[0] == '\0' ? "" : " ";
     if (t->kind == TOK_EOF) {
-        diag_report(ps->d, DIAG_ERROR, "P101", t->span, "expected %s%s%s, found the end of the file",
-                    expected, blank, where);
+        diag_report(ps->d, DIAG_ERROR, "P101", t->span,
+                    "expected %s%s%s, found the end of the file", expected, blank, where);
     } else {
-        diag_report(ps->d, DIAG_ERROR, "P101", t->span, "expected %s%s%s, found '%s'", expected, blank,
-                    where, ps_spelling(ps, t));
+        diag_report(ps->d, DIAG_ERROR, "P101", t->span, "expected %s%s%s, found '%s'", expected,
+                    blank, where, ps_spelling(ps, t));
     }
 }
 
@@ -417,7 +417,8 @@ static void parse_granule(parser *ps, ast_format *f) {
             return;
         }
         if (t->ivalue < 1 || t->ivalue > 65536 || f->n_granule == 4) {
-            diag_report(ps->d, DIAG_ERROR, "E102", t->span, "a granule has one to four entries from 1 to 65536");
+            diag_report(ps->d, DIAG_ERROR, "E102", t->span,
+                        "a granule has one to four entries from 1 to 65536");
             ps->bad = true;
             return;
         }
@@ -428,11 +429,11 @@ static void parse_granule(parser *ps, ast_format *f) {
 
 static void check_elems(parser *ps, const ast_format *f, bool scaled) {
     if (f->elem != ELEM_NONE && scaled && (!elem_is_float(f->elem) || elem_is_scale(f->elem))) {
-        diag_report(ps->d, DIAG_ERROR, "E102", f->span, "'%s' cannot be scaled: data is a float format",
-                    elem_name(f->elem));
+        diag_report(ps->d, DIAG_ERROR, "E102", f->span,
+                    "'%s' cannot be scaled: data is a float format", elem_name(f->elem));
     } else if (f->scale != ELEM_NONE && !elem_is_scale(f->scale) && f->scale != ELEM_F32) {
-        diag_report(ps->d, DIAG_ERROR, "E102", f->span, "'%s' cannot be a scale: ue4m3, ue8m0 or f32 can",
-                    elem_name(f->scale));
+        diag_report(ps->d, DIAG_ERROR, "E102", f->span,
+                    "'%s' cannot be a scale: ue4m3, ue8m0 or f32 can", elem_name(f->scale));
     }
 }
 
@@ -467,7 +468,8 @@ static ast_sym *parse_format(parser *ps) {
 
 // --- files ---
 
-static void parse_file(src_map *src, diag *d, arena *mem, uint32_t file, collected *all, ast_file *out);
+static void parse_file(src_map *src, diag *d, arena *mem, uint32_t file, collected *all,
+                       ast_file *out);
 
 static bool is_loaded(parser *ps, collected *all, const char *path) {
     for (int i = 0; i < all->loaded.n; i++) {
@@ -505,7 +507,8 @@ static bool find_module(parser *ps, const char *path, ast_span span, uint32_t *f
     const char *own = src_name(ps->src, ps->file);
     const char *slash = strrchr(own, '/');
     const char *why = "";
-    const char *first = module_file(ps->mem, own, slash == NULL ? 0 : (size_t)(slash + 1 - own), path);
+    const char *first =
+        module_file(ps->mem, own, slash == NULL ? 0 : (size_t)(slash + 1 - own), path);
     if (src_add_file(ps->src, first, file, &why)) {
         return true;
     }
@@ -567,7 +570,8 @@ static void add_sym(parser *ps, collected *all, ast_sym *sym) {
 
 static void refuse_kernel(parser *ps, ast_span at, const char *what) {
     if (ps->file != 0) {
-        diag_report(ps->d, DIAG_ERROR, "U102", at, "a module holds formats, constants and functions, not a %s", what);
+        diag_report(ps->d, DIAG_ERROR, "U102", at,
+                    "a module holds formats, constants and functions, not a %s", what);
     }
 }
 
@@ -610,7 +614,8 @@ static void parse_declaration(parser *ps, collected *all, ast_file *out) {
 }
 
 // file = { use | format | const | fn | kernel | schedule } .
-static void parse_file(src_map *src, diag *d, arena *mem, uint32_t file, collected *all, ast_file *out) {
+static void parse_file(src_map *src, diag *d, arena *mem, uint32_t file, collected *all,
+                       ast_file *out) {
     size_t len;
     parser ps = {.src = src, .d = d, .mem = mem, .file = file, .text = src_text(src, file, &len)};
     ps.in = lex_file(src, file, d, mem);

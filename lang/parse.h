@@ -24,9 +24,9 @@ typedef struct {
     uint32_t file;
     const char *text;
     token_list in;
-    int pos;  // of the token that comes next
-    bool bad; // an error was reported; nothing more is, until a place to go on was found
-    int failures; // how often something else was expected
+    int pos;       // of the token that comes next
+    bool bad;      // an error was reported; nothing more is, until a place to go on was found
+    int failures;  // how often something else was expected
     int depth;     // of statements and expressions
     bool too_deep; // reported once for a nest
 } parser;

@@ -201,28 +201,17 @@ static ast_expr *parse_unary(parser *ps) {
     return e;
 }
 
-// ORDER C's precedences; print.c has the same numbers.
+// Precedence of the operator that a token is, 0 if it is none.
 static int binary_op(tok_kind kind, ast_op *op) {
     switch (kind) {
-    case TOK_OROR: *op = OP_OR; return 2;
-    case TOK_ANDAND: *op = OP_AND; return 3;
-    case TOK_PIPE: *op = OP_BITOR; return 4;
-    case TOK_CARET: *op = OP_BITXOR; return 5;
-    case TOK_AMP: *op = OP_BITAND; return 6;
-    case TOK_EQ: *op = OP_EQ; return 7;
-    case TOK_NE: *op = OP_NE; return 7;
-    case TOK_LT: *op = OP_LT; return 8;
-    case TOK_LE: *op = OP_LE; return 8;
-    case TOK_GT: *op = OP_GT; return 8;
-    case TOK_GE: *op = OP_GE; return 8;
-    case TOK_SHL: *op = OP_SHL; return 9;
-    case TOK_SHR: *op = OP_SHR; return 9;
-    case TOK_PLUS: *op = OP_ADD; return 10;
-    case TOK_MINUS: *op = OP_SUB; return 10;
-    case TOK_STAR: *op = OP_MUL; return 11;
-    case TOK_SLASH: *op = OP_DIV; return 11;
-    case TOK_PERCENT: *op = OP_MOD; return 11;
-    default: return 0;
+#define FP4_BINARY(id, token, text, precedence)                                                    \
+    case TOK_##token:                                                                              \
+        *op = OP_##id;                                                                             \
+        return precedence;
+#include "ops.def"
+#undef FP4_BINARY
+    default:
+        return 0;
     }
 }
 

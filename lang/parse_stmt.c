@@ -83,8 +83,8 @@ static void take_group(parser *ps, ast_sym *index) {
         return;
     }
     if (dim->n_args != 1 || dim->args[0]->kind != EX_NAME) {
-        diag_report(ps->d, DIAG_ERROR, "P101", dim->span, "a group is named by one index, as in '%s[e]'",
-                    dim->a->name);
+        diag_report(ps->d, DIAG_ERROR, "P101", dim->span,
+                    "a group is named by one index, as in '%s[e]'", dim->a->name);
         ps->bad = true;
         return;
     }
@@ -237,10 +237,10 @@ static void parse_meet(parser *ps, ast_stmt *s) {
 }
 
 static const stmt_rule rules[] = {
-    {TOK_TILE, ST_TILE, parse_tile},       {TOK_FOR, ST_FOR, parse_for},
-    {TOK_ALL, ST_ALL, parse_all},          {TOK_RAGGED, ST_RAGGED, parse_ragged},
-    {TOK_TEMP, ST_TEMP, parse_temp},       {TOK_LET, ST_LET, parse_let},
-    {TOK_IF, ST_IF, parse_if},             {TOK_MEET, ST_MEET, parse_meet},
+    {TOK_TILE, ST_TILE, parse_tile}, {TOK_FOR, ST_FOR, parse_for},
+    {TOK_ALL, ST_ALL, parse_all},    {TOK_RAGGED, ST_RAGGED, parse_ragged},
+    {TOK_TEMP, ST_TEMP, parse_temp}, {TOK_LET, ST_LET, parse_let},
+    {TOK_IF, ST_IF, parse_if},       {TOK_MEET, ST_MEET, parse_meet},
 };
 
 // Skips the rest of a block that is nested too deeply, up to its '}'.

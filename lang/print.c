@@ -1,8 +1,8 @@
 // The tree as source, in one canonical form (fp4c fmt).
 //
-// In: a parsed tree; whether it was checked does not matter. Out: text that parses to the same tree.
-// Comments and single blank lines between statements are kept: before a construct is printed, the
-// comments that stand before it in the source are; behind it, those on its last line.
+// In: a parsed tree; whether it was checked does not matter. Out: text that parses to the same
+// tree. Comments and single blank lines between statements are kept: before a construct is printed,
+// the comments that stand before it in the source are; behind it, those on its last line.
 #include "lang.h"
 #include "std.h"
 
@@ -13,22 +13,23 @@
 
 typedef struct {
     const char *text;
-    int precedence; // as in parse_expr.c
+    int precedence;
 } op_row;
 
+#define UNARY 12
+#define POSTFIX 13
+
 static const op_row ops[] = {
-    [OP_ADD] = {"+", 10},   [OP_SUB] = {"-", 10},   [OP_MUL] = {"*", 11},    [OP_DIV] = {"/", 11},
-    [OP_MOD] = {"%", 11},   [OP_LT] = {"<", 8},     [OP_LE] = {"<=", 8},     [OP_GT] = {">", 8},
-    [OP_GE] = {">=", 8},    [OP_EQ] = {"==", 7},    [OP_NE] = {"!=", 7},     [OP_AND] = {"&&", 3},
-    [OP_OR] = {"||", 2},    [OP_BITAND] = {"&", 6}, [OP_BITOR] = {"|", 4},   [OP_BITXOR] = {"^", 5},
-    [OP_SHL] = {"<<", 9},   [OP_SHR] = {">>", 9},   [OP_NEG] = {"-", 12},    [OP_NOT] = {"!", 12},
-    [OP_BITNOT] = {"~", 12},
+#define FP4_BINARY(id, token, text, precedence) [OP_##id] = {text, precedence},
+#include "ops.def"
+#undef FP4_BINARY
+    [OP_NEG] = {"-", UNARY},
+    [OP_NOT] = {"!", UNARY},
+    [OP_BITNOT] = {"~", UNARY},
 };
 
 #define LOWEST 0
 #define SIZE 9 // what stands between '<' and '>', and in dims
-#define UNARY 12
-#define POSTFIX 13
 
 static void print_at(FILE *out, const ast_expr *e, int least);
 
@@ -73,7 +74,8 @@ static int precedence_of(const ast_expr *e) {
 }
 
 static void print_bare(FILE *out, const ast_expr *e) {
-    static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
+    static const char *const reductions[] = {
+        [RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
     switch (e->kind) {
     case EX_INT:
         fprintf(out, "%lld", (long long)e->ivalue);
@@ -460,8 +462,11 @@ static void print_stmt(printer *p, const ast_stmt *s) {
 // --- declarations ---
 
 static void print_params(printer *p, const ast_kernel *k) {
-    static const char *const modes[] = {[MODE_IN] = "", [MODE_OUT] = "out ", [MODE_INOUT] = "inout ",
-                                        [MODE_CONST] = "const ", [MODE_TEMP] = "temp "};
+    static const char *const modes[] = {[MODE_IN] = "",
+                                        [MODE_OUT] = "out ",
+                                        [MODE_INOUT] = "inout ",
+                                        [MODE_CONST] = "const ",
+                                        [MODE_TEMP] = "temp "};
     size_t width = 0;
     for (int i = 0; i < k->n_params; i++) {
         size_t n = strlen(k->params[i]->name);
@@ -487,7 +492,9 @@ static void print_params(printer *p, const ast_kernel *k) {
                p->text[line_end] != '\n' && p->text[line_end] != '/') {
             line_end++;
         }
-        end_line(p, line_end < p->len && (p->text[line_end] == ',' || p->text[line_end] == ')') ? line_end + 1 : end);
+        end_line(p, line_end < p->len && (p->text[line_end] == ',' || p->text[line_end] == ')')
+                        ? line_end + 1
+                        : end);
     }
     p->indent--;
 }
@@ -521,9 +528,11 @@ static void print_kernel(printer *p, const ast_kernel *k) {
 
 // Blanks: none before ',' and ']', none around '..' and '.', one elsewhere.
 static bool blank_between(const fact_tok *a, const fact_tok *b) {
-    bool glue_left = strcmp(b->text, ",") == 0 || strcmp(b->text, "]") == 0 || strcmp(b->text, ")") == 0 ||
-                     strcmp(b->text, "..") == 0 || strcmp(b->text, "[") == 0;
-    bool glue_right = strcmp(a->text, "[") == 0 || strcmp(a->text, "(") == 0 || strcmp(a->text, "..") == 0;
+    bool glue_left = strcmp(b->text, ",") == 0 || strcmp(b->text, "]") == 0 ||
+                     strcmp(b->text, ")") == 0 || strcmp(b->text, "..") == 0 ||
+                     strcmp(b->text, "[") == 0;
+    bool glue_right =
+        strcmp(a->text, "[") == 0 || strcmp(a->text, "(") == 0 || strcmp(a->text, "..") == 0;
     return !glue_left && !glue_right;
 }
 

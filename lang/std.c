@@ -21,7 +21,7 @@ static const elem_row elems[ELEM_COUNT] = {
 };
 
 static const ast_format plain[ELEM_COUNT] = {
-#define FP4_ELEM(id, ename, bits, exp, man, bias, cls)                                                   \
+#define FP4_ELEM(id, ename, bits, exp, man, bias, cls)                                             \
     [ELEM_##id] = {.name = ename, .elem = ELEM_##id, .scale = ELEM_NONE},
 #include "../runtime/elem.def"
 #undef FP4_ELEM
@@ -67,15 +67,16 @@ typedef struct {
 } std_module;
 
 static const std_module modules[] = {
-    {"std.formats",
-     "// Block-scaled formats that tensor cores read: OCP MX 1.0, and NVFP4 (PTX ISA 9.0 \"Block scaling\").\n"
-     "// Scales lie in 512-byte blocks of 128 rows by 4 granules, as tcgen05.cp and mma read them.\n"
-     "format nvfp4 = e2m1 * ue4m3 per [1, 16] @ sf128x4;\n"
-     "format mxfp4 = e2m1 * ue8m0 per [1, 32] @ sf128x4;\n"
-     "format mxfp6 = e2m3 * ue8m0 per [1, 32] @ sf128x4;\n"
-     "format mxfp6_e3m2 = e3m2 * ue8m0 per [1, 32] @ sf128x4;\n"
-     "format mxfp8 = e4m3 * ue8m0 per [1, 32] @ sf128x4;\n"
-     "format mxfp8_e5m2 = e5m2 * ue8m0 per [1, 32] @ sf128x4;\n"},
+    {"std.formats", "// Block-scaled formats that tensor cores read: OCP MX 1.0, and NVFP4 (PTX "
+                    "ISA 9.0 \"Block scaling\").\n"
+                    "// Scales lie in 512-byte blocks of 128 rows by 4 granules, as tcgen05.cp and "
+                    "mma read them.\n"
+                    "format nvfp4 = e2m1 * ue4m3 per [1, 16] @ sf128x4;\n"
+                    "format mxfp4 = e2m1 * ue8m0 per [1, 32] @ sf128x4;\n"
+                    "format mxfp6 = e2m3 * ue8m0 per [1, 32] @ sf128x4;\n"
+                    "format mxfp6_e3m2 = e3m2 * ue8m0 per [1, 32] @ sf128x4;\n"
+                    "format mxfp8 = e4m3 * ue8m0 per [1, 32] @ sf128x4;\n"
+                    "format mxfp8_e5m2 = e5m2 * ue8m0 per [1, 32] @ sf128x4;\n"},
     {"std.moe",
      "// Routing of tokens to experts over ranks. 'moe.route(route)' gives a plan with the fields\n"
      "// first (offsets of the experts' rows) and rank, row, slot, gate (one entry a row).\n"},

@@ -7,7 +7,7 @@
 
 // A format that is one plain element ("bf16"): the same pointer for the same element.
 const ast_format *std_plain_format(elem_kind e);
-bool elem_is_scale(elem_kind e); // class S
+bool elem_is_scale(elem_kind e);   // class S
 const char *elem_list(arena *mem); // "e2m1, e2m3, ..."
 
 // Source text of "std.formats", NULL if there is no such module.

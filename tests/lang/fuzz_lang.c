@@ -1,6 +1,7 @@
 // Fuzzing of lexer, parser, checker and printer.
 //
-//   fuzz_lang --seconds N --seed S DIR...   mutates the .tk files of the directories; the same seed gives
+//   fuzz_lang --seconds N --seed S DIR...   mutates the .tk files of the directories; the same seed
+//   gives
 //                                           the same inputs in the same order
 // Built with -DFP4_LIBFUZZER the same check is libFuzzer's entry point instead.
 //
@@ -67,7 +68,8 @@ static bool check_one(const char *text, size_t len, bool verify) {
     char *twice = compile(once, n1, false, &n2);
     bool same = twice != NULL && n1 == n2 && memcmp(once, twice, n1) == 0;
     if (!same) {
-        fprintf(stderr, "--- printed once\n%s\n--- printed twice\n%s\n", once, twice == NULL ? "(errors)" : twice);
+        fprintf(stderr, "--- printed once\n%s\n--- printed twice\n%s\n", once,
+                twice == NULL ? "(errors)" : twice);
     }
     free(once);
     free(twice);
@@ -113,12 +115,96 @@ static size_t below(size_t n) {
 }
 
 static const char *const words[] = {
-    "use", "format", "const", "fn", "kernel", "schedule", "tile", "for", "all", "ragged", "temp", "let", "if",
-    "else", "meet", "zero", "where", "out", "inout", "of", "in", "by", "at", "on", "when", "with", "per", "shared",
-    "{", "}", "(", ")", "[", "]", ",", ";", ":", "?", ".", "..", "@", "=", "+=", "+", "-", "*", "/", "%", "<", "<=",
-    ">", "==", "!=", "&&", "||", "&", "|", "^", "<<", ">>", "!", "~", "0", "1", "1.5", "inf", "0x7fffffffffffffff",
-    "sum[k]", "max[m]", "f32(", "bf16(", "nvfp4(", "peer(", "moe.route", "swiglu(", "A", "B", "D", "acc", "m", "n",
-    "k", "M", "N", "K", "BM", "// c\n", "/* c */", "\n", " ",
+    "use",
+    "format",
+    "const",
+    "fn",
+    "kernel",
+    "schedule",
+    "tile",
+    "for",
+    "all",
+    "ragged",
+    "temp",
+    "let",
+    "if",
+    "else",
+    "meet",
+    "zero",
+    "where",
+    "out",
+    "inout",
+    "of",
+    "in",
+    "by",
+    "at",
+    "on",
+    "when",
+    "with",
+    "per",
+    "shared",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ";",
+    ":",
+    "?",
+    ".",
+    "..",
+    "@",
+    "=",
+    "+=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "<",
+    "<=",
+    ">",
+    "==",
+    "!=",
+    "&&",
+    "||",
+    "&",
+    "|",
+    "^",
+    "<<",
+    ">>",
+    "!",
+    "~",
+    "0",
+    "1",
+    "1.5",
+    "inf",
+    "0x7fffffffffffffff",
+    "sum[k]",
+    "max[m]",
+    "f32(",
+    "bf16(",
+    "nvfp4(",
+    "peer(",
+    "moe.route",
+    "swiglu(",
+    "A",
+    "B",
+    "D",
+    "acc",
+    "m",
+    "n",
+    "k",
+    "M",
+    "N",
+    "K",
+    "BM",
+    "// c\n",
+    "/* c */",
+    "\n",
+    " ",
 };
 
 static void insert(size_t at, const char *text, size_t n) {
@@ -130,7 +216,7 @@ static void insert(size_t at, const char *text, size_t n) {
     current_len += n;
 }
 
-static void delete(size_t at, size_t n) {
+static void delete (size_t at, size_t n) {
     n = at + n > current_len ? current_len - at : n;
     memmove(current + at, current + at + n, current_len - at - n);
     current_len -= n;
@@ -166,10 +252,10 @@ static void mutate(void) {
         }
         break;
     case 1:
-        delete(at, n);
+        delete (at, n);
         break;
     case 2: // another token
-        delete(at, n);
+        delete (at, n);
         insert(at, word, strlen(word));
         break;
     case 3:
@@ -182,12 +268,12 @@ static void mutate(void) {
         size_t to;
         size_t m;
         pick_token(&to, &m);
-        delete(to, m);
+        delete (to, m);
         insert(to, copy, n);
         break;
     }
     case 5:
-        delete(at, below(60));
+        delete (at, below(60));
         break;
     case 6: { // a piece of another program
         const input *other = &inputs[below((size_t)n_inputs)];
@@ -283,7 +369,8 @@ int main(int argc, char **argv) {
         }
         alarm(10);
         if (!check_one(current, current_len, below(4) == 0)) {
-            fprintf(stderr, "fuzz_lang: iteration %ld\n%.*s\n", iteration, (int)current_len, current);
+            fprintf(stderr, "fuzz_lang: iteration %ld\n%.*s\n", iteration, (int)current_len,
+                    current);
             return 1;
         }
         accepted++;

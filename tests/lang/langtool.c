@@ -3,9 +3,11 @@
 //   langtool json FILE                       diagnostics as JSON
 //   langtool ast FILE                        the checked tree
 //   langtool print FILE                      the canonical source
-//   langtool identity FILE                   print(parse(print(parse(x)))) == print(parse(x)), and the
+//   langtool identity FILE                   print(parse(print(parse(x)))) == print(parse(x)), and
+//   the
 //                                            tree of the printed text is the tree of the text
-//   langtool expect FILE                     the codes in '// expect CODE ...' comments are reported on
+//   langtool expect FILE                     the codes in '// expect CODE ...' comments are
+//   reported on
 //                                            their lines, and no others
 #include "lang.h"
 
@@ -206,7 +208,8 @@ int main(int argc, char **argv) {
         char *equals = strchr(argv[i], '=');
         if (strncmp(argv[i], "-D", 2) == 0 && equals != NULL) {
             *equals = '\0';
-            defs[n_defs++] = (lang_define){.name = argv[i] + 2, .value = strtoll(equals + 1, NULL, 10)};
+            defs[n_defs++] =
+                (lang_define){.name = argv[i] + 2, .value = strtoll(equals + 1, NULL, 10)};
         }
     }
     unit u = {.src = src_new()};

@@ -109,25 +109,30 @@ static ast_span at(uint32_t off, uint32_t len) {
 // The block of the language's description, letter for letter.
 static void test_diag_text(void **state) {
     (void)state;
-    static const char text[] = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n21\n22\n23\n"
-                               "    pipe    acc  : 2 in tmem;\n";
+    static const char text[] =
+        "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n21\n22\n23\n"
+        "    pipe    acc  : 2 in tmem;\n";
     src_map *s = src_new();
     src_add_text(s, "gemm.tk", text, strlen(text));
     diag *d = diag_new(s, 20);
     uint32_t off = (uint32_t)(strstr(text, "acc") - text);
-    diag_report(d, DIAG_ERROR, "T201", at(off, 3), "tensor memory over by %d columns on %s", 48, "sm_100a");
+    diag_report(d, DIAG_ERROR, "T201", at(off, 3), "tensor memory over by %d columns on %s", 48,
+                "sm_100a");
     diag_label(d, "two accumulators of 256 columns");
     diag_because(d, "scales: A 16 + B 2 x 16 = 48 columns; 2 x 256 + 48 = 560 of 512");
-    diag_fix(d, at(off, 3), "pipe acc : 2 in tmem overlap;", "share 48 columns (the epilogue reads them first)");
+    diag_fix(d, at(off, 3), "pipe acc : 2 in tmem overlap;",
+             "share 48 columns (the epilogue reads them first)");
     diag_help(d, "or ask");
     char *got = printed(d, DIAG_TEXT);
-    assert_string_equal(got, "gemm.tk:24:13: error[T201]: tensor memory over by 48 columns on sm_100a\n"
-                             "   |\n"
-                             "24 |     pipe    acc  : 2 in tmem;\n"
-                             "   |             ^^^ two accumulators of 256 columns\n"
-                             "   = scales: A 16 + B 2 x 16 = 48 columns; 2 x 256 + 48 = 560 of 512\n"
-                             "help: share 48 columns (the epilogue reads them first):   pipe acc : 2 in tmem overlap;\n"
-                             "help: or ask\n");
+    assert_string_equal(
+        got,
+        "gemm.tk:24:13: error[T201]: tensor memory over by 48 columns on sm_100a\n"
+        "   |\n"
+        "24 |     pipe    acc  : 2 in tmem;\n"
+        "   |             ^^^ two accumulators of 256 columns\n"
+        "   = scales: A 16 + B 2 x 16 = 48 columns; 2 x 256 + 48 = 560 of 512\n"
+        "help: share 48 columns (the epilogue reads them first):   pipe acc : 2 in tmem overlap;\n"
+        "help: or ask\n");
     free(got);
     diag_free(d);
     src_free(s);
@@ -157,8 +162,10 @@ static void test_diag_order(void **state) {
     assert_string_equal(diag_code(d, 1), "A2");
     assert_null(diag_code(d, 4));
     char *got = printed(d, DIAG_TEXT);
-    assert_true(place_in(got, "a.tk:1:1: warning[A3]: first") < place_in(got, "a.tk:1:5: error[A2]: second"));
-    assert_true(place_in(got, "a.tk:1:5: error[A2]: second") < place_in(got, "a.tk:1:9: error[A4]: third"));
+    assert_true(place_in(got, "a.tk:1:1: warning[A3]: first") <
+                place_in(got, "a.tk:1:5: error[A2]: second"));
+    assert_true(place_in(got, "a.tk:1:5: error[A2]: second") <
+                place_in(got, "a.tk:1:9: error[A4]: third"));
     assert_null(strstr(got, "in b")); // over the limit
     assert_non_null(strstr(got, "1 more error not shown"));
     assert_null(strstr(got, "lost with it"));
@@ -327,7 +334,8 @@ static void test_gemm(void **state) {
     assert_int_equal(a->granule[1], 16);
     assert_string_equal(a->layout, "sf128x4");
     assert_ptr_equal(k->params[1]->format, a);
-    assert_ptr_equal(k->params[0]->dims[1]->sym, k->params[1]->dims[1]->sym); // shapes unify by name
+    assert_ptr_equal(k->params[0]->dims[1]->sym,
+                     k->params[1]->dims[1]->sym); // shapes unify by name
     assert_int_equal(k->params[2]->mode, MODE_OUT);
     assert_int_equal(k->params[3]->n_dims, 0);
     assert_int_equal(k->n_indices, 3);
@@ -491,7 +499,8 @@ static void test_precedence(void **state) {
 static void test_constants(void **state) {
     (void)state;
     unit u = open_text("const a = 7 / 2 * 2 + 7 % 4;\nconst b = -7 / 2;\nconst c = 1 << 3 | 1;\n"
-                       "const d = 1.5 + 2;\nconst e = 3 > 2 ? min(4, 9) : 0;\nconst f = 0x10;\nconst g = a * f;\n");
+                       "const d = 1.5 + 2;\nconst e = 3 > 2 ? min(4, 9) : 0;\nconst f = "
+                       "0x10;\nconst g = a * f;\n");
     assert_true(u.ok);
     static const int64_t want[] = {9, -3, 9, 0, 4, 16, 144};
     for (int i = 0; i < 7; i++) {
@@ -507,14 +516,22 @@ static void test_constants(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena),     cmocka_unit_test(test_places),
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_diag_text),
-        cmocka_unit_test(test_diag_order), cmocka_unit_test(test_diag_fixes),
-        cmocka_unit_test(test_diag_json), cmocka_unit_test(test_diag_table),
-        cmocka_unit_test(test_gemm),      cmocka_unit_test(test_tparams),
-        cmocka_unit_test(test_derived_tparams), cmocka_unit_test(test_ragged),
-        cmocka_unit_test(test_reduction), cmocka_unit_test(test_records),
-        cmocka_unit_test(test_precedence), cmocka_unit_test(test_constants),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_diag_text),
+        cmocka_unit_test(test_diag_order),
+        cmocka_unit_test(test_diag_fixes),
+        cmocka_unit_test(test_diag_json),
+        cmocka_unit_test(test_diag_table),
+        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_tparams),
+        cmocka_unit_test(test_derived_tparams),
+        cmocka_unit_test(test_ragged),
+        cmocka_unit_test(test_reduction),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
