@@ -1,56 +1,23 @@
-// Matrix products of warps (mma.sync) on sm_120a: operand fragments out of swizzled shared memory,
-// scale words, accumulators in registers.
+// Matrix products of warps (mma.sync) on sm_120a, accumulators in registers.
 //
-// A warp owns a rectangle of the CTA's tile, cut in fragments of 16 x 8. One K step is 32 bytes of a
-// row for every kind (FP4 k64, FP8 k32, 16-bit k16), so one ldmatrix schedule serves all (PTX ISA
-// "Matrix fragments for mma.m16n8k16/k32/k64"; "ldmatrix"):
-//   A  x4: lane L gives row L % 16, chunk L / 16 of a 16-row fragment: registers a0 .. a3
-//   B  x4: lane L gives row L % 8 + 8 * (L / 16), chunk (L / 8) % 2: b0, b1 of two 8-row fragments
-// Tiles are TMA images: 16-byte chunks of a row xored with bits 7.. of the address. The rows of a
-// fragment start at multiples of 8, so the xor depends on the lane alone, and a K step is an xor of
-// its byte offset.
-//
-// Scales lie as 128 x 4 atoms: the word of row r and K atom j at atom + (r % 32) * 16 +
-// ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments at
-// once. Lane 4g + q supplies row g + 8 * (q & 1) of A and row g of B, selectors 0 (PTX ISA "mma with
-// block scaling", thread-id selects lanes, byte-id the bytes of the word).
-#include "cg_int.h"
+// A warp owns a rectangle of the CTA's tile, cut in fragments of 16 x 8 (PTX ISA "Matrix fragments for
+// mma.m16n8k16/k32/k64"). Operands are read one K step ahead of the products: mma_operand.c.
+#include "mma_int.h"
 
 #include <stdio.h>
 
-enum { CHUNK = 16, STEP_BYTES = 32, ATOM_BYTES = 512, ATOM_ROWS = 128, FRAG_M = 16, FRAG_N = 8 };
-
-// Where a warp reads one operand, prepared once a K tile.
-typedef struct {
-    const tir_operand *op;
-    const tir_box *data, *scale;
-    int rows;         // rows of the warp's tile
-    int frag_rows;    // 16 or 8
-    ll_val first_row; // of the warp in the CTA's tile
-    ll_val lane_row;  // i32: address of the lane's row in slab 0
-    ll_val lane_xor;  // i32: the lane's chunk with its swizzle, in bytes
-    ll_val sf_base;   // i32: address of the lane's scale word in fragment 0, K atom 0
-    int sf_vec;       // words a lane reads at once: fragments 32 rows apart
-} operand;
+enum { STEP_BYTES = 32, FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B };
 
 typedef struct {
     const tir_mma *m;
     const mma_info *kind;
     cg_acc *acc;
-    operand a, b;
+    mma_operand a, b;
     int steps; // K steps of the tile
     const char *instruction;
 } product;
 
 // --- Accumulators ----------------------------------------------------------------------------------
-
-static ll_val warp_row(cg *c, int rows) {
-    return ll_muli(c->b, ll_bini(c->b, LL_UDIV, c->role_warp, c->role->warps_n), rows);
-}
-
-static ll_val warp_col(cg *c, int cols) {
-    return ll_muli(c->b, ll_bini(c->b, LL_UREM, c->role_warp, c->role->warps_n), cols);
-}
 
 // The registers of an accumulator; made when it is first met.
 static cg_acc *accumulator(cg *c, int acc) {
@@ -86,152 +53,8 @@ void cg_mma_sync_zero(cg *c, int acc) {
     }
 }
 
-// --- Addresses -------------------------------------------------------------------------------------
-
-// The xor of a row's chunks: address bits 7.. of the row, moved to bit 4 (swizzle spans 32, 64, 128).
-static ll_val swizzle_of_row(cg *c, const tir_operand *op, ll_val row) {
-    ll *b = c->b;
-    switch (op->swizzle) {
-    case SWZ_128B:
-        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 7), 4);
-    case SWZ_64B:
-        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 1), 3), 4);
-    case SWZ_32B:
-        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 2), 1), 4);
-    case SWZ_NONE:
-        break;
-    }
-    return ll_i32(b, 0);
-}
-
-static void lane_addresses(cg *c, operand *o, ll_val slot, ll_val row, ll_val chunk) {
-    ll *b = c->b;
-    ll_val first = ll_muli(b, ll_add(b, o->first_row, row), o->op->row_bytes);
-    o->lane_row = ll_add(b, ll_addi(b, slot, o->data->offset), first);
-    o->lane_xor = ll_bin(b, LL_XOR, ll_bini(b, LL_SHL, chunk, 4), swizzle_of_row(c, o->op, row));
-}
-
-// Offset of row r of the scales in K atom 0 of a slab: row blocks are 'atoms' * 512 bytes apart.
-static ll_val scale_row(cg *c, const operand *o, ll_val row) {
-    ll *b = c->b;
-    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
-    ll_val block = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * ATOM_BYTES);
-    ll_val line = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 31), 4);
-    ll_val word = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), 2);
-    return ll_add(b, block, ll_bin(b, LL_OR, line, word));
-}
-
-static bool is_pow2(int x) {
-    return (x & (x - 1)) == 0;
-}
-
-// Rows of a warp whose tile is a power of two up to 128 (or whole atoms) never carry from one field of
-// the scale address into another: fragments lie at constant distances.
-static bool scales_are_regular(const operand *o) {
-    return o->rows % ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < ATOM_ROWS);
-}
-
-static ll_val scale_first_row(cg *c, const operand *o, ll_val lane_part) {
-    ll *b = c->b;
-    ll_val row = ll_add(b, o->first_row, lane_part);
-    if (o->op->sf_loop >= 0) {
-        row = ll_add(b, row, ll_bini(b, LL_AND, c->starts[o->op->sf_loop], ATOM_ROWS - 1));
-    }
-    return row;
-}
-
-static void scale_addresses(cg *c, operand *o, ll_val slot, ll_val lane_part) {
-    ll *b = c->b;
-    o->sf_vec = 1;
-    if (scales_are_regular(o) && o->rows >= 64) {
-        o->sf_vec = o->rows >= ATOM_ROWS ? 4 : o->rows / 32;
-    }
-    ll_val row = scale_first_row(c, o, lane_part);
-    o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), scale_row(c, o, row));
-}
-
-static ll_val lane_scale_row(cg *c, bool is_a) {
-    ll *b = c->b;
-    ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
-    ll_val half = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 1), 3);
-    return is_a ? ll_add(b, g, half) : g;
-}
-
-static void begin_operand(cg *c, operand *o, int index, int rows, bool is_a) {
-    ll *b = c->b;
-    o->op = &c->k->operands[index];
-    const tir_channel *ch = &c->k->channels[o->op->channel];
-    o->data = &ch->boxes[o->op->data];
-    o->scale = o->op->scale >= 0 ? &ch->boxes[o->op->scale] : NULL;
-    o->rows = rows;
-    o->frag_rows = is_a ? FRAG_M : FRAG_N;
-    o->first_row = is_a ? warp_row(c, rows) : warp_col(c, rows);
-    ll_val slot = cg_slot_addr(c, o->op->channel);
-    ll_val row = ll_bini(b, LL_AND, c->lane, is_a ? 15 : 7);
-    ll_val chunk = ll_bini(b, LL_LSHR, c->lane, 4);
-    if (!is_a) {
-        row = ll_add(b, row, ll_bini(b, LL_SHL, chunk, 3));
-        chunk = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
-    }
-    lane_addresses(c, o, slot, row, chunk);
-    if (o->scale) {
-        scale_addresses(c, o, slot, lane_scale_row(c, is_a));
-    }
-}
-
-// --- Fragments -------------------------------------------------------------------------------------
-
-// One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a fragment
-// of A, two a fragment of B.
-static void load_fragment(cg *c, const operand *o, int step, int frag, ll_val *out) {
-    ll *b = c->b;
-    int per_slab = o->op->row_bytes / STEP_BYTES;
-    int slab = step / per_slab, in = step % per_slab, row = frag * o->frag_rows;
-    ll_val at = ll_add(b, o->lane_row, ll_bini(b, LL_XOR, o->lane_xor, (int64_t)in * STEP_BYTES));
-    at = ll_addi(b, at, (int64_t)slab * o->data->box_pitch + (int64_t)row * o->op->row_bytes);
-    bool four = o->rows - row >= 16;
-    ll_val p = ll_to(b, at, LL_SHARED);
-    ll_val v = ll_intr(b, four ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
-                               : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.b16",
-                       LL_SHARED, 1, &p);
-    int first = frag * (o->frag_rows == FRAG_M ? 4 : 2);
-    for (int i = 0; i < (four ? 4 : 2); i++) {
-        out[first + i] = ll_extract(b, v, i);
-    }
-}
-
 static int sf_word(const product *p, int step) {
     return step * p->kind->sf_bytes / 4;
-}
-
-// Distance of fragment 'f' from fragment 0, for regular tiles.
-static int scale_delta(const operand *o, int f, int atoms) {
-    int row = f * o->frag_rows;
-    return row / ATOM_ROWS * atoms * ATOM_BYTES + (row % 32) * 16 + (row % ATOM_ROWS) / 32 * 4;
-}
-
-// Scale words of all fragments for K atom 'word'.
-static void load_scales(cg *c, const operand *o, int word, ll_val *out) {
-    ll *b = c->b;
-    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
-    int slab = word / atoms;
-    int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * ATOM_BYTES;
-    int n = o->rows / o->frag_rows, apart = 32 / o->frag_rows;
-    bool is_a = o->frag_rows == FRAG_M;
-    for (int f = 0; f < n; f++) {
-        if (!scales_are_regular(o)) {
-            ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)f * o->frag_rows);
-            ll_val base = ll_addi(b, cg_slot_addr(c, o->op->channel), o->scale->offset + at);
-            row = scale_first_row(c, o, row);
-            ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[f]);
-        } else if (f / apart % o->sf_vec == 0) {
-            ll_val words[4];
-            ll_load_words(b, ll_addi(b, o->sf_base, at + scale_delta(o, f, atoms)), o->sf_vec, words);
-            for (int i = 0; i < o->sf_vec; i++) {
-                out[f + i * apart] = words[i];
-            }
-        }
-    }
 }
 
 // --- Products --------------------------------------------------------------------------------------
@@ -279,8 +102,8 @@ static void load_step_scales(cg *c, const product *p, int step, const fragments 
         f->sfb = before->sfb;
         return;
     }
-    load_scales(c, &p->a, sf_word(p, step), f->sfa);
-    load_scales(c, &p->b, sf_word(p, step), f->sfb);
+    mma_load_scales(c, &p->a, sf_word(p, step), f->sfa);
+    mma_load_scales(c, &p->b, sf_word(p, step), f->sfb);
 }
 
 static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
@@ -303,29 +126,51 @@ static void multiply(cg *c, const product *p, const fragments *f, int step, int 
     }
 }
 
+static void begin_slot(cg *c, product *p) {
+    mma_operand_begin(c, &p->a, p->m->a, p->acc->rows, true);
+    mma_operand_begin(c, &p->b, p->m->b, p->acc->cols, false);
+}
+
+static void load_first(cg *c, const product *p, fragments *f) {
+    for (int i = 0; i < p->acc->n_m; i++) {
+        mma_load_fragment(c, &p->a, 0, i, f->a);
+    }
+    for (int i = 0; i < p->acc->n_n; i += 2) {
+        mma_load_fragment(c, &p->b, 0, i, f->b);
+    }
+    load_step_scales(c, p, 0, NULL, f);
+}
+
+static void multiply_row(cg *c, const product *p, const fragments *f, int step, int m) {
+    for (int n = 0; n < p->acc->n_n; n++) {
+        multiply(c, p, f, step, m, n);
+    }
+}
+
 // The products of one K step, row after row. The next step's operands are read where this step's are
 // used for the last time: its A after each row, its B along the last row, so that about one step of
 // fragments is alive beside the accumulators. ptxas would move all these reads to the front of the K
 // tile and run out of registers; a warp barrier, which costs one issue slot, is what it does not move
 // reads across.
 static void multiply_step(cg *c, const product *p, const fragments *f, int step, fragments *next) {
-    int n_m = p->acc->n_m, n_n = p->acc->n_n;
-    for (int m = 0; m < n_m; m++) {
-        for (int n = 0; n < n_n; n++) {
-            multiply(c, p, f, step, m, n);
-            if (next && m == n_m - 1 && (n % 2 == 1 || n == n_n - 1)) {
-                load_fragment(c, &p->b, step + 1, n - n % 2, next->b);
-            }
-        }
-        if (next && m == 0) {
+    int last = p->acc->n_m - 1, n_n = p->acc->n_n;
+    for (int m = 0; m < last; m++) {
+        multiply_row(c, p, f, step, m);
+        if (m == 0) {
             cg_warp_sync(c);
-        }
-        if (next) {
-            load_fragment(c, &p->a, step + 1, m, next->a);
-        }
-        if (next && m == 0) {
             load_step_scales(c, p, step + 1, f, next);
         }
+        mma_load_fragment(c, &p->a, step + 1, m, next->a);
+    }
+    for (int n = 0; n < n_n; n++) {
+        multiply(c, p, f, step, last, n);
+        if (n % 2 == 1 || n == n_n - 1) {
+            mma_load_fragment(c, &p->b, step + 1, n - n % 2, next->b);
+        }
+    }
+    mma_load_fragment(c, &p->a, step + 1, last, next->a);
+    if (last == 0) {
+        load_step_scales(c, p, step + 1, f, next);
     }
 }
 
@@ -345,32 +190,35 @@ static bool check_operand(cg *c, const product *p, const tir_operand *op, bool i
     return CG_OK(c);
 }
 
+static bool begin_product(cg *c, const tir_mma *m, product *p) {
+    *p = (product){.m = m, .kind = &mma_kinds[m->kind], .acc = accumulator(c, m->acc)};
+    if (!p->acc || !check_operand(c, p, &c->k->operands[m->a], true) ||
+        !check_operand(c, p, &c->k->operands[m->b], false)) {
+        return false;
+    }
+    p->steps = m->k_elems / p->kind->k;
+    p->instruction = kind_name(c, p->kind);
+    return true;
+}
+
 void cg_mma_sync(cg *c, const tir_mma *m, int release) {
-    product p = {.m = m, .kind = &mma_kinds[m->kind], .acc = accumulator(c, m->acc)};
-    if (!p.acc || !check_operand(c, &p, &c->k->operands[m->a], true) ||
-        !check_operand(c, &p, &c->k->operands[m->b], false)) {
+    product p;
+    if (!begin_product(c, m, &p)) {
         return;
     }
-    p.steps = m->k_elems / p.kind->k;
-    begin_operand(c, &p.a, m->a, p.acc->rows, true);
-    begin_operand(c, &p.b, m->b, p.acc->cols, false);
-    p.instruction = kind_name(c, p.kind);
+    begin_slot(c, &p);
     fragments f = new_fragments(c, &p);
-    for (int i = 0; i < p.acc->n_m; i++) {
-        load_fragment(c, &p.a, 0, i, f.a);
-    }
-    for (int i = 0; i < p.acc->n_n; i += 2) {
-        load_fragment(c, &p.b, 0, i, f.b);
-    }
-    load_step_scales(c, &p, 0, NULL, &f);
-    for (int step = 0; step < p.steps; step++) {
-        bool last = step + 1 == p.steps;
+    load_first(c, &p, &f);
+    for (int step = 0; step + 1 < p.steps; step++) {
         fragments next = new_fragments(c, &p);
-        if (last && release >= 0) {
-            cg_release(c, release); // all operands are in registers
-        }
-        multiply_step(c, &p, &f, step, last ? NULL : &next);
+        multiply_step(c, &p, &f, step, &next);
         f = next;
+    }
+    if (release >= 0) {
+        cg_release(c, release); // all operands are in registers
+    }
+    for (int i = 0; i < p.acc->n_m; i++) {
+        multiply_row(c, &p, &f, p.steps - 1, i);
     }
 }
 
@@ -384,8 +232,8 @@ static void fill_runs(cg *c, const tir_acc *t, int sub, cg_frag *f) {
     ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
     ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
     const cg_acc *first = &c->accs[f->accs[0]];
-    ll_val row0 = ll_add(b, c->starts[t->row_loop], warp_row(c, first->rows));
-    ll_val col0 = ll_add(b, c->starts[t->col_loop], warp_col(c, first->cols));
+    ll_val row0 = ll_add(b, c->starts[t->row_loop], mma_warp_row(c, first->rows));
+    ll_val col0 = ll_add(b, c->starts[t->col_loop], mma_warp_col(c, first->cols));
     col0 = ll_add(b, ll_addi(b, col0, (int64_t)sub * f->cols), q2);
     for (int m = 0; m < n_m; m++) {
         for (int half = 0; half < 2; half++) {

@@ -1,0 +1,34 @@
+// Inside of mma.sync: operands in shared memory as a warp reads them (mma_operand.c), products of
+// register fragments (mma_sync.c).
+#ifndef FP4_CODEGEN_MMA_INT_H
+#define FP4_CODEGEN_MMA_INT_H
+
+#include "cg_int.h"
+
+enum { FRAG_ROWS_A = 16, FRAG_ROWS_B = 8 };
+
+// Where a warp reads one operand, prepared once a K tile.
+typedef struct {
+    const tir_operand *op;
+    const tir_box *data, *scale;
+    int rows;         // rows of the warp's tile
+    int frag_rows;    // 16 or 8
+    ll_val first_row; // of the warp in the CTA's tile
+    ll_val lane_row;  // i32: address of the lane's row in slab 0
+    ll_val lane_xor;  // i32: the lane's chunk with its swizzle, in bytes
+    ll_val sf_base;   // i32: address of the lane's scale word in fragment 0, K atom 0
+    int sf_vec;       // words a lane reads at once: fragments 32 rows apart
+} mma_operand;
+
+// First row and column of this warp in the CTA's tile, whose warps hold 'rows' by 'cols'.
+ll_val mma_warp_row(cg *c, int rows);
+ll_val mma_warp_col(cg *c, int cols);
+// Addresses in the channel's current slot; 'rows' of this warp.
+void mma_operand_begin(cg *c, mma_operand *o, int index, int rows, bool is_a);
+// One K step of the 16 rows (8 at the end of an odd B) from fragment 'frag' on into out: four registers
+// a fragment of A, two a fragment of B.
+void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out);
+// Scale words of all fragments for K atom 'word' (four scales a row).
+void mma_load_scales(cg *c, const mma_operand *o, int word, ll_val *out);
+
+#endif

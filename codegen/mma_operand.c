@@ -1,0 +1,167 @@
+// Operands of mma.sync on sm_120a: out of swizzled shared memory into registers.
+//
+// One K step is 32 bytes of a row for every kind (FP4 k64, FP8 k32, 16-bit k16), so one ldmatrix
+// schedule serves all (PTX ISA "Matrix fragments for mma.m16n8k16/k32/k64"; "ldmatrix"):
+//   A  x4: lane L gives row L % 16, chunk L / 16 of a 16-row fragment: registers a0 .. a3
+//   B  x4: lane L gives row L % 8 + 8 * (L / 16), chunk (L / 8) % 2: b0, b1 of two 8-row fragments
+// Tiles are TMA images: 16-byte chunks of a row xored with bits 7.. of the address. The rows of a
+// fragment start at multiples of 8, so the xor depends on the lane alone, and a K step is an xor of
+// its byte offset.
+//
+// Scales lie as 128 x 4 atoms: the word of row r and K atom j at atom + (r % 32) * 16 +
+// ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments at
+// once. Lane 4g + q supplies row g + 8 * (q & 1) of A and row g of B, selectors 0 (PTX ISA "mma with
+// block scaling", thread-id selects lanes, byte-id the bytes of the word).
+#include "mma_int.h"
+
+enum { STEP_BYTES = 32, ATOM_BYTES = 512, ATOM_ROWS = 128 };
+
+ll_val mma_warp_row(cg *c, int rows) {
+    return ll_muli(c->b, ll_bini(c->b, LL_UDIV, c->role_warp, c->role->warps_n), rows);
+}
+
+ll_val mma_warp_col(cg *c, int cols) {
+    return ll_muli(c->b, ll_bini(c->b, LL_UREM, c->role_warp, c->role->warps_n), cols);
+}
+
+// The xor of a row's chunks: address bits 7.. of the row, moved to bit 4 (swizzle spans 32, 64, 128).
+static ll_val swizzle_of_row(cg *c, const tir_operand *op, ll_val row) {
+    ll *b = c->b;
+    switch (op->swizzle) {
+    case SWZ_128B:
+        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 7), 4);
+    case SWZ_64B:
+        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 1), 3), 4);
+    case SWZ_32B:
+        return ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 2), 1), 4);
+    case SWZ_NONE:
+        break;
+    }
+    return ll_i32(b, 0);
+}
+
+static void lane_addresses(cg *c, mma_operand *o, ll_val slot, ll_val row, ll_val chunk) {
+    ll *b = c->b;
+    ll_val first = ll_muli(b, ll_add(b, o->first_row, row), o->op->row_bytes);
+    o->lane_row = ll_add(b, ll_addi(b, slot, o->data->offset), first);
+    o->lane_xor = ll_bin(b, LL_XOR, ll_bini(b, LL_SHL, chunk, 4), swizzle_of_row(c, o->op, row));
+}
+
+// Offset of row r of the scales in K atom 0 of a slab: row blocks are 'atoms' * 512 bytes apart.
+static ll_val scale_row(cg *c, const mma_operand *o, ll_val row) {
+    ll *b = c->b;
+    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
+    ll_val block = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * ATOM_BYTES);
+    ll_val line = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 31), 4);
+    ll_val word = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), 2);
+    return ll_add(b, block, ll_bin(b, LL_OR, line, word));
+}
+
+static bool is_pow2(int x) {
+    return (x & (x - 1)) == 0;
+}
+
+// Rows of a warp whose tile is a power of two up to 128 (or whole atoms) never carry from one field of
+// the scale address into another: fragments lie at constant distances.
+static bool scales_are_regular(const mma_operand *o) {
+    return o->rows % ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < ATOM_ROWS);
+}
+
+static ll_val scale_first_row(cg *c, const mma_operand *o, ll_val lane_part) {
+    ll *b = c->b;
+    ll_val row = ll_add(b, o->first_row, lane_part);
+    if (o->op->sf_loop >= 0) {
+        row = ll_add(b, row, ll_bini(b, LL_AND, c->starts[o->op->sf_loop], ATOM_ROWS - 1));
+    }
+    return row;
+}
+
+static void scale_addresses(cg *c, mma_operand *o, ll_val slot, ll_val lane_part) {
+    ll *b = c->b;
+    o->sf_vec = 1;
+    if (scales_are_regular(o) && o->rows >= 64) {
+        o->sf_vec = o->rows >= ATOM_ROWS ? 4 : o->rows / 32;
+    }
+    ll_val row = scale_first_row(c, o, lane_part);
+    o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), scale_row(c, o, row));
+}
+
+static ll_val lane_scale_row(cg *c, bool is_a) {
+    ll *b = c->b;
+    ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
+    ll_val half = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 1), 3);
+    return is_a ? ll_add(b, g, half) : g;
+}
+
+void mma_operand_begin(cg *c, mma_operand *o, int index, int rows, bool is_a) {
+    ll *b = c->b;
+    o->op = &c->k->operands[index];
+    const tir_channel *ch = &c->k->channels[o->op->channel];
+    o->data = &ch->boxes[o->op->data];
+    o->scale = o->op->scale >= 0 ? &ch->boxes[o->op->scale] : NULL;
+    o->rows = rows;
+    o->frag_rows = is_a ? FRAG_ROWS_A : FRAG_ROWS_B;
+    o->first_row = is_a ? mma_warp_row(c, rows) : mma_warp_col(c, rows);
+    ll_val slot = cg_slot_addr(c, o->op->channel);
+    ll_val row = ll_bini(b, LL_AND, c->lane, is_a ? 15 : 7);
+    ll_val chunk = ll_bini(b, LL_LSHR, c->lane, 4);
+    if (!is_a) {
+        row = ll_add(b, row, ll_bini(b, LL_SHL, chunk, 3));
+        chunk = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+    }
+    lane_addresses(c, o, slot, row, chunk);
+    if (o->scale) {
+        scale_addresses(c, o, slot, lane_scale_row(c, is_a));
+    }
+}
+
+// --- Fragments -------------------------------------------------------------------------------------
+
+// One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a fragment
+// of A, two a fragment of B.
+void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out) {
+    ll *b = c->b;
+    int per_slab = o->op->row_bytes / STEP_BYTES;
+    int slab = step / per_slab, in = step % per_slab, row = frag * o->frag_rows;
+    ll_val at = ll_add(b, o->lane_row, ll_bini(b, LL_XOR, o->lane_xor, (int64_t)in * STEP_BYTES));
+    at = ll_addi(b, at, (int64_t)slab * o->data->box_pitch + (int64_t)row * o->op->row_bytes);
+    bool four = o->rows - row >= 16;
+    ll_val p = ll_to(b, at, LL_SHARED);
+    ll_val v = ll_intr(b, four ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
+                               : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.b16",
+                       LL_SHARED, 1, &p);
+    int first = frag * (o->frag_rows == FRAG_ROWS_A ? 4 : 2);
+    for (int i = 0; i < (four ? 4 : 2); i++) {
+        out[first + i] = ll_extract(b, v, i);
+    }
+}
+
+// Distance of fragment 'f' from fragment 0, for regular tiles.
+static int scale_delta(const mma_operand *o, int f, int atoms) {
+    int row = f * o->frag_rows;
+    return row / ATOM_ROWS * atoms * ATOM_BYTES + (row % 32) * 16 + (row % ATOM_ROWS) / 32 * 4;
+}
+
+// Scale words of all fragments for K atom 'word'.
+void mma_load_scales(cg *c, const mma_operand *o, int word, ll_val *out) {
+    ll *b = c->b;
+    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
+    int slab = word / atoms;
+    int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * ATOM_BYTES;
+    int n = o->rows / o->frag_rows, apart = 32 / o->frag_rows;
+    bool is_a = o->frag_rows == FRAG_ROWS_A;
+    for (int f = 0; f < n; f++) {
+        if (!scales_are_regular(o)) {
+            ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)f * o->frag_rows);
+            ll_val base = ll_addi(b, cg_slot_addr(c, o->op->channel), o->scale->offset + at);
+            row = scale_first_row(c, o, row);
+            ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[f]);
+        } else if (f / apart % o->sf_vec == 0) {
+            ll_val words[4];
+            ll_load_words(b, ll_addi(b, o->sf_base, at + scale_delta(o, f, atoms)), o->sf_vec, words);
+            for (int i = 0; i < o->sf_vec; i++) {
+                out[f + i * apart] = words[i];
+            }
+        }
+    }
+}
