@@ -1,0 +1,15 @@
+// fp4c: compiles, runs, explains, checks and formats .tk programs.
+#include "driver.h"
+
+int main(int argc, char **argv) {
+    options opt;
+    int code = EXIT_MISTAKE;
+    if (!options_parse(argc, argv, &opt, &code)) {
+        return code;
+    }
+    static int (*const commands[])(const options *) = {
+        [CMD_COMPILE] = command_compile, [CMD_RUN] = command_run, [CMD_EXPLAIN] = command_explain,
+        [CMD_CHECK] = command_check,     [CMD_FMT] = command_fmt,
+    };
+    return commands[opt.cmd](&opt);
+}

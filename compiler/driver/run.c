@@ -1,0 +1,276 @@
+// fp4c run FILE -arch A M=300 N=264 K=512 [--check]: compiles in memory, launches through libfp4rt on
+// random operands and random scale factors, reports.
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// --- Progress: one line on a terminal, nothing elsewhere ------------------------------------------------
+
+static void progress(const options *o, int done, int all, const char *doing) {
+    if (!isatty(STDERR_FILENO) || o->json) {
+        return;
+    }
+    int filled = all > 0 ? 30 * done / all : 0;
+    fprintf(stderr, "\r\033[K[%.*s%.*s] %s", filled, "##############################", 30 - filled,
+            "..............................", doing);
+    if (done == all) {
+        fprintf(stderr, "\r\033[K");
+    }
+    fflush(stderr);
+}
+
+// --- Set-up ----------------------------------------------------------------------------------------------
+
+static bool failed(const char *doing) {
+    fprintf(stderr, "fp4c: %s: %s\n", doing, fp4_last_error());
+    return false;
+}
+
+static bool open_device(run_state *r) {
+    fp4_config c = FP4_CONFIG_INIT;
+    const options *o = r->u->opt;
+    c.device = o->device;
+    c.sim_sms = o->sms;
+    c.sim_schedule = o->order == ORDER_LAZY     ? FP4_SCHEDULE_LAZY
+                     : o->order == ORDER_RANDOM ? FP4_SCHEDULE_RANDOM
+                                                : FP4_SCHEDULE_EAGER;
+    c.sim_seed = o->seed;
+    return fp4_open(&c, &r->ctx) == FP4_OK || failed("device");
+}
+
+static int load(run_state *r, builds *b, fp4_module **module) {
+    unit *u = r->u;
+    if (u->opt->use_ptx != NULL) {
+        char *text = NULL;
+        const char *why = NULL;
+        size_t len = 0;
+        if (!read_whole(u->opt->use_ptx, u->mem, &text, &len, &why)) {
+            fprintf(stderr, "fp4c: cannot read %s: %s\n", u->opt->use_ptx, why);
+            return EXIT_MISTAKE;
+        }
+        b->at[0].code.ptx = text;
+        b->at[0].code.ptx_len = len;
+        b->at[0].assembled = false;
+    }
+    module_image image;
+    int code = build_module(u, b, &image);
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    if (!open_device(r)) {
+        return EXIT_MISTAKE;
+    }
+    if (fp4_module_load_memory(r->ctx, image.bytes, image.len, module) != FP4_OK ||
+        fp4_module_kernel(*module, r->b->tir->name, arch_infos[r->b->tir->arch].name, &r->kernel) != FP4_OK) {
+        failed("module");
+        return EXIT_MISTAKE;
+    }
+    return EXIT_DONE;
+}
+
+// Every NAME=VALUE must be a size or a scalar of the kernel.
+static bool take_sizes(run_state *r, bool *given) {
+    const ast_kernel *k = r->b->ast;
+    const options *o = r->u->opt;
+    for (int a = 0; a < o->n_assigns; a++) {
+        bool known = false;
+        for (int i = 0; i < k->n_dims; i++) {
+            if (strcmp(k->dims[i]->name, o->assigns[a].name) == 0) {
+                double v = o->assigns[a].value;
+                if (v < 0 || v > 1e9 || v != (double)(int64_t)v) {
+                    fprintf(stderr, "fp4c: size %s = %g is not a whole number from 0 to 10^9\n",
+                            o->assigns[a].name, v);
+                    return false;
+                }
+                r->dims[k->dims[i]->id] = (int64_t)v;
+                given[k->dims[i]->id] = known = true;
+            }
+        }
+        for (int i = 0; i < k->n_params; i++) {
+            known |= k->params[i]->n_dims == 0 && strcmp(k->params[i]->name, o->assigns[a].name) == 0;
+        }
+        if (!known) {
+            fprintf(stderr, "fp4c: kernel '%s' has no size or scalar called '%s'\n", k->name,
+                    o->assigns[a].name);
+            return false;
+        }
+    }
+    for (int i = 0; i < k->n_dims && o->shapes == 0; i++) {
+        if (!given[k->dims[i]->id]) {
+            fprintf(stderr, "fp4c: size %s of kernel '%s' was not given: %s=NUMBER, or --shapes N\n",
+                    k->dims[i]->name, k->name, k->dims[i]->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+// --- Report ------------------------------------------------------------------------------------------------
+
+static void print_sizes(FILE *out, const run_state *r) {
+    for (int i = 0; i < r->b->ast->n_dims; i++) {
+        fprintf(out, "%s%s=%lld", i > 0 ? " " : "", r->b->ast->dims[i]->name,
+                (long long)r->dims[r->b->ast->dims[i]->id]);
+    }
+}
+
+static bool is_good(const run_result *s) {
+    return s->n_differ == 0 && s->n_outside == 0 && !s->guards_hurt && s->padding_hurt == 0;
+}
+
+static void print_mismatch(FILE *out, const run_state *r) {
+    const run_result *s = &r->result;
+    print_sizes(out, r);
+    fprintf(out, ": ");
+    if (s->n_differ > 0) {
+        fprintf(out, "%lld codes differ from the composition, the first at element %lld of '%s'; ",
+                (long long)s->n_differ, (long long)s->first, s->tensor);
+    }
+    if (s->n_outside > 0) {
+        fprintf(out, "%lld elements are off by more than the bound; ", (long long)s->n_outside);
+    }
+    if (s->padding_hurt > 0) {
+        fprintf(out, "%lld bytes of scale padding are not 0; ", (long long)s->padding_hurt);
+    }
+    fprintf(out, "guards %s\n", s->guards_hurt ? "were overwritten" : "are intact");
+}
+
+static void print_text(const run_state *r, int n_shapes, int n_bad) {
+    const options *o = r->u->opt;
+    const run_result *s = &r->result;
+    const built *b = r->b;
+    fp4_stats st = {.size = sizeof st};
+    fp4_get_stats(r->ctx, &st);
+    printf("%s on %s (%s)", b->tir->name, arch_infos[b->tir->arch].name, o->device);
+    if (n_shapes == 1) {
+        printf("  ");
+        print_sizes(stdout, r);
+        printf("  %lld results", (long long)s->elements);
+    }
+    printf("  seed %llu\n", (unsigned long long)o->seed);
+    printf("  front end %7.1f ms   plan %5.1f ms   code %6.1f ms   ptxas %6.1f ms\n", 1e3 * r->u->front_seconds,
+           1e3 * b->plan_seconds, 1e3 * b->code_seconds, 1e3 * b->ptxas_seconds);
+    printf("  operands  %7.1f ms   run  %5.0f ms   (%.1f M warp instructions, %.2f G multiply-adds)\n",
+           1e3 * r->times.upload, 1e3 * r->times.simulate, 1e-6 * (double)st.warp_instructions,
+           1e-9 * (double)st.macs);
+    if (o->check) {
+        printf("  composition %5.0f ms   evaluation %.0f ms\n", 1e3 * r->times.compose, 1e3 * r->times.evaluate);
+        if (n_shapes == 1) {
+            printf("  bits: %lld of %lld differ    error %.3g, bound %.3g    guards %s\n",
+                   (long long)s->n_differ, (long long)s->elements, s->max_error, s->max_bound,
+                   s->guards_hurt ? "OVERWRITTEN" : "intact");
+        }
+        printf("  %s\n", n_bad == 0 ? n_shapes == 1 ? "bit-exact" : "all shapes bit-exact" : "WRONG");
+    }
+    if (n_shapes > 1) {
+        printf("  %d shapes, %d wrong\n", n_shapes, n_bad);
+    }
+}
+
+static void print_json(const run_state *r, int n_shapes, int n_bad) {
+    const run_result *s = &r->result;
+    fp4_stats st = {.size = sizeof st};
+    fp4_get_stats(r->ctx, &st);
+    printf("{\"kernel\": \"%s\", \"arch\": \"%s\", \"device\": \"%s\", \"seed\": %llu, \"sizes\": {", r->b->tir->name,
+           arch_infos[r->b->tir->arch].name, r->u->opt->device, (unsigned long long)r->u->opt->seed);
+    for (int i = 0; i < r->b->ast->n_dims; i++) {
+        printf("%s\"%s\": %lld", i > 0 ? ", " : "", r->b->ast->dims[i]->name,
+               (long long)r->dims[r->b->ast->dims[i]->id]);
+    }
+    printf("}, \"ms\": {\"front\": %.3f, \"plan\": %.3f, \"code\": %.3f, \"ptxas\": %.3f, \"operands\": %.3f, "
+           "\"run\": %.3f, \"compose\": %.3f, \"evaluate\": %.3f}, ",
+           1e3 * r->u->front_seconds, 1e3 * r->b->plan_seconds, 1e3 * r->b->code_seconds,
+           1e3 * r->b->ptxas_seconds, 1e3 * r->times.upload, 1e3 * r->times.simulate, 1e3 * r->times.compose,
+           1e3 * r->times.evaluate);
+    printf("\"warp_instructions\": %llu, \"macs\": %llu, \"sim_ns\": %llu, \"checked\": %s, \"shapes\": %d, "
+           "\"wrong\": %d, \"differ\": %lld, \"max_error\": %g, \"bound\": %g, \"guards_intact\": %s}\n",
+           (unsigned long long)st.warp_instructions, (unsigned long long)st.macs,
+           (unsigned long long)st.sim_ns, r->u->opt->check ? "true" : "false", n_shapes, n_bad,
+           (long long)s->n_differ, s->max_error, s->max_bound, s->guards_hurt ? "false" : "true");
+}
+
+// --- Shapes -------------------------------------------------------------------------------------------------
+
+static int run_shapes(run_state *r, const bool *given) {
+    const options *o = r->u->opt;
+    int n = o->shapes > 0 ? o->shapes : 1;
+    int bad = 0;
+    uint64_t seed = o->seed;
+    for (int i = 0; i < n; i++) {
+        progress(o, i, n, "running");
+        if (o->shapes > 0 ? !run_draw_sizes(r, &seed, given) : !run_admits(r)) {
+            if (o->shapes == 0) {
+                failed("sizes");
+            }
+            return EXIT_MISTAKE;
+        }
+        bool ok = run_launch(r, run_random(&seed)) && (!o->check || run_check(r));
+        run_free(r);
+        if (!ok) {
+            fprintf(stderr, "fp4c: at ");
+            print_sizes(stderr, r);
+            fprintf(stderr, "\n");
+            return EXIT_MISTAKE;
+        }
+        if (!is_good(&r->result)) {
+            bad++;
+            print_mismatch(stderr, r);
+        }
+    }
+    progress(o, n, n, "done");
+    (o->json ? print_json : print_text)(r, n, bad);
+    return bad == 0 ? EXIT_DONE : EXIT_MISTAKE;
+}
+
+static int run_unit(unit *u) {
+    const options *o = u->opt;
+    if (u->file == NULL) {
+        fprintf(stderr, "fp4c: 'run' evaluates the program too: it takes a .tk file\n");
+        return EXIT_MISTAKE;
+    }
+    if (o->n_archs != 1) {
+        fprintf(stderr, "fp4c: 'run' takes one target\n");
+        return EXIT_MISTAKE;
+    }
+    builds b = {0};
+    progress(o, 0, 3, "compiling");
+    int code = u->checked ? build_all(u, STOP_CUBIN, &b) : EXIT_MISTAKE;
+    progress(o, 3, 3, "compiling");
+    int reported = unit_report(u);
+    code = reported > code ? reported : code;
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    if (b.n != 1) {
+        fprintf(stderr, "fp4c: %d kernels match: name one with --kernel\n", b.n);
+        return EXIT_MISTAKE;
+    }
+    run_state *r = ARENA_NEW(u->mem, run_state);
+    *r = (run_state){.u = u, .b = &b.at[0], .n_params = b.at[0].ast->n_params};
+    bool given[RUN_MAX_DIMS] = {false};
+    if (r->n_params > RUN_MAX_PARAMS || r->b->ast->n_dims > RUN_MAX_DIMS) {
+        fprintf(stderr, "fp4c: kernel '%s' has too many parameters to be run here\n", r->b->ast->name);
+        return EXIT_MISTAKE;
+    }
+    r->tparams = ARENA_ARRAY(u->mem, int64_t, r->b->ast->n_tparams + 1);
+    lang_tparam_values(r->b->ast, r->b->sched, r->tparams);
+    fp4_module *module = NULL;
+    code = take_sizes(r, given) ? load(r, &b, &module) : EXIT_MISTAKE;
+    if (code == EXIT_DONE) {
+        code = run_shapes(r, given);
+    }
+    if (module != NULL) {
+        fp4_module_free(module);
+    }
+    fp4_close(r->ctx);
+    return code;
+}
+
+int command_run(const options *opt) {
+    unit u;
+    int code = unit_open(&u, opt) ? run_unit(&u) : EXIT_MISTAKE;
+    unit_close(&u);
+    return code;
+}

@@ -1,0 +1,61 @@
+// fp4c run: pieces of one run. A run compiles once and then launches one shape or many.
+#ifndef FP4_DRIVER_RUN_H
+#define FP4_DRIVER_RUN_H
+
+#include "driver.h"
+#include "eval.h"
+#include "fp4rt.h"
+
+enum { RUN_MAX_PARAMS = 64, RUN_MAX_DIMS = 32, RUN_GUARD = 1024, RUN_POISON = 0xA5 };
+
+// One tensor on its way: codes for the evaluator, bytes for the device with guards around them.
+typedef struct {
+    eval_tensor codes;    // operands; for outputs what came back
+    eval_tensor before;   // inout: codes before the launch
+    fp4_tensor device;
+    fp4_host host;        // over data and scale
+    fp4_storage storage;
+    uint64_t data_base, scale_base; // allocations, RUN_GUARD bytes before the tensor
+} run_tensor;
+
+typedef struct {
+    double upload, simulate, compose, evaluate;
+} run_times;
+
+typedef struct {
+    int64_t elements;  // of all outputs
+    int64_t n_differ;  // codes that differ from the composition
+    int64_t first;     // element of the first
+    const char *tensor;
+    double max_error, max_bound;
+    int64_t n_outside;
+    bool guards_hurt;
+    int64_t padding_hurt; // bytes of scale padding that are not 0
+} run_result;
+
+typedef struct {
+    unit *u;
+    const built *b;
+    fp4_ctx *ctx;
+    fp4_kernel *kernel;
+    int n_params;
+    run_tensor tensors[RUN_MAX_PARAMS];
+    eval_scalar scalars[RUN_MAX_PARAMS];
+    int64_t dims[RUN_MAX_DIMS];
+    int64_t *tparams;
+    run_times times;
+    run_result result;
+} run_state;
+
+// Draws operands, uploads, poisons outputs, launches, reads back. False: a sentence was printed.
+bool run_launch(run_state *r, uint64_t seed);
+// Compares what came back with the machine composition and the exact evaluation.
+bool run_check(run_state *r);
+void run_free(run_state *r);
+// Whether the sizes are admitted; the reason is fp4_last_error().
+bool run_admits(const run_state *r);
+// Draws sizes that the kernel admits; sizes that were given stay. False if none was found.
+bool run_draw_sizes(run_state *r, uint64_t *seed, const bool *given);
+uint64_t run_random(uint64_t *state);
+
+#endif

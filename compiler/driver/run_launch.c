@@ -1,0 +1,310 @@
+// One launch of 'fp4c run': random operands up, poisoned outputs with guards, results down. Uses
+// libfp4rt as any C program does.
+#include "run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t run_random(uint64_t *state) { // splitmix64
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static bool failed(const char *doing) {
+    fprintf(stderr, "fp4c: %s: %s\n", doing, fp4_last_error());
+    return false;
+}
+
+// --- Codes <-> bytes -----------------------------------------------------------------------------------
+
+static int64_t rows_of(const run_tensor *t) {
+    return t->storage.n_matrices * t->storage.rows;
+}
+
+static void pack(const run_tensor *t, const eval_tensor *codes) {
+    int64_t cols = t->storage.cols;
+    int granule = t->host.format.granule_cols;
+    for (int64_t row = 0; row < rows_of(t); row++) {
+        for (int64_t col = 0; col < cols; col++) {
+            fp4_host_set_code(&t->host, row, col, eval_get_code(codes, row * cols + col));
+        }
+        for (int64_t col = 0; codes->scales != NULL && col < cols; col += granule) {
+            fp4_host_set_scale_code(&t->host, row, col,
+                                    codes->scales[row * t->storage.scale_cols + col / granule]);
+        }
+    }
+}
+
+static void unpack(const run_tensor *t, eval_tensor *codes) {
+    int64_t cols = t->storage.cols;
+    int granule = t->host.format.granule_cols;
+    for (int64_t row = 0; row < rows_of(t); row++) {
+        for (int64_t col = 0; col < cols; col++) {
+            eval_set_code(codes, row * cols + col, fp4_host_code(&t->host, row, col));
+        }
+        for (int64_t col = 0; codes->scales != NULL && col < cols; col += granule) {
+            codes->scales[row * t->storage.scale_cols + col / granule] =
+                (uint8_t)fp4_host_scale_code(&t->host, row, col);
+        }
+    }
+}
+
+// --- Tensors -------------------------------------------------------------------------------------------
+
+static bool alloc_codes(const run_state *r, const ast_sym *sym, eval_tensor *codes) {
+    *codes = (eval_tensor){.format = sym->format, .n_dims = sym->n_dims};
+    for (int i = 0; i < sym->n_dims; i++) {
+        if (!eval_size(sym->dims[i], r->tparams, r->dims, &codes->dims[i]) || codes->dims[i] < 0) {
+            fprintf(stderr, "fp4c: axis %d of '%s' has no size for these dims\n", i, sym->name);
+            return false;
+        }
+    }
+    if (!eval_tensor_alloc(codes)) {
+        fprintf(stderr, "fp4c: out of memory for '%s'\n", sym->name);
+        return false;
+    }
+    return true;
+}
+
+static bool alloc_guarded(fp4_ctx *ctx, int64_t bytes, uint64_t *base, uint64_t *address) {
+    if (fp4_alloc(ctx, bytes + 2 * RUN_GUARD, base) != FP4_OK ||
+        fp4_fill(ctx, *base, RUN_POISON, bytes + 2 * RUN_GUARD, NULL) != FP4_OK) {
+        return failed("device memory");
+    }
+    *address = *base + RUN_GUARD;
+    return true;
+}
+
+static bool make_tensor(run_state *r, int i, uint64_t seed) {
+    const ast_sym *sym = r->b->ast->params[i];
+    run_tensor *t = &r->tensors[i];
+    if (!alloc_codes(r, sym, &t->codes)) {
+        return false;
+    }
+    t->device.size = sizeof t->device;
+    t->storage.size = sizeof t->storage;
+    t->host.size = sizeof t->host;
+    if (fp4_tensor_init(&t->device, sym->format->name, sym->n_dims, t->codes.dims) != FP4_OK ||
+        fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
+        fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
+        return failed(sym->name);
+    }
+    t->host.data = calloc(1, (size_t)t->storage.data_bytes + 1);
+    t->host.scale = calloc(1, (size_t)t->storage.scale_bytes + 1);
+    if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {
+        return false;
+    }
+    bool scaled = t->codes.scales != NULL;
+    if (scaled && !alloc_guarded(r->ctx, t->storage.scale_bytes, &t->scale_base, &t->device.scale)) {
+        return false;
+    }
+    if (sym->mode == MODE_OUT) {
+        return true; // poisoned
+    }
+    eval_random(&t->codes, seed);
+    pack(t, &t->codes);
+    if (sym->mode == MODE_INOUT) {
+        t->before = t->codes;
+        if (!alloc_codes(r, sym, &t->codes)) {
+            return false;
+        }
+    }
+    if (fp4_tensor_write(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) != FP4_OK) {
+        return failed(sym->name);
+    }
+    return true;
+}
+
+static void make_scalar(run_state *r, int i, uint64_t *seed) {
+    const ast_sym *sym = r->b->ast->params[i];
+    double drawn = 0.25 + 1.75 * (double)(run_random(seed) >> 11) / 9007199254740992.0;
+    double v = elem_is_int(sym->format->elem) ? 1 + floor(drawn * 4) : drawn;
+    for (int a = 0; a < r->u->opt->n_assigns; a++) {
+        if (strcmp(r->u->opt->assigns[a].name, sym->name) == 0) {
+            v = r->u->opt->assigns[a].value;
+        }
+    }
+    r->scalars[i] = (eval_scalar){.f = (double)(float)v, .i = (int64_t)v};
+}
+
+static fp4_arg argument(const run_state *r, int i) {
+    const ast_sym *sym = r->b->ast->params[i];
+    if (sym->n_dims > 0) {
+        return fp4_arg_tensor(&r->tensors[i].device);
+    }
+    if (sym->format->elem == ELEM_I32) {
+        return fp4_arg_i32((int32_t)r->scalars[i].i);
+    }
+    return sym->format->elem == ELEM_I64 ? fp4_arg_i64(r->scalars[i].i)
+                                         : fp4_arg_f32((float)r->scalars[i].f);
+}
+
+// --- After the launch ----------------------------------------------------------------------------------
+
+static bool guard_intact(run_state *r, uint64_t base, int64_t bytes, bool *hurt) {
+    uint8_t guard[2 * RUN_GUARD];
+    if (fp4_copy_from(r->ctx, guard, base, RUN_GUARD, NULL) != FP4_OK ||
+        fp4_copy_from(r->ctx, guard + RUN_GUARD, base + RUN_GUARD + (uint64_t)bytes, RUN_GUARD, NULL) !=
+            FP4_OK) {
+        return failed("guards");
+    }
+    for (size_t i = 0; i < sizeof guard; i++) {
+        *hurt |= guard[i] != RUN_POISON;
+    }
+    return true;
+}
+
+// Padding of a quantised output's scales must be finite for the next product: fp4c writes 0.
+static void check_padding(run_state *r, const run_tensor *t) {
+    int64_t used = 0;
+    int64_t zero = 0;
+    const uint8_t *bytes = t->host.scale;
+    for (int64_t i = 0; i < t->storage.scale_bytes; i++) {
+        zero += bytes[i] == 0;
+    }
+    for (int64_t i = 0; i < eval_scale_count(&t->codes); i++) {
+        used += t->codes.scales[i] == 0;
+    }
+    int64_t padding = t->storage.scale_bytes - eval_scale_count(&t->codes);
+    r->result.padding_hurt += padding - (zero - used);
+}
+
+static bool fetch(run_state *r, int i) {
+    run_tensor *t = &r->tensors[i];
+    bool scaled = t->codes.scales != NULL;
+    const ast_sym *sym = r->b->ast->params[i];
+    if (!guard_intact(r, t->data_base, t->storage.data_bytes, &r->result.guards_hurt) ||
+        (scaled && !guard_intact(r, t->scale_base, t->storage.scale_bytes, &r->result.guards_hurt))) {
+        return false;
+    }
+    if (sym->mode != MODE_OUT && sym->mode != MODE_INOUT) {
+        return true;
+    }
+    if (fp4_tensor_read(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) != FP4_OK) {
+        return failed(sym->name);
+    }
+    unpack(t, &t->codes);
+    if (scaled) {
+        check_padding(r, t);
+    }
+    r->result.elements += eval_count(&t->codes);
+    return true;
+}
+
+bool run_launch(run_state *r, uint64_t seed) {
+    fp4_arg args[RUN_MAX_PARAMS];
+    r->result = (run_result){.first = -1};
+    double start = now_seconds();
+    for (int i = 0; i < r->n_params; i++) {
+        if (r->b->ast->params[i]->n_dims > 0) {
+            if (!make_tensor(r, i, run_random(&seed))) {
+                return false;
+            }
+        } else {
+            make_scalar(r, i, &seed);
+        }
+        args[i] = argument(r, i);
+    }
+    double ready = now_seconds();
+    r->times.upload += ready - start;
+    if (fp4_launch(r->kernel, args, r->n_params, NULL) != FP4_OK || fp4_sync(r->ctx, NULL) != FP4_OK) {
+        return failed("launch");
+    }
+    r->times.simulate += now_seconds() - ready;
+    for (int i = 0; i < r->n_params; i++) {
+        if (r->b->ast->params[i]->n_dims > 0 && !fetch(r, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void run_free(run_state *r) {
+    for (int i = 0; i < r->n_params; i++) {
+        run_tensor *t = &r->tensors[i];
+        eval_tensor_free(&t->codes);
+        eval_tensor_free(&t->before);
+        free(t->host.data);
+        free(t->host.scale);
+        fp4_free(r->ctx, t->data_base);
+        fp4_free(r->ctx, t->scale_base);
+        *t = (run_tensor){0};
+    }
+}
+
+// --- Sizes ----------------------------------------------------------------------------------------------
+
+bool run_admits(const run_state *r) {
+    fp4_dim dims[RUN_MAX_DIMS];
+    int n = r->b->ast->n_dims;
+    for (int i = 0; i < n; i++) {
+        dims[i] = (fp4_dim){r->b->ast->dims[i]->name, r->dims[r->b->ast->dims[i]->id]};
+    }
+    return fp4_kernel_admits(r->kernel, dims, n) == FP4_OK;
+}
+
+// The tile that walks a size, for sizes just below and above its multiples.
+static int64_t tile_of(const run_state *r, const ast_sym *dim) {
+    const tir_kernel *k = r->b->tir;
+    for (int i = 0; i < k->n_loops; i++) {
+        if (k->loops[i].dim->op == SZ_DIM && strcmp(k->dims[k->loops[i].dim->dim], dim->name) == 0) {
+            return k->loops[i].tile;
+        }
+    }
+    for (int i = 0; i < k->n_fors; i++) {
+        if (k->fors[i].extent->op == SZ_DIM && strcmp(k->dims[k->fors[i].extent->dim], dim->name) == 0) {
+            return k->fors[i].step;
+        }
+    }
+    return 16;
+}
+
+// 'where DIM % c == 0' tells what a size is a multiple of.
+static int64_t multiple_of(const run_state *r, const ast_sym *dim) {
+    int64_t m = 1;
+    for (int i = 0; i < r->b->ast->n_where; i++) {
+        const ast_expr *e = r->b->ast->where[i];
+        int64_t c = 0;
+        if (e->kind == EX_BINARY && e->op == OP_EQ && e->a->kind == EX_BINARY && e->a->op == OP_MOD &&
+            e->a->a->kind == EX_NAME && e->a->a->sym == dim && lang_const_int(e->a->b, r->tparams, &c) && c > 0) {
+            m = c > m ? c : m;
+        }
+    }
+    return m;
+}
+
+static int64_t draw_size(const run_state *r, const ast_sym *dim, uint64_t *seed) {
+    int64_t tile = tile_of(r, dim);
+    uint64_t x = run_random(seed);
+    int64_t v = 1 + (int64_t)(x >> 8) % (2 * tile + tile / 2);
+    switch (x % 4) {
+    case 0: // few
+        v = 1 + (int64_t)(x >> 8) % 17;
+        break;
+    case 1: // around a multiple of the tile
+        v = tile * (1 + (int64_t)(x >> 8) % 2) + (int64_t)(x >> 16) % 3 - 1;
+        break;
+    default:
+        break;
+    }
+    int64_t m = multiple_of(r, dim);
+    return (v + m - 1) / m * m;
+}
+
+bool run_draw_sizes(run_state *r, uint64_t *seed, const bool *given) {
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        for (int i = 0; i < r->b->ast->n_dims; i++) {
+            const ast_sym *dim = r->b->ast->dims[i];
+            if (!given[dim->id]) {
+                r->dims[dim->id] = draw_size(r, dim, seed);
+            }
+        }
+        if (run_admits(r)) {
+            return true;
+        }
+    }
+    return failed("no sizes were found that the kernel admits");
+}
