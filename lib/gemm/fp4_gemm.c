@@ -1,0 +1,26 @@
+// fp4_gemm: picks the kernel by the operands' format; fp4_launch checks all the rest.
+#include "fp4_gemm.h"
+#include <stdio.h>
+
+// 0 is what a tensor that was filled in by hand may hold; it means no factor.
+static float factor(const fp4_tensor *tensor) {
+    return tensor->global == 0 ? 1 : tensor->global;
+}
+
+fp4_status fp4_gemm(fp4_module *module, const fp4_tensor *d, const fp4_tensor *a,
+                    const fp4_tensor *b, float alpha, void *stream) {
+    fp4_kernel *kernel = NULL;
+    if (!module || !d || !a || !b) {
+        return fp4_launch(NULL, NULL, 0, stream);
+    }
+    char format[FP4_MAX_NAME];
+    char name[FP4_MAX_NAME + 8];
+    snprintf(name, sizeof name, "%s_gemm", fp4_format_name(&a->format, format));
+    fp4_status status = fp4_module_kernel(module, name, NULL, &kernel);
+    if (status != FP4_OK) {
+        return status;
+    }
+    const fp4_arg args[] = {fp4_arg_tensor(a), fp4_arg_tensor(b), fp4_arg_tensor(d),
+                            fp4_arg_f32(alpha * factor(a) * factor(b))};
+    return fp4_launch(kernel, args, 4, stream);
+}
