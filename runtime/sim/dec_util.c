@@ -349,8 +349,8 @@ uint32_t row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_wo
 
 uint32_t pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated) {
     *negated = o->negated;
-    if (o->kind == OP_INT && o->value <= 1) {
-        return o->value == 1 ? 0 : 1;
+    if (o->kind == OP_INT) {
+        return o->value != 0 ? 0 : 1;
     }
     if (o->kind != OP_PRED) {
         ptx_refuse(p, "an operand is not a predicate");
