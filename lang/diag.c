@@ -1,11 +1,14 @@
 // Diagnostics, collected (diag.h). diag_print.c prints them.
 //
-// Everything is kept, in the order of the reports; the limit is applied when printing, so that the
-// number of errors is the true one. The same code at the same place is reported once.
+// Reports are kept in their order; the limit is applied when printing, so that the number of errors
+// is the true one. The same sentence at the same place is kept once. A file of garbage may give any
+// number of reports: from MAX_KEPT on they are only counted.
 #include "diag_impl.h"
 
 #include <stdarg.h>
 #include <string.h>
+
+#define MAX_KEPT 1000
 
 diag *diag_new(src_map *src, int error_limit) {
     arena *mem = arena_new();
@@ -57,6 +60,10 @@ void diag_report(diag *d, diag_level level, const char *code, ast_span at, const
     const char *sentence = format_text(d, fmt, args);
     va_end(args);
     d->newest = NULL;
+    if (d->n_items >= MAX_KEPT) {
+        d->n_errors += level == DIAG_ERROR;
+        return;
+    }
     if (is_repeated(d, code, at, sentence)) {
         return;
     }
@@ -74,6 +81,7 @@ void diag_report(diag *d, diag_level level, const char *code, ast_span at, const
     d->newest = it;
     d->n_items++;
     d->n_errors += level == DIAG_ERROR;
+    d->n_warnings += level == DIAG_WARNING;
 }
 
 // Adds a line to the newest diagnostic; NULL when that was a repetition.
@@ -142,7 +150,7 @@ int diag_n_errors(const diag *d) {
 }
 
 int diag_n_warnings(const diag *d) {
-    return d->n_items - d->n_errors;
+    return d->n_warnings;
 }
 
 int diag_count(const diag *d) {

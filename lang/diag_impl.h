@@ -37,7 +37,8 @@ struct diag {
     diag_item *first, *last;
     diag_item *newest; // what the calls after diag_report add to; NULL after a repetition
     int n_items;
-    int n_errors;
+    int n_errors; // of all reports
+    int n_warnings;
 };
 
 #endif

@@ -4,7 +4,7 @@
 #   expect    golden/X.tk with '// expect CODE' comments
 #   programs  the five programs check; the refusals are refused with their fix, or pass the front end
 #   identity  print(parse(x)) is a fixed point and the same tree, for every .tk here
-#   codes     every code that the front end reports is in diag_codes.def and has a golden
+#   codes     every code that is reported is in diag_codes.def; those of the front end have a golden
 #   bless     rewrites the goldens; the diff is what is reviewed
 mode=$1
 tool=$2
@@ -77,6 +77,10 @@ codes)
     for code in $(grep -hoE '"[A-Z][0-9]{3}"' "$langdir"/*.c "$langdir"/*.re | tr -d '"' | sort -u); do
         grep -q "FP4_DIAG(\"$code\"" "$langdir/diag_codes.def" || fail "$code is not in diag_codes.def"
         grep -q "\[$code\]" golden/*.err || fail "$code has no golden"
+    done
+    for code in $(grep -rhoE '"[A-Z][0-9]{3}"' --include='*.c' --include='*.def' "$langdir/../compiler" \
+        "$langdir/../codegen" | tr -d '"' | sort -u); do
+        grep -q "FP4_DIAG(\"$code\"" "$langdir/diag_codes.def" || fail "$code is not in diag_codes.def"
     done
     ;;
 esac
