@@ -10,7 +10,7 @@ struct arena_block {
 #define BLOCK_BYTES ((size_t)64 * 1024)
 #define HEADER ((sizeof(struct arena_block) + 15) & ~(size_t)15)
 
-void *arena_alloc(struct arena *a, size_t bytes) {
+void *sim_arena_alloc(struct arena *a, size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
     struct arena_block *b = a->head;
     if (b == NULL || b->bytes - b->used < bytes) {
@@ -28,7 +28,7 @@ void *arena_alloc(struct arena *a, size_t bytes) {
     return p;
 }
 
-void arena_free(struct arena *a) {
+void sim_arena_free(struct arena *a) {
     while (a->head != NULL) {
         struct arena_block *b = a->head;
         a->head = b->next;

@@ -57,8 +57,8 @@ struct arena_block;
 struct arena {
     struct arena_block *head;
 };
-void *arena_alloc(struct arena *a, size_t bytes); // zeroed; NULL when out of memory
-void arena_free(struct arena *a);
+void *sim_arena_alloc(struct arena *a, size_t bytes); // zeroed; NULL when out of memory
+void sim_arena_free(struct arena *a);
 
 // ---- modules and kernels ------------------------------------------------------------------------
 enum const_kind { CONST_PLAIN, CONST_SHARED, CONST_DYNAMIC };

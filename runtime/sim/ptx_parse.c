@@ -17,7 +17,7 @@ void ptx_fail(struct ptx_parser *p, uint32_t line, const char *format, ...) {
 }
 
 void *ptx_new(struct ptx_parser *p, size_t bytes) {
-    void *m = arena_alloc(p->arena, bytes);
+    void *m = sim_arena_alloc(p->arena, bytes);
     if (m == NULL) {
         ptx_fail(p, p->tok.line, "out of memory");
     }
@@ -25,7 +25,7 @@ void *ptx_new(struct ptx_parser *p, size_t bytes) {
 }
 
 void *aux_alloc(struct ptx_parser *p, size_t bytes) {
-    void *m = arena_alloc(&p->module->arena, bytes);
+    void *m = sim_arena_alloc(&p->module->arena, bytes);
     if (m == NULL) {
         ptx_fail(p, p->tok.line, "out of memory");
     }
@@ -776,11 +776,11 @@ static void parse_module_item(struct ptx_parser *p) {
 
 int ptx_load(struct sim *s, const char *text, size_t length, struct sim_module *m) {
     struct arena arena = {NULL};
-    struct ptx_parser *p = arena_alloc(&arena, sizeof *p);
-    struct ptx_ins *ins = arena_alloc(&arena, sizeof *ins);
-    struct ptx_scope *scope = arena_alloc(&arena, sizeof *scope);
+    struct ptx_parser *p = sim_arena_alloc(&arena, sizeof *p);
+    struct ptx_ins *ins = sim_arena_alloc(&arena, sizeof *ins);
+    struct ptx_scope *scope = sim_arena_alloc(&arena, sizeof *scope);
     if (p == NULL || ins == NULL || scope == NULL) {
-        arena_free(&arena);
+        sim_arena_free(&arena);
         return sim_set_error(s, SIM_ERROR_MEMORY, "out of memory");
     }
     *p = (struct ptx_parser){.sim = s, .module = m, .lx = {text, text + length, 1}};
@@ -800,6 +800,6 @@ int ptx_load(struct sim *s, const char *text, size_t length, struct sim_module *
     } else {
         status = SIM_ERROR_PTX;
     }
-    arena_free(&arena);
+    sim_arena_free(&arena);
     return status;
 }

@@ -41,7 +41,7 @@ static void free_module(struct sim_module *m) {
     }
     free(m->kernels);
     free(m->text);
-    arena_free(&m->arena);
+    sim_arena_free(&m->arena);
     free(m);
 }
 
