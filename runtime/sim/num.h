@@ -48,13 +48,14 @@ float num_decode(enum num_fmt f, uint32_t code);
 
 // cvt.<round>{.satfinite} of a float to one element. 'sat' is implied (and ignored) for e2m1, e2m3,
 // e3m2, e4m3, e5m2, ue4m3, ue8m0. NaN: 0x7F in e4m3/e5m2/ue4m3, +max in e2m1/e2m3/e3m2, 0xFF in
-// ue8m0, 0x7FFF in f16/bf16, 0x7FFFFFFF in tf32. Negative sources of ue4m3 and ue8m0 convert as their
-// magnitude for ue8m0, as 0 for ue4m3. ue8m0 knows RZ and RP only.
+// ue8m0, 0x7FFF in f16/bf16, 0x7FFFFFFF in tf32. Negative sources of ue4m3 and ue8m0 convert as
+// their magnitude for ue8m0, as 0 for ue4m3. ue8m0 knows RZ and RP only.
 uint32_t num_encode(enum num_fmt f, float x, enum num_round round, bool sat);
 
 // The x2 forms: 'hi' is the first PTX source and lands in the upper half. e2m1 gives 8 bits, the 6-
 // and 8-bit formats 16, f16/bf16 32. 'relu' clamps negatives (and NaN in f16/bf16 stays NaN).
-uint32_t num_encode_x2(enum num_fmt f, float hi, float lo, enum num_round round, bool sat, bool relu);
+uint32_t num_encode_x2(enum num_fmt f, float hi, float lo, enum num_round round, bool sat,
+                       bool relu);
 // cvt.rn.f16x2.<f>x2 (e4m3, e5m2, e2m3, e3m2, e2m1) and cvt.rn.bf16x2.ue8m0x2: exact.
 uint32_t num_narrow_to_f16x2(enum num_fmt f, uint32_t pair);
 uint32_t num_ue8m0x2_to_bf16x2(uint32_t pair);
@@ -100,16 +101,7 @@ float num_max(float a, float b, bool nan);
 
 // The special function unit. PTX only bounds its error, so the model is the correctly rounded f32
 // result (stated, not measured). ftz flushes subnormal inputs and results.
-enum num_mufu {
-    NUM_EX2,
-    NUM_LG2,
-    NUM_RCP,
-    NUM_RSQRT,
-    NUM_SQRT,
-    NUM_TANH,
-    NUM_SIN,
-    NUM_COS
-};
+enum num_mufu { NUM_EX2, NUM_LG2, NUM_RCP, NUM_RSQRT, NUM_SQRT, NUM_TANH, NUM_SIN, NUM_COS };
 float num_mufu(enum num_mufu op, float x, bool ftz);
 
 // ---- one output element of a tensor core ------------------------------------------------------
@@ -142,6 +134,7 @@ uint32_t num_gst_fdpa(const struct num_gst *p, const uint32_t *a, const uint32_t
 uint32_t num_legacy_fp8(const struct num_dot *p, const uint32_t *a, const uint32_t *b, uint32_t c);
 
 // kind::i8 and mma.sync s8/u8: exact sum, then wrap or clamp to s32.
-int32_t num_idot(const struct num_dot *p, const uint32_t *a, const uint32_t *b, int32_t c, bool sat);
+int32_t num_idot(const struct num_dot *p, const uint32_t *a, const uint32_t *b, int32_t c,
+                 bool sat);
 
 #endif

@@ -4,7 +4,8 @@
 // head + tail with |tail| below half a unit of head, which one comparison turns into any rounding.
 #include "num.h"
 
-// The float that head + tail rounds to. RN is only used where tail == 0 or head is the float itself.
+// The float that head + tail rounds to. RN is only used where tail == 0 or head is the float
+// itself.
 static float round_pair(double head, double tail, enum num_round round) {
     float near = (float)head;
     if (head != head || isinf(head)) {

@@ -1,11 +1,12 @@
 // Truncated fused dot products, 8 rows of A at a time.
 //
 // Pass 1 finds the largest exponent of the non-zero products in 16-bit lanes. Pass 2 multiplies the
-// decoded floats (a product of two significands of at most 11 bits is exact), scales by 2^(F - emax)
-// and converts with truncation, which is the alignment; every aligned term is below 2^27, so sixteen
-// sum in an int32. Operands whose products could leave the float range are multiplied as doubles. The
-// rest (addend, final rounding toward zero) is exact in doubles under the round-toward-zero mode.
-// Specials and results near overflow go to the reference, element by element.
+// decoded floats (a product of two significands of at most 11 bits is exact), scales by 2^(F -
+// emax) and converts with truncation, which is the alignment; every aligned term is below 2^27, so
+// sixteen sum in an int32. Operands whose products could leave the float range are multiplied as
+// doubles. The rest (addend, final rounding toward zero) is exact in doubles under the
+// round-toward-zero mode. Specials and results near overflow go to the reference, element by
+// element.
 #if defined(__x86_64__)
 #include "num_mm.h"
 #include <immintrin.h>
@@ -166,7 +167,8 @@ struct dot_step {
 };
 
 // Products of 8 rows at 'half' with column n, aligned to 2^(ee - F), in two partial sums.
-AVX2 static inline void aligned_sums(const struct dot_step *s, int half, __m256i ee, __m256i sum[2]) {
+AVX2 static inline void aligned_sums(const struct dot_step *s, int half, __m256i ee,
+                                     __m256i sum[2]) {
     // Outside these bounds no product survives (or none is alive): the scale stays a normal float.
     ee = _mm256_min_epi32(_mm256_max_epi32(ee, _mm256_set1_epi32(-100)), _mm256_set1_epi32(150));
     __m256i field = _mm256_sub_epi32(_mm256_set1_epi32(127 + s->p->dot.frac), ee);
@@ -274,8 +276,8 @@ static void by_reference(const struct num_mm *p, int m0, int rows, int n, uint32
     }
 }
 
-// A block of up to 16 rows against all columns. Columns that must go to the reference are marked, so
-// that the reference runs in the ordinary rounding mode.
+// A block of up to 16 rows against all columns. Columns that must go to the reference are marked,
+// so that the reference runs in the ordinary rounding mode.
 AVX2 __attribute__((noinline)) static void dot_block(struct dot_step *s, int rows, uint32_t *d,
                                                      size_t ldd, uint8_t *redo) {
     for (int n = 0; n < s->p->n; n++) {

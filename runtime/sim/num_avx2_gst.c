@@ -2,10 +2,10 @@
 //
 // Bytes: A holds 2a + 12 (0..24, unsigned), B holds 2b; four consecutive k of eight rows fill a
 // register, so that maddubs against a broadcast word of B gives the pair sums of eight outputs and
-// four of them a group; 12 * sum(2b) is taken off at the start. A group's value, its dot in quarters
-// times both scales, is an exact double. Terms are cut to the quantum 2^(emax - 35) by adding and
-// subtracting 2^(q+52) under round-toward-zero, and only where a tile's exponents make a cut possible.
-// NaN scales, special addends and results near overflow go to the reference.
+// four of them a group; 12 * sum(2b) is taken off at the start. A group's value, its dot in
+// quarters times both scales, is an exact double. Terms are cut to the quantum 2^(emax - 35) by
+// adding and subtracting 2^(q+52) under round-toward-zero, and only where a tile's exponents make a
+// cut possible. NaN scales, special addends and results near overflow go to the reference.
 #if defined(__x86_64__)
 #include "num_mm.h"
 #include <immintrin.h>
@@ -19,9 +19,9 @@
 #define NO_EXPONENT 400 // smallest live exponent of a row without a live group
 
 struct panel_a {
-    uint8_t bytes[16][BLOCK][4];     // [k / 4][row][k % 4]
-    uint16_t live[2][BLOCK][2];      // [group / 2][row][group % 2]: one bit a non-zero element
-    int16_t exponent[2][BLOCK][2];   // of the scale, + BIAS
+    uint8_t bytes[16][BLOCK][4];   // [k / 4][row][k % 4]
+    uint16_t live[2][BLOCK][2];    // [group / 2][row][group % 2]: one bit a non-zero element
+    int16_t exponent[2][BLOCK][2]; // of the scale, + BIAS
     double scale[GROUPS][BLOCK];
     int least; // smallest exponent of a group that can be live
     bool slow;
@@ -86,8 +86,8 @@ AVX2 static inline void expand(const uint8_t row[32], __m128i out[4]) {
     }
 }
 
-AVX2 static inline void inspect(struct row_info *r, const struct num_gst *gst, const __m128i codes[4],
-                                const uint8_t *scales) {
+AVX2 static inline void inspect(struct row_info *r, const struct num_gst *gst,
+                                const __m128i codes[4], const uint8_t *scales) {
     r->least = NO_EXPONENT;
     r->slow = false;
     for (int g = 0; g < GROUPS; g++) {
@@ -149,7 +149,8 @@ AVX2 static void pack_b(struct panel_b *out, const struct num_mm *p) {
 }
 
 // The group's dot products of 8 rows, in quarters.
-AVX2 static inline __m256i group_dots(const struct panel_a *a, const struct panel_b *b, int n, int g) {
+AVX2 static inline __m256i group_dots(const struct panel_a *a, const struct panel_b *b, int n,
+                                      int g) {
     __m256i acc = _mm256_set1_epi32(b->start[n][g]);
     for (int w = 4 * g; w < 4 * g + 4; w++) {
         int32_t four;
@@ -161,7 +162,8 @@ AVX2 static inline __m256i group_dots(const struct panel_a *a, const struct pane
 }
 
 // Largest scale exponent among the live groups, + BIAS; 0 when all are dead.
-AVX2 static inline __m256i largest_exponent(const struct panel_a *a, const struct panel_b *b, int n) {
+AVX2 static inline __m256i largest_exponent(const struct panel_a *a, const struct panel_b *b,
+                                            int n) {
     __m256i most = _mm256_setzero_si256();
     for (int h = 0; h < 2; h++) {
         int32_t live;

@@ -1,9 +1,10 @@
 // One output element of a tensor core, bit by bit: the reference that the fast paths must equal.
 //
 // Truncated fused dot-product-add: all products and the addend are cut toward zero to multiples of
-// one quantum, 2^(emax - F), and summed exactly; the sum is rounded once. Exponents are the operands'
-// own (a product is not renormalised, a subnormal keeps the lowest exponent), which decides what is
-// cut. Requires: F - (fraction bits of a product) <= 40, so that every term fits 64 bits.
+// one quantum, 2^(emax - F), and summed exactly; the sum is rounded once. Exponents are the
+// operands' own (a product is not renormalised, a subnormal keeps the lowest exponent), which
+// decides what is cut. Requires: F - (fraction bits of a product) <= 40, so that every term fits 64
+// bits.
 #include "num.h"
 
 enum num_class { FINITE, INFINITE, NOT_A_NUMBER };
@@ -271,9 +272,9 @@ uint32_t num_gst_fdpa(const struct num_gst *p, const uint32_t *a, const uint32_t
     return finish(NUM_OUT_F32, sum, q);
 }
 
-// sm_90 and sm_100 have no FP8 mma.sync: ptxas converts to f16 and issues two k16 steps, the products
-// with k%4 in {0,1} and those with k%4 in {2,3}, from a zero addend; C is added last, rounded to
-// nearest (measured on H100, H200, B200).
+// sm_90 and sm_100 have no FP8 mma.sync: ptxas converts to f16 and issues two k16 steps, the
+// products with k%4 in {0,1} and those with k%4 in {2,3}, from a zero addend; C is added last,
+// rounded to nearest (measured on H100, H200, B200).
 uint32_t num_legacy_fp8(const struct num_dot *p, const uint32_t *a, const uint32_t *b, uint32_t c) {
     struct num_dot half = {
         .a = p->a, .b = p->b, .k = 16, .frac = 25, .floor = p->floor, .out = p->out};
@@ -300,7 +301,8 @@ static int64_t int_of(enum num_fmt f, uint32_t code) {
     return f == NUM_S8 ? (int64_t)(int8_t)(code & 0xFF) : (int64_t)(code & 0xFF);
 }
 
-int32_t num_idot(const struct num_dot *p, const uint32_t *a, const uint32_t *b, int32_t c, bool sat) {
+int32_t num_idot(const struct num_dot *p, const uint32_t *a, const uint32_t *b, int32_t c,
+                 bool sat) {
     int64_t sum = c;
     for (int k = 0; k < p->k; k++) {
         sum += int_of(p->a, a[k]) * int_of(p->b, b[k]);

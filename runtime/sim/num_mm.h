@@ -1,6 +1,7 @@
-// One matrix instruction's worth of arithmetic: D[m][n] = A[m][:] . B[n][:] + D[m][n], where a row is
-// the 32 bytes of K that every tensor core instruction takes. The tensor units fetch rows and scales
-// and call num_mm_run; which code runs (AVX2 or portable) does not change a bit of the result.
+// One matrix instruction's worth of arithmetic: D[m][n] = A[m][:] . B[n][:] + D[m][n], where a row
+// is the 32 bytes of K that every tensor core instruction takes. The tensor units fetch rows and
+// scales and call num_mm_run; which code runs (AVX2 or portable) does not change a bit of the
+// result.
 #ifndef FP4_SIM_NUM_MM_H
 #define FP4_SIM_NUM_MM_H
 

@@ -1,9 +1,9 @@
 // Shared memory matrix descriptors and the operand bytes they name.
 //
-// In: the 64-bit descriptor of tcgen05.mma/cp or wgmma. Out: rows of 32 bytes in K order, which is one
-// instruction's share of A or B. Layouts are the canonical ones of PTX ISA "Canonical Layouts"; the
-// swizzle XORs the final absolute shared address (measured on H200), so a descriptor may start in the
-// middle of a swizzle row.
+// In: the 64-bit descriptor of tcgen05.mma/cp or wgmma. Out: rows of 32 bytes in K order, which is
+// one instruction's share of A or B. Layouts are the canonical ones of PTX ISA "Canonical Layouts";
+// the swizzle XORs the final absolute shared address (measured on H200), so a descriptor may start
+// in the middle of a swizzle row.
 #include "units.h"
 
 #define ADDRESS_MASK 0x3FFFFu
@@ -14,8 +14,8 @@ static uint32_t field_bytes(uint64_t bits, int low) {
 
 // PTX ISA "Shared memory descriptor" of tcgen05: bits 46-48 are 0b001, swizzle in bits 61-63.
 enum unit_status unit_desc_tcgen05(struct unit_desc *out, uint64_t bits) {
-    static const int8_t modes[8] = {UNIT_SW_NONE, UNIT_SW_128_ATOM32, UNIT_SW_128, -1,
-                                    UNIT_SW_64,   -1,                 UNIT_SW_32,  -1};
+    static const int8_t modes[8] = {UNIT_SW_NONE, UNIT_SW_128_ATOM32, UNIT_SW_128, -1, UNIT_SW_64,
+                                    -1,           UNIT_SW_32,         -1};
     if ((bits >> 46 & 7) != 1 || (bits >> 14 & 3) || (bits >> 30 & 3) || (bits >> 53 & 0xFF)) {
         return UNIT_DESC_BITS;
     }

@@ -1,5 +1,6 @@
-// The 32-bit instruction descriptor of tcgen05.mma (PTX ISA "Instruction descriptor" and the table of
-// shapes per kind). Every reserved bit is checked: on hardware a wrong one is an illegal instruction.
+// The 32-bit instruction descriptor of tcgen05.mma (PTX ISA "Instruction descriptor" and the table
+// of shapes per kind). Every reserved bit is checked: on hardware a wrong one is an illegal
+// instruction.
 #include "units.h"
 
 static bool is_scaled(enum unit_kind kind) {

@@ -1,5 +1,6 @@
-// ldmatrix, stmatrix and movmatrix of one warp (PTX ISA "Warp-level matrix load instruction" and its
-// neighbours). g = lane / 4, q = lane % 4; every row is 16 bytes of shared memory at its own address.
+// ldmatrix, stmatrix and movmatrix of one warp (PTX ISA "Warp-level matrix load instruction" and
+// its neighbours). g = lane / 4, q = lane % 4; every row is 16 bytes of shared memory at its own
+// address.
 #include "unit_operand.h"
 
 #define ROW_BYTES 16

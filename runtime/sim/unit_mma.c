@@ -1,10 +1,10 @@
 // tcgen05.mma: D[tensor memory] = A * B (+ D), one CTA or a pair.
 //
 // In: qualifiers, descriptors, tensor memory addresses. The operands are fetched into rows of 32
-// bytes, turned into codes, and multiplied straight into tensor memory, which is column-major and so
-// is the output of num_mm_run. A pair (cta_group::2) is two such products: each CTA has its own rows
-// of A and of D, both share B, of which each holds half of N (PTX ISA "Data path layout organization").
-// Everything is validated and read before the first word of D is written.
+// bytes, turned into codes, and multiplied straight into tensor memory, which is column-major and
+// so is the output of num_mm_run. A pair (cta_group::2) is two such products: each CTA has its own
+// rows of A and of D, both share B, of which each holds half of N (PTX ISA "Data path layout
+// organization"). Everything is validated and read before the first word of D is written.
 #include "unit_operand.h"
 #include <stdlib.h>
 
@@ -92,7 +92,8 @@ static int container_bytes(const struct unit_idesc *d) {
 }
 
 // MN-major needs the 32-byte-atom swizzle for 32-bit elements, which nothing else may use.
-static enum unit_status check_swizzle(const struct unit_desc *d, const struct unit_idesc *i, bool mn) {
+static enum unit_status check_swizzle(const struct unit_desc *d, const struct unit_idesc *i,
+                                      bool mn) {
     bool atom32 = d->swizzle == UNIT_SW_128_ATOM32;
     return atom32 == (mn && i->k == 8) ? UNIT_OK : UNIT_DESC_MAJOR;
 }
@@ -168,8 +169,8 @@ static enum unit_status fetch_b(const struct unit_mma *op, const struct unit_ide
     return UNIT_OK;
 }
 
-// Scale of (row, k block): lane row % 32 of column base + row / 32, byte id + block; the other three
-// lane quarters hold copies.
+// Scale of (row, k block): lane row % 32 of column base + row / 32, byte id + block; the other
+// three lane quarters hold copies.
 struct scale_read {
     const struct unit_cta *cta;
     uint32_t taddr;

@@ -131,7 +131,8 @@ static void read_scales(const struct unit_msync *op, const struct unit_msync_reg
     }
 }
 
-static void read_addend(const struct unit_msync *op, const uint32_t *const *c, struct warp_rows *w) {
+static void read_addend(const struct unit_msync *op, const uint32_t *const *c,
+                        struct warp_rows *w) {
     for (int lane = 0; lane < 32; lane++) {
         int g = lane / 4;
         int n = 2 * (lane % 4);
@@ -147,7 +148,8 @@ static void read_addend(const struct unit_msync *op, const uint32_t *const *c, s
     }
 }
 
-static void write_result(const struct unit_msync *op, const struct warp_rows *w, uint32_t *const *d) {
+static void write_result(const struct unit_msync *op, const struct warp_rows *w,
+                         uint32_t *const *d) {
     for (int lane = 0; lane < 32; lane++) {
         int g = lane / 4;
         int n = 2 * (lane % 4);

@@ -1,5 +1,6 @@
-// Element-wise reductions of cp.reduce.async.bulk: dst = dst op src (PTX ISA "cp.reduce.async.bulk").
-// Floating-point additions round to nearest once an element; f16 and bf16 keep subnormals (.noftz).
+// Element-wise reductions of cp.reduce.async.bulk: dst = dst op src (PTX ISA
+// "cp.reduce.async.bulk"). Floating-point additions round to nearest once an element; f16 and bf16
+// keep subnormals (.noftz).
 #include "unit_tma.h"
 
 static uint64_t load(const uint8_t *p, int bytes) {

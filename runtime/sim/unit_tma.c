@@ -1,10 +1,11 @@
-// Tensor copies (cp.async.bulk.tensor, cp.reduce.async.bulk.tensor) of one box between global memory
-// and the shared memory of one CTA.
+// Tensor copies (cp.async.bulk.tensor, cp.reduce.async.bulk.tensor) of one box between global
+// memory and the shared memory of one CTA.
 //
 // A box is rows along axis 0; each is a run of global memory, clipped to the tensor, and a run of
 // shared memory at a fixed pitch whose 16-byte chunks are permuted by the swizzle of their absolute
-// address (measured on H200: pitch = swizzle span even for narrower boxes, the whole box counts on the
-// mbarrier whatever is out of bounds, stores drop what lies beyond and trap on negative starts).
+// address (measured on H200: pitch = swizzle span even for narrower boxes, the whole box counts on
+// the mbarrier whatever is out of bounds, stores drop what lies beyond and trap on negative
+// starts).
 #include "unit_tma.h"
 
 #define SMEM_ALIGN 128

@@ -4,7 +4,7 @@
 
 #include "units.h"
 
-int unit_tmap_elem_bits(int dtype);       // in global memory
+int unit_tmap_elem_bits(int dtype);        // in global memory
 uint32_t unit_tmap_swizzle_span(int mode); // bytes of the repeated row; 0 without swizzle
 bool unit_tmap_is_float(int dtype);
 // Padded sub-byte types: 16 elements take 16 bytes of shared memory.

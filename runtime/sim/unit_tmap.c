@@ -1,8 +1,9 @@
 // Tensor maps: the rules of cuTensorMapEncodeTiled, our 128-byte image, and tensormap.replace.
 //
 // The driver's image is opaque and changes; the runtime encodes this one for the simulator instead.
-// Rules after the CUDA driver API ("Tensor Map Object Management"), those for boxes, strides, swizzles
-// and the Hopper refusals measured on an H200. Each refusal says the offending number and the limit.
+// Rules after the CUDA driver API ("Tensor Map Object Management"), those for boxes, strides,
+// swizzles and the Hopper refusals measured on an H200. Each refusal says the offending number and
+// the limit.
 #include "unit_tma.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,10 +73,12 @@ static bool check_modes(struct encode *e) {
     int last_swizzle = in->hopper ? TMAP_SW_128 : TMAP_SW_128_ATOM64;
     const char *machine = in->hopper ? " on sm_90" : "";
     if (in->dtype < 0 || in->dtype > last_dtype) {
-        return refuse(e, "element type code %d is not one of 0..%d%s", in->dtype, last_dtype, machine);
+        return refuse(e, "element type code %d is not one of 0..%d%s", in->dtype, last_dtype,
+                      machine);
     }
     if (in->swizzle < 0 || in->swizzle > last_swizzle) {
-        return refuse(e, "swizzle code %d is not one of 0..%d%s", in->swizzle, last_swizzle, machine);
+        return refuse(e, "swizzle code %d is not one of 0..%d%s", in->swizzle, last_swizzle,
+                      machine);
     }
     if (in->interleave < 0 || in->interleave > 2 || in->l2 < 0 || in->l2 > 3) {
         return refuse(e, "interleave code %d (0..2) or L2 promotion code %d (0..3) is out of range",
@@ -108,7 +111,8 @@ static bool check_tensor(struct encode *e) {
     }
     for (uint32_t i = 0; i < in->rank; i++) {
         if (in->dim[i] < 1 || in->dim[i] > 1ull << 32) {
-            return refuse(e, "size %llu of axis %u is not in 1..2^32", (unsigned long long)in->dim[i], i);
+            return refuse(e, "size %llu of axis %u is not in 1..2^32",
+                          (unsigned long long)in->dim[i], i);
         }
     }
     uint64_t step = unit_tmap_is_padded(in->dtype) ? 128 : in->dtype == TMAP_B4X16 ? 2 : 1;
@@ -136,9 +140,10 @@ static bool check_box(struct encode *e) {
         }
     }
     if (unit_tmap_is_padded(in->dtype)) {
-        return in->box[0] == 128 ? true
-                                 : refuse(e, "box size %u of axis 0 must be 128 for element type %d",
-                                          in->box[0], in->dtype);
+        return in->box[0] == 128
+                   ? true
+                   : refuse(e, "box size %u of axis 0 must be 128 for element type %d", in->box[0],
+                            in->dtype);
     }
     uint32_t bits = in->box[0] * (uint32_t)unit_tmap_elem_bits(in->dtype);
     if (bits % 128 && in->interleave == 0) {
@@ -180,11 +185,10 @@ bool unit_tmap_encode(struct sim_tmap *out, const struct unit_tmap_args *in, cha
 }
 
 // PTX ISA "tensormap.replace": its element types differ from the driver's from f32.ftz on.
-static const uint8_t replace_types[] = {TMAP_U8,       TMAP_U16,        TMAP_U32,  TMAP_S32,
-                                        TMAP_U64,      TMAP_S64,        TMAP_F16,  TMAP_F32,
-                                        TMAP_F32_FTZ,  TMAP_F64,        TMAP_BF16, TMAP_TF32,
-                                        TMAP_TF32_FTZ, TMAP_B4X16,      TMAP_B4X16_P64,
-                                        TMAP_B6X16_P32};
+static const uint8_t replace_types[] = {TMAP_U8,       TMAP_U16,   TMAP_U32,       TMAP_S32,
+                                        TMAP_U64,      TMAP_S64,   TMAP_F16,       TMAP_F32,
+                                        TMAP_F32_FTZ,  TMAP_F64,   TMAP_BF16,      TMAP_TF32,
+                                        TMAP_TF32_FTZ, TMAP_B4X16, TMAP_B4X16_P64, TMAP_B6X16_P32};
 
 static enum unit_status replace_axis(struct sim_tmap *map, enum unit_tmap_field field, int ord,
                                      uint64_t value) {

@@ -11,9 +11,12 @@ struct cp_form {
 };
 
 static const struct cp_form cp_forms[] = {
-    [UNIT_CP_32X128B_WARPX4] = {32, 16, 4, 1},       [UNIT_CP_64X128B_WARPX2_02_13] = {64, 16, 2, 1},
-    [UNIT_CP_64X128B_WARPX2_01_23] = {64, 16, 2, 1}, [UNIT_CP_128X128B] = {128, 16, 1, 1},
-    [UNIT_CP_128X256B] = {128, 32, 1, 1},            [UNIT_CP_4X256B] = {4, 32, 1, 32},
+    [UNIT_CP_32X128B_WARPX4] = {32, 16, 4, 1},
+    [UNIT_CP_64X128B_WARPX2_02_13] = {64, 16, 2, 1},
+    [UNIT_CP_64X128B_WARPX2_01_23] = {64, 16, 2, 1},
+    [UNIT_CP_128X128B] = {128, 16, 1, 1},
+    [UNIT_CP_128X256B] = {128, 32, 1, 1},
+    [UNIT_CP_4X256B] = {4, 32, 1, 32},
 };
 
 // Lane of copy 'copy' of row 'row'.
@@ -30,8 +33,8 @@ static int cp_lane(enum unit_cp_shape shape, int row, int copy) {
     }
 }
 
-// One row of 'bytes' destination bytes. With decompression 16 codes a chunk come from the first 8 or
-// 12 bytes of the chunk.
+// One row of 'bytes' destination bytes. With decompression 16 codes a chunk come from the first 8
+// or 12 bytes of the chunk.
 static enum unit_status cp_row(const struct unit_cp *op, const struct unit_fetch *f, int row,
                                const struct unit_cta *cta, uint8_t out[32]) {
     for (int kb = 0; kb < cp_forms[op->shape].bytes; kb += 16) {
@@ -208,8 +211,8 @@ enum unit_status unit_tmem_st(const struct unit_ldst *op, const struct unit_cta 
     return UNIT_OK;
 }
 
-// tcgen05.shift.down: rows move one lane down (lane i takes lane i + 1) over 32 bytes of columns; the
-// last lane stays. The address is that of a quarter's first lane.
+// tcgen05.shift.down: rows move one lane down (lane i takes lane i + 1) over 32 bytes of columns;
+// the last lane stays. The address is that of a quarter's first lane.
 enum unit_status unit_tmem_shift(uint32_t taddr, const struct unit_cta *cta) {
     uint32_t lane0 = taddr >> 16;
     uint32_t column = taddr & 0xFFFF;

@@ -1,6 +1,6 @@
 // wgmma.mma_async m64nNk(32 bytes) of a warpgroup: A from shared memory or registers, B from shared
-// memory, D in registers (PTX ISA "Asynchronous Warpgroup Level Matrix Operations"; fragment maps and
-// descriptors measured on H200). FP8 keeps 13 fraction bits on Hopper, the addend's included.
+// memory, D in registers (PTX ISA "Asynchronous Warpgroup Level Matrix Operations"; fragment maps
+// and descriptors measured on H200). FP8 keeps 13 fraction bits on Hopper, the addend's included.
 #include "unit_operand.h"
 
 #define ROWS 64
@@ -72,7 +72,8 @@ static void a_from_regs(const uint32_t *const *a, uint8_t (*out)[32]) {
 }
 
 // D between registers and [n][row].
-static void move_d(const struct unit_wgmma *op, uint32_t *const *d, uint32_t (*tile)[ROWS], bool out) {
+static void move_d(const struct unit_wgmma *op, uint32_t *const *d, uint32_t (*tile)[ROWS],
+                   bool out) {
     int regs = unit_wgmma_regs(op);
     for (int w = 0; w < 4; w++) {
         for (int r = 0; r < regs; r++) {
@@ -81,7 +82,8 @@ static void move_d(const struct unit_wgmma *op, uint32_t *const *d, uint32_t (*t
                 int q = lane % 4;
                 uint32_t *reg = &d[w * regs + r][lane];
                 if (op->d != NUM_F16) {
-                    uint32_t *cell = &tile[8 * (r >> 2) + 2 * q + (r & 1)][16 * w + g + 8 * (r >> 1 & 1)];
+                    uint32_t *cell =
+                        &tile[8 * (r >> 2) + 2 * q + (r & 1)][16 * w + g + 8 * (r >> 1 & 1)];
                     *(out ? reg : cell) = out ? *cell : *reg;
                     continue;
                 }

@@ -1,10 +1,10 @@
-// The data-moving and matrix units of the simulated GPU as pure functions on bytes: TMA, tensor core
-// operand fetch, tcgen05.mma/cp/ld/st, wgmma, mma.sync, ldmatrix/stmatrix. No scheduling, no PTX; the
-// interpreter decides when one of these runs and reports what it returns.
+// The data-moving and matrix units of the simulated GPU as pure functions on bytes: TMA, tensor
+// core operand fetch, tcgen05.mma/cp/ld/st, wgmma, mma.sync, ldmatrix/stmatrix. No scheduling, no
+// PTX; the interpreter decides when one of these runs and reports what it returns.
 //
 // Memory: shared memory is bytes, tensor memory is [column][lane] words. Registers are passed as
-// pointers to rows of 32 lanes (regs[r][lane]), so that the caller's register file is used in place.
-// A function that does not return UNIT_OK has written nothing, but for UNIT_GMEM_FAULT.
+// pointers to rows of 32 lanes (regs[r][lane]), so that the caller's register file is used in
+// place. A function that does not return UNIT_OK has written nothing, but for UNIT_GMEM_FAULT.
 #ifndef FP4_SIM_UNITS_H
 #define FP4_SIM_UNITS_H
 
@@ -25,8 +25,8 @@ const char *unit_reason(enum unit_status s); // a sentence, lower case, no full 
 
 // What a CTA owns that the units touch. tmem may be NULL where there is none.
 struct unit_cta {
-    uint8_t *smem;       // byte 0 = shared address 0 of the CTA
-    uint32_t smem_bytes; // valid addresses are below this
+    uint8_t *smem;                     // byte 0 = shared address 0 of the CTA
+    uint32_t smem_bytes;               // valid addresses are below this
     uint32_t (*tmem)[UNIT_TMEM_LANES]; // [UNIT_TMEM_COLS]
 };
 
@@ -118,8 +118,8 @@ enum unit_tmap_field {
 enum unit_status unit_tmap_replace(struct sim_tmap *map, enum unit_tmap_field field, int ord,
                                    uint64_t value);
 
-// Global memory: returns a host pointer to 'bytes' bytes at 'address', or NULL when they are not all
-// allocated. Called once a contiguous run (at most one box row).
+// Global memory: returns a host pointer to 'bytes' bytes at 'address', or NULL when they are not
+// all allocated. Called once a contiguous run (at most one box row).
 struct unit_gmem {
     void *(*translate)(void *user, uint64_t address, uint64_t bytes, bool write);
     void *user;
@@ -149,8 +149,8 @@ enum unit_status unit_tma_store(const struct unit_tma *t, const struct unit_gmem
                                 const struct unit_cta *cta);
 enum unit_status unit_tma_reduce(const struct unit_tma *t, const struct unit_gmem *g,
                                  const struct unit_cta *cta, enum unit_red op);
-// Bytes one copy completes on its mbarrier, and bytes from the first to past the last one touched in
-// shared memory (they differ for padded pitches and sub-byte containers).
+// Bytes one copy completes on its mbarrier, and bytes from the first to past the last one touched
+// in shared memory (they differ for padded pitches and sub-byte containers).
 uint32_t unit_tma_tx_bytes(const struct sim_tmap *map, enum unit_tma_mode mode);
 uint32_t unit_tma_smem_bytes(const struct sim_tmap *map, enum unit_tma_mode mode);
 
@@ -213,11 +213,11 @@ enum unit_status unit_idesc_decode(struct unit_idesc *out, const struct unit_mma
 struct unit_mma {
     struct unit_mma_form form;
     bool a_in_tmem;
-    bool enable_d;          // enable-input-d
-    bool check_replicas;    // report scale factors that differ between lane quarters
-    int scale_d;            // scale-input-d: D * 2^-scale_d
-    uint64_t a, b;          // descriptors; a is a TMEM address when a_in_tmem
-    uint32_t d, sfa, sfb;   // TMEM addresses; bits 31:30 of sfa/sfb may carry the scale factor id
+    bool enable_d;        // enable-input-d
+    bool check_replicas;  // report scale factors that differ between lane quarters
+    int scale_d;          // scale-input-d: D * 2^-scale_d
+    uint64_t a, b;        // descriptors; a is a TMEM address when a_in_tmem
+    uint32_t d, sfa, sfb; // TMEM addresses; bits 31:30 of sfa/sfb may carry the scale factor id
     uint32_t idesc;
     const uint32_t *disable_lanes; // NULL, or 4 (8 for cta_group::2) words, bit = lane kept
 };
@@ -243,22 +243,17 @@ struct unit_cp {
 };
 enum unit_status unit_cp(const struct unit_cp *op, const struct unit_cta *cta); // one CTA's share
 
-enum unit_tmem_shape {
-    UNIT_T32X32B,
-    UNIT_T16X64B,
-    UNIT_T16X128B,
-    UNIT_T16X256B,
-    UNIT_T16X32BX2
-};
+enum unit_tmem_shape { UNIT_T32X32B, UNIT_T16X64B, UNIT_T16X128B, UNIT_T16X256B, UNIT_T16X32BX2 };
 struct unit_ldst {
     enum unit_tmem_shape shape;
-    int num;         // the xN
-    int half_split;  // 16x32bx2 only
-    bool pack;       // ld .pack::16b / st .unpack::16b
-    int warp;        // warp index in the CTA: reaches lanes 32 * (warp % 4) .. + 31
+    int num;        // the xN
+    int half_split; // 16x32bx2 only
+    bool pack;      // ld .pack::16b / st .unpack::16b
+    int warp;       // warp index in the CTA: reaches lanes 32 * (warp % 4) .. + 31
     uint32_t taddr;
 };
-int unit_ldst_regs(const struct unit_ldst *op); // registers of the form, 0 when there is no such form
+int unit_ldst_regs(
+    const struct unit_ldst *op); // registers of the form, 0 when there is no such form
 int unit_ldst_cols(const struct unit_ldst *op); // columns from taddr to past the last one touched
 enum unit_status unit_tmem_ld(const struct unit_ldst *op, const struct unit_cta *cta,
                               uint32_t *const *regs);
@@ -272,10 +267,10 @@ struct unit_wgmma {
     enum num_fmt a, b, d; // d: NUM_F32, NUM_F16, NUM_I32
     int n;                // m64nNk(32 bytes)
     bool a_in_regs;
-    bool mn_a, mn_b;      // imm-trans
-    bool neg_a, neg_b;    // imm-scale = -1
-    bool scale_d;         // false: D = A*B
-    bool saturate;        // integer
+    bool mn_a, mn_b;   // imm-trans
+    bool neg_a, neg_b; // imm-scale = -1
+    bool scale_d;      // false: D = A*B
+    bool saturate;     // integer
     uint64_t adesc, bdesc;
 };
 // d[w * regs + r] and a[w * 4 + r] are register r of warp w (0..3); regs = unit_wgmma_regs().
@@ -286,16 +281,17 @@ enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *
 // ---- mma.sync (unit_msync.c) -------------------------------------------------------------------
 
 // Forms: m16n8k64 mxf4/mxf4nvf4 (block 16, 32), m16n8k32 f8f6f4/mxf8f6f4/legacy FP8/s8/u8,
-// m16n8k16 f16/bf16 (and k8), m16n8k8 tf32 (and k4). k tells the form; kind is F16 for f16 and bf16.
+// m16n8k16 f16/bf16 (and k8), m16n8k8 tf32 (and k4). k tells the form; kind is F16 for f16 and
+// bf16.
 struct unit_msync {
     enum unit_kind kind;
     int k;
     enum num_fmt a, b, d; // d: NUM_F32, NUM_F16 or NUM_I32
     int block;            // 16 or 32 with block_scale
     enum num_fmt scale;
-    bool no_kind;         // FP8 written without .kind: bytes are plain, sm_90/100 emulate it
-    bool native_fp8;      // sm_120: no_kind is the native instruction
-    bool saturate;        // integer .satfinite
+    bool no_kind;    // FP8 written without .kind: bytes are plain, sm_90/100 emulate it
+    bool native_fp8; // sm_120: no_kind is the native instruction
+    bool saturate;   // integer .satfinite
     int byte_a, thread_a, byte_b, thread_b; // selectors
 };
 struct unit_msync_regs {

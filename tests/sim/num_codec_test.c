@@ -200,9 +200,12 @@ static void test_nan_and_ftz(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode_all_codes), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_nearest),          cmocka_unit_test(test_specials),
-        cmocka_unit_test(test_ue8m0),            cmocka_unit_test(test_directed),
+        cmocka_unit_test(test_decode_all_codes),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_ue8m0),
+        cmocka_unit_test(test_directed),
         cmocka_unit_test(test_nan_and_ftz),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

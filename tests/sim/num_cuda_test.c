@@ -1,5 +1,5 @@
-// The format conversions against the CUDA toolkit's own host conversions: every 8-, 6- and 4-bit code,
-// every f16 source, and four million floats.
+// The format conversions against the CUDA toolkit's own host conversions: every 8-, 6- and 4-bit
+// code, every f16 source, and four million floats.
 #include "num.h"
 #include <cuda_fp4.h>
 #include <cuda_fp6.h>

@@ -34,14 +34,14 @@ struct fill {
     int distance;
 };
 
-// Hostile rows: a large pair that cancels exactly sets the exponent, and a tiny rest survives next to
-// it, so that every bit at the cut is seen. Their first scale is large, the others are small.
+// Hostile rows: a large pair that cancels exactly sets the exponent, and a tiny rest survives next
+// to it, so that every bit at the cut is seen. Their first scale is large, the others are small.
 static bool is_hostile(int row) {
     return row % 4 == 2;
 }
 
 static const uint32_t large_codes[] = {
-    [NUM_E2M1] = 7,    [NUM_E2M3] = 0x1F, [NUM_E3M2] = 0x1F,   [NUM_E4M3] = 0x78,
+    [NUM_E2M1] = 7,    [NUM_E2M3] = 0x1F,  [NUM_E3M2] = 0x1F,   [NUM_E4M3] = 0x78,
     [NUM_E5M2] = 0x78, [NUM_F16] = 0x7800, [NUM_BF16] = 0x4000, [NUM_TF32] = 0x41000000u,
 };
 
@@ -62,8 +62,8 @@ static uint32_t hostile_code(struct ref_random *r, const struct fill *p, int j) 
     return ref_u32(r) & ((2u << exponent_low) - 1) & (ref_below(r, 3) ? ~0u : 0u);
 }
 
-// Rows of one operand. Odd rows repeat their own elements at a distance, A's with the other sign, so
-// that products cancel pairwise but for a few; every fifth row has zero groups.
+// Rows of one operand. Odd rows repeat their own elements at a distance, A's with the other sign,
+// so that products cancel pairwise but for a few; every fifth row has zero groups.
 static void fill_rows(struct ref_random *r, const struct fill *p, uint8_t (*rows)[32], int n) {
     enum num_fmt f = p->f;
     int k = p->k;
@@ -72,8 +72,8 @@ static void fill_rows(struct ref_random *r, const struct fill *p, uint8_t (*rows
     uint32_t flip = p->negate ? 1u << (num_bits_of(f) - 1) : 0;
     for (int i = 0; i < n; i++) {
         uint32_t codes[64];
-        enum ref_style style = (enum ref_style)(wild ? ref_below(r, REF_STYLES)
-                                                     : REF_MILD + ref_below(r, 3));
+        enum ref_style style =
+            (enum ref_style)(wild ? ref_below(r, REF_STYLES) : REF_MILD + ref_below(r, 3));
         ref_row(r, f, style, k, codes);
         for (int j = 0; j < k; j++) {
             if (i % 2 && j % (2 * group) >= group && ref_below(r, 32)) {

@@ -153,8 +153,8 @@ uint32_t ref_tfdpa(const struct ref_dot *p, const uint32_t *a, const uint32_t *b
     return output(sum, p->out);
 }
 
-uint32_t ref_gst(enum num_fmt scale, int block, const uint32_t *a, const uint32_t *b, uint32_t cbits,
-                 const uint8_t *sa, const uint8_t *sb) {
+uint32_t ref_gst(enum num_fmt scale, int block, const uint32_t *a, const uint32_t *b,
+                 uint32_t cbits, const uint8_t *sa, const uint8_t *sb) {
     double c = ref_value(NUM_F32, cbits);
     double loose = isfinite(c) ? 0 : c;
     int emax = -139;

@@ -1,6 +1,6 @@
 // A second reference for the tensor core arithmetic, written apart from runtime/sim: values are
-// doubles, exponents come from frexp, alignment is trunc() on long doubles. Slow, and shares no code
-// with what it checks. Also the random operands the tests use.
+// doubles, exponents come from frexp, alignment is trunc() on long doubles. Slow, and shares no
+// code with what it checks. Also the random operands the tests use.
 #ifndef FP4_TEST_NUM_REF_H
 #define FP4_TEST_NUM_REF_H
 

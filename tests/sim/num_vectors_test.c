@@ -1,5 +1,5 @@
-// The arithmetic of runtime/sim/num_dot.c against dot products taken on H200 and B200 GPUs: every row
-// of tests/sim/vectors (5,000 a file) must come out bit for bit. Argument: the folder.
+// The arithmetic of runtime/sim/num_dot.c against dot products taken on H200 and B200 GPUs: every
+// row of tests/sim/vectors (5,000 a file) must come out bit for bit. Argument: the folder.
 #include "num.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,9 +52,9 @@ static uint32_t one_row(const struct vector_set *v, const uint32_t *a, const uin
         y[k] = num_encode(v->format, num_f32(b[k]), NUM_RN, false);
         assert_int_equal(num_bits(num_decode(v->format, x[k])), a[k]);
     }
-    uint32_t addend = v->path == FUSED_NO_ADDEND  ? 0
-                      : v->out == NUM_OUT_F16 ? num_f16_of(c, NUM_RN)
-                                              : num_bits(c);
+    uint32_t addend = v->path == FUSED_NO_ADDEND ? 0
+                      : v->out == NUM_OUT_F16    ? num_f16_of(c, NUM_RN)
+                                                 : num_bits(c);
     uint32_t d = v->path == LEGACY ? num_legacy_fp8(&p, x, y, addend) : num_tfdpa(&p, x, y, addend);
     return v->out == NUM_OUT_F16 ? num_bits(num_of_f16((uint16_t)d)) : d;
 }

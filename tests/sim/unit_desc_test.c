@@ -1,5 +1,5 @@
-// Shared memory descriptors: tiles that a tensor copy has swizzled into shared memory come back as the
-// matrix rows, for K-major and MN-major operands, every swizzle, every K step, both encodings.
+// Shared memory descriptors: tiles that a tensor copy has swizzled into shared memory come back as
+// the matrix rows, for K-major and MN-major operands, every swizzle, every K step, both encodings.
 #include "num_ref.h"
 #include "units.h"
 #include <stdlib.h>
@@ -20,7 +20,8 @@ static struct unit_cta cta = {.smem = smem, .smem_bytes = SMEM_BYTES};
 static void *translate(void *user, uint64_t address, uint64_t bytes, bool write) {
     (void)user;
     (void)write;
-    return address >= BASE && address + bytes <= BASE + sizeof gmem ? gmem + (address - BASE) : NULL;
+    return address >= BASE && address + bytes <= BASE + sizeof gmem ? gmem + (address - BASE)
+                                                                    : NULL;
 }
 
 static void fill(void) {
@@ -80,8 +81,8 @@ static void test_k_major(void **state) {
             uint32_t base = 1024 * (uint32_t)(mode + 1);
             uint32_t chunks = mode ? 1 : 4;
             for (uint32_t c = 0; c < chunks; c++) {
-                copy_box(base + c * 16 * (uint32_t)rows, tma_modes[mode], width, (uint32_t)rows, 128,
-                         (int32_t)(16 * c));
+                copy_box(base + c * 16 * (uint32_t)rows, tma_modes[mode], width, (uint32_t)rows,
+                         128, (int32_t)(16 * c));
             }
             uint32_t lbo = mode ? 16 : 16 * (uint32_t)rows;
             uint32_t k_bytes = mode ? width : 64;
@@ -140,7 +141,8 @@ static void test_mn_major(void **state) {
                 for (uint32_t m = 0; m < mn; m++) {
                     for (uint32_t k = 0; k < k_step; k++) {
                         assert_memory_equal(&out[m][k * (uint32_t)elem],
-                                            gmem + 256 * (k0 + k) + m * (uint32_t)elem, (size_t)elem);
+                                            gmem + 256 * (k0 + k) + m * (uint32_t)elem,
+                                            (size_t)elem);
                     }
                 }
             }
@@ -162,8 +164,8 @@ static void test_words(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint64_t bits = (uint64_t)rows[i].high << 32 | 0x00040123u;
         struct unit_desc d;
-        assert_int_equal(
-            rows[i].hopper ? unit_desc_wgmma(&d, bits) : unit_desc_tcgen05(&d, bits), UNIT_OK);
+        assert_int_equal(rows[i].hopper ? unit_desc_wgmma(&d, bits) : unit_desc_tcgen05(&d, bits),
+                         UNIT_OK);
         assert_true(d.swizzle == rows[i].swizzle && d.sbo == rows[i].sbo);
         assert_true(d.start == 0x1230 && d.lbo == 64 && d.base_offset == 0);
     }
@@ -173,14 +175,15 @@ static void test_words(void **state) {
     assert_int_equal(unit_desc_tcgen05(&d, 0x6000404000000000ull), UNIT_DESC_SWIZZLE);
     assert_int_equal(unit_desc_tcgen05(&d, 0x4010404000000000ull), UNIT_DESC_MODE);
     struct unit_fetch f = {.rows = 8, .elem_bytes = 1};
-    assert_int_equal(unit_desc_tcgen05(&f.desc, descriptor(false, 3, SMEM_BYTES - 512, 0, 1024)), 0);
+    assert_int_equal(unit_desc_tcgen05(&f.desc, descriptor(false, 3, SMEM_BYTES - 512, 0, 1024)),
+                     0);
     uint8_t out[8][32];
     assert_int_equal(unit_fetch_operand(&f, &cta, out), UNIT_SMEM_RANGE);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_k_major),
-                                       cmocka_unit_test(test_row_offset),
-                                       cmocka_unit_test(test_mn_major), cmocka_unit_test(test_words)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_k_major), cmocka_unit_test(test_row_offset),
+        cmocka_unit_test(test_mn_major), cmocka_unit_test(test_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

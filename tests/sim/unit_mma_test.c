@@ -1,6 +1,6 @@
 // tcgen05.mma against a plain triple loop: operands are laid into shared memory by formulas written
-// here, scales go the whole way (128x4 tile in shared memory, tcgen05.cp, tensor memory), and D is read
-// back from the lane and column that the manual's layout names. All kinds, both cta_groups.
+// here, scales go the whole way (128x4 tile in shared memory, tcgen05.cp, tensor memory), and D is
+// read back from the lane and column that the manual's layout names. All kinds, both cta_groups.
 #include "num_ref.h"
 #include "units.h"
 #include <stdlib.h>
@@ -54,7 +54,10 @@ struct job {
 };
 
 static int k_of(const struct job *j) {
-    return j->kind == UNIT_KIND_TF32 ? 8 : j->kind == UNIT_KIND_F16 ? 16 : j->kind >= UNIT_KIND_MXF4 ? 64 : 32;
+    return j->kind == UNIT_KIND_TF32   ? 8
+           : j->kind == UNIT_KIND_F16  ? 16
+           : j->kind >= UNIT_KIND_MXF4 ? 64
+                                       : 32;
 }
 
 static bool packed(const struct job *j) {
@@ -78,7 +81,8 @@ static void put(const struct job *j, enum num_fmt f, uint8_t step[32], int k, ui
 }
 
 // 128-byte-swizzled K-major tile: 16-byte chunk c of row r at chunk c ^ (r % 8).
-static void lay(const struct job *j, enum num_fmt f, uint8_t *tile, int row, const uint32_t *codes) {
+static void lay(const struct job *j, enum num_fmt f, uint8_t *tile, int row,
+                const uint32_t *codes) {
     uint8_t step[32] = {0};
     for (int k = 0; k < k_of(j); k++) {
         put(j, f, step, k, codes[k]);
@@ -107,7 +111,8 @@ static void random_operands(const struct job *j) {
 
 // Scales of 'rows' rows as 128x4 tiles, copied by tcgen05.cp into 'column'. Every scale byte of the
 // word is random; the instruction's share starts at byte 'first'.
-static void load_scales(struct unit_cta *cta, uint8_t (*scales)[4], int rows, int first, int column) {
+static void load_scales(struct unit_cta *cta, uint8_t (*scales)[4], int rows, int first,
+                        int column) {
     for (int row = 0; row < rows; row++) {
         uint8_t *word = cta->smem + SF_AT + row / 128 * 512 + row % 32 * 16 + row % 128 / 32 * 4;
         for (int byte = 0; byte < 4; byte++) {
@@ -223,7 +228,8 @@ static const struct unit_cta *const *pair(void) {
 static void random_d(const struct job *j) {
     for (int c = 0; c < 2 * UNIT_TMEM_COLS; c++) {
         for (int lane = 0; lane < UNIT_TMEM_LANES; lane++) {
-            m->tmem[c / UNIT_TMEM_COLS][c % UNIT_TMEM_COLS][lane] = j->d == NUM_F16 ? ref_u32(&r) & 0xBFFF : ref_f32(&r);
+            m->tmem[c / UNIT_TMEM_COLS][c % UNIT_TMEM_COLS][lane] =
+                j->d == NUM_F16 ? ref_u32(&r) & 0xBFFF : ref_f32(&r);
         }
     }
 }
@@ -259,20 +265,51 @@ static void run_job(const struct job *j) {
 
 static void test_plain(void **state) {
     (void)state;
-    struct job j = {.kind = UNIT_KIND_F16, .group = 1, .mm = 128, .n = 48, .a = NUM_BF16,
-                    .b = NUM_BF16, .d = NUM_F32, .type_a = 1, .type_b = 1, .accumulate = true};
+    struct job j = {.kind = UNIT_KIND_F16,
+                    .group = 1,
+                    .mm = 128,
+                    .n = 48,
+                    .a = NUM_BF16,
+                    .b = NUM_BF16,
+                    .d = NUM_F32,
+                    .type_a = 1,
+                    .type_b = 1,
+                    .accumulate = true};
     run_job(&j);
     j.accumulate = false;
     j.step = 2;
     run_job(&j);
-    j = (struct job){.kind = UNIT_KIND_F16, .group = 1, .mm = 64, .n = 24, .a = NUM_F16,
-                     .b = NUM_F16, .d = NUM_F16, .accumulate = true, .step = 1};
+    j = (struct job){.kind = UNIT_KIND_F16,
+                     .group = 1,
+                     .mm = 64,
+                     .n = 24,
+                     .a = NUM_F16,
+                     .b = NUM_F16,
+                     .d = NUM_F16,
+                     .accumulate = true,
+                     .step = 1};
     run_job(&j);
-    j = (struct job){.kind = UNIT_KIND_TF32, .group = 1, .mm = 128, .n = 16, .a = NUM_TF32,
-                     .b = NUM_TF32, .d = NUM_F32, .type_a = 2, .type_b = 2, .accumulate = true};
+    j = (struct job){.kind = UNIT_KIND_TF32,
+                     .group = 1,
+                     .mm = 128,
+                     .n = 16,
+                     .a = NUM_TF32,
+                     .b = NUM_TF32,
+                     .d = NUM_F32,
+                     .type_a = 2,
+                     .type_b = 2,
+                     .accumulate = true};
     run_job(&j);
-    j = (struct job){.kind = UNIT_KIND_I8, .group = 1, .mm = 128, .n = 32, .a = NUM_S8,
-                     .b = NUM_U8, .d = NUM_I32, .type_a = 1, .type_b = 0, .accumulate = true};
+    j = (struct job){.kind = UNIT_KIND_I8,
+                     .group = 1,
+                     .mm = 128,
+                     .n = 32,
+                     .a = NUM_S8,
+                     .b = NUM_U8,
+                     .d = NUM_I32,
+                     .type_a = 1,
+                     .type_b = 0,
+                     .accumulate = true};
     run_job(&j);
 }
 
@@ -281,9 +318,16 @@ static void test_f8f6f4(void **state) {
     static const uint32_t code[5] = {5, 3, 4, 0, 1}; // e2m1 e2m3 e3m2 e4m3 e5m2
     for (uint32_t a = 0; a < 5; a++) {
         for (uint32_t b = 0; b < 5; b++) {
-            struct job j = {.kind = UNIT_KIND_F8F6F4, .group = 1, .mm = 64, .n = 16,
-                            .a = (enum num_fmt)a, .b = (enum num_fmt)b, .d = NUM_F32,
-                            .type_a = code[a], .type_b = code[b], .accumulate = true,
+            struct job j = {.kind = UNIT_KIND_F8F6F4,
+                            .group = 1,
+                            .mm = 64,
+                            .n = 16,
+                            .a = (enum num_fmt)a,
+                            .b = (enum num_fmt)b,
+                            .d = NUM_F32,
+                            .type_a = code[a],
+                            .type_b = code[b],
+                            .accumulate = true,
                             .step = (int)(a + b) % 4};
             run_job(&j);
             j.kind = UNIT_KIND_MXF8F6F4;
@@ -298,9 +342,19 @@ static void test_f8f6f4(void **state) {
 static void test_fp4(void **state) {
     (void)state;
     for (int step = 0; step < 4; step++) {
-        struct job j = {.kind = UNIT_KIND_MXF4NVF4, .group = 1, .mm = 128, .n = 128, .block = 16,
-                        .a = NUM_E2M1, .b = NUM_E2M1, .d = NUM_F32, .scale = NUM_UE4M3,
-                        .type_a = 1, .type_b = 1, .accumulate = step > 0, .step = step};
+        struct job j = {.kind = UNIT_KIND_MXF4NVF4,
+                        .group = 1,
+                        .mm = 128,
+                        .n = 128,
+                        .block = 16,
+                        .a = NUM_E2M1,
+                        .b = NUM_E2M1,
+                        .d = NUM_F32,
+                        .scale = NUM_UE4M3,
+                        .type_a = 1,
+                        .type_b = 1,
+                        .accumulate = step > 0,
+                        .step = step};
         run_job(&j);
         j.n = 64 + 32 * step;
         j.scale = NUM_UE8M0;
@@ -318,8 +372,15 @@ static void test_fp4(void **state) {
 
 static void test_layouts(void **state) {
     (void)state;
-    struct job j = {.kind = UNIT_KIND_F8F6F4, .group = 2, .mm = 256, .n = 64, .a = NUM_E4M3,
-                    .b = NUM_E5M2, .d = NUM_F32, .type_b = 1, .accumulate = true};
+    struct job j = {.kind = UNIT_KIND_F8F6F4,
+                    .group = 2,
+                    .mm = 256,
+                    .n = 64,
+                    .a = NUM_E4M3,
+                    .b = NUM_E5M2,
+                    .d = NUM_F32,
+                    .type_b = 1,
+                    .accumulate = true};
     run_job(&j); // A
     j.mm = 128;
     run_job(&j); // B
@@ -339,9 +400,18 @@ static void test_layouts(void **state) {
 // scale factor id may stand in the address.
 static void test_variants(void **state) {
     (void)state;
-    struct job j = {.kind = UNIT_KIND_MXF4NVF4, .group = 1, .mm = 128, .n = 64, .block = 32,
-                    .a = NUM_E2M1, .b = NUM_E2M1, .d = NUM_F32, .scale = NUM_UE8M0,
-                    .type_a = 1, .type_b = 1, .accumulate = true};
+    struct job j = {.kind = UNIT_KIND_MXF4NVF4,
+                    .group = 1,
+                    .mm = 128,
+                    .n = 64,
+                    .block = 32,
+                    .a = NUM_E2M1,
+                    .b = NUM_E2M1,
+                    .d = NUM_F32,
+                    .scale = NUM_UE8M0,
+                    .type_a = 1,
+                    .type_b = 1,
+                    .accumulate = true};
     random_operands(&j);
     random_d(&j);
     random_scales(&j, 2);
@@ -364,8 +434,14 @@ static void test_variants(void **state) {
     m->tmem[0][SFA_COL][40] ^= 0x10000; // one copy differs
     assert_int_equal(unit_mma(&op, pair()), UNIT_TMEM_REPLICA);
 
-    j = (struct job){.kind = UNIT_KIND_F16, .group = 1, .mm = 128, .n = 16, .a = NUM_F16,
-                     .b = NUM_F16, .d = NUM_F32, .accumulate = true};
+    j = (struct job){.kind = UNIT_KIND_F16,
+                     .group = 1,
+                     .mm = 128,
+                     .n = 16,
+                     .a = NUM_F16,
+                     .b = NUM_F16,
+                     .d = NUM_F32,
+                     .accumulate = true};
     random_operands(&j);
     random_d(&j);
     uint32_t keep[4] = {0, 0, 1u << 13, 0};
@@ -432,8 +508,13 @@ static void test_idesc(void **state) {
 
 static void test_refusals(void **state) {
     (void)state;
-    struct job j = {.kind = UNIT_KIND_F16, .group = 1, .mm = 128, .n = 64, .a = NUM_F16,
-                    .b = NUM_F16, .d = NUM_F32};
+    struct job j = {.kind = UNIT_KIND_F16,
+                    .group = 1,
+                    .mm = 128,
+                    .n = 64,
+                    .a = NUM_F16,
+                    .b = NUM_F16,
+                    .d = NUM_F32};
     struct unit_mma op = instruction(&j, 0);
     op.d = 480;
     assert_int_equal(unit_mma(&op, pair()), UNIT_TMEM_RANGE);
@@ -448,8 +529,9 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),    cmocka_unit_test(test_f8f6f4), cmocka_unit_test(test_fp4),
-        cmocka_unit_test(test_layouts),  cmocka_unit_test(test_variants), cmocka_unit_test(test_idesc),
+        cmocka_unit_test(test_plain),    cmocka_unit_test(test_f8f6f4),
+        cmocka_unit_test(test_fp4),      cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_variants), cmocka_unit_test(test_idesc),
         cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -153,7 +153,8 @@ static uint32_t shared_address(const struct shape *s, uint32_t base, uint32_t ro
     return line * 128 + chunk * 16 + in_chunk;
 }
 
-// Calls 'f' for every element of the box with its row, index in the row and gmem offset (-1 outside).
+// Calls 'f' for every element of the box with its row, index in the row and gmem offset (-1
+// outside).
 typedef void visit(struct world *w, const struct shape *s, uint32_t row, uint32_t i, int64_t at);
 static uint32_t for_box(struct world *w, const struct shape *s, visit *f) {
     uint32_t n[5] = {s->box[0], 1, 1, 1, 1};
@@ -301,8 +302,8 @@ static void test_reduce(void **state) {
                 {TMAP_U32, UNIT_RED_INC, 6, 7, 7},
                 {TMAP_U32, UNIT_RED_DEC, 0, 7, 7},
                 {TMAP_U32, UNIT_RED_AND, 0xF0, 0x3C, 0x30},
-                {TMAP_BF16, UNIT_RED_ADD, 0x3F80, 0x3B80, 0x3F80},  // tie to even
-                {TMAP_BF16, UNIT_RED_ADD, 0x3F81, 0x3B80, 0x3F82},  // tie to even
+                {TMAP_BF16, UNIT_RED_ADD, 0x3F80, 0x3B80, 0x3F80}, // tie to even
+                {TMAP_BF16, UNIT_RED_ADD, 0x3F81, 0x3B80, 0x3F82}, // tie to even
                 {TMAP_F16, UNIT_RED_MAX, 0xBC00, 0x3C00, 0x3C00},
                 {TMAP_F16, UNIT_RED_ADD, 0x0001, 0x0001, 0x0002}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -322,8 +323,7 @@ static void test_gather4(void **state) {
     s.swizzle = TMAP_SW_64;
     struct sim_tmap map = encode(&s, false);
     int32_t coord[5] = {32, 7, 39, 0, 40}; // the last row is outside
-    struct unit_tma t = {
-        .map = &map, .rank = 2, .coord = coord, .smem = 1024, .mode = TMA_GATHER4};
+    struct unit_tma t = {.map = &map, .rank = 2, .coord = coord, .smem = 1024, .mode = TMA_GATHER4};
     assert_int_equal(unit_tma_tx_bytes(&map, TMA_GATHER4), 256);
     assert_int_equal(unit_tma_load(&t, &w->access, &w->cta), UNIT_OK);
     for (uint32_t row = 0; row < 4; row++) {
@@ -461,8 +461,8 @@ static void test_refusals(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_load),         T(test_store),   T(test_reduce),
-                                       T(test_gather4),      T(test_padded_types),
-                                       T(test_faults),       T(test_replace), T(test_refusals)};
+    const struct CMUnitTest tests[] = {T(test_load),    T(test_store),        T(test_reduce),
+                                       T(test_gather4), T(test_padded_types), T(test_faults),
+                                       T(test_replace), T(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

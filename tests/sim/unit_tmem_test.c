@@ -1,5 +1,5 @@
-// Tensor memory moves: the register maps of tcgen05.ld are bijections with the documented corners, st
-// is their inverse, and every tcgen05.cp shape lands where the manual's figure puts it.
+// Tensor memory moves: the register maps of tcgen05.ld are bijections with the documented corners,
+// st is their inverse, and every tcgen05.cp shape lands where the manual's figure puts it.
 #include "num_ref.h"
 #include "units.h"
 #include <stdlib.h>
@@ -117,14 +117,14 @@ static void test_store_is_inverse(void **state) {
             int n = unit_ldst_regs(&op);
             number_cells();
             for (int k = 0; k < n * 32; k++) {
-                in[0][k] = ref_u32(&r);
-                regs[k / 32][k % 32] = in[0][k];
+                in[k / 32][k % 32] = ref_u32(&r);
+                regs[k / 32][k % 32] = in[k / 32][k % 32];
             }
             assert_int_equal(unit_tmem_st(&op, &cta, (const uint32_t *const *)rows), UNIT_OK);
             memset(regs, 0, sizeof regs);
             assert_int_equal(unit_tmem_ld(&op, &cta, rows), UNIT_OK);
             assert_memory_equal(regs, in, (size_t)n * 128);
-            assert_int_equal(tmem[0][0], 0);      // another warp's quarter
+            assert_int_equal(tmem[0][0], 0); // another warp's quarter
             assert_int_equal(tmem[300][64], 300 << 8 | 64);
         }
     }
@@ -170,7 +170,8 @@ static void test_cp(void **state) {
                 break;
             }
             for (int w = 0; w < 8; w++) {
-                uint32_t at = 2048 + (uint32_t)(row % 8 * 16 + row / 8 * 256 + w % 4 * 4 + w / 4 * 4096);
+                uint32_t at =
+                    2048 + (uint32_t)(row % 8 * 16 + row / 8 * 256 + w % 4 * 4 + w / 4 * 4096);
                 uint32_t old = (uint32_t)(40 + w) << 8 | (uint32_t)lane;
                 assert_int_equal(tmem[40 + w][lane], written && w < words ? smem_word(at) : old);
             }
@@ -195,9 +196,9 @@ static void test_shift(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bijection), cmocka_unit_test(test_fragment),
-        cmocka_unit_test(test_store_is_inverse), cmocka_unit_test(test_cp),
-        cmocka_unit_test(test_shift)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bijection),
+                                       cmocka_unit_test(test_fragment),
+                                       cmocka_unit_test(test_store_is_inverse),
+                                       cmocka_unit_test(test_cp), cmocka_unit_test(test_shift)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

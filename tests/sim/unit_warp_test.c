@@ -1,5 +1,6 @@
 // Warp and warpgroup matrix instructions: mma.sync and wgmma with random fragments against a plain
-// loop, using the element maps of the manual; ldmatrix, stmatrix, movmatrix; cluster launch control.
+// loop, using the element maps of the manual; ldmatrix, stmatrix, movmatrix; cluster launch
+// control.
 #include "num_ref.h"
 #include "units.h"
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static uint32_t contained(const struct unit_msync *op, enum num_fmt f, uint32_t 
     return op->k == 32 && f == NUM_E2M1 ? code << 2 : code;
 }
 
-// A: register r, element j: row g + 8*(r&1), k = per*q + j + 4*per*(r>>1), per = elements a register.
+// A: register r, element j: row g + 8*(r&1), k = per*q + j + 4*per*(r>>1), per = elements a
+// register.
 static void build_fragments(const struct unit_msync *op) {
     int bits_a = elem_bits(op, op->a);
     int per = 32 / bits_a;
@@ -43,7 +45,8 @@ static void build_fragments(const struct unit_msync *op) {
         }
         for (int reg = 0; reg < 2; reg++) {
             for (int j = 0; j < per && per * q + j + 4 * per * reg < op->k; j++) {
-                fb[reg][lane] |= contained(op, op->b, b[g][per * q + j + 4 * per * reg]) << bits_a * j;
+                fb[reg][lane] |= contained(op, op->b, b[g][per * q + j + 4 * per * reg])
+                                 << bits_a * j;
             }
         }
     }
@@ -74,8 +77,13 @@ static void build_scales(const struct unit_msync *op) {
 
 // The emulated FP8 instruction: two 16-product steps, C last.
 static uint32_t legacy(const struct unit_msync *op, int row, int n, uint32_t c) {
-    struct ref_dot p = {op->a, op->b, 16, 25, op->d == NUM_F16 ? -22 : -133,
-                        op->d == NUM_F16 ? NUM_OUT_F16 : NUM_OUT_F32, 0};
+    struct ref_dot p = {op->a,
+                        op->b,
+                        16,
+                        25,
+                        op->d == NUM_F16 ? -22 : -133,
+                        op->d == NUM_F16 ? NUM_OUT_F16 : NUM_OUT_F32,
+                        0};
     uint32_t sum = 0;
     for (int part = 0; part < 2; part++) {
         uint32_t x[16];
@@ -182,8 +190,13 @@ static void check_msync(const struct unit_msync *op) {
 
 static void test_msync_fp4(void **state) {
     (void)state;
-    struct unit_msync op = {.kind = UNIT_KIND_MXF4NVF4, .k = 64, .a = NUM_E2M1, .b = NUM_E2M1,
-                            .d = NUM_F32, .block = 16, .scale = NUM_UE4M3};
+    struct unit_msync op = {.kind = UNIT_KIND_MXF4NVF4,
+                            .k = 64,
+                            .a = NUM_E2M1,
+                            .b = NUM_E2M1,
+                            .d = NUM_F32,
+                            .block = 16,
+                            .scale = NUM_UE4M3};
     for (op.thread_a = 0; op.thread_a < 2; op.thread_a++) {
         for (op.thread_b = 0; op.thread_b < 4; op.thread_b++) {
             op.kind = UNIT_KIND_MXF4NVF4;
@@ -213,8 +226,11 @@ static void test_msync_bytes(void **state) {
     (void)state;
     for (int x = NUM_E2M1; x <= NUM_E5M2; x++) {
         for (int y = NUM_E2M1; y <= NUM_E5M2; y++) {
-            struct unit_msync op = {.kind = UNIT_KIND_F8F6F4, .k = 32, .a = (enum num_fmt)x,
-                                    .b = (enum num_fmt)y, .d = NUM_F32};
+            struct unit_msync op = {.kind = UNIT_KIND_F8F6F4,
+                                    .k = 32,
+                                    .a = (enum num_fmt)x,
+                                    .b = (enum num_fmt)y,
+                                    .d = NUM_F32};
             check_msync(&op);
             op.d = NUM_F16;
             check_msync(&op);
@@ -230,8 +246,13 @@ static void test_msync_bytes(void **state) {
         }
     }
     for (int native = 0; native < 2; native++) {
-        struct unit_msync op = {.kind = UNIT_KIND_F8F6F4, .k = 32, .a = NUM_E4M3, .b = NUM_E5M2,
-                                .d = NUM_F32, .no_kind = true, .native_fp8 = native};
+        struct unit_msync op = {.kind = UNIT_KIND_F8F6F4,
+                                .k = 32,
+                                .a = NUM_E4M3,
+                                .b = NUM_E5M2,
+                                .d = NUM_F32,
+                                .no_kind = true,
+                                .native_fp8 = native};
         check_msync(&op);
         op.d = NUM_F16;
         check_msync(&op);
@@ -240,7 +261,8 @@ static void test_msync_bytes(void **state) {
 
 static void test_msync_wide(void **state) {
     (void)state;
-    struct unit_msync op = {.kind = UNIT_KIND_F16, .k = 16, .a = NUM_BF16, .b = NUM_BF16, .d = NUM_F32};
+    struct unit_msync op = {
+        .kind = UNIT_KIND_F16, .k = 16, .a = NUM_BF16, .b = NUM_BF16, .d = NUM_F32};
     check_msync(&op);
     op.k = 8;
     check_msync(&op);
@@ -249,7 +271,8 @@ static void test_msync_wide(void **state) {
     op.k = 16;
     op.d = NUM_F16;
     check_msync(&op);
-    op = (struct unit_msync){.kind = UNIT_KIND_TF32, .k = 8, .a = NUM_TF32, .b = NUM_TF32, .d = NUM_F32};
+    op = (struct unit_msync){
+        .kind = UNIT_KIND_TF32, .k = 8, .a = NUM_TF32, .b = NUM_TF32, .d = NUM_F32};
     check_msync(&op);
     op.k = 4;
     check_msync(&op);
@@ -330,13 +353,20 @@ static void check_wgmma(const struct wg_case *c) {
     if (c->a_in_regs) {
         memset(smem, 0, 8192);
     }
-    struct unit_wgmma op = {.a = c->a, .b = c->b, .d = c->d, .n = c->n, .a_in_regs = c->a_in_regs,
-                            .neg_a = c->neg_a, .scale_d = c->scale_d,
+    struct unit_wgmma op = {.a = c->a,
+                            .b = c->b,
+                            .d = c->d,
+                            .n = c->n,
+                            .a_in_regs = c->a_in_regs,
+                            .neg_a = c->neg_a,
+                            .scale_d = c->scale_d,
                             .adesc = 0x40000040ull << 32,
                             .bdesc = 16384 >> 4 | 0x40000040ull << 32};
     assert_int_equal(unit_wgmma(&op, &cta, d, areg), UNIT_OK);
-    struct ref_dot p = {c->a, c->b, k, fp8 ? 13 : 25, -133,
-                        c->d == NUM_F16 ? NUM_OUT_F16 : fp8 ? NUM_OUT_E8M13 : NUM_OUT_F32, 0};
+    struct ref_dot p = {c->a, c->b,
+                        k,    fp8 ? 13 : 25,
+                        -133, c->d == NUM_F16 ? NUM_OUT_F16 : fp8 ? NUM_OUT_E8M13 : NUM_OUT_F32,
+                        0};
     for (int row = 0; row < 64; row++) {
         uint32_t codes[32];
         for (int i = 0; i < k; i++) {
@@ -406,7 +436,8 @@ static void test_ldmatrix_b16(void **state) {
                     uint32_t q = lane % 4;
                     const uint32_t *at = lm_addr + 8 * i;
                     uint32_t lo = trans ? half_at(at[2 * q] + 2 * g) : half_at(at[g] + 4 * q);
-                    uint32_t hi = trans ? half_at(at[2 * q + 1] + 2 * g) : half_at(at[g] + 4 * q + 2);
+                    uint32_t hi =
+                        trans ? half_at(at[2 * q + 1] + 2 * g) : half_at(at[g] + 4 * q + 2);
                     assert_int_equal(lm_regs[i][lane], hi << 16 | lo);
                 }
             }
@@ -415,7 +446,8 @@ static void test_ldmatrix_b16(void **state) {
             for (int i = 0; i < 8 * num; i++) {
                 memset(smem + lm_addr[i], 0, 16);
             }
-            assert_int_equal(unit_stmatrix(&op, &cta, lm_addr, (const uint32_t *const *)lm_rows), 0);
+            assert_int_equal(unit_stmatrix(&op, &cta, lm_addr, (const uint32_t *const *)lm_rows),
+                             0);
             assert_memory_equal(smem, copy, sizeof copy);
         }
     }
@@ -511,11 +543,14 @@ static void test_clc(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_msync_fp4),       cmocka_unit_test(test_msync_bytes),
-        cmocka_unit_test(test_msync_wide),      cmocka_unit_test(test_wgmma),
-        cmocka_unit_test(test_ldmatrix_b16),    cmocka_unit_test(test_matrix_b8),
-        cmocka_unit_test(test_ldmatrix_expand), cmocka_unit_test(test_movmatrix),
-        cmocka_unit_test(test_clc)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_msync_fp4),
+                                       cmocka_unit_test(test_msync_bytes),
+                                       cmocka_unit_test(test_msync_wide),
+                                       cmocka_unit_test(test_wgmma),
+                                       cmocka_unit_test(test_ldmatrix_b16),
+                                       cmocka_unit_test(test_matrix_b8),
+                                       cmocka_unit_test(test_ldmatrix_expand),
+                                       cmocka_unit_test(test_movmatrix),
+                                       cmocka_unit_test(test_clc)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
