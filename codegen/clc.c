@@ -74,20 +74,33 @@ typedef struct {
     ll_val tile; // ... this one (i32)
 } clc_answer;
 
-// Waits for the next response and gives the slot back. The first CTA of a cancelled cluster is
-// defined only when the request succeeded.
+// The first CTA of a cancelled cluster is defined only when the request succeeded, so the question is
+// predicated; as assembly, because LLVM takes it for an expression that may be computed at any time.
+static clc_answer decode(cg *c, ll_val response) {
+    ll *b = c->b;
+    ll_asm a = {.text = "mov.b32 $1, 0; "
+                        "clusterlaunchcontrol.query_cancel.is_canceled.pred.b128 $0, $2; "
+                        "@$0 clusterlaunchcontrol.query_cancel.get_first_ctaid::x.b32.b128 $1, $2;",
+                .constraints = "=&b,=&r,q",
+                .n_out = 2,
+                .out = {LL_I1, LL_I32}};
+    ll_val r = LL_ASM(b, &a, response);
+    ll_val cta = ll_extract(b, r, 1);
+    return (clc_answer){.more = ll_extract(b, r, 0),
+                        .tile = ll_bini(b, LL_UDIV, cta, c->k->cluster)};
+}
+
+// Waits for the next response and gives the slot back.
 static clc_answer ring_take(cg *c, const clc_ring *r) {
     ll *b = c->b;
     cg_wait(c, ring_at(c, r, c->k->walk.full_bar, BARRIER_BYTES), ll_get(b, r->phase),
             c->k->cluster > 1);
     ll_val response = ll_load(b, LL_I128, ring_at(c, r, c->k->walk.resp_offset, RESPONSE_BYTES),
                               RESPONSE_BYTES, true);
-    ll_val more = LL_INTR(b, "llvm.nvvm.clusterlaunchcontrol.query_cancel.is_canceled", response);
-    ll_val cta =
-        LL_INTR(b, "llvm.nvvm.clusterlaunchcontrol.query_cancel.get_first_ctaid.x", response);
+    clc_answer answer = decode(c, response);
     hand_back(c, r);
     ring_advance(c, r);
-    return (clc_answer){.more = more, .tile = ll_bini(b, LL_UDIV, cta, c->k->cluster)};
+    return answer;
 }
 
 void cg_clc_walk(cg *c, const tir_stmt *s) {
