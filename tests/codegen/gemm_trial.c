@@ -83,7 +83,7 @@ static void compare_plain(const trial *t, const fp4_host *h, int *wrong) {
     for (int i = 0; i < t->v->m; i++) {
         for (int j = 0; j < t->v->n; j++) {
             uint32_t want = ref_encode(h->format.elem, t->want[i * t->v->n + j]);
-            uint32_t got = fp4_host_code(h, i, j);
+            uint32_t got = (uint32_t)fp4_host_code(h, i, j);
             if (got != want) {
                 report(wrong, i, j, got, want, "D");
             }
@@ -103,12 +103,13 @@ static void compare_scaled(const trial *t, const fp4_host *h, int *wrong) {
                 amax = fmaxf(amax, fabsf(x[j]));
             }
             ref_granule g = ref_quantise(h->format.elem, h->format.scale, amax, e4m3 ? HS : 1);
-            if (fp4_host_scale_code(h, i, j0) != g.scale) {
-                report(wrong, i, j0, fp4_host_scale_code(h, i, j0), g.scale, "scale of D");
+            uint32_t scale = (uint32_t)fp4_host_scale_code(h, i, j0);
+            if (scale != g.scale) {
+                report(wrong, i, j0, scale, g.scale, "scale of D");
             }
             for (int j = j0; j < last; j++) {
                 uint32_t want = ref_encode(h->format.elem, x[j] * g.factor);
-                uint32_t got = fp4_host_code(h, i, j);
+                uint32_t got = (uint32_t)fp4_host_code(h, i, j);
                 if (got != want) {
                     report(wrong, i, j, got, want, "D");
                 }
