@@ -27,7 +27,7 @@ static struct cta *op_cta(const struct async_op *op, uint32_t shared) {
     struct cluster *cl = op->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
-        fault_op(op, "shared address 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        sim_fault_op(op, "shared address 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
         return NULL;
     }
     return &cl->cta[rank];
@@ -40,7 +40,7 @@ static uint8_t *op_smem(const struct async_op *op, uint32_t shared, uint32_t byt
         return NULL;
     }
     if (off < SMEM_RESERVED || (uint64_t)off + bytes > c->smem_bytes) {
-        fault_op(op, "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
+        sim_fault_op(op, "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
                  shared, bytes, SMEM_RESERVED, c->smem_bytes);
         return NULL;
     }
@@ -51,7 +51,7 @@ static uint8_t *op_gmem(const struct async_op *op, uint64_t address, uint32_t by
     uint8_t *p = translate(op->cta->x, address, bytes, write);
     if (p == NULL) {
         const struct allocation *a = devmem_nearest(&op->cta->x->sim->mem, address);
-        fault_op(op, "global address 0x%llx + %u bytes is not allocated; the nearest allocation is 0x%llx, "
+        sim_fault_op(op, "global address 0x%llx + %u bytes is not allocated; the nearest allocation is 0x%llx, "
                      "%llu bytes",
                  (unsigned long long)address, bytes, a == NULL ? 0 : (unsigned long long)a->base,
                  a == NULL ? 0 : (unsigned long long)a->bytes);
@@ -116,7 +116,7 @@ static bool bulk_store(const struct async_op *op) {
     }
     enum unit_status s = unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
     if (s != UNIT_OK) {
-        fault_op(op, "%s", unit_reason(s));
+        sim_fault_op(op, "%s", unit_reason(s));
     }
     return s == UNIT_OK;
 }
@@ -136,7 +136,7 @@ static const struct sim_tmap *op_map(const struct async_op *op) {
     if ((op->global & WINDOW_MASK) == WINDOW_PARAM) {
         uint32_t off = (uint32_t)op->global;
         if (off + SIM_TMAP_BYTES > x->k->param_bytes) {
-            fault_op(op, "the tensor map at parameter offset %u leaves the parameters", off);
+            sim_fault_op(op, "the tensor map at parameter offset %u leaves the parameters", off);
             return NULL;
         }
         return (const struct sim_tmap *)(const void *)(x->params + off);
@@ -148,7 +148,7 @@ static bool tma_status(const struct async_op *op, enum unit_status s, const stru
     if (s == UNIT_OK) {
         return true;
     }
-    fault_op(op, "%s (tensor of rank %u at 0x%llx, box %u x %u, coordinates %d, %d, %d, shared address 0x%x)",
+    sim_fault_op(op, "%s (tensor of rank %u at 0x%llx, box %u x %u, coordinates %d, %d, %d, shared address 0x%x)",
              unit_reason(s), map->rank, (unsigned long long)map->address, map->box[0], map->box[1],
              op->coord[0], op->coord[1], op->coord[2], op->smem);
     return false;
@@ -312,7 +312,7 @@ bool async_submit(struct warp *w, const struct async_op *op) {
     }
     struct async_op *copy = malloc(sizeof *copy);
     if (copy == NULL) {
-        fault_op(op, "out of host memory");
+        sim_fault_op(op, "out of host memory");
         return false;
     }
     *copy = *op;

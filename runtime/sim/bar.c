@@ -2,7 +2,7 @@
 // PTX ISA "bar, barrier", "barrier.cluster", "setmaxnreg".
 #include "sync.h"
 
-void wake_cta(struct cta *c, enum split_state state, uint32_t what) {
+void sim_wake_cta(struct cta *c, enum split_state state, uint32_t what) {
     for (uint32_t n = 0; n < c->n_warps; n++) {
         struct warp *w = &c->warp[n];
         for (int s = 0; s < w->n_splits; s++) {
@@ -68,14 +68,14 @@ const struct uop *run_bar(struct warp *w, const struct uop *u) {
     uint32_t id = ((const u32 *)row(w, u->a))[lane];
     uint32_t n = (u->flag & BAR_COUNTED) != 0 ? ((const u32 *)row(w, u->b))[lane] : 0;
     if (id >= N_NAMED) {
-        return fault(w, u, "barrier %u, there are %d", id, N_NAMED);
+        return sim_fault(w, u, "barrier %u, there are %d", id, N_NAMED);
     }
     if (n % LANES != 0 || n > c->n_warps * LANES) {
-        return fault(w, u, "barrier %u for %u threads: not a multiple of 32, or more than the CTA has", id, n);
+        return sim_fault(w, u, "barrier %u for %u threads: not a multiple of 32, or more than the CTA has", id, n);
     }
     struct named_bar *b = &c->bar[id];
     if (b->arrived > 0 && b->expected != n) {
-        return fault(w, u, "barrier %u for %u threads, but earlier arrivals of this phase said %u", id, n,
+        return sim_fault(w, u, "barrier %u for %u threads, but earlier arrivals of this phase said %u", id, n,
                      b->expected);
     }
     b->expected = n;
@@ -125,7 +125,7 @@ void cluster_bar_check(struct cluster *cl) {
     cl->arrived = 0;
     cl->phase++;
     for (uint32_t c = 0; c < cl->size; c++) {
-        wake_cta(&cl->cta[c], SPLIT_CLUSTER, 0);
+        sim_wake_cta(&cl->cta[c], SPLIT_CLUSTER, 0);
     }
 }
 
@@ -140,7 +140,7 @@ const struct uop *run_cluster_arrive(struct warp *w, const struct uop *u) {
     m = exec_mask(w, u);
     struct cluster *cl = w->cta->cluster;
     if (w->cluster_arrived && w->cluster_phase == cl->phase && m == w->alive) {
-        return fault(w, u, "the warp arrives twice at the cluster barrier without waiting");
+        return sim_fault(w, u, "the warp arrives twice at the cluster barrier without waiting");
     }
     w->cluster_phase = cl->phase;
     w->cluster_arrived = true;
@@ -158,7 +158,7 @@ const struct uop *run_cluster_wait(struct warp *w, const struct uop *u) {
         return STOP;
     }
     if (!w->cluster_arrived) {
-        return fault(w, u, "barrier.cluster.wait without an arrive before it");
+        return sim_fault(w, u, "barrier.cluster.wait without an arrive before it");
     }
     if (w->cta->cluster->phase > w->cluster_phase) {
         return u + 1;
@@ -198,15 +198,15 @@ const struct uop *run_setmaxnreg(struct warp *w, const struct uop *u) {
     }
     if (u->flag == 0) {
         if (want > w->n_regs) {
-            return fault(w, u, "setmaxnreg.dec to %u, the warp has %u registers a thread", want, w->n_regs);
+            return sim_fault(w, u, "setmaxnreg.dec to %u, the warp has %u registers a thread", want, w->n_regs);
         }
         c->free_regs += w->n_regs - want;
         w->n_regs = want;
-        wake_cta(c, SPLIT_REGS, 0);
+        sim_wake_cta(c, SPLIT_REGS, 0);
         return u + 1;
     }
     if (want < w->n_regs) {
-        return fault(w, u, "setmaxnreg.inc to %u, the warp has %u registers a thread", want, w->n_regs);
+        return sim_fault(w, u, "setmaxnreg.inc to %u, the warp has %u registers a thread", want, w->n_regs);
     }
     if (want - w->n_regs > c->free_regs) {
         return warp_park(w, u, (struct split){.state = SPLIT_REGS, .value = want - w->n_regs});

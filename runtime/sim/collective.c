@@ -12,7 +12,7 @@ static uint32_t gather(struct warp *w, const struct uop *u, uint32_t mask_row) {
     }
     m = exec_mask(w, u);
     if ((m & ~need) != 0) {
-        fault(w, u, "lanes 0x%08x execute it but are not in its mask 0x%08x", m, need);
+        sim_fault(w, u, "lanes 0x%08x execute it but are not in its mask 0x%08x", m, need);
         return 0;
     }
     return m;
@@ -50,7 +50,7 @@ const struct uop *run_shfl(struct warp *w, const struct uop *u) {
         bool valid = mode == SHFL_UP ? j >= max : j <= max;
         j = valid ? j : lane;
         if ((m >> j & 1) == 0) {
-            return fault(w, u, "lane %d reads lane %d, which does not take part", lane, j);
+            return sim_fault(w, u, "lane %d reads lane %d, which does not take part", lane, j);
         }
         result[l] = src[j];
         ok |= (uint32_t)valid << l;

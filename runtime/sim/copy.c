@@ -28,18 +28,18 @@ static bool is_load(enum op_kind k) {
 
 static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op, const struct copy_aux *x,
                        int lane) {
-    op->mbar = shared_address(w, x->mbar, x->mbar_off, lane);
+    op->mbar = sim_shared_address(w, x->mbar, x->mbar_off, lane);
     op->pair_signal = x->pair;
     op->mask = x->multicast ? (uint16_t)value_32(w, x->mask, lane) : 0;
     uint32_t to = op->smem >> RANK_SHIFT;
     uint32_t at = op->mbar >> RANK_SHIFT;
     uint32_t size = w->cta->cluster->size;
     if (x->multicast && (op->mask == 0 || op->mask >> size != 0)) {
-        fault(w, u, "multicast mask 0x%x of a cluster of %u CTAs", op->mask, size);
+        sim_fault(w, u, "multicast mask 0x%x of a cluster of %u CTAs", op->mask, size);
         return false;
     }
     if (!x->multicast && !x->pair && to != at) {
-        fault(w, u, "the copy goes to CTA %u, its mbarrier is CTA %u's: that needs .cta_group::2", to, at);
+        sim_fault(w, u, "the copy goes to CTA %u, its mbarrier is CTA %u's: that needs .cta_group::2", to, at);
         return false;
     }
     return true;
@@ -50,11 +50,11 @@ static bool fill_plain(struct warp *w, const struct uop *u, struct async_op *op,
     op->bytes = value_32(w, x->size, lane);
     op->global = x->kind == ASYNC_BULK_DSMEM ? 0 : value_64(w, x->global, x->global_off, lane);
     if (x->kind == ASYNC_BULK_DSMEM) {
-        op->smem2 = shared_address(w, x->remote, x->remote_off, lane);
+        op->smem2 = sim_shared_address(w, x->remote, x->remote_off, lane);
     }
     op->dtype = x->dtype;
     if ((op->smem | op->smem2 | op->bytes | (uint32_t)op->global) & 15) {
-        fault(w, u,
+        sim_fault(w, u,
               "a bulk copy of %u bytes, shared address 0x%x, global address 0x%llx: all must be "
               "multiples of 16",
               op->bytes, op->smem, (unsigned long long)op->global);
@@ -72,7 +72,7 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
         op->coord[n] = (int32_t)value_32(w, x->coord[n], lane);
     }
     if ((op->smem & 127) != 0) {
-        fault(w, u, "shared address 0x%x of a tensor copy is not aligned to 128 bytes", op->smem);
+        sim_fault(w, u, "shared address 0x%x of a tensor copy is not aligned to 128 bytes", op->smem);
         return false;
     }
     return true;
@@ -83,14 +83,14 @@ const struct uop *run_copy(struct warp *w, const struct uop *u) {
     bool tensor = x->kind == ASYNC_TMA_LOAD || x->kind == ASYNC_TMA_STORE || x->kind == ASYNC_TMA_REDUCE;
     FOR_LANES(l, exec_mask(w, u)) {
         struct async_op op = {.kind = x->kind, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
-        op.smem = shared_address(w, x->smem, x->smem_off, l);
+        op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.red = x->red;
         bool ok = tensor ? fill_tensor(w, u, &op, x, l) : fill_plain(w, u, &op, x, l);
         if (ok && is_load(x->kind)) {
             ok = set_signal(w, u, &op, x, l);
         } else if (ok) {
             if (!groups_of(w)) {
-                return fault(w, u, "out of host memory");
+                return sim_fault(w, u, "out of host memory");
             }
             op.group = w->bulk[l].committed;
         }
@@ -103,7 +103,7 @@ const struct uop *run_copy(struct warp *w, const struct uop *u) {
 
 const struct uop *run_bulk_commit(struct warp *w, const struct uop *u) {
     if (!groups_of(w)) {
-        return fault(w, u, "out of host memory");
+        return sim_fault(w, u, "out of host memory");
     }
     FOR_LANES(l, exec_mask(w, u)) {
         w->bulk[l].committed++;
@@ -131,13 +131,13 @@ const struct uop *run_cp_async(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
         struct async_op op = {.kind = ASYNC_CP, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
-        op.smem = shared_address(w, x->smem, x->smem_off, l);
+        op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.global = value_64(w, x->global, x->global_off, l);
         op.bytes = x->cp_bytes;
         op.zero_from = x->src_size == 0 ? op.bytes : value_32(w, x->src_size, l);
         op.group = w->cp_committed;
         if (op.zero_from > op.bytes || ((op.smem | op.global) & (op.bytes - 1)) != 0) {
-            return fault(w, u, "cp.async of %u bytes: shared address 0x%x, global address 0x%llx", op.bytes,
+            return sim_fault(w, u, "cp.async of %u bytes: shared address 0x%x, global address 0x%llx", op.bytes,
                          op.smem, (unsigned long long)op.global);
         }
         if (!async_submit(w, &op)) {
@@ -169,7 +169,7 @@ const struct uop *run_cp_arrive(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
         struct async_op op = {.kind = ASYNC_CP_ARRIVE, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
-        op.mbar = shared_address(w, x->mbar, x->mbar_off, l);
+        op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
         struct cta *c;
         struct mbar *b = mbar_at(w, u, op.mbar, &c);
         if (b == NULL) {
@@ -188,11 +188,11 @@ const struct uop *run_clc_cancel(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
         struct async_op op = {.kind = ASYNC_CLC, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
-        op.smem = shared_address(w, x->smem, x->smem_off, l);
-        op.mbar = shared_address(w, x->mbar, x->mbar_off, l);
+        op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
+        op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
         op.mask = x->multicast ? (uint16_t)((1u << w->cta->cluster->size) - 1) : 0;
         if ((op.smem & 15) != 0) {
-            return fault(w, u, "shared address 0x%x of the response is not aligned to 16 bytes", op.smem);
+            return sim_fault(w, u, "shared address 0x%x of the response is not aligned to 16 bytes", op.smem);
         }
         if (!async_submit(w, &op)) {
             return STOP;
@@ -217,7 +217,7 @@ const struct uop *run_clc_query(struct warp *w, const struct uop *u) {
             continue;
         }
         if (!canceled) {
-            return fault(w, u, "get_first_ctaid of a request that was not granted is undefined");
+            return sim_fault(w, u, "get_first_ctaid of a request that was not granted is undefined");
         }
         int from = x->what == CLC_V4 ? 0 : x->what - CLC_X;
         int n = x->what == CLC_V4 ? 3 : 1;
@@ -234,7 +234,7 @@ const struct uop *run_tmap_replace(struct warp *w, const struct uop *u) {
     FOR_LANES(l, exec_mask(w, u)) {
         uint64_t a = value_64(w, u->a, u->imm, l);
         bool shared = x->shared || (a & WINDOW_MASK) == WINDOW_SHARED;
-        void *map = shared ? smem_at(w, u, (uint32_t)a, SIM_TMAP_BYTES) : gmem_at(w, u, a, SIM_TMAP_BYTES);
+        void *map = shared ? sim_smem_at(w, u, (uint32_t)a, SIM_TMAP_BYTES) : sim_gmem_at(w, u, a, SIM_TMAP_BYTES);
         if (map == NULL) {
             return STOP;
         }
@@ -243,7 +243,7 @@ const struct uop *run_tmap_replace(struct warp *w, const struct uop *u) {
         memcpy(&copy, map, sizeof copy);
         enum unit_status s = unit_tmap_replace(&copy, x->field, x->ord, v);
         if (s != UNIT_OK) {
-            return fault(w, u, "%s", unit_reason(s));
+            return sim_fault(w, u, "%s", unit_reason(s));
         }
         memcpy(map, &copy, sizeof copy);
     }
@@ -261,8 +261,8 @@ const struct uop *run_tmap_copy(struct warp *w, const struct uop *u) {
     }
     const struct copy_aux *x = u->aux;
     int l = first_lane(m);
-    uint8_t *from = smem_at(w, u, shared_address(w, x->smem, x->smem_off, l), SIM_TMAP_BYTES);
-    uint8_t *to = from == NULL ? NULL : gmem_at(w, u, value_64(w, x->global, x->global_off, l), SIM_TMAP_BYTES);
+    uint8_t *from = sim_smem_at(w, u, sim_shared_address(w, x->smem, x->smem_off, l), SIM_TMAP_BYTES);
+    uint8_t *to = from == NULL ? NULL : sim_gmem_at(w, u, value_64(w, x->global, x->global_off, l), SIM_TMAP_BYTES);
     if (to == NULL) {
         return STOP;
     }

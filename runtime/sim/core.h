@@ -365,9 +365,9 @@ struct sim {
 };
 
 // A fault of the kernel at u: records the sentence and returns STOP. The first one counts.
-const struct uop *fault(struct warp *w, const struct uop *u, const char *format, ...)
+const struct uop *sim_fault(struct warp *w, const struct uop *u, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void fault_op(const struct async_op *op, const char *format, ...)
+void sim_fault_op(const struct async_op *op, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int sim_set_error(struct sim *s, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -396,11 +396,11 @@ void warp_queue(struct warp *w); // make it runnable
 uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_call, run_policy;
 
 // ---- resolving addresses (mem.c) ------------------------------------------------------------------
-struct cta *cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);
+struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);
 // Host pointer to shared memory at a shared::cluster address, NULL after a fault.
-uint8_t *smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes);
-uint8_t *gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes);
-const struct sim_tmap *tensor_map(struct warp *w, const struct uop *u, uint64_t generic);
+uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes);
+uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes);
+const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint64_t generic);
 
 // ---- synchronisation (mbar.c, bar.c) --------------------------------------------------------------
 struct mbar *mbar_find(const struct cta *c, uint32_t offset);
@@ -428,6 +428,6 @@ void exec_cta_ended(struct cta *c);
 bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]); // cluster launch control
 uint64_t exec_random(struct exec *x);
 // Wakes the splits of the CTA (cluster) that wait for 'what' in 'state'.
-void wake_cta(struct cta *c, enum split_state state, uint32_t what);
+void sim_wake_cta(struct cta *c, enum split_state state, uint32_t what);
 
 #endif

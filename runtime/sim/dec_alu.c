@@ -32,8 +32,8 @@ static enum alu_key choose(struct ptx_parser *p, enum ptx_word type) {
     for (size_t n = 0; n < sizeof table / sizeof *table; n++) {
         const struct alu_ins *t = &table[n];
         if (t->type == type && is_op(i, t->opcode) && has(i, t->mod[0]) && has(i, t->mod[1])) {
-            take(i, (enum ptx_word)t->mod[0]);
-            take(i, (enum ptx_word)t->mod[1]);
+            ptx_take(i, (enum ptx_word)t->mod[0]);
+            ptx_take(i, (enum ptx_word)t->mod[1]);
             return (enum alu_key)t->key;
         }
     }
@@ -50,13 +50,13 @@ static enum ptx_word type_for(enum ptx_word type, int bytes) {
 }
 
 static struct uop *emit_alu(struct ptx_parser *p, enum alu_key key) {
-    return emit(p, alu_fn(key));
+    return ptx_emit(p, alu_fn(key));
 }
 
 static uint32_t flushed(struct ptx_parser *p, uint32_t r) {
     struct uop *u = emit_alu(p, ALU_FTZ_F32);
     u->a = r;
-    return u->d = new_row(p, 32);
+    return u->d = ptx_new_row(p, 32);
 }
 
 static void emit_on(struct ptx_parser *p, enum alu_key key, uint32_t d, int64_t imm) {
@@ -67,7 +67,7 @@ static void emit_on(struct ptx_parser *p, enum alu_key key, uint32_t d, int64_t 
 
 static int round_of(struct ptx_ins *i) {
     static const uint16_t modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA};
-    int m = take_one(i, modes, 5);
+    int m = ptx_take_one(i, modes, 5);
     return m < 0 ? NUM_RN : m;
 }
 
@@ -117,10 +117,10 @@ static void emit_pred(struct ptx_parser *p, int op, const struct ptx_operand *a,
                       const struct ptx_operand *b) {
     bool na;
     bool nb = false;
-    uint32_t d = pred_dst(p, arg(p->ins, 0));
-    uint32_t ra = pred_src(p, a, &na);
-    uint32_t rb = b == NULL ? 0 : pred_src(p, b, &nb);
-    struct uop *u = emit(p, run_pred);
+    uint32_t d = ptx_pred_dst(p, ptx_arg(p->ins, 0));
+    uint32_t ra = ptx_pred_src(p, a, &na);
+    uint32_t rb = b == NULL ? 0 : ptx_pred_src(p, b, &nb);
+    struct uop *u = ptx_emit(p, run_pred);
     u->d = d;
     u->a = ra;
     u->b = rb;
@@ -133,8 +133,8 @@ static void dec_pred(struct ptx_parser *p, struct ptx_ins *i) {
     if (op < 0) {
         ptx_refuse(p, "unsupported predicate instruction");
     }
-    need_args(p, op == 3 ? 2 : 3, op == 3 ? 2 : 3);
-    emit_pred(p, op, arg(i, 1), op == 3 ? NULL : arg(i, 2));
+    ptx_need_args(p, op == 3 ? 2 : 3, op == 3 ? 2 : 3);
+    emit_pred(p, op, ptx_arg(i, 1), op == 3 ? NULL : ptx_arg(i, 2));
 }
 
 // add/sub with a carry that runs through a predicate of the kernel's own.
@@ -168,19 +168,19 @@ static const struct uop *run_carry(struct warp *w, const struct uop *u) {
 }
 
 static bool dec_carry(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type) {
-    bool out = take(i, W_CC);
+    bool out = ptx_take(i, W_CC);
     bool in = is_op(i, "addc") || is_op(i, "subc");
     if (!out && !in) {
         return false;
     }
-    need_args(p, 3, 3);
-    uint32_t d = row_dst(p, arg(i, 0), type);
-    uint32_t a = row_src(p, arg(i, 1), type);
-    uint32_t b = row_src(p, arg(i, 2), type);
+    ptx_need_args(p, 3, 3);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
     if (p->kernel->carry == 0) {
-        p->kernel->carry = new_pred(p);
+        p->kernel->carry = ptx_new_pred(p);
     }
-    struct uop *u = emit(p, run_carry);
+    struct uop *u = ptx_emit(p, run_carry);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -191,17 +191,17 @@ static bool dec_carry(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word typ
 
 // min/max with three sources: two micro-operations
 static uint32_t first_of_three(struct ptx_parser *p, enum alu_key key, enum ptx_word type) {
-    uint32_t a = row_src(p, arg(p->ins, 1), type);
-    uint32_t b = row_src(p, arg(p->ins, 2), type);
+    uint32_t a = ptx_row_src(p, ptx_arg(p->ins, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(p->ins, 2), type);
     struct uop *u = emit_alu(p, key);
     u->a = a;
     u->b = b;
-    return u->d = new_row(p, 32);
+    return u->d = ptx_new_row(p, 32);
 }
 
 void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
-    enum ptx_word type = take_type(i);
-    enum ptx_word narrow = take_type(i); // add.f32.bf16: mixed operands
+    enum ptx_word type = ptx_take_type(i);
+    enum ptx_word narrow = ptx_take_type(i); // add.f32.bf16: mixed operands
     if (type == W_NONE) {
         ptx_refuse(p, "the instruction has no type");
     }
@@ -217,18 +217,18 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
         return;
     }
     bool single = type == W_F32 || type == W_F32X2;
-    bool absolute = single && (is_op(i, "min") || is_op(i, "max")) && take(i, W_ABS);
+    bool absolute = single && (is_op(i, "min") || is_op(i, "max")) && ptx_take(i, W_ABS);
     enum alu_key key = choose(p, type);
-    struct after x = {.ftz = take(i, W_FTZ) && type == W_F32, .type = type};
-    x.sat = type == W_F32 && take(i, W_SAT);
-    x.relu = ptx_is_float(type) && take(i, W_RELU);
+    struct after x = {.ftz = ptx_take(i, W_FTZ) && type == W_F32, .type = type};
+    x.sat = type == W_F32 && ptx_take(i, W_SAT);
+    x.relu = ptx_is_float(type) && ptx_take(i, W_RELU);
     int round = ptx_is_float(type) ? round_of(i) : NUM_RN;
     if (ptx_is_float(type)) {
-        take(i, W_APPROX);
+        ptx_take(i, W_APPROX);
     }
     const struct alu_sig *sig = &alu_sigs[key];
     bool three = sig->n == 2 && i->n_args == 4 && type == W_F32;
-    need_args(p, three ? 4 : sig->n + 1, three ? 4 : sig->n + 1);
+    ptx_need_args(p, three ? 4 : sig->n + 1, three ? 4 : sig->n + 1);
     if (absolute) {
         ptx_refuse(p, "unsupported modifier '.abs'");
     }
@@ -237,10 +237,10 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
     for (int n = 0; n < sig->n; n++) {
         bool done = three && n == 0;
         r[n] = done ? first_of_three(p, key, type)
-                    : row_src(p, arg(i, n + 1 + three), type_for(type, bytes[n]));
+                    : ptx_row_src(p, ptx_arg(i, n + 1 + three), type_for(type, bytes[n]));
         r[n] = x.ftz ? flushed(p, r[n]) : r[n];
     }
-    uint32_t d = row_dst(p, arg(i, 0), type_for(type, sig->d));
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type_for(type, sig->d));
     struct uop *u = emit_alu(p, key);
     u->d = d;
     u->a = r[0];
@@ -259,20 +259,20 @@ void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum
     enum alu_key key = choose(p, type);
     int sources = alu_sigs[key].n;
     int round = round_of(i);
-    need_args(p, sources + 1, sources + 1);
+    ptx_need_args(p, sources + 1, sources + 1);
     uint32_t r[3] = {0, 0, 0};
     for (int n = 0; n < sources; n++) {
         bool last = n == sources - 1;
-        uint32_t src = row_src(p, arg(i, n + 1), last ? W_F32 : narrow);
+        uint32_t src = ptx_row_src(p, ptx_arg(i, n + 1), last ? W_F32 : narrow);
         if (!last) {
             struct uop *u = emit_alu(p, narrow == W_BF16 ? ALU_CVT_F32_BF16 : ALU_CVT_F32_F16);
             u->a = src;
-            src = u->d = new_row(p, 32);
+            src = u->d = ptx_new_row(p, 32);
         }
         r[n] = src;
     }
-    uint32_t d = row_dst(p, arg(i, 0), W_F32);
-    struct after x = {.sat = take(i, W_SAT)};
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_F32);
+    struct after x = {.sat = ptx_take(i, W_SAT)};
     struct uop *u = emit_alu(p, key);
     u->d = d;
     u->a = r[0];
@@ -284,10 +284,10 @@ void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum
 
 static void dec_ternary(struct ptx_parser *p, enum alu_key key, int64_t imm) {
     struct ptx_ins *i = p->ins;
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    uint32_t a = row_src(p, arg(i, 1), W_B32);
-    uint32_t b = row_src(p, arg(i, 2), W_B32);
-    uint32_t c = row_src(p, arg(i, 3), W_B32);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), W_B32);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
+    uint32_t c = ptx_row_src(p, ptx_arg(i, 3), W_B32);
     struct uop *u = emit_alu(p, key);
     u->d = d;
     u->a = a;
@@ -297,9 +297,9 @@ static void dec_ternary(struct ptx_parser *p, enum alu_key key, int64_t imm) {
 }
 
 void dec_dp4a(struct ptx_parser *p, struct ptx_ins *i) {
-    need_args(p, 4, 4);
-    enum ptx_word a = need_type(p);
-    enum ptx_word b = need_type(p);
+    ptx_need_args(p, 4, 4);
+    enum ptx_word a = ptx_need_type(p);
+    enum ptx_word b = ptx_need_type(p);
     int sign = (a == W_S32) * 2 + (b == W_S32);
     static const enum alu_key keys[] = {ALU_DP4A_UU, ALU_DP4A_US, ALU_DP4A_SU, ALU_DP4A_SS};
     (void)i;
@@ -308,16 +308,16 @@ void dec_dp4a(struct ptx_parser *p, struct ptx_ins *i) {
 
 // lop3.b32 d, a, b, c, lut
 void dec_lop3(struct ptx_parser *p, struct ptx_ins *i) {
-    need_type(p);
-    need_args(p, 5, 5);
-    dec_ternary(p, ALU_LOP3, (int64_t)(need_int(p, arg(i, 4)) & 255));
+    ptx_need_type(p);
+    ptx_need_args(p, 5, 5);
+    dec_ternary(p, ALU_LOP3, (int64_t)(ptx_need_int(p, ptx_arg(i, 4)) & 255));
 }
 
 void dec_prmt(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t modes[] = {W_F4E, W_B4E, W_RC8, W_ECL, W_ECR, W_RC16};
-    int mode = take_one(i, modes, 6);
-    need_type(p);
-    need_args(p, 4, 4);
+    int mode = ptx_take_one(i, modes, 6);
+    ptx_need_type(p);
+    ptx_need_args(p, 4, 4);
     dec_ternary(p, mode < 0 ? ALU_PRMT : ALU_PRMT_MODE, mode);
 }
 
@@ -345,14 +345,14 @@ static const struct uop *run_bfi(struct warp *w, const struct uop *u) {
 }
 
 void dec_bfi(struct ptx_parser *p, struct ptx_ins *i) {
-    enum ptx_word type = need_type(p);
-    need_args(p, 5, 5);
-    uint32_t d = row_dst(p, arg(i, 0), type);
-    uint32_t a = row_src(p, arg(i, 1), type);
-    uint32_t b = row_src(p, arg(i, 2), type);
-    uint32_t c = row_src(p, arg(i, 3), W_U32);
-    uint32_t len = row_src(p, arg(i, 4), W_U32);
-    struct uop *u = emit(p, run_bfi);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 5, 5);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
+    uint32_t c = ptx_row_src(p, ptx_arg(i, 3), W_U32);
+    uint32_t len = ptx_row_src(p, ptx_arg(i, 4), W_U32);
+    struct uop *u = ptx_emit(p, run_bfi);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -383,7 +383,7 @@ static const struct {
 
 static enum alu_key compare_key(struct ptx_parser *p, enum ptx_word type) {
     for (size_t n = 0; n < sizeof compare / sizeof *compare; n++) {
-        if (!take(p->ins, (enum ptx_word)compare[n].word)) {
+        if (!ptx_take(p->ins, (enum ptx_word)compare[n].word)) {
             continue;
         }
         uint16_t key = type == W_F32 || type == W_F16 || type == W_BF16 ? compare[n].f32
@@ -402,11 +402,11 @@ static enum alu_key compare_key(struct ptx_parser *p, enum ptx_word type) {
 }
 
 static uint32_t compare_source(struct ptx_parser *p, int n, enum ptx_word type, bool ftz) {
-    uint32_t r = row_src(p, arg(p->ins, n), type);
+    uint32_t r = ptx_row_src(p, ptx_arg(p->ins, n), type);
     if (type == W_F16 || type == W_BF16) {
         struct uop *u = emit_alu(p, type == W_F16 ? ALU_CVT_F32_F16 : ALU_CVT_F32_BF16);
         u->a = r;
-        return u->d = new_row(p, 32);
+        return u->d = ptx_new_row(p, 32);
     }
     return ftz && type == W_F32 ? flushed(p, r) : r;
 }
@@ -432,15 +432,15 @@ static void read_compare(struct ptx_parser *p, struct comparison *x, enum ptx_wo
         ptx_refuse(p, "unsupported type of a comparison");
     }
     x->out = (struct cmp_out){.q = 2};
-    x->out.op = (uint8_t)(take_one(i, ops, 3) + 1);
+    x->out.op = (uint8_t)(ptx_take_one(i, ops, 3) + 1);
     x->key = compare_key(p, type);
-    bool ftz = take(i, W_FTZ);
-    need_args(p, x->out.op != 0 ? 4 : 3, x->out.op != 0 ? 4 : 3);
+    bool ftz = ptx_take(i, W_FTZ);
+    ptx_need_args(p, x->out.op != 0 ? 4 : 3, x->out.op != 0 ? 4 : 3);
     x->a = compare_source(p, 1, type, ftz);
     x->b = compare_source(p, 2, type, ftz);
     if (x->out.op != 0) {
         bool negated;
-        x->out.c = (uint16_t)pred_src(p, arg(i, 3), &negated);
+        x->out.c = (uint16_t)ptx_pred_src(p, ptx_arg(i, 3), &negated);
         x->out.negated = negated;
     }
 }
@@ -448,10 +448,10 @@ static void read_compare(struct ptx_parser *p, struct comparison *x, enum ptx_wo
 // setp.cmp[.bool][.ftz].type p[|q], a, b[, [!]c]
 void dec_setp(struct ptx_parser *p, struct ptx_ins *i) {
     struct comparison x;
-    read_compare(p, &x, need_type(p));
-    const struct ptx_operand *d = arg(i, 0);
-    x.d = pred_dst(p, d);
-    x.out.q = d->pair < 0 ? 2 : (uint16_t)pred_dst(p, &i->pool[d->pair]);
+    read_compare(p, &x, ptx_need_type(p));
+    const struct ptx_operand *d = ptx_arg(i, 0);
+    x.d = ptx_pred_dst(p, d);
+    x.out.q = d->pair < 0 ? 2 : (uint16_t)ptx_pred_dst(p, &i->pool[d->pair]);
     emit_compare(p, &x);
 }
 
@@ -466,43 +466,43 @@ static void emit_select(struct ptx_parser *p, const struct comparison *x, enum p
 
 // set: all ones (or 1.0) where the comparison holds
 void dec_set(struct ptx_parser *p, struct ptx_ins *i) {
-    enum ptx_word to = need_type(p);
-    enum ptx_word type = need_type(p);
+    enum ptx_word to = ptx_need_type(p);
+    enum ptx_word type = ptx_need_type(p);
     struct comparison x;
     read_compare(p, &x, type);
-    x.d = new_pred(p);
+    x.d = ptx_new_pred(p);
     emit_compare(p, &x);
-    struct comparison s = {.d = row_dst(p, arg(i, 0), to), .out = {.c = (uint16_t)x.d}};
+    struct comparison s = {.d = ptx_row_dst(p, ptx_arg(i, 0), to), .out = {.c = (uint16_t)x.d}};
     if (to != W_U32 && to != W_S32 && to != W_F32) {
         ptx_refuse(p, "unsupported destination type");
     }
-    s.a = row_const(p, to == W_F32 ? 0x3F800000 : FULL, 32);
-    s.b = row_const(p, 0, 32);
+    s.a = ptx_row_const(p, to == W_F32 ? 0x3F800000 : FULL, 32);
+    s.b = ptx_row_const(p, 0, 32);
     emit_select(p, &s, to);
 }
 
 void dec_testp(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t what[] = {W_FINITE, W_INFINITE, W_NUMBER, W_NOTANUMBER, W_NORMAL, W_SUBNORMAL};
-    int w = take_one(i, what, 6);
-    need_args(p, 2, 2);
-    if (w < 0 || need_type(p) != W_F32) {
+    int w = ptx_take_one(i, what, 6);
+    ptx_need_args(p, 2, 2);
+    if (w < 0 || ptx_need_type(p) != W_F32) {
         ptx_refuse(p, "unsupported test");
     }
-    struct comparison x = {.key = ALU_CMP_TESTP_F32, .d = pred_dst(p, arg(i, 0)), .out = {.q = 2}};
-    x.a = x.b = row_src(p, arg(i, 1), W_F32);
+    struct comparison x = {.key = ALU_CMP_TESTP_F32, .d = ptx_pred_dst(p, ptx_arg(i, 0)), .out = {.q = 2}};
+    x.a = x.b = ptx_row_src(p, ptx_arg(i, 1), W_F32);
     emit_compare(p, &x);
     p->kernel->code[p->kernel->n_code - 1].c = (uint32_t)w;
 }
 
 // selp d, a, b, p
 void dec_selp(struct ptx_parser *p, struct ptx_ins *i) {
-    enum ptx_word type = need_type(p);
-    need_args(p, 4, 4);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 4, 4);
     bool negated;
-    struct comparison x = {.d = row_dst(p, arg(i, 0), type)};
-    x.a = row_src(p, arg(i, 1), type);
-    x.b = row_src(p, arg(i, 2), type);
-    x.out.c = (uint16_t)pred_src(p, arg(i, 3), &negated);
+    struct comparison x = {.d = ptx_row_dst(p, ptx_arg(i, 0), type)};
+    x.a = ptx_row_src(p, ptx_arg(i, 1), type);
+    x.b = ptx_row_src(p, ptx_arg(i, 2), type);
+    x.out.c = (uint16_t)ptx_pred_src(p, ptx_arg(i, 3), &negated);
     x.out.negated = negated;
     emit_select(p, &x, type);
 }

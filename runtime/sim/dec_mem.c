@@ -2,21 +2,21 @@
 #include "mem.h"
 
 static void take_level(struct ptx_parser *p, struct ptx_ins *i) {
-    take_order(i);
-    take_cache(i);
-    if (take(i, W_UNIFIED) || take(i, W_FRACTIONAL)) {
+    ptx_take_order(i);
+    ptx_take_cache(i);
+    if (ptx_take(i, W_UNIFIED) || ptx_take(i, W_FRACTIONAL)) {
         ptx_refuse(p, "unsupported modifier");
     }
 }
 
 static int take_vector(struct ptx_ins *i) {
     static const uint16_t list[] = {W_V2, W_V4, W_V8};
-    int v = take_one(i, list, 3);
+    int v = ptx_take_one(i, list, 3);
     return v < 0 ? 1 : 2 << v;
 }
 
 static bool call_param(struct ptx_ins *i, int address) {
-    const struct ptx_operand *o = arg(i, address);
+    const struct ptx_operand *o = ptx_arg(i, address);
     return o->kind == OP_ADDRESS && i->pool[o->first].kind == OP_VAR &&
            i->pool[o->first].symbol->space == SP_CALL_PARAM;
 }
@@ -39,7 +39,7 @@ static void read_rows(struct ptx_parser *p, struct mem_aux *x, const struct ptx_
         if (x->n != 1) {
             ptx_refuse(p, "a vector of registers is expected");
         }
-        x->row[0] = row_wide(p, o, type, &bits, dst);
+        x->row[0] = ptx_row_wide(p, o, type, &bits, dst);
         set_element(x, type, bits);
         if (dst && o->kind == OP_REG && ptx_type_bits(o->type) == 16) {
             x->element.mask = 0xFFFF;
@@ -52,8 +52,8 @@ static void read_rows(struct ptx_parser *p, struct mem_aux *x, const struct ptx_
     int width = 0;
     uint32_t mask = FULL;
     for (int n = 0; n < x->n; n++) {
-        const struct ptx_operand *e = part(i, o, n);
-        x->row[n] = row_wide(p, e, type, &bits, dst);
+        const struct ptx_operand *e = ptx_part(i, o, n);
+        x->row[n] = ptx_row_wide(p, e, type, &bits, dst);
         if (e->kind == OP_REG) {
             if (width != 0 && bits != width) {
                 ptx_refuse(p, "the registers of the vector have different widths");
@@ -69,8 +69,8 @@ static void read_rows(struct ptx_parser *p, struct mem_aux *x, const struct ptx_
 static struct uop *emit_access(struct ptx_parser *p, uop_fn *fn, const struct ptx_operand *address,
                                const void *aux) {
     int64_t offset;
-    uint32_t a = row_address(p, address, &offset);
-    struct uop *u = emit(p, fn);
+    uint32_t a = ptx_row_address(p, address, &offset);
+    struct uop *u = ptx_emit(p, fn);
     u->a = a;
     u->imm = offset;
     u->aux = aux;
@@ -84,45 +84,45 @@ static bool plain_shared(const struct mem_aux *x) {
 
 // A cache policy operand may follow; it has no effect.
 static void check_args(struct ptx_parser *p, struct ptx_ins *i) {
-    bool hint = take(i, W_CACHE_HINT);
-    need_args(p, hint ? 3 : 2, hint ? 3 : 2);
+    bool hint = ptx_take(i, W_CACHE_HINT);
+    ptx_need_args(p, hint ? 3 : 2, hint ? 3 : 2);
 }
 
 void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
-    struct mem_aux *x = aux_alloc(p, sizeof *x);
-    x->access.space = take_space(i, &x->access.cluster);
+    struct mem_aux *x = ptx_aux_alloc(p, sizeof *x);
+    x->access.space = ptx_take_space(i, &x->access.cluster);
     take_level(p, i);
     x->n = take_vector(i);
-    enum ptx_word type = need_type(p);
+    enum ptx_word type = ptx_need_type(p);
     check_args(p, i);
     if (call_param(i, 1) || x->access.space == SP_CALL_PARAM) {
-        emit(p, run_nop);
+        ptx_emit(p, run_nop);
         return;
     }
-    read_rows(p, x, arg(i, 0), type, true);
-    struct uop *u = emit_access(p, plain_shared(x) ? run_ld_shared_32 : run_ld, arg(i, 1), x);
+    read_rows(p, x, ptx_arg(i, 0), type, true);
+    struct uop *u = emit_access(p, plain_shared(x) ? run_ld_shared_32 : run_ld, ptx_arg(i, 1), x);
     u->d = x->row[0];
 }
 
 void dec_st(struct ptx_parser *p, struct ptx_ins *i) {
-    if (take(i, W_ASYNC)) {
+    if (ptx_take(i, W_ASYNC)) {
         ptx_refuse(p, "unsupported instruction");
     }
-    struct mem_aux *x = aux_alloc(p, sizeof *x);
-    x->access.space = take_space(i, &x->access.cluster);
+    struct mem_aux *x = ptx_aux_alloc(p, sizeof *x);
+    x->access.space = ptx_take_space(i, &x->access.cluster);
     take_level(p, i);
     x->n = take_vector(i);
-    enum ptx_word type = need_type(p);
+    enum ptx_word type = ptx_need_type(p);
     check_args(p, i);
     if (call_param(i, 0) || x->access.space == SP_CALL_PARAM) {
-        emit(p, run_nop);
+        ptx_emit(p, run_nop);
         return;
     }
     if (x->access.space == SP_PARAM) {
         ptx_refuse(p, "parameters cannot be written");
     }
-    read_rows(p, x, arg(i, 1), type, false);
-    struct uop *u = emit_access(p, plain_shared(x) ? run_st_shared_32 : run_st, arg(i, 0), x);
+    read_rows(p, x, ptx_arg(i, 1), type, false);
+    struct uop *u = emit_access(p, plain_shared(x) ? run_st_shared_32 : run_st, ptx_arg(i, 0), x);
     u->d = x->row[0];
 }
 
@@ -132,27 +132,27 @@ static void atom_values(struct ptx_parser *p, struct atom_aux *x, const struct p
         ptx_refuse(p, "the vector has another length than the instruction");
     }
     for (int n = 0; n < x->n; n++) {
-        const struct ptx_operand *e = o->kind == OP_VECTOR ? part(p->ins, o, n) : o;
-        rows[n] = dst ? row_dst(p, e, x->type) : row_src(p, e, x->type);
+        const struct ptx_operand *e = o->kind == OP_VECTOR ? ptx_part(p->ins, o, n) : o;
+        rows[n] = dst ? ptx_row_dst(p, e, x->type) : ptx_row_src(p, e, x->type);
     }
 }
 
 // atom.sem.scope.space.op.type d, [a], b[, c];  red without d
 void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t ops[] = {W_ADD, W_MIN, W_MAX, W_INC, W_DEC, W_AND, W_OR, W_XOR, W_EXCH, W_CAS};
-    struct atom_aux *x = aux_alloc(p, sizeof *x);
+    struct atom_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->returns = i->opcode[0] == 'a';
-    if (take(i, W_ASYNC)) {
+    if (ptx_take(i, W_ASYNC)) {
         ptx_refuse(p, "unsupported instruction");
     }
-    x->access.space = take_space(i, &x->access.cluster);
+    x->access.space = ptx_take_space(i, &x->access.cluster);
     x->access.cluster |= x->access.space == SP_SHARED;
-    take_order(i);
-    take(i, W_NOFTZ);
-    int op = take_one(i, ops, 10);
+    ptx_take_order(i);
+    ptx_take(i, W_NOFTZ);
+    int op = ptx_take_one(i, ops, 10);
     x->n = take_vector(i);
-    x->type = need_type(p);
-    int policy = take(i, W_CACHE_HINT);
+    x->type = ptx_need_type(p);
+    int policy = ptx_take(i, W_CACHE_HINT);
     x->op = (enum atom_op)op;
     x->bytes = ptx_type_bits(x->type) / 8;
     bool plain = x->op == ATOM_EXCH || x->op == ATOM_CAS || !ptx_is_float(x->type) || x->op == ATOM_ADD;
@@ -161,42 +161,42 @@ void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
     }
     int at = x->returns ? 1 : 0;
     int sources = at + 2 + (x->op == ATOM_CAS) + policy;
-    need_args(p, sources, sources);
+    ptx_need_args(p, sources, sources);
     if (x->returns) {
-        atom_values(p, x, arg(i, 0), true);
+        atom_values(p, x, ptx_arg(i, 0), true);
     }
-    atom_values(p, x, arg(i, at + 1), false);
-    x->swap = x->op == ATOM_CAS ? row_src(p, arg(i, at + 2), x->type) : 0;
+    atom_values(p, x, ptx_arg(i, at + 1), false);
+    x->swap = x->op == ATOM_CAS ? ptx_row_src(p, ptx_arg(i, at + 2), x->type) : 0;
     x->access.bytes = x->access.align = (uint32_t)(x->bytes * x->n);
-    emit_access(p, run_atom, arg(i, at), x);
+    emit_access(p, run_atom, ptx_arg(i, at), x);
 }
 
 // prefetch and its like change no result
 void dec_hint(struct ptx_parser *p, struct ptx_ins *i) {
     bool cluster;
-    take_space(i, &cluster);
+    ptx_take_space(i, &cluster);
     take_level(p, i);
-    take(i, W_TENSORMAP);
-    take(i, W_L1);
-    take(i, W_L2);
-    need_args(p, 1, 2);
+    ptx_take(i, W_TENSORMAP);
+    ptx_take(i, W_L1);
+    ptx_take(i, W_L2);
+    ptx_need_args(p, 1, 2);
     int64_t offset;
-    row_address(p, arg(i, 0), &offset);
-    emit(p, run_nop);
+    ptx_row_address(p, ptx_arg(i, 0), &offset);
+    ptx_emit(p, run_nop);
 }
 
 // The policy is a number that only cache hints read: any value does.
 void dec_createpolicy(struct ptx_parser *p, struct ptx_ins *i) {
     take_level(p, i);
-    take(i, W_RANGE);
-    take(i, W_CVT);
-    take(i, W_L2);
-    enum ptx_word type = need_type(p);
-    need_args(p, 1, 5);
+    ptx_take(i, W_RANGE);
+    ptx_take(i, W_CVT);
+    ptx_take(i, W_L2);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 1, 5);
     struct uop *u = NULL;
-    uint32_t d = row_dst(p, arg(i, 0), type);
-    uint32_t zero = row_const(p, 0, 64);
-    u = emit(p, run_policy);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
+    uint32_t zero = ptx_row_const(p, 0, 64);
+    u = ptx_emit(p, run_policy);
     u->d = d;
     u->a = zero;
 }
@@ -207,11 +207,11 @@ void dec_isspacep(struct ptx_parser *p, struct ptx_ins *i) {
     for (int n = 0; n < i->n_mods; n++) {
         cta |= i->mods[n] == W_SHARED || i->mods[n] == W_SHARED_CTA;
     }
-    enum ptx_space space = take_space(i, &cluster);
-    need_args(p, 2, 2);
-    uint32_t d = pred_dst(p, arg(i, 0));
-    uint32_t a = row_src(p, arg(i, 1), W_U64);
-    struct uop *u = emit(p, run_isspacep);
+    enum ptx_space space = ptx_take_space(i, &cluster);
+    ptx_need_args(p, 2, 2);
+    uint32_t d = ptx_pred_dst(p, ptx_arg(i, 0));
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), W_U64);
+    struct uop *u = ptx_emit(p, run_isspacep);
     u->d = d;
     u->a = a;
     u->flag = cta;
@@ -225,16 +225,16 @@ void dec_isspacep(struct ptx_parser *p, struct ptx_ins *i) {
 void dec_mapa(struct ptx_parser *p, struct ptx_ins *i) {
     bool cluster;
     bool rank = i->opcode[0] == 'g';
-    enum ptx_space space = take_space(i, &cluster);
-    enum ptx_word type = need_type(p);
-    need_args(p, rank ? 2 : 3, rank ? 2 : 3);
+    enum ptx_space space = ptx_take_space(i, &cluster);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, rank ? 2 : 3, rank ? 2 : 3);
     bool wide = ptx_type_bits(type) == 64;
-    const struct ptx_operand *o = arg(i, 1);
+    const struct ptx_operand *o = ptx_arg(i, 1);
     bool wide_src = rank ? space == SP_GENERIC || (o->kind == OP_REG && ptx_type_bits(o->type) == 64) : wide;
-    uint32_t a = row_src(p, o, wide_src ? W_U64 : W_U32);
-    uint32_t d = row_dst(p, arg(i, 0), rank ? W_U32 : type);
-    uint32_t b = rank ? 0 : row_src(p, arg(i, 2), W_U32);
-    struct uop *u = emit(p, rank ? run_getctarank : run_mapa);
+    uint32_t a = ptx_row_src(p, o, wide_src ? W_U64 : W_U32);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), rank ? W_U32 : type);
+    uint32_t b = rank ? 0 : ptx_row_src(p, ptx_arg(i, 2), W_U32);
+    struct uop *u = ptx_emit(p, rank ? run_getctarank : run_mapa);
     u->d = d;
     u->a = a;
     u->b = b;

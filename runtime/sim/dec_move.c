@@ -3,14 +3,14 @@
 #include "ptx.h"
 
 static struct uop *emit1(struct ptx_parser *p, enum alu_key key, uint32_t d, uint32_t a) {
-    struct uop *u = emit(p, alu_fn(key));
+    struct uop *u = ptx_emit(p, alu_fn(key));
     u->d = d;
     u->a = a;
     return u;
 }
 
 static void emit2(struct ptx_parser *p, enum alu_key key, uint32_t d, const uint32_t src[2]) {
-    struct uop *u = emit(p, alu_fn(key));
+    struct uop *u = ptx_emit(p, alu_fn(key));
     u->d = d;
     u->a = src[0];
     u->b = src[1];
@@ -41,7 +41,7 @@ static void pack(struct ptx_parser *p, uint32_t d, int bits, const uint32_t *e, 
         emit2(p, key, d, e);
         return;
     }
-    uint32_t half[2] = {new_row(p, bits / 2), new_row(p, bits / 2)};
+    uint32_t half[2] = {ptx_new_row(p, bits / 2), ptx_new_row(p, bits / 2)};
     pack(p, half[0], bits / 2, e, n / 2);
     pack(p, half[1], bits / 2, e + n / 2, n / 2);
     emit2(p, key, d, half);
@@ -52,31 +52,31 @@ static bool fits(int bits, int n) {
 }
 
 static void mov_pack(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type) {
-    const struct ptx_operand *v = arg(i, 1);
+    const struct ptx_operand *v = ptx_arg(i, 1);
     int bits = ptx_type_bits(type);
     if (!fits(bits, v->n)) {
         ptx_refuse(p, "the vector does not fit the type");
     }
     uint32_t e[4];
     for (int n = 0; n < v->n; n++) {
-        e[n] = row_src(p, part(i, v, n), half_type(bits / v->n));
+        e[n] = ptx_row_src(p, ptx_part(i, v, n), half_type(bits / v->n));
     }
-    pack(p, row_dst(p, arg(i, 0), type), bits, e, v->n);
+    pack(p, ptx_row_dst(p, ptx_arg(i, 0), type), bits, e, v->n);
 }
 
 static void mov_unpack(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type) {
-    const struct ptx_operand *v = arg(i, 0);
+    const struct ptx_operand *v = ptx_arg(i, 0);
     int bits = ptx_type_bits(type);
     if (!fits(bits, v->n)) {
         ptx_refuse(p, "the vector does not fit the type");
     }
-    uint32_t src = row_src(p, arg(i, 1), type);
+    uint32_t src = ptx_row_src(p, ptx_arg(i, 1), type);
     int each = bits / v->n;
     for (int n = 0; n < v->n; n++) {
-        if (part(i, v, n)->kind == OP_SINK) {
+        if (ptx_part(i, v, n)->kind == OP_SINK) {
             continue;
         }
-        uint32_t d = row_dst(p, part(i, v, n), half_type(each));
+        uint32_t d = ptx_row_dst(p, ptx_part(i, v, n), half_type(each));
         uint32_t from = bits == 128 ? src + 2 * (uint32_t)(n * each / 64) : src;
         if (each == 64) {
             emit1(p, ALU_MOV_64, d, from);
@@ -114,36 +114,36 @@ static bool is_clock(const struct ptx_operand *o) {
 }
 
 void dec_mov(struct ptx_parser *p, struct ptx_ins *i) {
-    enum ptx_word type = need_type(p);
-    need_args(p, 2, 2);
-    const struct ptx_operand *s = arg(i, 1);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 2, 2);
+    const struct ptx_operand *s = ptx_arg(i, 1);
     if (type == W_PRED) {
         bool negated;
-        uint32_t d = pred_dst(p, arg(i, 0));
-        uint32_t a = pred_src(p, s, &negated);
-        struct uop *u = emit(p, run_mov_pred);
+        uint32_t d = ptx_pred_dst(p, ptx_arg(i, 0));
+        uint32_t a = ptx_pred_src(p, s, &negated);
+        struct uop *u = ptx_emit(p, run_mov_pred);
         u->d = d;
         u->a = a;
         u->flag = negated;
     } else if (s->kind == OP_VECTOR) {
         mov_pack(p, i, type);
-    } else if (arg(i, 0)->kind == OP_VECTOR) {
+    } else if (ptx_arg(i, 0)->kind == OP_VECTOR) {
         mov_unpack(p, i, type);
     } else if (is_clock(s)) {
-        uint32_t d = row_dst(p, arg(i, 0), type);
-        struct uop *u = emit(p, run_clock);
+        uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
+        struct uop *u = ptx_emit(p, run_clock);
         u->d = d;
         u->flag = ptx_type_bits(type) == 64;
     } else if (ptx_type_bits(type) == 128) {
-        uint32_t d = row_dst(p, arg(i, 0), type);
-        uint32_t a = row_src(p, s, type);
+        uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
+        uint32_t a = ptx_row_src(p, s, type);
         emit1(p, ALU_MOV_64, d, a);
         emit1(p, ALU_MOV_64, d + 2, a + 2);
     } else {
         // a 64-bit special register may be read as 32 bits and the other way round
         enum ptx_word from = s->kind == OP_SREG ? s->type : type;
-        uint32_t a = row_src(p, s, from);
-        uint32_t d = row_dst(p, arg(i, 0), type);
+        uint32_t a = ptx_row_src(p, s, from);
+        uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
         bool wide = ptx_type_bits(type) == 64;
         bool wide_src = ptx_type_bits(from) == 64;
         struct uop *u = emit1(p, wide ? (wide_src ? ALU_MOV_64 : ALU_ZEXT_64)
@@ -189,17 +189,17 @@ static int format_of(enum ptx_word w) {
 static void cvt_pair(struct ptx_parser *p, struct ptx_ins *i, const struct cvt *c) {
     int to = format_of(c->to);
     int from = format_of(c->from);
-    uint32_t d = row_dst(p, arg(i, 0), c->to);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), c->to);
     int64_t how = to | c->round << 8 | (int64_t)(c->satfinite || c->sat) << 16 | (int64_t)c->relu << 17;
     if (c->from == W_F32 && to >= 0) {
-        need_args(p, 3, 3);
-        uint32_t src[2] = {row_src(p, arg(i, 1), W_F32), row_src(p, arg(i, 2), W_F32)};
+        ptx_need_args(p, 3, 3);
+        uint32_t src[2] = {ptx_row_src(p, ptx_arg(i, 1), W_F32), ptx_row_src(p, ptx_arg(i, 2), W_F32)};
         emit2(p, ALU_CVT_X2, d, src);
         p->kernel->code[p->kernel->n_code - 1].imm = how;
         return;
     }
-    need_args(p, 2, 2);
-    uint32_t a = row_src(p, arg(i, 1), c->from);
+    ptx_need_args(p, 2, 2);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), c->from);
     bool narrow_to = to >= 0 && to != NUM_F16 && to != NUM_BF16;
     bool narrow_from = from >= 0 && from != NUM_F16 && from != NUM_BF16;
     if (c->to == W_F16X2 && narrow_from && from != NUM_UE8M0) {
@@ -224,7 +224,7 @@ static void extend(struct ptx_parser *p, const struct cvt *c, int n, bool sign, 
             emit1(p, ALU_MOV_64, c->d, a);
             return;
         }
-        uint32_t t = new_row(p, 32);
+        uint32_t t = ptx_new_row(p, 32);
         emit1(p, ALU_TRUNC_64, t, a)->imm = 0xFFFFFFFF;
         struct cvt next = *c;
         next.a_bits = 32;
@@ -259,7 +259,7 @@ static void cvt_int(struct ptx_parser *p, const struct cvt *c) {
         extend(p, c, narrow ? to : from, ptx_is_signed(narrow ? c->to : c->from), c->a);
         return;
     }
-    uint32_t wide = new_row(p, 64);
+    uint32_t wide = ptx_new_row(p, 64);
     struct cvt up = *c;
     up.d = wide;
     up.d_bits = up.d_reg = 64;
@@ -273,7 +273,7 @@ static void cvt_int(struct ptx_parser *p, const struct cvt *c) {
 
 // An f32 row with the value of a source of type f16, bf16 or f32.
 static uint32_t to_f32(struct ptx_parser *p, enum ptx_word type, uint32_t a, bool ftz) {
-    uint32_t d = new_row(p, 32);
+    uint32_t d = ptx_new_row(p, 32);
     if (type == W_F16 || type == W_BF16) {
         emit1(p, type == W_F16 ? ALU_CVT_F32_F16 : ALU_CVT_F32_BF16, d, a);
     } else {
@@ -286,7 +286,7 @@ static uint32_t to_f32(struct ptx_parser *p, enum ptx_word type, uint32_t a, boo
 }
 
 static void cvt_float_int(struct ptx_parser *p, const struct cvt *c) {
-    uint32_t wide = new_row(p, 64);
+    uint32_t wide = ptx_new_row(p, 64);
     int to = ptx_type_bits(c->to);
     int mode = c->integral >= 0 ? c->integral : c->round >= 0 ? c->round : NUM_RN;
     uint32_t from = c->a;
@@ -308,7 +308,7 @@ static void from_f32(struct ptx_parser *p, const struct cvt *c, uint32_t a) {
                        : c->to == W_F64  ? ALU_CVT_F64_F32
                                          : ALU_MOV_32;
     if (c->sat && c->to != W_F64) {
-        uint32_t t = new_row(p, 32);
+        uint32_t t = ptx_new_row(p, 32);
         emit1(p, ALU_SAT_F32, t, a);
         a = t;
     }
@@ -323,7 +323,7 @@ static void from_f32(struct ptx_parser *p, const struct cvt *c, uint32_t a) {
 
 static void cvt_int_float(struct ptx_parser *p, const struct cvt *c) {
     bool sign = ptx_is_signed(c->from);
-    uint32_t wide = new_row(p, 64);
+    uint32_t wide = ptx_new_row(p, 64);
     struct cvt up = *c;
     up.d = wide;
     up.d_bits = up.d_reg = 64;
@@ -341,7 +341,7 @@ static void cvt_int_float(struct ptx_parser *p, const struct cvt *c) {
     if (c->to == W_F32) {
         emit1(p, ALU_CVT_F32_F64, c->d, d64)->imm = round;
     } else if (c->to != W_F64) {
-        uint32_t t = new_row(p, 32);
+        uint32_t t = ptx_new_row(p, 32);
         emit1(p, ALU_CVT_ODD_F32_F64, t, d64);
         from_f32(p, c, t);
     }
@@ -360,7 +360,7 @@ static void cvt_float(struct ptx_parser *p, const struct cvt *c) {
             emit1(p, ALU_FTZ_F32, c->d, c->d);
         }
     } else if (c->from == W_F64) {
-        uint32_t t = new_row(p, 32);
+        uint32_t t = ptx_new_row(p, 32);
         emit1(p, ALU_CVT_ODD_F32_F64, t, c->a);
         from_f32(p, c, t);
     } else {
@@ -376,22 +376,22 @@ static void cvt_float(struct ptx_parser *p, const struct cvt *c) {
 void dec_cvt(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t rounds[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA};
     static const uint16_t integrals[] = {W_RNI, W_RZI, W_RMI, W_RPI};
-    struct cvt c = {.to = need_type(p), .from = need_type(p)};
-    c.round = take_one(i, rounds, 5);
-    c.integral = take_one(i, integrals, 4);
-    c.ftz = take(i, W_FTZ);
-    c.sat = take(i, W_SAT);
-    c.satfinite = take(i, W_SATFINITE);
-    c.relu = take(i, W_RELU);
+    struct cvt c = {.to = ptx_need_type(p), .from = ptx_need_type(p)};
+    c.round = ptx_take_one(i, rounds, 5);
+    c.integral = ptx_take_one(i, integrals, 4);
+    c.ftz = ptx_take(i, W_FTZ);
+    c.sat = ptx_take(i, W_SAT);
+    c.satfinite = ptx_take(i, W_SATFINITE);
+    c.relu = ptx_take(i, W_RELU);
     if (format_of(c.to) >= 0 || format_of(c.from) >= 0) {
         c.round = c.round < 0 ? NUM_RN : c.round;
         cvt_pair(p, i, &c);
         return;
     }
-    need_args(p, 2, 2);
-    c.a = row_wide(p, arg(i, 1), c.from, &c.a_bits, false);
-    c.d = row_wide(p, arg(i, 0), c.to, &c.d_bits, true);
-    const struct ptx_operand *d = arg(i, 0);
+    ptx_need_args(p, 2, 2);
+    c.a = ptx_row_wide(p, ptx_arg(i, 1), c.from, &c.a_bits, false);
+    c.d = ptx_row_wide(p, ptx_arg(i, 0), c.to, &c.d_bits, true);
+    const struct ptx_operand *d = ptx_arg(i, 0);
     c.d_reg = d->kind == OP_REG ? ptx_type_bits(d->type) : c.d_bits;
     bool to = ptx_is_float(c.to);
     bool from = ptx_is_float(c.from);
@@ -408,16 +408,16 @@ void dec_cvt(struct ptx_parser *p, struct ptx_ins *i) {
 
 // cvta.space d, a: to generic; cvta.to.space d, a: back. Global memory has the same address in both.
 void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
-    bool to = take(i, W_TO);
+    bool to = ptx_take(i, W_TO);
     bool cluster;
-    enum ptx_space space = take_space(i, &cluster);
-    enum ptx_word type = need_type(p);
-    need_args(p, 2, 2);
+    enum ptx_space space = ptx_take_space(i, &cluster);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 2, 2);
     if (ptx_type_bits(type) != 64 || space == SP_GENERIC) {
         ptx_refuse(p, "unsupported address conversion");
     }
-    uint32_t a = row_src(p, arg(i, 1), type);
-    uint32_t d = row_dst(p, arg(i, 0), type);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
     uint64_t window = space == SP_SHARED  ? WINDOW_SHARED
                       : space == SP_LOCAL ? WINDOW_LOCAL
                       : space == SP_PARAM ? WINDOW_PARAM
@@ -431,13 +431,13 @@ void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
 
 // ---- control --------------------------------------------------------------------------------------
 void dec_bra(struct ptx_parser *p, struct ptx_ins *i) {
-    take(i, W_UNI);
-    need_args(p, 1, 1);
-    const struct ptx_operand *o = arg(i, 0);
+    ptx_take(i, W_UNI);
+    ptx_need_args(p, 1, 1);
+    const struct ptx_operand *o = ptx_arg(i, 0);
     if (o->kind != OP_NAME) {
         ptx_refuse(p, "the target of a branch is not a label");
     }
-    emit(p, run_bra);
+    ptx_emit(p, run_bra);
     ptx_branch_to(p, &(struct ptx_fixup){.name = o->name,
                                          .length = o->length,
                                          .line = i->line,
@@ -446,36 +446,36 @@ void dec_bra(struct ptx_parser *p, struct ptx_ins *i) {
 
 // brx.idx index, table
 void dec_brx(struct ptx_parser *p, struct ptx_ins *i) {
-    if (!take(i, W_IDX)) {
+    if (!ptx_take(i, W_IDX)) {
         ptx_refuse(p, "unsupported branch");
     }
-    take(i, W_UNI);
-    need_args(p, 2, 2);
-    const struct ptx_operand *o = arg(i, 1);
+    ptx_take(i, W_UNI);
+    ptx_need_args(p, 2, 2);
+    const struct ptx_operand *o = ptx_arg(i, 1);
     const struct ptx_symbol *t = o->kind == OP_NAME ? ptx_find_table(p, o->name, o->length) : NULL;
     if (t == NULL) {
         ptx_refuse(p, "the branch table is not defined before its use");
     }
-    uint32_t a = row_src(p, arg(i, 0), W_U32);
-    struct uop *u = emit(p, run_brx);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 0), W_U32);
+    struct uop *u = ptx_emit(p, run_brx);
     u->a = a;
     u->b = t->count;
     u->aux = t->rows;
 }
 
 void dec_exit(struct ptx_parser *p, struct ptx_ins *i) {
-    take(i, W_UNI);
-    need_args(p, 0, 0);
-    emit(p, run_exit);
+    ptx_take(i, W_UNI);
+    ptx_need_args(p, 0, 0);
+    ptx_emit(p, run_exit);
 }
 
 void dec_trap(struct ptx_parser *p, struct ptx_ins *i) {
     (void)i;
-    need_args(p, 0, 0);
-    emit(p, run_trap);
+    ptx_need_args(p, 0, 0);
+    ptx_emit(p, run_trap);
 }
 
 void dec_call(struct ptx_parser *p, struct ptx_ins *i) {
-    take(i, W_UNI);
-    emit(p, run_call);
+    ptx_take(i, W_UNI);
+    ptx_emit(p, run_call);
 }

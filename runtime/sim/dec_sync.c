@@ -5,30 +5,30 @@
 static const uint16_t sync_words[] = {W_SYNC, W_ALIGNED};
 
 static void take_sync(struct ptx_ins *i) {
-    take_all(i, sync_words, 2);
+    ptx_take_all(i, sync_words, 2);
 }
 
 // ---- collectives ----------------------------------------------------------------------------------
 static uint32_t pair_pred(struct ptx_parser *p, const struct ptx_operand *o) {
-    return o->pair < 0 ? 2 : pred_dst(p, &p->ins->pool[o->pair]);
+    return o->pair < 0 ? 2 : ptx_pred_dst(p, &p->ins->pool[o->pair]);
 }
 
 // shfl.sync.mode.b32 d[|p], a, b, c, membermask
 void dec_shfl(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t modes[] = {W_UP, W_DOWN, W_BFLY, W_IDX};
     take_sync(i);
-    int mode = take_one(i, modes, 4);
-    need_args(p, 5, 5);
-    if (mode < 0 || need_type(p) != W_B32) {
+    int mode = ptx_take_one(i, modes, 4);
+    ptx_need_args(p, 5, 5);
+    if (mode < 0 || ptx_need_type(p) != W_B32) {
         ptx_refuse(p, "unsupported shuffle");
     }
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    uint32_t pred = pair_pred(p, arg(i, 0));
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    uint32_t pred = pair_pred(p, ptx_arg(i, 0));
     uint32_t r[4];
     for (int n = 0; n < 4; n++) {
-        r[n] = row_src(p, arg(i, n + 1), W_B32);
+        r[n] = ptx_row_src(p, ptx_arg(i, n + 1), W_B32);
     }
-    struct uop *u = emit(p, run_shfl);
+    struct uop *u = ptx_emit(p, run_shfl);
     u->d = d;
     u->a = r[0];
     u->b = r[1];
@@ -42,17 +42,17 @@ void dec_shfl(struct ptx_parser *p, struct ptx_ins *i) {
 void dec_vote(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t modes[] = {W_ALL, W_ANY, W_UNI, W_BALLOT};
     take_sync(i);
-    int mode = take_one(i, modes, 4);
-    enum ptx_word type = need_type(p);
-    need_args(p, 3, 3);
+    int mode = ptx_take_one(i, modes, 4);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 3, 3);
     if (mode < 0 || (mode == VOTE_BALLOT) != (type == W_B32)) {
         ptx_refuse(p, "unsupported vote");
     }
     bool negated;
-    uint32_t d = type == W_PRED ? pred_dst(p, arg(i, 0)) : row_dst(p, arg(i, 0), type);
-    uint32_t a = pred_src(p, arg(i, 1), &negated);
-    uint32_t b = row_src(p, arg(i, 2), W_B32);
-    struct uop *u = emit(p, run_vote);
+    uint32_t d = type == W_PRED ? ptx_pred_dst(p, ptx_arg(i, 0)) : ptx_row_dst(p, ptx_arg(i, 0), type);
+    uint32_t a = ptx_pred_src(p, ptx_arg(i, 1), &negated);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
+    struct uop *u = ptx_emit(p, run_vote);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -62,18 +62,18 @@ void dec_vote(struct ptx_parser *p, struct ptx_ins *i) {
 // match.any.sync.type d, a, membermask;  match.all.sync.type d[|p], a, membermask
 void dec_match(struct ptx_parser *p, struct ptx_ins *i) {
     take_sync(i);
-    bool all = take(i, W_ALL);
-    bool any = take(i, W_ANY);
-    enum ptx_word type = need_type(p);
-    need_args(p, 3, 3);
+    bool all = ptx_take(i, W_ALL);
+    bool any = ptx_take(i, W_ANY);
+    enum ptx_word type = ptx_need_type(p);
+    ptx_need_args(p, 3, 3);
     if (all == any || (type != W_B32 && type != W_B64)) {
         ptx_refuse(p, "unsupported match");
     }
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    uint32_t pred = pair_pred(p, arg(i, 0));
-    uint32_t a = row_src(p, arg(i, 1), type);
-    uint32_t b = row_src(p, arg(i, 2), W_B32);
-    struct uop *u = emit(p, run_match);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    uint32_t pred = pair_pred(p, ptx_arg(i, 0));
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
+    struct uop *u = ptx_emit(p, run_match);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -83,31 +83,31 @@ void dec_match(struct ptx_parser *p, struct ptx_ins *i) {
 }
 
 void dec_activemask(struct ptx_parser *p, struct ptx_ins *i) {
-    need_type(p);
-    need_args(p, 1, 1);
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    emit(p, run_activemask)->d = d;
+    ptx_need_type(p);
+    ptx_need_args(p, 1, 1);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    ptx_emit(p, run_activemask)->d = d;
 }
 
 // redux.sync.op[.abs][.NaN].type d, a, membermask
 void dec_redux(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t ops[] = {W_ADD, W_MIN, W_MAX, W_AND, W_OR, W_XOR};
     take_sync(i);
-    struct redux_aux *x = aux_alloc(p, sizeof *x);
-    int op = take_one(i, ops, 6);
-    x->abs = take(i, W_ABS);
-    x->nan = take(i, W_NAN);
-    x->type = need_type(p);
-    need_args(p, 3, 3);
+    struct redux_aux *x = ptx_aux_alloc(p, sizeof *x);
+    int op = ptx_take_one(i, ops, 6);
+    x->abs = ptx_take(i, W_ABS);
+    x->nan = ptx_take(i, W_NAN);
+    x->type = ptx_need_type(p);
+    ptx_need_args(p, 3, 3);
     bool minmax = op == 1 || op == 2;
     if (op < 0 || (x->type == W_F32 && !minmax) || ptx_type_bits((enum ptx_word)x->type) != 32) {
         ptx_refuse(p, "unsupported reduction");
     }
     x->op = ops[op];
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    uint32_t a = row_src(p, arg(i, 1), (enum ptx_word)x->type);
-    uint32_t b = row_src(p, arg(i, 2), W_B32);
-    struct uop *u = emit(p, run_redux);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), (enum ptx_word)x->type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
+    struct uop *u = ptx_emit(p, run_redux);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -116,11 +116,11 @@ void dec_redux(struct ptx_parser *p, struct ptx_ins *i) {
 
 void dec_elect(struct ptx_parser *p, struct ptx_ins *i) {
     take_sync(i);
-    need_args(p, 2, 2);
-    uint32_t d = row_dst(p, arg(i, 0), W_B32);
-    uint32_t pred = pair_pred(p, arg(i, 0));
-    uint32_t b = row_src(p, arg(i, 1), W_B32);
-    struct uop *u = emit(p, run_elect);
+    ptx_need_args(p, 2, 2);
+    uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
+    uint32_t pred = pair_pred(p, ptx_arg(i, 0));
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 1), W_B32);
+    struct uop *u = ptx_emit(p, run_elect);
     u->d = d;
     u->b = b;
     u->c = pred;
@@ -128,40 +128,40 @@ void dec_elect(struct ptx_parser *p, struct ptx_ins *i) {
 
 // ---- barriers -------------------------------------------------------------------------------------
 static void dec_cluster_bar(struct ptx_parser *p, struct ptx_ins *i) {
-    bool arrive = take(i, W_ARRIVE);
-    bool wait = take(i, W_WAIT);
-    take_order(i);
-    bool aligned = take(i, W_ALIGNED);
-    need_args(p, 0, 0);
+    bool arrive = ptx_take(i, W_ARRIVE);
+    bool wait = ptx_take(i, W_WAIT);
+    ptx_take_order(i);
+    bool aligned = ptx_take(i, W_ALIGNED);
+    ptx_need_args(p, 0, 0);
     if (arrive == wait) {
         ptx_refuse(p, "unsupported cluster barrier");
     }
-    emit(p, arrive ? run_cluster_arrive : run_cluster_wait)->flag = aligned ? BAR_ALIGNED : 0;
+    ptx_emit(p, arrive ? run_cluster_arrive : run_cluster_wait)->flag = aligned ? BAR_ALIGNED : 0;
 }
 
 static void dec_bar_warp(struct ptx_parser *p, struct ptx_ins *i) {
-    take(i, W_SYNC);
-    need_args(p, 1, 1);
-    uint32_t a = row_src(p, arg(i, 0), W_B32);
-    emit(p, run_bar_warp)->a = a;
+    ptx_take(i, W_SYNC);
+    ptx_need_args(p, 1, 1);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 0), W_B32);
+    ptx_emit(p, run_bar_warp)->a = a;
 }
 
 // bar[.cta].sync|arrive a[, n];  bar[.cta].red.popc.u32 d, a[, n], [!]p;  .red.and|or.pred
 void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
     bool old = i->opcode_length == 3; // bar is barrier.cta with .aligned
-    if (!old && take(i, W_CLUSTER)) {
+    if (!old && ptx_take(i, W_CLUSTER)) {
         dec_cluster_bar(p, i);
         return;
     }
-    if (old && take(i, W_WARP)) {
+    if (old && ptx_take(i, W_WARP)) {
         dec_bar_warp(p, i);
         return;
     }
-    take(i, W_CTA);
-    bool arrive = take(i, W_ARRIVE);
-    bool red = take(i, W_RED);
-    take(i, W_SYNC);
-    bool aligned = take(i, W_ALIGNED) || old;
+    ptx_take(i, W_CTA);
+    bool arrive = ptx_take(i, W_ARRIVE);
+    bool red = ptx_take(i, W_RED);
+    ptx_take(i, W_SYNC);
+    bool aligned = ptx_take(i, W_ALIGNED) || old;
     int flag = (aligned ? BAR_ALIGNED : 0) | (arrive ? BAR_ARRIVE : 0);
     uint32_t d = 0;
     int first = 0;
@@ -169,20 +169,20 @@ void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
     bool negated = false;
     uint32_t pred = 0;
     if (red) {
-        flag |= take(i, W_POPC) ? BAR_POPC : take(i, W_AND) ? BAR_AND : take(i, W_OR) ? BAR_OR : 0;
-        enum ptx_word type = need_type(p);
-        need_args(p, 3, 4);
-        d = type == W_PRED ? pred_dst(p, arg(i, 0)) : row_dst(p, arg(i, 0), type);
+        flag |= ptx_take(i, W_POPC) ? BAR_POPC : ptx_take(i, W_AND) ? BAR_AND : ptx_take(i, W_OR) ? BAR_OR : 0;
+        enum ptx_word type = ptx_need_type(p);
+        ptx_need_args(p, 3, 4);
+        d = type == W_PRED ? ptx_pred_dst(p, ptx_arg(i, 0)) : ptx_row_dst(p, ptx_arg(i, 0), type);
         first = 1;
         last--;
-        pred = pred_src(p, arg(i, last), &negated);
+        pred = ptx_pred_src(p, ptx_arg(i, last), &negated);
     }
     if (last - first < 1 || last - first > 2) {
         ptx_refuse(p, "wrong number of operands");
     }
-    uint32_t a = row_src(p, arg(i, first), W_U32);
-    uint32_t n = last - first == 2 ? row_src(p, arg(i, first + 1), W_U32) : 0;
-    struct uop *u = emit(p, run_bar);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, first), W_U32);
+    uint32_t n = last - first == 2 ? ptx_row_src(p, ptx_arg(i, first + 1), W_U32) : 0;
+    struct uop *u = ptx_emit(p, run_bar);
     u->d = d;
     u->a = a;
     u->b = n;
@@ -193,13 +193,13 @@ void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
 
 // ---- mbarrier -------------------------------------------------------------------------------------
 static void dec_mbar_wait(struct ptx_parser *p, struct ptx_ins *i, bool test) {
-    bool parity = take(i, W_PARITY);
-    need_args(p, 3, test ? 3 : 4);
-    uint32_t d = pred_dst(p, arg(i, 0));
+    bool parity = ptx_take(i, W_PARITY);
+    ptx_need_args(p, 3, test ? 3 : 4);
+    uint32_t d = ptx_pred_dst(p, ptx_arg(i, 0));
     int64_t offset;
-    uint32_t a = row_address(p, arg(i, 1), &offset);
-    uint32_t b = row_src(p, arg(i, 2), parity ? W_U32 : W_B64);
-    struct uop *u = emit(p, run_mbar_wait);
+    uint32_t a = ptx_row_address(p, ptx_arg(i, 1), &offset);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), parity ? W_U32 : W_B64);
+    struct uop *u = ptx_emit(p, run_mbar_wait);
     u->d = d;
     u->a = a;
     u->b = b;
@@ -208,24 +208,24 @@ static void dec_mbar_wait(struct ptx_parser *p, struct ptx_ins *i, bool test) {
 }
 
 static struct uop *dec_mbar_arrive(struct ptx_parser *p, struct ptx_ins *i, bool drop) {
-    struct mbar_aux *x = aux_alloc(p, sizeof *x);
+    struct mbar_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->arrive = true;
     x->drop = drop;
-    x->expect = take(i, W_EXPECT_TX);
-    take(i, W_NOCOMPLETE);
+    x->expect = ptx_take(i, W_EXPECT_TX);
+    ptx_take(i, W_NOCOMPLETE);
     // the sink may be left out for barriers of other CTAs
-    int at = arg(i, 0)->kind == OP_ADDRESS ? 0 : 1;
-    need_args(p, at + 1, at + 2);
-    x->state = at == 1 && arg(i, 0)->kind != OP_SINK;
-    uint32_t d = x->state ? row_dst(p, arg(i, 0), W_B64) : 0;
+    int at = ptx_arg(i, 0)->kind == OP_ADDRESS ? 0 : 1;
+    ptx_need_args(p, at + 1, at + 2);
+    x->state = at == 1 && ptx_arg(i, 0)->kind != OP_SINK;
+    uint32_t d = x->state ? ptx_row_dst(p, ptx_arg(i, 0), W_B64) : 0;
     int64_t offset;
-    uint32_t a = row_address(p, arg(i, at), &offset);
-    uint32_t n = i->n_args == at + 2 ? row_src(p, arg(i, at + 1), W_U32) : 0;
+    uint32_t a = ptx_row_address(p, ptx_arg(i, at), &offset);
+    uint32_t n = i->n_args == at + 2 ? ptx_row_src(p, ptx_arg(i, at + 1), W_U32) : 0;
     x->counted = i->n_args == at + 2 && !x->expect;
     if (x->expect && i->n_args != at + 2) {
         ptx_refuse(p, "expect_tx needs the number of bytes");
     }
-    struct uop *u = emit(p, run_mbar_arrive);
+    struct uop *u = ptx_emit(p, run_mbar_arrive);
     u->d = d;
     u->a = a;
     u->b = u->c = n;
@@ -235,13 +235,13 @@ static struct uop *dec_mbar_arrive(struct ptx_parser *p, struct ptx_ins *i, bool
 }
 
 static void dec_mbar_tx(struct ptx_parser *p, struct ptx_ins *i, bool complete) {
-    struct mbar_aux *x = aux_alloc(p, sizeof *x);
+    struct mbar_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->expect = true;
-    need_args(p, 2, 2);
+    ptx_need_args(p, 2, 2);
     int64_t offset;
-    uint32_t a = row_address(p, arg(i, 0), &offset);
-    uint32_t n = row_src(p, arg(i, 1), W_U32);
-    struct uop *u = emit(p, complete ? run_mbar_complete : run_mbar_arrive);
+    uint32_t a = ptx_row_address(p, ptx_arg(i, 0), &offset);
+    uint32_t n = ptx_row_src(p, ptx_arg(i, 1), W_U32);
+    struct uop *u = ptx_emit(p, complete ? run_mbar_complete : run_mbar_arrive);
     u->a = a;
     u->c = n;
     u->imm = offset;
@@ -249,11 +249,11 @@ static void dec_mbar_tx(struct ptx_parser *p, struct ptx_ins *i, bool complete) 
 }
 
 static void dec_mbar_init(struct ptx_parser *p, struct ptx_ins *i, bool init) {
-    need_args(p, init ? 2 : 1, init ? 2 : 1);
+    ptx_need_args(p, init ? 2 : 1, init ? 2 : 1);
     int64_t offset;
-    uint32_t a = row_address(p, arg(i, 0), &offset);
-    uint32_t n = init ? row_src(p, arg(i, 1), W_U32) : 0;
-    struct uop *u = emit(p, init ? run_mbar_init : run_mbar_inval);
+    uint32_t a = ptx_row_address(p, ptx_arg(i, 0), &offset);
+    uint32_t n = init ? ptx_row_src(p, ptx_arg(i, 1), W_U32) : 0;
+    struct uop *u = ptx_emit(p, init ? run_mbar_init : run_mbar_inval);
     u->a = a;
     u->b = n;
     u->imm = offset;
@@ -261,26 +261,26 @@ static void dec_mbar_init(struct ptx_parser *p, struct ptx_ins *i, bool init) {
 
 void dec_mbarrier(struct ptx_parser *p, struct ptx_ins *i) {
     bool cluster;
-    take_space(i, &cluster);
-    take_order(i);
-    take(i, W_B64);
-    if (take(i, W_INIT)) {
+    ptx_take_space(i, &cluster);
+    ptx_take_order(i);
+    ptx_take(i, W_B64);
+    if (ptx_take(i, W_INIT)) {
         dec_mbar_init(p, i, true);
-    } else if (take(i, W_INVAL)) {
+    } else if (ptx_take(i, W_INVAL)) {
         dec_mbar_init(p, i, false);
-    } else if (take(i, W_TRY_WAIT)) {
+    } else if (ptx_take(i, W_TRY_WAIT)) {
         dec_mbar_wait(p, i, false);
-    } else if (take(i, W_TEST_WAIT)) {
+    } else if (ptx_take(i, W_TEST_WAIT)) {
         dec_mbar_wait(p, i, true);
-    } else if (take(i, W_ARRIVE_DROP)) {
-        need_args(p, 1, 3);
+    } else if (ptx_take(i, W_ARRIVE_DROP)) {
+        ptx_need_args(p, 1, 3);
         dec_mbar_arrive(p, i, true);
-    } else if (take(i, W_ARRIVE)) {
-        need_args(p, 1, 3);
+    } else if (ptx_take(i, W_ARRIVE)) {
+        ptx_need_args(p, 1, 3);
         dec_mbar_arrive(p, i, false);
-    } else if (take(i, W_EXPECT_TX)) {
+    } else if (ptx_take(i, W_EXPECT_TX)) {
         dec_mbar_tx(p, i, false);
-    } else if (take(i, W_COMPLETE_TX)) {
+    } else if (ptx_take(i, W_COMPLETE_TX)) {
         dec_mbar_tx(p, i, true);
     } else {
         ptx_refuse(p, "unsupported mbarrier instruction");
@@ -295,37 +295,37 @@ void dec_fence(struct ptx_parser *p, struct ptx_ins *i) {
         W_ASYNC_SHARED_CLUSTER, W_TENSORMAP, W_TENSORMAP_GENERIC, W_GENERIC_TENSORMAP, W_MBARRIER_INIT,
         W_RESTRICT_SHARED_CTA, W_RESTRICT_SHARED_CLUSTER, W_GLOBAL, W_SHARED, W_SHARED_CTA,
         W_SHARED_CLUSTER};
-    take_all(i, list, sizeof list / sizeof *list);
-    take_order(i);
-    need_args(p, 0, 2);
-    emit(p, run_nop);
+    ptx_take_all(i, list, sizeof list / sizeof *list);
+    ptx_take_order(i);
+    ptx_need_args(p, 0, 2);
+    ptx_emit(p, run_nop);
 }
 
 void dec_nanosleep(struct ptx_parser *p, struct ptx_ins *i) {
     (void)i;
-    need_type(p);
-    need_args(p, 1, 1);
-    emit(p, run_yield);
+    ptx_need_type(p);
+    ptx_need_args(p, 1, 1);
+    ptx_emit(p, run_yield);
 }
 
 void dec_griddep(struct ptx_parser *p, struct ptx_ins *i) {
-    take(i, W_WAIT);
-    take(i, W_LAUNCH_DEPENDENTS);
-    need_args(p, 0, 0);
-    emit(p, run_nop);
+    ptx_take(i, W_WAIT);
+    ptx_take(i, W_LAUNCH_DEPENDENTS);
+    ptx_need_args(p, 0, 0);
+    ptx_emit(p, run_nop);
 }
 
 void dec_setmaxnreg(struct ptx_parser *p, struct ptx_ins *i) {
-    bool inc = take(i, W_INC);
-    bool dec = take(i, W_DEC);
+    bool inc = ptx_take(i, W_INC);
+    bool dec = ptx_take(i, W_DEC);
     take_sync(i);
-    need_type(p);
-    need_args(p, 1, 1);
-    uint64_t n = need_int(p, arg(i, 0));
+    ptx_need_type(p);
+    ptx_need_args(p, 1, 1);
+    uint64_t n = ptx_need_int(p, ptx_arg(i, 0));
     if (inc == dec || n < 24 || n > 256 || n % 8 != 0) {
         ptx_refuse(p, "setmaxnreg takes 24 to 256 registers in steps of 8");
     }
-    struct uop *u = emit(p, run_setmaxnreg);
+    struct uop *u = ptx_emit(p, run_setmaxnreg);
     u->imm = (int64_t)n;
     u->flag = inc;
 }

@@ -75,7 +75,7 @@ ptx_decoder *ptx_find_decoder(const char *opcode, size_t length) {
 }
 
 // ---- modifiers ----------------------------------------------------------------------------------
-bool take(struct ptx_ins *i, enum ptx_word w) {
+bool ptx_take(struct ptx_ins *i, enum ptx_word w) {
     for (int n = 0; n < i->n_mods; n++) {
         if (i->mods[n] == w) {
             i->mods[n] = W_NONE;
@@ -85,7 +85,7 @@ bool take(struct ptx_ins *i, enum ptx_word w) {
     return false;
 }
 
-enum ptx_word take_type(struct ptx_ins *i) {
+enum ptx_word ptx_take_type(struct ptx_ins *i) {
     for (int n = 0; n < i->n_mods; n++) {
         if (i->mods[n] != W_NONE && i->mods[n] < W_TYPE_END) {
             enum ptx_word w = (enum ptx_word)i->mods[n];
@@ -96,42 +96,42 @@ enum ptx_word take_type(struct ptx_ins *i) {
     return W_NONE;
 }
 
-enum ptx_word need_type(struct ptx_parser *p) {
-    enum ptx_word t = take_type(p->ins);
+enum ptx_word ptx_need_type(struct ptx_parser *p) {
+    enum ptx_word t = ptx_take_type(p->ins);
     if (t == W_NONE) {
         ptx_refuse(p, "the instruction has no type");
     }
     return t;
 }
 
-int take_one(struct ptx_ins *i, const uint16_t *list, int n) {
+int ptx_take_one(struct ptx_ins *i, const uint16_t *list, int n) {
     for (int w = 0; w < n; w++) {
-        if (take(i, (enum ptx_word)list[w])) {
+        if (ptx_take(i, (enum ptx_word)list[w])) {
             return w;
         }
     }
     return -1;
 }
 
-void take_all(struct ptx_ins *i, const uint16_t *list, int n) {
+void ptx_take_all(struct ptx_ins *i, const uint16_t *list, int n) {
     for (int w = 0; w < n; w++) {
-        take(i, (enum ptx_word)list[w]);
+        ptx_take(i, (enum ptx_word)list[w]);
     }
 }
 
-void take_order(struct ptx_ins *i) {
+void ptx_take_order(struct ptx_ins *i) {
     static const uint16_t list[] = {W_VOLATILE, W_RELAXED, W_ACQUIRE, W_RELEASE, W_ACQ_REL,
                                     W_WEAK,     W_MMIO,    W_SC,      W_CTA,     W_CLUSTER,
                                     W_GPU,      W_SYS,     W_GL};
-    take_all(i, list, sizeof list / sizeof *list);
+    ptx_take_all(i, list, sizeof list / sizeof *list);
 }
 
-void take_cache(struct ptx_ins *i) {
+void ptx_take_cache(struct ptx_ins *i) {
     static const uint16_t list[] = {W_CA, W_CG, W_CS, W_LU, W_CV, W_WB, W_WT, W_NC, W_L2_64B,
                                     W_L2_128B, W_L2_256B, W_L1_EVICT_NORMAL, W_L1_EVICT_UNCHANGED,
                                     W_L1_EVICT_FIRST, W_L1_EVICT_LAST, W_L1_NO_ALLOCATE,
                                     W_L2_EVICT_NORMAL, W_L2_EVICT_FIRST, W_L2_EVICT_LAST};
-    take_all(i, list, sizeof list / sizeof *list);
+    ptx_take_all(i, list, sizeof list / sizeof *list);
 }
 
 void ptx_finish_ins(struct ptx_parser *p) {
@@ -149,25 +149,25 @@ void ptx_finish_ins(struct ptx_parser *p) {
     }
 }
 
-enum ptx_space take_space(struct ptx_ins *i, bool *cluster) {
-    *cluster = take(i, W_SHARED_CLUSTER);
-    if (*cluster || take(i, W_SHARED) || take(i, W_SHARED_CTA)) {
+enum ptx_space ptx_take_space(struct ptx_ins *i, bool *cluster) {
+    *cluster = ptx_take(i, W_SHARED_CLUSTER);
+    if (*cluster || ptx_take(i, W_SHARED) || ptx_take(i, W_SHARED_CTA)) {
         return SP_SHARED;
     }
-    if (take(i, W_GLOBAL) || take(i, W_CONST)) {
+    if (ptx_take(i, W_GLOBAL) || ptx_take(i, W_CONST)) {
         return SP_GLOBAL;
     }
-    if (take(i, W_LOCAL)) {
+    if (ptx_take(i, W_LOCAL)) {
         return SP_LOCAL;
     }
-    if (take(i, W_PARAM_FUNC)) {
+    if (ptx_take(i, W_PARAM_FUNC)) {
         return SP_CALL_PARAM;
     }
-    return take(i, W_PARAM) || take(i, W_PARAM_ENTRY) ? SP_PARAM : SP_GENERIC;
+    return ptx_take(i, W_PARAM) || ptx_take(i, W_PARAM_ENTRY) ? SP_PARAM : SP_GENERIC;
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
-uint32_t new_row(struct ptx_parser *p, int bits) {
+uint32_t ptx_new_row(struct ptx_parser *p, int bits) {
     struct sim_kernel *k = p->kernel;
     uint32_t r = k->n_rows;
     k->n_rows += bits <= 32 ? 1 : bits <= 64 ? 2 : 4;
@@ -177,7 +177,7 @@ uint32_t new_row(struct ptx_parser *p, int bits) {
     return r;
 }
 
-uint32_t new_pred(struct ptx_parser *p) {
+uint32_t ptx_new_pred(struct ptx_parser *p) {
     if (p->kernel->n_preds == UINT16_MAX) {
         ptx_fail(p, p->ins->line, "the kernel uses more than %d predicates", UINT16_MAX);
     }
@@ -208,13 +208,13 @@ static uint32_t row_const_kind(struct ptx_parser *p, uint64_t bits, int width, i
         }
     }
     k->consts = grow(p, k->consts, k->n_consts, &p->const_capacity, sizeof *k->consts);
-    uint32_t r = new_row(p, width);
+    uint32_t r = ptx_new_row(p, width);
     k->consts[k->n_consts++] =
         (struct kernel_const){.row = r, .width = (uint16_t)width, .kind = (uint16_t)kind, .value = bits};
     return r;
 }
 
-uint32_t row_const(struct ptx_parser *p, uint64_t bits, int width) {
+uint32_t ptx_row_const(struct ptx_parser *p, uint64_t bits, int width) {
     return row_const_kind(p, bits, width, CONST_PLAIN);
 }
 
@@ -225,7 +225,7 @@ static uint32_t row_sreg(struct ptx_parser *p, uint32_t sreg, int bits) {
             return k->sregs[i].row;
         }
     }
-    k->sregs[k->n_sregs] = (struct kernel_sreg){new_row(p, bits), sreg};
+    k->sregs[k->n_sregs] = (struct kernel_sreg){ptx_new_row(p, bits), sreg};
     return k->sregs[k->n_sregs++].row;
 }
 
@@ -260,7 +260,7 @@ static uint32_t row_var(struct ptx_parser *p, const struct ptx_operand *o, int w
         ptx_refuse(p, "an .extern .global variable has no address here");
     }
     uint64_t window = y->space == SP_PARAM ? WINDOW_PARAM : 0;
-    return row_const(p, window + y->address + o->value, width);
+    return ptx_row_const(p, window + y->address + o->value, width);
 }
 
 static double float_value(const struct ptx_operand *o) {
@@ -293,7 +293,7 @@ static int row_width(enum ptx_word type) {
     return bits <= 32 ? 32 : bits <= 64 ? 64 : 128;
 }
 
-uint32_t row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
+uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
     int width = row_width(type);
     switch (o->kind) {
     case OP_REG:
@@ -305,10 +305,10 @@ uint32_t row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_wor
         if (ptx_is_float(type) && type != W_F16X2 && type != W_BF16X2) {
             ptx_refuse(p, "an integer stands where a float is expected");
         }
-        return row_const(p, int_bits(o->value, type), width);
+        return ptx_row_const(p, int_bits(o->value, type), width);
     case OP_FLOAT:
     case OP_FLOAT32:
-        return row_const(p, float_bits(o, type), width);
+        return ptx_row_const(p, float_bits(o, type), width);
     case OP_VAR:
         return row_var(p, o, width);
     case OP_SREG:
@@ -321,7 +321,7 @@ uint32_t row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_wor
     }
 }
 
-uint32_t row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
+uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
     if (o->kind == OP_SINK) {
         return 0;
     }
@@ -334,7 +334,7 @@ uint32_t row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_wor
     return o->row;
 }
 
-uint32_t row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
+uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
                   bool dst) {
     *bits = row_width(type);
     if (o->kind == OP_REG) {
@@ -344,10 +344,10 @@ uint32_t row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_wo
         }
         return o->row;
     }
-    return dst ? row_dst(p, o, type) : row_src(p, o, type);
+    return dst ? ptx_row_dst(p, o, type) : ptx_row_src(p, o, type);
 }
 
-uint32_t pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated) {
+uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated) {
     *negated = o->negated;
     if (o->kind == OP_INT) {
         return o->value != 0 ? 0 : 1;
@@ -358,7 +358,7 @@ uint32_t pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negat
     return o->row;
 }
 
-uint32_t pred_dst(struct ptx_parser *p, const struct ptx_operand *o) {
+uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o) {
     if (o->kind == OP_SINK) {
         return 2;
     }
@@ -368,7 +368,7 @@ uint32_t pred_dst(struct ptx_parser *p, const struct ptx_operand *o) {
     return o->row;
 }
 
-uint32_t row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset) {
+uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset) {
     if (o->kind != OP_ADDRESS) {
         ptx_refuse(p, "an operand is not an address in brackets");
     }
@@ -383,36 +383,36 @@ uint32_t row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t 
         }
         ptx_refuse(p, "the address register has neither 32 nor 64 bits");
     }
-    return row_src(p, base, W_U64);
+    return ptx_row_src(p, base, W_U64);
 }
 
-bool is_int(const struct ptx_operand *o, uint64_t *value) {
+bool ptx_is_int(const struct ptx_operand *o, uint64_t *value) {
     *value = o->value;
     return o->kind == OP_INT;
 }
 
-uint64_t need_int(struct ptx_parser *p, const struct ptx_operand *o) {
+uint64_t ptx_need_int(struct ptx_parser *p, const struct ptx_operand *o) {
     if (o->kind != OP_INT) {
         ptx_refuse(p, "an operand must be an immediate integer");
     }
     return o->value;
 }
 
-void need_args(struct ptx_parser *p, int least, int most) {
+void ptx_need_args(struct ptx_parser *p, int least, int most) {
     if (p->ins->n_args < least || p->ins->n_args > most) {
         ptx_refuse(p, "wrong number of operands");
     }
 }
 
-struct ptx_operand *arg(struct ptx_ins *i, int n) {
+struct ptx_operand *ptx_arg(struct ptx_ins *i, int n) {
     return &i->pool[i->arg[n]];
 }
 
-struct ptx_operand *part(struct ptx_ins *i, const struct ptx_operand *v, int n) {
+struct ptx_operand *ptx_part(struct ptx_ins *i, const struct ptx_operand *v, int n) {
     return &i->pool[v->first + n];
 }
 
-struct uop *emit(struct ptx_parser *p, uop_fn *fn) {
+struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn) {
     struct sim_kernel *k = p->kernel;
     uint32_t capacity = p->uop_capacity;
     k->code = grow(p, k->code, k->n_code, &p->uop_capacity, sizeof *k->code);

@@ -330,12 +330,12 @@ void exec_cta_ended(struct cta *c) {
     struct warp *w = &c->warp[0];
     const struct async_op *o = async_uses(c);
     if (o != NULL) {
-        fault_op(o, "CTA %u,%u,%u exits while this operation still uses its memory", c->ctaid[0], c->ctaid[1],
+        sim_fault_op(o, "CTA %u,%u,%u exits while this operation still uses its memory", c->ctaid[0], c->ctaid[1],
                  c->ctaid[2]);
         return;
     }
     if (c->tmem_cols > 0) {
-        fault(w, w->code + w->x->k->n_code - 1, "the CTA exits with %u columns of tensor memory allocated",
+        sim_fault(w, w->code + w->x->k->n_code - 1, "the CTA exits with %u columns of tensor memory allocated",
               c->tmem_cols);
         return;
     }

@@ -7,7 +7,7 @@ static bool whole_warp(struct warp *w, const struct uop *u) {
         return false;
     }
     if (exec_mask(w, u) != FULL) {
-        fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", exec_mask(w, u));
+        sim_fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", exec_mask(w, u));
         return false;
     }
     return true;
@@ -51,7 +51,7 @@ const struct uop *run_msync(struct warp *w, const struct uop *u) {
     }
     enum unit_status s = unit_msync(&op, &r);
     if (s != UNIT_OK) {
-        return fault(w, u, "%s", unit_reason(s));
+        return sim_fault(w, u, "%s", unit_reason(s));
     }
     w->x->stats.macs += (uint64_t)(16 * 8 * op.k);
     return u + 1;
@@ -60,17 +60,17 @@ const struct uop *run_msync(struct warp *w, const struct uop *u) {
 // Addresses of rows: the 32-bit offset in this CTA.
 static bool matrix_addresses(struct warp *w, const struct uop *u, uint32_t out[LANES], int rows) {
     for (int l = 0; l < LANES; l++) {
-        uint32_t a = shared_address(w, u->a, u->imm, l);
+        uint32_t a = sim_shared_address(w, u->a, u->imm, l);
         out[l] = a & OFFSET_MASK;
         if (l >= rows) {
             continue;
         }
         if (a >> RANK_SHIFT != w->cta->rank) {
-            fault(w, u, "shared address 0x%x of lane %d is not in this CTA", a, l);
+            sim_fault(w, u, "shared address 0x%x of lane %d is not in this CTA", a, l);
             return false;
         }
         if (out[l] < SMEM_RESERVED || out[l] + 16 > w->cta->smem_bytes || (a & 15) != 0) {
-            fault(w, u, "shared address 0x%x of lane %d: 16 bytes, aligned to 16, between 0x%x and 0x%x", a, l,
+            sim_fault(w, u, "shared address 0x%x of lane %d: 16 bytes, aligned to 16, between 0x%x and 0x%x", a, l,
                   SMEM_RESERVED, w->cta->smem_bytes);
             return false;
         }
@@ -93,7 +93,7 @@ static const struct uop *matrix_move(struct warp *w, const struct uop *u, bool l
     }
     enum unit_status s = load ? unit_ldmatrix(&x->op, &w->cta->unit, address, rows)
                               : unit_stmatrix(&x->op, &w->cta->unit, address, (const uint32_t *const *)rows);
-    return s == UNIT_OK ? u + 1 : fault(w, u, "%s", unit_reason(s));
+    return s == UNIT_OK ? u + 1 : sim_fault(w, u, "%s", unit_reason(s));
 }
 
 const struct uop *run_ldmatrix(struct warp *w, const struct uop *u) {

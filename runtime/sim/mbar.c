@@ -15,18 +15,18 @@ struct mbar *mbar_find(const struct cta *c, uint32_t offset) {
 }
 
 struct mbar *mbar_at(struct warp *w, const struct uop *u, uint32_t shared, struct cta **owner) {
-    if (smem_at(w, u, shared, 8) == NULL) {
+    if (sim_smem_at(w, u, shared, 8) == NULL) {
         return NULL;
     }
     struct cta *c = &w->cta->cluster->cta[shared >> RANK_SHIFT];
     uint32_t offset = shared & OFFSET_MASK;
     struct mbar *b = mbar_find(c, offset);
     if ((offset & 7) != 0) {
-        fault(w, u, "mbarrier address 0x%x is not aligned to 8 bytes", shared);
+        sim_fault(w, u, "mbarrier address 0x%x is not aligned to 8 bytes", shared);
         return NULL;
     }
     if (b == NULL) {
-        fault(w, u, "there is no initialised mbarrier at shared address 0x%x", shared);
+        sim_fault(w, u, "there is no initialised mbarrier at shared address 0x%x", shared);
         return NULL;
     }
     *owner = c;
@@ -37,7 +37,7 @@ static void check_phase(struct cta *c, struct mbar *b) {
     if (b->pending == 0 && b->tx == 0) {
         b->phase++;
         b->pending = b->expected;
-        wake_cta(c, SPLIT_MBAR, b->address);
+        sim_wake_cta(c, SPLIT_MBAR, b->address);
     }
 }
 
@@ -79,17 +79,17 @@ bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes) {
     struct cluster *cl = op->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
-        fault_op(op, "its mbarrier at 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        sim_fault_op(op, "its mbarrier at 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
         return false;
     }
     struct mbar *b = mbar_find(&cl->cta[rank], shared & OFFSET_MASK);
     if (b == NULL) {
-        fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
+        sim_fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
         return false;
     }
     char why[160];
     if (!mbar_tx(&cl->cta[rank], b, -(int64_t)bytes, why)) {
-        fault_op(op, "%s", why);
+        sim_fault_op(op, "%s", why);
         return false;
     }
     return true;
@@ -101,18 +101,18 @@ bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count) 
     struct mbar *b = rank < cl->size ? mbar_find(&cl->cta[rank], shared & OFFSET_MASK) : NULL;
     char why[160];
     if (b == NULL || cl->cta[rank].warps_alive == 0) {
-        fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
+        sim_fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
         return false;
     }
     if (!mbar_arrive(&cl->cta[rank], b, count, why)) {
-        fault_op(op, "%s", why);
+        sim_fault_op(op, "%s", why);
         return false;
     }
     return true;
 }
 
 // ---- instructions ---------------------------------------------------------------------------------
-uint32_t shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane) {
+uint32_t sim_shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane) {
     uint32_t a = (r & ADDRESS_32) != 0 ? ((const u32 *)row(w, r & ~ADDRESS_32))[lane]
                                        : (uint32_t)((const u64 *)row(w, r))[lane];
     return a + (uint32_t)offset;
@@ -137,24 +137,24 @@ const struct uop *run_mbar_init(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const u32 *n = row(w, u->b);
     FOR_LANES(l, m) {
-        uint32_t a = shared_address(w, u->a, u->imm, l);
-        if (smem_at(w, u, a, 8) == NULL) {
+        uint32_t a = sim_shared_address(w, u->a, u->imm, l);
+        if (sim_smem_at(w, u, a, 8) == NULL) {
             return STOP;
         }
         struct cta *c = w->cta;
         if ((a & 7) != 0 || a >> RANK_SHIFT != c->rank) {
-            return fault(w, u, "mbarrier address 0x%x is not 8-byte aligned in this CTA", a);
+            return sim_fault(w, u, "mbarrier address 0x%x is not 8-byte aligned in this CTA", a);
         }
         if (n[l] == 0 || n[l] > MOST) {
-            return fault(w, u, "mbarrier count %u, 1 to 2^20-1 are possible", n[l]);
+            return sim_fault(w, u, "mbarrier count %u, 1 to 2^20-1 are possible", n[l]);
         }
         struct mbar *old = mbar_find(c, a & OFFSET_MASK);
         if (old != NULL) {
-            return fault(w, u, "the mbarrier at 0x%x is already initialised, by line %u", a, old->line);
+            return sim_fault(w, u, "the mbarrier at 0x%x is already initialised, by line %u", a, old->line);
         }
         struct mbar b = {.address = a & OFFSET_MASK, .expected = n[l], .pending = n[l], .line = u->line};
         if (!add_mbar(c, &b)) {
-            return fault(w, u, "too many mbarriers");
+            return sim_fault(w, u, "too many mbarriers");
         }
     }
     return u + 1;
@@ -163,7 +163,7 @@ const struct uop *run_mbar_init(struct warp *w, const struct uop *u) {
 const struct uop *run_mbar_inval(struct warp *w, const struct uop *u) {
     FOR_LANES(l, exec_mask(w, u)) {
         struct cta *c;
-        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        struct mbar *b = mbar_at(w, u, sim_shared_address(w, u->a, u->imm, l), &c);
         if (b == NULL) {
             return STOP;
         }
@@ -178,7 +178,7 @@ const struct uop *run_mbar_arrive(struct warp *w, const struct uop *u) {
     char why[160];
     FOR_LANES(l, exec_mask(w, u)) {
         struct cta *c;
-        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        struct mbar *b = mbar_at(w, u, sim_shared_address(w, u->a, u->imm, l), &c);
         if (b == NULL) {
             return STOP;
         }
@@ -195,7 +195,7 @@ const struct uop *run_mbar_arrive(struct warp *w, const struct uop *u) {
             ok = mbar_arrive(c, b, n, why);
         }
         if (!ok) {
-            return fault(w, u, "%s", why);
+            return sim_fault(w, u, "%s", why);
         }
         if (x->state) {
             ((u64 *)row(w, u->d))[l] = state;
@@ -208,12 +208,12 @@ const struct uop *run_mbar_complete(struct warp *w, const struct uop *u) {
     char why[160];
     FOR_LANES(l, exec_mask(w, u)) {
         struct cta *c;
-        struct mbar *b = mbar_at(w, u, shared_address(w, u->a, u->imm, l), &c);
+        struct mbar *b = mbar_at(w, u, sim_shared_address(w, u->a, u->imm, l), &c);
         if (b == NULL) {
             return STOP;
         }
         if (!mbar_tx(c, b, -(int64_t)((const u32 *)row(w, u->c))[l], why)) {
-            return fault(w, u, "%s", why);
+            return sim_fault(w, u, "%s", why);
         }
     }
     return u + 1;
@@ -228,18 +228,18 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     bool blocked = false;
     FOR_LANES(l, m) {
         struct cta *c;
-        uint32_t a = shared_address(w, u->a, u->imm, l);
+        uint32_t a = sim_shared_address(w, u->a, u->imm, l);
         struct mbar *b = mbar_at(w, u, a, &c);
         if (b == NULL) {
             return STOP;
         }
         if (c != w->cta) {
-            return fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a, c->rank);
+            return sim_fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a, c->rank);
         }
         bool parity = (u->flag & 1) != 0;
         uint64_t state = parity ? ((const u32 *)row(w, u->b))[l] : ((const u64 *)row(w, u->b))[l];
         if (parity && state > 1) {
-            return fault(w, u, "parity %llu of a wait, 0 or 1 is possible", (unsigned long long)state);
+            return sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible", (unsigned long long)state);
         }
         bool over = parity ? (b->phase & 1) != state : b->phase > state;
         passed |= (uint32_t)over << l;

@@ -2,28 +2,28 @@
 // alignment), then the elements are copied between memory and rows.
 #include "mem.h"
 
-struct cta *cluster_cta(struct warp *w, const struct uop *u, uint32_t shared) {
+struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared) {
     struct cluster *cl = w->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size) {
-        fault(w, u, "shared address 0x%x names CTA %u of a cluster of %u", shared, rank, cl->size);
+        sim_fault(w, u, "shared address 0x%x names CTA %u of a cluster of %u", shared, rank, cl->size);
         return NULL;
     }
     if (cl->cta[rank].warps_alive == 0) {
-        fault(w, u, "shared address 0x%x: CTA %u of the cluster has already exited", shared, rank);
+        sim_fault(w, u, "shared address 0x%x: CTA %u of the cluster has already exited", shared, rank);
         return NULL;
     }
     return &cl->cta[rank];
 }
 
-uint8_t *smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes) {
-    struct cta *c = cluster_cta(w, u, shared);
+uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes) {
+    struct cta *c = sim_cluster_cta(w, u, shared);
     if (c == NULL) {
         return NULL;
     }
     uint32_t offset = shared & OFFSET_MASK;
     if (offset < SMEM_RESERVED || (uint64_t)offset + bytes > c->smem_bytes) {
-        fault(w, u,
+        sim_fault(w, u,
               "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
               shared, bytes, SMEM_RESERVED, c->smem_bytes);
         return NULL;
@@ -31,7 +31,7 @@ uint8_t *smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t 
     return c->smem + offset;
 }
 
-uint8_t *gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes) {
+uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes) {
     struct exec *x = w->x;
     const struct allocation *h = x->hit;
     if (h != NULL && address >= h->base && bytes <= h->bytes && address - h->base <= h->bytes - bytes) {
@@ -44,12 +44,12 @@ uint8_t *gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t
     }
     const struct allocation *a = devmem_nearest(&x->sim->mem, address);
     if (a == NULL) {
-        fault(w, u, "global address 0x%llx + %llu bytes: nothing is allocated",
+        sim_fault(w, u, "global address 0x%llx + %llu bytes: nothing is allocated",
               (unsigned long long)address, (unsigned long long)bytes);
         return NULL;
     }
     int64_t off = (int64_t)(address - a->base);
-    fault(w, u,
+    sim_fault(w, u,
           "global address 0x%llx + %llu bytes is not allocated; the nearest allocation is 0x%llx, %llu "
           "bytes, and the access begins at byte %lld of it",
           (unsigned long long)address, (unsigned long long)bytes, (unsigned long long)a->base,
@@ -60,7 +60,7 @@ uint8_t *gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t
 static uint8_t *local_at(struct warp *w, const struct uop *u, uint64_t offset, uint32_t bytes, int lane) {
     uint32_t size = w->x->k->local_bytes;
     if (offset + bytes > size) {
-        fault(w, u, "local address 0x%llx + %u bytes, the thread has %u bytes",
+        sim_fault(w, u, "local address 0x%llx + %u bytes, the thread has %u bytes",
               (unsigned long long)offset, bytes, size);
         return NULL;
     }
@@ -70,7 +70,7 @@ static uint8_t *local_at(struct warp *w, const struct uop *u, uint64_t offset, u
 static uint8_t *param_at(struct warp *w, const struct uop *u, uint64_t offset, uint32_t bytes) {
     uint32_t size = w->x->k->param_bytes;
     if (offset + bytes > size) {
-        fault(w, u, "parameter address 0x%llx + %u bytes, the parameters have %u bytes",
+        sim_fault(w, u, "parameter address 0x%llx + %u bytes, the parameters have %u bytes",
               (unsigned long long)offset, bytes, size);
         return NULL;
     }
@@ -79,16 +79,16 @@ static uint8_t *param_at(struct warp *w, const struct uop *u, uint64_t offset, u
 
 static uint8_t *shared_lane(struct warp *w, const struct uop *u, uint32_t a, const struct access *x) {
     if (!x->cluster && a >> RANK_SHIFT != w->cta->rank) {
-        fault(w, u, "shared::cta address 0x%x lies in CTA %u, this is CTA %u of the cluster", a,
+        sim_fault(w, u, "shared::cta address 0x%x lies in CTA %u, this is CTA %u of the cluster", a,
               a >> RANK_SHIFT, w->cta->rank);
         return NULL;
     }
-    return smem_at(w, u, a, x->bytes);
+    return sim_smem_at(w, u, a, x->bytes);
 }
 
-uint8_t *lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane, const struct access *x) {
+uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane, const struct access *x) {
     if ((a & (x->align - 1)) != 0) {
-        fault(w, u, "address 0x%llx of lane %d is not aligned to %u bytes", (unsigned long long)a, lane,
+        sim_fault(w, u, "address 0x%llx of lane %d is not aligned to %u bytes", (unsigned long long)a, lane,
               x->align);
         return NULL;
     }
@@ -100,7 +100,7 @@ uint8_t *lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane,
                 : window == WINDOW_PARAM ? SP_PARAM
                                          : SP_GLOBAL;
         if (space == SP_SHARED) {
-            return smem_at(w, u, (uint32_t)a, x->bytes);
+            return sim_smem_at(w, u, (uint32_t)a, x->bytes);
         }
     }
     switch (space) {
@@ -111,7 +111,7 @@ uint8_t *lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane,
     case SP_PARAM:
         return param_at(w, u, (uint32_t)a, x->bytes);
     default:
-        return gmem_at(w, u, a, x->bytes);
+        return sim_gmem_at(w, u, a, x->bytes);
     }
 }
 
@@ -131,7 +131,7 @@ static void addresses(const struct warp *w, const struct uop *u, uint64_t out[LA
     }
 }
 
-bool lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t *ptr[LANES],
+bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t *ptr[LANES],
                    const struct access *x) {
     uint64_t a[LANES];
     addresses(w, u, a);
@@ -151,7 +151,7 @@ bool lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t *ptr
         }
     }
     FOR_LANES(l, m) {
-        ptr[l] = lane_pointer(w, u, a[l], l, x);
+        ptr[l] = sim_lane_pointer(w, u, a[l], l, x);
         if (ptr[l] == NULL) {
             return false;
         }
@@ -211,7 +211,7 @@ const struct uop *run_ld(struct warp *w, const struct uop *u) {
     if (m == 0) {
         return u + 1;
     }
-    if (!lane_pointers(w, u, m, ptr, &x->access)) {
+    if (!sim_lane_pointers(w, u, m, ptr, &x->access)) {
         return STOP;
     }
     for (int e = 0; e < x->n; e++) {
@@ -237,7 +237,7 @@ const struct uop *run_st(struct warp *w, const struct uop *u) {
     if (m == 0) {
         return u + 1;
     }
-    if (!lane_pointers(w, u, m, ptr, &x->access)) {
+    if (!sim_lane_pointers(w, u, m, ptr, &x->access)) {
         return STOP;
     }
     for (int e = 0; e < x->n; e++) {
@@ -378,7 +378,7 @@ const struct uop *run_atom(struct warp *w, const struct uop *u) {
     if (m == 0) {
         return u + 1;
     }
-    if (!lane_pointers(w, u, m, ptr, &x->access)) {
+    if (!sim_lane_pointers(w, u, m, ptr, &x->access)) {
         return STOP;
     }
     FOR_LANES(l, m) {
@@ -400,9 +400,9 @@ const struct uop *run_atom(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-const struct sim_tmap *tensor_map(struct warp *w, const struct uop *u, uint64_t generic) {
+const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint64_t generic) {
     struct access x = {.space = SP_GENERIC, .bytes = SIM_TMAP_BYTES, .align = 64};
-    const void *p = lane_pointer(w, u, generic, first_lane(w->active), &x);
+    const void *p = sim_lane_pointer(w, u, generic, first_lane(w->active), &x);
     return p;
 }
 
@@ -413,7 +413,7 @@ const struct uop *run_mapa(struct warp *w, const struct uop *u) {
     const u32 *rank = row(w, u->b);
     FOR_LANES(l, m) {
         if (rank[l] >= w->cta->cluster->size) {
-            return fault(w, u, "mapa to CTA %u of a cluster of %u", rank[l], w->cta->cluster->size);
+            return sim_fault(w, u, "mapa to CTA %u of a cluster of %u", rank[l], w->cta->cluster->size);
         }
         if (u->flag != 0) {
             uint64_t a = ((const u64 *)row(w, u->a))[l];

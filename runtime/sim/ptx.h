@@ -173,35 +173,35 @@ _Noreturn void ptx_refuse(struct ptx_parser *p, const char *why); // the instruc
 // ---- what decoders use (dec_util.c) -------------------------------------------------------------
 typedef void ptx_decoder(struct ptx_parser *p, struct ptx_ins *i);
 
-bool take(struct ptx_ins *i, enum ptx_word w);           // consume a modifier if it is there
-enum ptx_word take_type(struct ptx_ins *i);              // the first type left, W_NONE when none
-enum ptx_word need_type(struct ptx_parser *p);           // refuse when there is none
+bool ptx_take(struct ptx_ins *i, enum ptx_word w);           // consume a modifier if it is there
+enum ptx_word ptx_take_type(struct ptx_ins *i);              // the first type left, W_NONE when none
+enum ptx_word ptx_need_type(struct ptx_parser *p);           // refuse when there is none
 // The first of words[0..n-1] that is there (consumed); -1 when none is.
-int take_one(struct ptx_ins *i, const uint16_t *words, int n);
-void take_all(struct ptx_ins *i, const uint16_t *words, int n); // ignore these
-void take_order(struct ptx_ins *i);                      // .relaxed .gpu ... of memory operations
-void take_cache(struct ptx_ins *i);                      // cache hints without operands
-void need_args(struct ptx_parser *p, int least, int most);
-struct ptx_operand *arg(struct ptx_ins *i, int n);
-struct ptx_operand *part(struct ptx_ins *i, const struct ptx_operand *v, int n); // of a vector
+int ptx_take_one(struct ptx_ins *i, const uint16_t *words, int n);
+void ptx_take_all(struct ptx_ins *i, const uint16_t *words, int n); // ignore these
+void ptx_take_order(struct ptx_ins *i);                      // .relaxed .gpu ... of memory operations
+void ptx_take_cache(struct ptx_ins *i);                      // cache hints without operands
+void ptx_need_args(struct ptx_parser *p, int least, int most);
+struct ptx_operand *ptx_arg(struct ptx_ins *i, int n);
+struct ptx_operand *ptx_part(struct ptx_ins *i, const struct ptx_operand *v, int n); // of a vector
 
-struct uop *emit(struct ptx_parser *p, uop_fn *fn); // with guard and line set
-uint32_t row_const(struct ptx_parser *p, uint64_t bits, int width); // 32, 64 or 128
-uint32_t row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
-uint32_t row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
+struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn); // with guard and line set
+uint32_t ptx_row_const(struct ptx_parser *p, uint64_t bits, int width); // 32, 64 or 128
+uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
+uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
 // Loads and stores let the register be wider than the type; *bits is the register's width.
-uint32_t row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
+uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
                   bool dst);
-uint32_t pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated);
-uint32_t pred_dst(struct ptx_parser *p, const struct ptx_operand *o);
+uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated);
+uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o);
 // Row of the base of an address operand, 64 bits; *offset is what to add. Space as written.
-uint32_t row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset);
-bool is_int(const struct ptx_operand *o, uint64_t *value);
-uint64_t need_int(struct ptx_parser *p, const struct ptx_operand *o);
-void *aux_alloc(struct ptx_parser *p, size_t bytes); // lives as long as the module, zeroed
-uint32_t new_row(struct ptx_parser *p, int bits);
-uint32_t new_pred(struct ptx_parser *p);
-enum ptx_space take_space(struct ptx_ins *i, bool *cluster);
+uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset);
+bool ptx_is_int(const struct ptx_operand *o, uint64_t *value);
+uint64_t ptx_need_int(struct ptx_parser *p, const struct ptx_operand *o);
+void *ptx_aux_alloc(struct ptx_parser *p, size_t bytes); // lives as long as the module, zeroed
+uint32_t ptx_new_row(struct ptx_parser *p, int bits);
+uint32_t ptx_new_pred(struct ptx_parser *p);
+enum ptx_space ptx_take_space(struct ptx_ins *i, bool *cluster);
 
 ptx_decoder *ptx_find_decoder(const char *opcode, size_t length);
 void ptx_finish_ins(struct ptx_parser *p); // refuse when modifiers are left

@@ -31,7 +31,7 @@ static struct ptx_operand *new_operand(struct ptx_parser *p, uint16_t *number) {
 
 static uint32_t row_of(struct ptx_parser *p, const struct ptx_symbol *y, uint32_t index) {
     if (y->rows[index] == 0) {
-        y->rows[index] = y->type == W_PRED ? new_pred(p) : new_row(p, ptx_type_bits(y->type));
+        y->rows[index] = y->type == W_PRED ? ptx_new_pred(p) : ptx_new_row(p, ptx_type_bits(y->type));
     }
     return y->rows[index];
 }
@@ -296,6 +296,6 @@ void ptx_end_kernel(struct ptx_parser *p) {
     p->ins->line = p->tok.line;
     p->ins->guard = 0;
     p->ins->guard_negated = false;
-    emit(p, run_exit); // falling off the end returns
+    ptx_emit(p, run_exit); // falling off the end returns
     dynamic_base(k, p->smem_used);
 }

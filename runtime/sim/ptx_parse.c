@@ -24,7 +24,7 @@ void *ptx_new(struct ptx_parser *p, size_t bytes) {
     return m;
 }
 
-void *aux_alloc(struct ptx_parser *p, size_t bytes) {
+void *ptx_aux_alloc(struct ptx_parser *p, size_t bytes) {
     void *m = sim_arena_alloc(&p->module->arena, bytes);
     if (m == NULL) {
         ptx_fail(p, p->tok.line, "out of memory");
@@ -104,7 +104,7 @@ static void expect_word(struct ptx_parser *p, const char *what) {
 }
 
 static const char *keep(struct ptx_parser *p, const char *text, uint32_t length) {
-    char *s = aux_alloc(p, length + 1);
+    char *s = ptx_aux_alloc(p, length + 1);
     memcpy(s, text, length);
     return s;
 }
@@ -365,7 +365,7 @@ static void place_global(struct ptx_parser *p, struct ptx_symbol *y, uint32_t un
         ptx_fail(p, p->tok.line, "no memory for a .global variable of %llu bytes",
                  (unsigned long long)y->bytes);
     }
-    struct module_global *g = aux_alloc(p, sizeof *g);
+    struct module_global *g = ptx_aux_alloc(p, sizeof *g);
     g->name = keep(p, y->name, y->length);
     g->address = y->address;
     g->bytes = y->bytes;
@@ -490,7 +490,7 @@ static void parse_targets(struct ptx_parser *p, struct ptx_symbol *table) {
         ptx_next(p);
     } while (ptx_accept(p, ','));
     ptx_expect(p, ';');
-    table->rows = aux_alloc(p, n * sizeof *table->rows);
+    table->rows = ptx_aux_alloc(p, n * sizeof *table->rows);
     table->count = n;
     for (uint32_t i = 0; i < n; i++) {
         ptx_branch_to(p, &(struct ptx_fixup){.name = names[i].text,
@@ -597,7 +597,7 @@ static void parse_params(struct ptx_parser *p, struct sim_kernel *k) {
         }
     }
     ptx_next(p);
-    k->params = aux_alloc(p, (k->n_params + 1) * sizeof *k->params);
+    k->params = ptx_aux_alloc(p, (k->n_params + 1) * sizeof *k->params);
     memcpy(k->params, list, k->n_params * sizeof *list);
 }
 
@@ -646,7 +646,7 @@ static void check_cluster(struct ptx_parser *p, const struct sim_kernel *k) {
 
 static struct sim_kernel *new_kernel(struct ptx_parser *p) {
     struct sim_module *m = p->module;
-    struct sim_kernel *k = aux_alloc(p, sizeof *k);
+    struct sim_kernel *k = ptx_aux_alloc(p, sizeof *k);
     struct sim_kernel **list = realloc(m->kernels, (m->n_kernels + 1) * sizeof(void *));
     if (list == NULL) {
         ptx_fail(p, p->tok.line, "out of memory");

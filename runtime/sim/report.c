@@ -56,7 +56,7 @@ static void append_place(struct exec *x, const struct uop *u) {
     }
 }
 
-const struct uop *fault(struct warp *w, const struct uop *u, const char *format, ...) {
+const struct uop *sim_fault(struct warp *w, const struct uop *u, const char *format, ...) {
     struct exec *x = w->x;
     if (!begin(x, SIM_ERROR_FAULT)) {
         return STOP;
@@ -73,7 +73,7 @@ const struct uop *fault(struct warp *w, const struct uop *u, const char *format,
     return STOP;
 }
 
-void fault_op(const struct async_op *op, const char *format, ...) {
+void sim_fault_op(const struct async_op *op, const char *format, ...) {
     struct exec *x = op->cta->x;
     if (!begin(x, SIM_ERROR_FAULT)) {
         return;

@@ -8,7 +8,7 @@ struct mbar_aux {
     bool arrive, expect, counted, drop, state;
 };
 // A shared::cluster address from a 32-bit register or the low half of a 64-bit one.
-uint32_t shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane);
+uint32_t sim_shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane);
 bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count);
 uop_fn run_mbar_init, run_mbar_inval, run_mbar_arrive, run_mbar_complete, run_mbar_wait;
 uop_fn run_mbar_pending;

@@ -73,25 +73,25 @@ const struct uop *run_tmem_alloc(struct warp *w, const struct uop *u) {
     struct cta *c = w->cta;
     int lane = first_lane(m);
     uint32_t n = value_32(w, u->b, lane);
-    uint8_t *to = smem_at(w, u, shared_address(w, u->a, u->imm, lane), 4);
+    uint8_t *to = sim_smem_at(w, u, sim_shared_address(w, u->a, u->imm, lane), 4);
     if (to == NULL) {
         return STOP;
     }
     if (n < 32 || n > 512 || (n & (n - 1)) != 0) {
-        return fault(w, u, "%u columns: a power of two from 32 to 512 is possible", n);
+        return sim_fault(w, u, "%u columns: a power of two from 32 to 512 is possible", n);
     }
     if (c->relinquished) {
-        return fault(w, u, "the CTA has given up its permit to allocate");
+        return sim_fault(w, u, "the CTA has given up its permit to allocate");
     }
     if (u->flag == 2 && (c->rank ^ 1) >= c->cluster->size) {
-        return fault(w, u, ".cta_group::2 in a cluster of %u CTAs", c->cluster->size);
+        return sim_fault(w, u, ".cta_group::2 in a cluster of %u CTAs", c->cluster->size);
     }
     struct cta *peer = u->flag == 2 ? &c->cluster->cta[c->rank ^ 1] : NULL;
     struct pair_alloc *pair = &c->cluster->pair[c->rank / 2];
     uint32_t column;
     if (peer != NULL && pair->waiting && pair->by != c->rank) { // the peer has reserved for both
         if (pair->columns != n) {
-            return fault(w, u, "%u columns, the other CTA of the pair allocated %u", n, pair->columns);
+            return sim_fault(w, u, "%u columns, the other CTA of the pair allocated %u", n, pair->columns);
         }
         pair->waiting = false;
         column = pair->column;
@@ -103,7 +103,7 @@ const struct uop *run_tmem_alloc(struct warp *w, const struct uop *u) {
         column = (uint32_t)found;
         bool ok = give_columns(c, column, n) && (peer == NULL || give_columns(peer, column, n));
         if (!ok) {
-            return fault(w, u, "out of host memory");
+            return sim_fault(w, u, "out of host memory");
         }
         if (peer != NULL) {
             *pair = (struct pair_alloc){true, c->rank, column, n};
@@ -111,7 +111,7 @@ const struct uop *run_tmem_alloc(struct warp *w, const struct uop *u) {
     }
     memcpy(to, &column, 4);
     if (peer != NULL) {
-        wake_cta(peer, SPLIT_TMEM_ALLOC, 0);
+        sim_wake_cta(peer, SPLIT_TMEM_ALLOC, 0);
     }
     return u + 1;
 }
@@ -119,7 +119,7 @@ const struct uop *run_tmem_alloc(struct warp *w, const struct uop *u) {
 static void wake_allocators(struct exec *x) {
     for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
         for (uint32_t r = 0; r < cl->size; r++) {
-            wake_cta(&cl->cta[r], SPLIT_TMEM_ALLOC, 0);
+            sim_wake_cta(&cl->cta[r], SPLIT_TMEM_ALLOC, 0);
         }
     }
 }
@@ -137,7 +137,7 @@ const struct uop *run_tmem_dealloc(struct warp *w, const struct uop *u) {
     uint32_t column = value_32(w, u->a, first_lane(m)) + (uint32_t)u->imm;
     uint32_t n = value_32(w, u->b, first_lane(m));
     if (column % UNIT_COLS != 0 || n % UNIT_COLS != 0 || !tmem_owned(c, column, n)) {
-        return fault(w, u, "%u columns from column %u on were not allocated by this CTA", n, column);
+        return sim_fault(w, u, "%u columns from column %u on were not allocated by this CTA", n, column);
     }
     for (uint32_t b = column / UNIT_COLS; b < (column + n) / UNIT_COLS; b++) {
         c->sm->owner[b] = 0;
@@ -179,7 +179,7 @@ const struct uop *run_tensor(struct warp *w, const struct uop *u) {
     struct cta *c = w->cta;
     uint32_t m = exec_mask(w, u);
     if (m != 0 && x->group == 2 && (c->rank ^ 1) >= c->cluster->size) {
-        return fault(w, u, ".cta_group::2 in a cluster of %u CTAs", c->cluster->size);
+        return sim_fault(w, u, ".cta_group::2 in a cluster of %u CTAs", c->cluster->size);
     }
     FOR_LANES(l, m) {
         struct async_op op = {.kind = x->kind, .u = u, .warp = w, .cta = c};
@@ -189,7 +189,7 @@ const struct uop *run_tensor(struct warp *w, const struct uop *u) {
             fill_mma(w, &op, x, l);
             op.bytes = (uint32_t)x->n_disable;
         } else if (x->kind == ASYNC_COMMIT) {
-            op.mbar = shared_address(w, x->mbar, x->mbar_off, l);
+            op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
             op.mask = x->multicast ? (uint16_t)value_32(w, x->mask, l) : 0;
         } else {
             op.cp = x->cp;
@@ -210,7 +210,7 @@ static bool owned(const struct async_op *op, const struct cta *c, uint32_t taddr
     if (tmem_owned(c, column, n)) {
         return true;
     }
-    fault_op(op, "%s: tensor memory columns %u to %u are not allocated by CTA %u", what, column,
+    sim_fault_op(op, "%s: tensor memory columns %u to %u are not allocated by CTA %u", what, column,
              column + n - 1, c->rank);
     return false;
 }
@@ -221,7 +221,7 @@ static bool perform_mma(const struct async_op *op) {
     struct cta *c0 = two ? &cl->cta[op->cta->rank & ~1u] : op->cta;
     struct cta *c1 = two ? &cl->cta[op->cta->rank | 1u] : NULL;
     if (two && (c0->warps_alive == 0 || c1->warps_alive == 0)) {
-        fault_op(op, "the other CTA of the pair has exited");
+        sim_fault_op(op, "the other CTA of the pair has exited");
         return false;
     }
     struct unit_mma mma = op->mma;
@@ -242,7 +242,7 @@ static bool perform_mma(const struct async_op *op) {
         s = unit_mma(&mma, cta);
     }
     if (s != UNIT_OK) {
-        fault_op(op, "%s (instruction descriptor 0x%08x, A 0x%016llx, B 0x%016llx, D 0x%x)", unit_reason(s),
+        sim_fault_op(op, "%s (instruction descriptor 0x%08x, A 0x%016llx, B 0x%016llx, D 0x%x)", unit_reason(s),
                  mma.idesc, (unsigned long long)mma.a, (unsigned long long)mma.b, mma.d);
         return false;
     }
@@ -256,13 +256,13 @@ static bool perform_cp(const struct async_op *op) {
     for (uint32_t r = first; r < first + op->group; r++) {
         struct cta *c = &cl->cta[r];
         if (c->unit.tmem == NULL || !tmem_owned(c, op->cp.taddr & 0xFFFF, 1)) {
-            fault_op(op, "tensor memory column %u is not allocated by CTA %u", op->cp.taddr & 0xFFFF, r);
+            sim_fault_op(op, "tensor memory column %u is not allocated by CTA %u", op->cp.taddr & 0xFFFF, r);
             return false;
         }
         enum unit_status s = op->kind == ASYNC_UTCCP ? unit_cp(&op->cp, &c->unit)
                                                      : unit_tmem_shift(op->cp.taddr, &c->unit);
         if (s != UNIT_OK) {
-            fault_op(op, "%s (tensor memory 0x%x, descriptor 0x%016llx)", unit_reason(s), op->cp.taddr,
+            sim_fault_op(op, "%s (tensor memory 0x%x, descriptor 0x%016llx)", unit_reason(s), op->cp.taddr,
                      (unsigned long long)op->cp.desc);
             return false;
         }
@@ -303,7 +303,7 @@ static bool ldst_prepare(struct warp *w, const struct uop *u, struct unit_ldst *
     int first = first_lane(m);
     FOR_LANES(l, m) {
         if (a[l] != a[first]) {
-            fault(w, u, "the lanes of the warp give different tensor memory addresses");
+            sim_fault(w, u, "the lanes of the warp give different tensor memory addresses");
             return false;
         }
     }
@@ -311,7 +311,7 @@ static bool ldst_prepare(struct warp *w, const struct uop *u, struct unit_ldst *
     op->warp = (int)w->index;
     uint32_t columns = (uint32_t)unit_ldst_cols(op);
     if (!tmem_owned(w->cta, op->taddr & 0xFFFF, columns)) {
-        fault(w, u, "tensor memory columns %u to %u are not allocated by this CTA", op->taddr & 0xFFFF,
+        sim_fault(w, u, "tensor memory columns %u to %u are not allocated by this CTA", op->taddr & 0xFFFF,
               (op->taddr & 0xFFFF) + columns - 1);
         return false;
     }
@@ -330,7 +330,7 @@ static const struct uop *ldst(struct warp *w, const struct uop *u, bool load) {
         return u + 1;
     }
     if (m != FULL) {
-        return fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", m);
+        return sim_fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", m);
     }
     if (!ldst_prepare(w, u, &op, m)) {
         return STOP;
@@ -342,7 +342,7 @@ static const struct uop *ldst(struct warp *w, const struct uop *u, bool load) {
     enum unit_status s = load ? unit_tmem_ld(&op, &w->cta->unit, rows)
                               : unit_tmem_st(&op, &w->cta->unit, (const uint32_t *const *)rows);
     if (s != UNIT_OK) {
-        return fault(w, u, "%s (address 0x%x, warp %u)", unit_reason(s), op.taddr, w->index);
+        return sim_fault(w, u, "%s (address 0x%x, warp %u)", unit_reason(s), op.taddr, w->index);
     }
     return u + 1;
 }

@@ -179,7 +179,7 @@ const struct uop *run_brx(struct warp *w, const struct uop *u) {
     }
     uint32_t first = index[first_lane(m)];
     if (first >= u->b) {
-        return fault(w, u, "branch index %u, the table has %u entries", first, u->b);
+        return sim_fault(w, u, "branch index %u, the table has %u entries", first, u->b);
     }
     uint32_t same = 0;
     FOR_LANES(l, m) {
@@ -223,11 +223,11 @@ const struct uop *run_exit(struct warp *w, const struct uop *u) {
 }
 
 const struct uop *run_trap(struct warp *w, const struct uop *u) {
-    return exec_mask(w, u) == 0 ? u + 1 : fault(w, u, "the kernel executed trap");
+    return exec_mask(w, u) == 0 ? u + 1 : sim_fault(w, u, "the kernel executed trap");
 }
 
 const struct uop *run_call(struct warp *w, const struct uop *u) {
-    return exec_mask(w, u) == 0 ? u + 1 : fault(w, u, "calls are not supported by the simulator");
+    return exec_mask(w, u) == 0 ? u + 1 : sim_fault(w, u, "calls are not supported by the simulator");
 }
 
 const struct uop *run_nop(struct warp *w, const struct uop *u) {
