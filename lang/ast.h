@@ -122,6 +122,7 @@ struct ast_sym {
     bool has_value;           // SYM_CONST, SYM_TPARAM: ivalue/fvalue hold a value [checked]
     bool is_defined;          // SYM_TPARAM: the value came from -D [checked]
     const ast_record *record; // SYM_LET: the record that it names, else NULL [checked]
+    bool reads_const;         // SYM_LET: made of arguments and const tensors only [checked]
     bool is_bad;              // an error was reported about it: followers stay silent [checked]
     const ast_stmt *writer;   // SYM_PARAM, SYM_TEMP: the first statement that writes it [checked]
     int weight;               // SYM_FN: nodes of its value with all calls inlined [checked]

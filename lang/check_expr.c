@@ -223,6 +223,7 @@ static void check_symbol(checker *c, ast_expr *e) {
             set_float(e, sym->fvalue);
         } else {
             set_int(e, sym->ivalue);
+            e->type = is_bool_type(sym->init->type) ? sym->init->type : e->type;
         }
         break;
     case SYM_TPARAM:

@@ -90,23 +90,26 @@ static void report_walk(checker *c, ast_expr *e, int axis, const subject *s, con
     set_poison(e);
 }
 
-// 'j / 2' on an axis of size d: the kernel is right where d == J / 2.
+static ast_expr *new_binary(checker *c, ast_op op, ast_expr *a, ast_expr *b) {
+    ast_expr *e = check_new_expr(c, EX_BINARY, b->span);
+    e->op = op;
+    e->a = a;
+    e->b = b;
+    e->type = std_plain_format(op == OP_EQ ? ELEM_BOOL : ELEM_I64);
+    return e;
+}
+
+// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J.
 static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim,
                               const ast_sym *index) {
-    ast_expr *half = check_new_expr(c, EX_BINARY, arg->span);
-    half->op = OP_DIV;
-    half->a = index->dim;
-    half->b = arg->b;
-    half->type = std_plain_format(ELEM_I64);
-    if (size_equal(half, dim)) {
-        return;
-    }
-    ast_expr *same = check_new_expr(c, EX_BINARY, arg->span);
-    same->op = OP_EQ;
-    same->a = dim;
-    same->b = half;
-    same->type = std_plain_format(ELEM_BOOL);
     ast_kernel *k = c->kernel;
+    ast_expr *clause = new_binary(c, OP_EQ, new_binary(c, OP_MUL, dim, arg->b), index->dim);
+    clause->span = arg->span;
+    for (int i = 0; i < k->n_where; i++) {
+        if (size_equal(k->where[i], clause)) {
+            return;
+        }
+    }
     if (k->n_where >= c->cap_where) {
         c->cap_where = k->n_where * 2 + 4;
         ast_expr **more = ARENA_ARRAY(c->mem, ast_expr *, c->cap_where);
@@ -115,16 +118,41 @@ static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim,
         }
         k->where = more;
     }
-    k->where[k->n_where++] = same;
+    k->where[k->n_where++] = clause;
+}
+
+// An index that walks an axis at a fraction of its pace; false after a report.
+static bool check_divided(checker *c, ast_expr *e, int axis, const subject *s, ast_sym *index) {
+    const ast_expr *arg = e->args[axis];
+    int64_t by;
+    bool is_one = size_value(arg->b, NULL, &by) == SIZE_OK && by == 1;
+    if (size_equal(index->dim, s->dims[axis]) && !is_one) {
+        diag_report(c->d, DIAG_ERROR, "D101", arg->span,
+                    "'%s' walks %s / %s places, but axis %d of '%s' is %s", expr_text(c->mem, arg),
+                    expr_text(c->mem, index->dim), expr_text(c->mem, arg->b), axis, s->text,
+                    expr_text(c->mem, s->dims[axis]));
+        diag_fix(c->d, arg->span, index->name, "walk all of the axis");
+        return false;
+    }
+    add_implied_where(c, arg, s->dims[axis], index);
+    return true;
+}
+
+static bool name_is_const(const ast_sym *sym) {
+    if (sym == NULL || sym->kind == SYM_TEMP) {
+        return sym == NULL;
+    }
+    if (sym->kind == SYM_LET) {
+        return sym->reads_const;
+    }
+    return sym->kind != SYM_PARAM || sym->mode == MODE_CONST || sym->n_dims == 0;
 }
 
 // True when the value comes from tables that nothing changes while the kernel runs.
-static bool reads_only_const(const ast_expr *e) {
+bool reads_only_const(const ast_expr *e) {
     switch (e->kind) {
     case EX_NAME:
-        return e->sym == NULL ||
-               (e->sym->kind != SYM_TEMP && e->sym->kind != SYM_LET &&
-                (e->sym->kind != SYM_PARAM || e->sym->mode == MODE_CONST || e->sym->n_dims == 0));
+        return name_is_const(e->sym);
     case EX_MEMBER:
         return true;
     case EX_INDEX:
@@ -233,8 +261,7 @@ static bool check_subscript(checker *c, ast_expr *e, int axis, const subject *s)
     }
     index = divided_index(arg, &divisor);
     if (index != NULL && size_is_static(divisor)) {
-        add_implied_where(c, arg, s->dims[axis], index);
-        return true;
+        return check_divided(c, e, axis, s, index);
     }
     return check_pick(c, e, axis, s);
 }

@@ -199,6 +199,7 @@ static void check_let(checker *c, ast_stmt *s) {
     }
     sym->is_bad = is_poison(s->value);
     sym->record = s->value->record;
+    sym->reads_const = !sym->is_bad && !sym->is_acc && reads_only_const(s->value);
     if (sym->record != NULL && c->block_depth > 0) {
         misplaced(c, s->span, "a record");
     }

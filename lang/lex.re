@@ -39,6 +39,24 @@ bool tok_is_keyword(tok_kind kind) {
     return kind >= TOK_USE && kind <= TOK_INOUT; // ORDER tokens.def
 }
 
+static tok_kind word_kind(const unsigned char *word, size_t n) {
+    static const char *const words[TOK_COUNT] = {
+#define FP4_TOKEN(id, text)
+#define FP4_KEYWORD(id, text) [TOK_##id] = text,
+#define FP4_PUNCT(id, text)
+#include "tokens.def"
+#undef FP4_TOKEN
+#undef FP4_KEYWORD
+#undef FP4_PUNCT
+    };
+    for (int k = TOK_USE; k <= TOK_INOUT; k++) { // ORDER tokens.def
+        if (strlen(words[k]) == n && memcmp(words[k], word, n) == 0) {
+            return (tok_kind)k;
+        }
+    }
+    return TOK_NAME;
+}
+
 static ast_span span_of(const lexer *lx, const unsigned char *from, const unsigned char *to) {
     uint32_t off = (uint32_t)(from - lx->text);
     return (ast_span){.file = lx->file, .off = off, .len = (uint32_t)(to - from)};
@@ -160,7 +178,6 @@ static const unsigned char *scan(lexer *lx, const unsigned char *p) {
     const unsigned char *marker;
     const unsigned char *from = p;
 #define PUNCT(id) (add_token(lx, TOK_##id, from, p), p)
-#define WORD(id) (add_token(lx, TOK_##id, from, p), p)
     /*!re2c
     re2c:define:YYCTYPE = "unsigned char";
     re2c:define:YYCURSOR = p;
@@ -194,26 +211,7 @@ static const unsigned char *scan(lexer *lx, const unsigned char *p) {
         return p;
     }
 
-    "use"      { return WORD(USE); }
-    "format"   { return WORD(FORMAT); }
-    "const"    { return WORD(CONST); }
-    "fn"       { return WORD(FN); }
-    "kernel"   { return WORD(KERNEL); }
-    "schedule" { return WORD(SCHEDULE); }
-    "tile"     { return WORD(TILE); }
-    "for"      { return WORD(FOR); }
-    "all"      { return WORD(ALL); }
-    "ragged"   { return WORD(RAGGED); }
-    "temp"     { return WORD(TEMP); }
-    "let"      { return WORD(LET); }
-    "if"       { return WORD(IF); }
-    "else"     { return WORD(ELSE); }
-    "meet"     { return WORD(MEET); }
-    "zero"     { return WORD(ZERO); }
-    "where"    { return WORD(WHERE); }
-    "out"      { return WORD(OUT); }
-    "inout"    { return WORD(INOUT); }
-    name       { return WORD(NAME); }
+    name { add_token(lx, word_kind(from, (size_t)(p - from)), from, p); return p; }
 
     "{"  { return PUNCT(LBRACE); }
     "}"  { return PUNCT(RBRACE); }

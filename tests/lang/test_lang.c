@@ -455,7 +455,7 @@ static void test_records(void **state) {
     const ast_stmt *up = k->body[5]->body[2];
     assert_non_null(up->value->args[0]);
     assert_string_equal(up->value->paired->name, "j");
-    assert_int_equal(k->n_where, 1); // INT == INT2 / 2, implied by H[p, j / 2]
+    assert_int_equal(k->n_where, 1); // INT * 2 == INT2, implied by H[p, j / 2]
     assert_int_equal(k->n_where_written, 0);
     close_unit(&u);
 }
