@@ -13,7 +13,6 @@
 
 #define AVX2 __attribute__((target("avx2,fma")))
 #define BLOCK 16        // rows of A a panel
-#define MAX_EXPONENT 50 // of an operand: products stay within 2^+-100
 #define LIMIT_HIGH 110  // emax above which overflow is possible or the addend is special
 
 struct panel_a {
@@ -21,7 +20,7 @@ struct panel_a {
     int16_t exponent[32][BLOCK];
     int scale[BLOCK]; // ue8m0 exponent
     bool slow;        // a special: the reference decides
-    bool wide;        // exponents beyond MAX_EXPONENT
+    bool wide;        // exponents beyond NUM_NEAR
 };
 
 struct panel_b {
@@ -32,39 +31,41 @@ struct panel_b {
     bool wide[NUM_MM_MAX_N];
 };
 
-static bool is_slow(const struct num_lane *l, int k) {
-    bool slow = false;
-    for (int i = 0; i < k; i++) {
-        slow |= l[i].special;
+// A row's lanes: byte formats straight from the table, the others decoded into 'buffer'.
+struct row_lanes {
+    const struct num_lane *table;
+    const uint8_t *codes;
+    struct num_lane buffer[32];
+};
+
+static void open_row(struct row_lanes *r, enum num_fmt f, const uint8_t row[32], int k) {
+    r->table = num_lane_table(f);
+    r->codes = row;
+    if (!r->table) {
+        num_lanes_of_row(f, row, k, r->buffer);
     }
-    return slow;
 }
 
-static bool is_wide(const struct num_lane *l, int k) {
-    bool wide = false;
-    for (int i = 0; i < k; i++) {
-        wide |= l[i].exponent > MAX_EXPONENT ||
-                (l[i].exponent < -MAX_EXPONENT && l[i].exponent != NUM_DEAD);
-    }
-    return wide;
+static inline struct num_lane lane_at(const struct row_lanes *r, int k) {
+    return r->table ? r->table[r->codes[k]] : r->buffer[k];
 }
 
 static void pack_a(struct panel_a *out, const struct num_mm *p, int m0, int rows) {
-    memset(out, 0, sizeof *out);
-    for (int k = 0; k < p->dot.k; k++) {
-        for (int i = rows; i < BLOCK; i++) {
-            out->exponent[k][i] = NUM_DEAD;
-        }
+    out->slow = false;
+    out->wide = false;
+    if (rows < BLOCK) {
+        memset(out, 0, sizeof *out); // a missing row is zero: its exponent 0 only raises its own emax
     }
     for (int i = 0; i < rows; i++) {
-        struct num_lane lanes[32];
-        num_lanes_of_row(p->dot.a, p->a[m0 + i], p->dot.k, lanes);
+        struct row_lanes row;
+        open_row(&row, p->dot.a, p->a[m0 + i], p->dot.k);
         for (int k = 0; k < p->dot.k; k++) {
-            out->value[k][i] = lanes[k].value;
-            out->exponent[k][i] = lanes[k].exponent;
+            struct num_lane l = lane_at(&row, k);
+            out->value[k][i] = l.value;
+            out->exponent[k][i] = l.exponent;
+            out->slow |= l.special;
+            out->wide |= l.wide;
         }
-        out->slow |= is_slow(lanes, p->dot.k);
-        out->wide |= is_wide(lanes, p->dot.k);
         if (p->op == NUM_MM_SCALED) {
             out->slow |= p->sa[m0 + i][0] == 0xFF;
             out->scale[i] = (int)p->sa[m0 + i][0] - 127;
@@ -74,20 +75,25 @@ static void pack_a(struct panel_a *out, const struct num_mm *p, int m0, int rows
 
 static void pack_b(struct panel_b *out, const struct num_mm *p) {
     for (int n = 0; n < p->n; n++) {
-        struct num_lane lanes[32];
-        num_lanes_of_row(p->dot.b, p->b[n], p->dot.k, lanes);
+        struct row_lanes row;
+        bool slow = false;
+        bool wide = false;
+        open_row(&row, p->dot.b, p->b[n], p->dot.k);
         for (int k = 0; k < p->dot.k; k++) {
-            out->value[n][k] = lanes[k].value;
-            uint16_t e = (uint16_t)lanes[k].exponent;
+            struct num_lane l = lane_at(&row, k);
+            uint16_t e = (uint16_t)l.exponent;
+            out->value[n][k] = l.value;
             out->exponent[n][k] = (int32_t)((uint32_t)e << 16 | e);
+            slow |= l.special;
+            wide |= l.wide;
         }
-        out->slow[n] = is_slow(lanes, p->dot.k);
-        out->wide[n] = is_wide(lanes, p->dot.k);
         out->scale[n] = 0;
         if (p->op == NUM_MM_SCALED) {
-            out->slow[n] |= p->sb[n][0] == 0xFF;
+            slow |= p->sb[n][0] == 0xFF;
             out->scale[n] = (int)p->sb[n][0] - 127;
         }
+        out->slow[n] = slow;
+        out->wide[n] = wide;
     }
 }
 

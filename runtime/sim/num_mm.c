@@ -124,6 +124,7 @@ static struct num_lane lane_of(enum num_fmt f, uint32_t code) {
         r.value = 0;
     } else if (x != 0) {
         r.exponent = (int16_t)exponent_of(f, code);
+        r.wide = r.exponent > NUM_NEAR || r.exponent < -NUM_NEAR;
     }
     return r;
 }
@@ -136,14 +137,15 @@ static void fill_tables(void) {
     }
 }
 
-void num_lanes_of_row(enum num_fmt f, const uint8_t row[32], int k, struct num_lane *out) {
-    if (f <= NUM_E5M2) {
-        pthread_once(&tables_once, fill_tables);
-        for (int i = 0; i < k; i++) {
-            out[i] = tables[f][row[i]];
-        }
-        return;
+const struct num_lane *num_lane_table(enum num_fmt f) {
+    if (f > NUM_E5M2) {
+        return NULL;
     }
+    pthread_once(&tables_once, fill_tables);
+    return tables[f];
+}
+
+void num_lanes_of_row(enum num_fmt f, const uint8_t row[32], int k, struct num_lane *out) {
     for (int i = 0; i < k; i++) {
         out[i] = lane_of(f, code_at(f, row, i));
     }

@@ -45,14 +45,17 @@ uint32_t num_mm_addend(const struct num_mm *p, uint32_t d);
 void num_avx2_dot(const struct num_mm *p, uint32_t *d, size_t ldd);
 void num_avx2_gst(const struct num_mm *p, uint32_t *d, size_t ldd);
 
-// Decoding for the fast path: element k of a row as float value and raw exponent. Zero has exponent
-// NUM_DEAD; so has a special, with *special set.
+// Decoding for the fast path: an element as float value and raw exponent. Zero has exponent NUM_DEAD;
+// so has a special, which counts as zero and has 'special' set. 'wide': the exponent is beyond
+// +-NUM_NEAR, within which products stay inside 2^+-100.
 #define NUM_DEAD (-512)
+#define NUM_NEAR 50
 struct num_lane {
     float value;
     int16_t exponent;
-    bool special;
+    bool special, wide;
 };
+const struct num_lane *num_lane_table(enum num_fmt f); // [256] for byte formats, else NULL
 void num_lanes_of_row(enum num_fmt f, const uint8_t row[32], int k, struct num_lane *out);
 
 #endif
