@@ -1,11 +1,12 @@
-// The code of alu.def, compiled twice (alu_base.c, alu_avx2.c): every loop runs over the 32 lanes of
-// a row, which the compiler turns into vector instructions. TABLE names the table to define.
+// The code of alu.def, compiled twice (alu_base.c, alu_avx2.c): every loop runs over the 32 lanes
+// of a row, which the compiler turns into vector instructions. TABLE names the table to define.
 #include "alu.h"
 #include <math.h>
 
 #define LOOP _Pragma("GCC ivdep") for (int i = 0; i < LANES; i++)
 
-// ---- lane functions -------------------------------------------------------------------------------
+// ---- lane functions
+// -------------------------------------------------------------------------------
 static inline int32_t s16(uint32_t a) {
     return (int16_t)a;
 }
@@ -47,9 +48,10 @@ static inline uint32_t prmt(uint32_t a, uint32_t b, uint32_t c) {
 }
 // modes: f4e b4e rc8 ecl ecr rc16 (PTX ISA "prmt")
 static inline uint32_t prmt_mode(uint32_t a, uint32_t b, uint32_t c, int mode) {
-    static const uint16_t select[6][4] = {{0x3210, 0x4321, 0x5432, 0x6543}, {0x5670, 0x6701, 0x7012, 0x0123},
-                                          {0x0000, 0x1111, 0x2222, 0x3333}, {0x3210, 0x3211, 0x3222, 0x3333},
-                                          {0x0000, 0x1110, 0x2210, 0x3210}, {0x1010, 0x3232, 0x1010, 0x3232}};
+    static const uint16_t select[6][4] = {
+        {0x3210, 0x4321, 0x5432, 0x6543}, {0x5670, 0x6701, 0x7012, 0x0123},
+        {0x0000, 0x1111, 0x2222, 0x3333}, {0x3210, 0x3211, 0x3222, 0x3333},
+        {0x0000, 0x1110, 0x2210, 0x3210}, {0x1010, 0x3232, 0x1010, 0x3232}};
     return prmt(a, b, select[mode][c & 3]);
 }
 static inline uint64_t bfe_u(uint64_t a, uint32_t pos, uint32_t len, uint32_t width) {
@@ -179,16 +181,21 @@ static inline uint32_t h_relu(uint32_t a) {
     return a == 0x7FFF || (a & 0x8000) == 0 ? a : 0;
 }
 static inline uint32_t cvt_x2_f16x2(uint32_t a, int64_t imm) {
-    return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, false), h_value(a & 0xFFFF, false),
-                         (enum num_round)(imm >> 8 & 255), (imm >> 16 & 1) != 0, (imm >> 17 & 1) != 0);
+    return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, false),
+                         h_value(a & 0xFFFF, false), (enum num_round)(imm >> 8 & 255),
+                         (imm >> 16 & 1) != 0, (imm >> 17 & 1) != 0);
 }
 static inline uint32_t cvt_x2_bf16x2(uint32_t a, int64_t imm) {
-    return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, true), h_value(a & 0xFFFF, true),
-                         (enum num_round)(imm >> 8 & 255), (imm >> 16 & 1) != 0, (imm >> 17 & 1) != 0);
+    return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, true),
+                         h_value(a & 0xFFFF, true), (enum num_round)(imm >> 8 & 255),
+                         (imm >> 16 & 1) != 0, (imm >> 17 & 1) != 0);
 }
 // To an integral value: 0 nearest even, 1 toward zero, 2 down, 3 up (ORDER num_round).
 static inline double round_to(double x, int mode) {
-    return mode == NUM_RN ? rint(x) : mode == NUM_RZ ? trunc(x) : mode == NUM_RM ? floor(x) : ceil(x);
+    return mode == NUM_RN   ? rint(x)
+           : mode == NUM_RZ ? trunc(x)
+           : mode == NUM_RM ? floor(x)
+                            : ceil(x);
 }
 // Float to integer clamps; NaN gives 0 (PTX ISA "cvt").
 static inline int64_t int_of(double x, int mode, int bits) {
@@ -197,7 +204,7 @@ static inline int64_t int_of(double x, int mode, int bits) {
     if (x != x) {
         return 0;
     }
-    return x >= limit    ? (int64_t)(UINT64_MAX >> 1 >> (64 - bits))
+    return x >= limit   ? (int64_t)(UINT64_MAX >> 1 >> (64 - bits))
            : x < -limit ? INT64_MIN >> (64 - bits)
                         : (int64_t)x;
 }
@@ -227,11 +234,13 @@ static inline uint64_t sat_int(int64_t v, int how) {
 static inline bool testp(float x, int what) {
     uint32_t e = num_bits(x) >> 23 & 255;
     uint32_t m = num_bits(x) & 0x7FFFFF;
-    bool is[6] = {e != 255, e == 255 && m == 0, x == x, x != x, e != 0 && e != 255, e == 0 && m != 0};
+    bool is[6] = {e != 255, e == 255 && m == 0, x == x,
+                  x != x,   e != 0 && e != 255, e == 0 && m != 0};
     return is[what];
 }
 
-// ---- rows -----------------------------------------------------------------------------------------
+// ---- rows
+// -----------------------------------------------------------------------------------------
 static const u32 lane_bit[LANES] = {
     1u << 0,  1u << 1,  1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,
     1u << 8,  1u << 9,  1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15,

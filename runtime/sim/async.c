@@ -1,6 +1,7 @@
-// The asynchronous agents: queues of operations that have been issued and not yet performed, and what
-// performing them does. Eager performs at issue; lazy when every warp waits, the oldest first; random
-// whenever the generator says. Operations on one tensor pipe keep their order, all others have none.
+// The asynchronous agents: queues of operations that have been issued and not yet performed, and
+// what performing them does. Eager performs at issue; lazy when every warp waits, the oldest first;
+// random whenever the generator says. Operations on one tensor pipe keep their order, all others
+// have none.
 #include "async.h"
 #include "exec.h"
 #include "sync.h"
@@ -8,12 +9,14 @@
 
 #define POISON 0xFF // NaN in every format that has one
 
-// ---- memory of operations ---------------------------------------------------------------------------
+// ---- memory of operations
+// ---------------------------------------------------------------------------
 static void *translate(void *user, uint64_t address, uint64_t bytes, bool write) {
     (void)write;
     struct exec *x = user;
     const struct allocation *h = x->hit;
-    if (h != NULL && address >= h->base && bytes <= h->bytes && address - h->base <= h->bytes - bytes) {
+    if (h != NULL && address >= h->base && bytes <= h->bytes &&
+        address - h->base <= h->bytes - bytes) {
         return h->host + (address - h->base);
     }
     uint8_t *p = devmem_at(&x->sim->mem, address, bytes);
@@ -27,7 +30,8 @@ static struct cta *op_cta(const struct async_op *op, uint32_t shared) {
     struct cluster *cl = op->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
-        sim_fault_op(op, "shared address 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        sim_fault_op(op, "shared address 0x%x lies in CTA %u, which has exited or does not exist",
+                     shared, rank);
         return NULL;
     }
     return &cl->cta[rank];
@@ -40,8 +44,9 @@ static uint8_t *op_smem(const struct async_op *op, uint32_t shared, uint32_t byt
         return NULL;
     }
     if (off < SMEM_RESERVED || (uint64_t)off + bytes > c->smem_bytes) {
-        sim_fault_op(op, "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
-                 shared, bytes, SMEM_RESERVED, c->smem_bytes);
+        sim_fault_op(
+            op, "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
+            shared, bytes, SMEM_RESERVED, c->smem_bytes);
         return NULL;
     }
     return c->smem + off;
@@ -51,16 +56,19 @@ static uint8_t *op_gmem(const struct async_op *op, uint64_t address, uint32_t by
     uint8_t *p = translate(op->cta->x, address, bytes, write);
     if (p == NULL) {
         const struct allocation *a = devmem_nearest(&op->cta->x->sim->mem, address);
-        sim_fault_op(op, "global address 0x%llx + %u bytes is not allocated; the nearest allocation is 0x%llx, "
-                     "%llu bytes",
-                 (unsigned long long)address, bytes, a == NULL ? 0 : (unsigned long long)a->base,
-                 a == NULL ? 0 : (unsigned long long)a->bytes);
+        sim_fault_op(
+            op,
+            "global address 0x%llx + %u bytes is not allocated; the nearest allocation is 0x%llx, "
+            "%llu bytes",
+            (unsigned long long)address, bytes, a == NULL ? 0 : (unsigned long long)a->base,
+            a == NULL ? 0 : (unsigned long long)a->bytes);
     }
     return p;
 }
 
-// ---- performing -------------------------------------------------------------------------------------
-// The destinations of a load: CTAs of the mask, or the one that the address names.
+// ---- performing
+// ------------------------------------------------------------------------------------- The
+// destinations of a load: CTAs of the mask, or the one that the address names.
 static uint16_t destinations(const struct async_op *op) {
     return op->mask != 0 ? op->mask : (uint16_t)(1u << (op->smem >> RANK_SHIFT));
 }
@@ -114,7 +122,8 @@ static bool bulk_store(const struct async_op *op) {
         memcpy(to, from, op->bytes);
         return true;
     }
-    enum unit_status s = unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
+    enum unit_status s =
+        unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
     if (s != UNIT_OK) {
         sim_fault_op(op, "%s", unit_reason(s));
     }
@@ -148,9 +157,11 @@ static bool tma_status(const struct async_op *op, enum unit_status s, const stru
     if (s == UNIT_OK) {
         return true;
     }
-    sim_fault_op(op, "%s (tensor of rank %u at 0x%llx, box %u x %u, coordinates %d, %d, %d, shared address 0x%x)",
-             unit_reason(s), map->rank, (unsigned long long)map->address, map->box[0], map->box[1],
-             op->coord[0], op->coord[1], op->coord[2], op->smem);
+    sim_fault_op(op,
+                 "%s (tensor of rank %u at 0x%llx, box %u x %u, coordinates %d, %d, %d, shared "
+                 "address 0x%x)",
+                 unit_reason(s), map->rank, (unsigned long long)map->address, map->box[0],
+                 map->box[1], op->coord[0], op->coord[1], op->coord[2], op->smem);
     return false;
 }
 
@@ -229,7 +240,8 @@ static bool clc_answer(const struct async_op *op) {
             return false;
         }
         memcpy(to, answer, UNIT_CLC_BYTES);
-        if (!mbar_complete(op, in_cta(op->mbar, op->mask == 0 ? op->mbar >> RANK_SHIFT : rank), UNIT_CLC_BYTES)) {
+        if (!mbar_complete(op, in_cta(op->mbar, op->mask == 0 ? op->mbar >> RANK_SHIFT : rank),
+                           UNIT_CLC_BYTES)) {
             return false;
         }
     }
@@ -269,7 +281,8 @@ bool async_perform(const struct async_op *op) {
     }
 }
 
-// ---- queues -------------------------------------------------------------------------------------------
+// ---- queues
+// -------------------------------------------------------------------------------------------
 static bool is_tensor(const struct async_op *op) {
     return op->kind >= ASYNC_MMA;
 }
@@ -366,7 +379,8 @@ static struct choice choose(struct exec *x) {
     for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
         for (uint32_t q = 0; q < cl->size; q++) {
             if (cl->tensor[q].head != NULL) {
-                consider(x, &best, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL}, &seen);
+                consider(x, &best, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL},
+                         &seen);
             }
         }
     }
@@ -398,8 +412,8 @@ bool async_step(struct exec *x) {
 }
 
 static bool is_store(const struct async_op *o) {
-    return o->kind == ASYNC_BULK_STORE || o->kind == ASYNC_BULK_REDUCE || o->kind == ASYNC_TMA_STORE ||
-           o->kind == ASYNC_TMA_REDUCE;
+    return o->kind == ASYNC_BULK_STORE || o->kind == ASYNC_BULK_REDUCE ||
+           o->kind == ASYNC_TMA_STORE || o->kind == ASYNC_TMA_REDUCE;
 }
 
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto) {

@@ -23,7 +23,8 @@ struct copy_aux {
     uint32_t src_size; // row, 0: all
     bool noinc;
 };
-uop_fn run_copy, run_bulk_commit, run_bulk_wait, run_cp_async, run_cp_commit, run_cp_wait, run_cp_arrive;
+uop_fn run_copy, run_bulk_commit, run_bulk_wait, run_cp_async, run_cp_commit, run_cp_wait,
+    run_cp_arrive;
 uop_fn run_clc_cancel, run_clc_query, run_tmap_replace, run_tmap_copy;
 
 enum { CLC_IS_CANCELED, CLC_X, CLC_Y, CLC_Z, CLC_V4 };
@@ -44,7 +45,7 @@ struct tensor_aux {
     enum op_kind kind;
     struct unit_mma mma; // form and constants
     struct unit_cp cp;
-    int group; // cta_group
+    int group;                         // cta_group
     uint32_t d, a, b, idesc, sfa, sfb; // rows
     int64_t d_off, a_off, sfa_off, sfb_off;
     uint32_t pred;

@@ -22,7 +22,8 @@ static uint32_t threads_alive(const struct cta *c) {
 }
 
 // Results of bar.red for one split.
-static void write_red(struct warp *w, uint32_t mask, const struct uop *u, const struct named_bar *b) {
+static void write_red(struct warp *w, uint32_t mask, const struct uop *u,
+                      const struct named_bar *b) {
     uint32_t m = mask;
     if ((u->flag & BAR_POPC) != 0) {
         FOR_LANES(l, m) {
@@ -71,12 +72,15 @@ const struct uop *run_bar(struct warp *w, const struct uop *u) {
         return sim_fault(w, u, "barrier %u, there are %d", id, N_NAMED);
     }
     if (n % LANES != 0 || n > c->n_warps * LANES) {
-        return sim_fault(w, u, "barrier %u for %u threads: not a multiple of 32, or more than the CTA has", id, n);
+        return sim_fault(
+            w, u, "barrier %u for %u threads: not a multiple of 32, or more than the CTA has", id,
+            n);
     }
     struct named_bar *b = &c->bar[id];
     if (b->arrived > 0 && b->expected != n) {
-        return sim_fault(w, u, "barrier %u for %u threads, but earlier arrivals of this phase said %u", id, n,
-                     b->expected);
+        return sim_fault(w, u,
+                         "barrier %u for %u threads, but earlier arrivals of this phase said %u",
+                         id, n, b->expected);
     }
     b->expected = n;
     b->arrived += m == w->alive ? LANES : (uint32_t)__builtin_popcount(m);
@@ -107,7 +111,8 @@ const struct uop *run_bar_warp(struct warp *w, const struct uop *u) {
     return warp_converge(w, u, need) ? u + 1 : STOP;
 }
 
-// ---- cluster barrier ------------------------------------------------------------------------------
+// ---- cluster barrier
+// ------------------------------------------------------------------------------
 static uint32_t cluster_threads(const struct cluster *cl) {
     uint32_t n = 0;
     for (uint32_t c = 0; c < cl->size; c++) {
@@ -184,9 +189,10 @@ void bar_warp_exit(struct cta *c) {
     }
 }
 
-// ---- registers ------------------------------------------------------------------------------------
-// setmaxnreg: a warpgroup's registers go back to the CTA's pool, or come from it as soon as they are
-// there. Counted per warp; the pool starts empty.
+// ---- registers
+// ------------------------------------------------------------------------------------ setmaxnreg:
+// a warpgroup's registers go back to the CTA's pool, or come from it as soon as they are there.
+// Counted per warp; the pool starts empty.
 const struct uop *run_setmaxnreg(struct warp *w, const struct uop *u) {
     if (!warp_converge(w, u, FULL)) {
         return STOP;
@@ -198,7 +204,8 @@ const struct uop *run_setmaxnreg(struct warp *w, const struct uop *u) {
     }
     if (u->flag == 0) {
         if (want > w->n_regs) {
-            return sim_fault(w, u, "setmaxnreg.dec to %u, the warp has %u registers a thread", want, w->n_regs);
+            return sim_fault(w, u, "setmaxnreg.dec to %u, the warp has %u registers a thread", want,
+                             w->n_regs);
         }
         c->free_regs += w->n_regs - want;
         w->n_regs = want;
@@ -206,7 +213,8 @@ const struct uop *run_setmaxnreg(struct warp *w, const struct uop *u) {
         return u + 1;
     }
     if (want < w->n_regs) {
-        return sim_fault(w, u, "setmaxnreg.inc to %u, the warp has %u registers a thread", want, w->n_regs);
+        return sim_fault(w, u, "setmaxnreg.inc to %u, the warp has %u registers a thread", want,
+                         w->n_regs);
     }
     if (want - w->n_regs > c->free_regs) {
         return warp_park(w, u, (struct split){.state = SPLIT_REGS, .value = want - w->n_regs});

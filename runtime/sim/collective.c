@@ -1,5 +1,5 @@
-// Warp collectives: shuffles, votes, match, redux, elect. All need the lanes of their mask together.
-// PTX ISA "shfl.sync", "vote.sync", "match.sync", "redux.sync", "elect.sync".
+// Warp collectives: shuffles, votes, match, redux, elect. All need the lanes of their mask
+// together. PTX ISA "shfl.sync", "vote.sync", "match.sync", "redux.sync", "elect.sync".
 #include "ptx.h"
 #include "sync.h"
 

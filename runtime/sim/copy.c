@@ -26,8 +26,8 @@ static bool is_load(enum op_kind k) {
     return k == ASYNC_BULK_LOAD || k == ASYNC_TMA_LOAD || k == ASYNC_BULK_DSMEM;
 }
 
-static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op, const struct copy_aux *x,
-                       int lane) {
+static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op,
+                       const struct copy_aux *x, int lane) {
     op->mbar = sim_shared_address(w, x->mbar, x->mbar_off, lane);
     op->pair_signal = x->pair;
     op->mask = x->multicast ? (uint16_t)value_32(w, x->mask, lane) : 0;
@@ -39,14 +39,16 @@ static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op,
         return false;
     }
     if (!x->multicast && !x->pair && to != at) {
-        sim_fault(w, u, "the copy goes to CTA %u, its mbarrier is CTA %u's: that needs .cta_group::2", to, at);
+        sim_fault(w, u,
+                  "the copy goes to CTA %u, its mbarrier is CTA %u's: that needs .cta_group::2", to,
+                  at);
         return false;
     }
     return true;
 }
 
-static bool fill_plain(struct warp *w, const struct uop *u, struct async_op *op, const struct copy_aux *x,
-                       int lane) {
+static bool fill_plain(struct warp *w, const struct uop *u, struct async_op *op,
+                       const struct copy_aux *x, int lane) {
     op->bytes = value_32(w, x->size, lane);
     op->global = x->kind == ASYNC_BULK_DSMEM ? 0 : value_64(w, x->global, x->global_off, lane);
     if (x->kind == ASYNC_BULK_DSMEM) {
@@ -54,17 +56,18 @@ static bool fill_plain(struct warp *w, const struct uop *u, struct async_op *op,
     }
     op->dtype = x->dtype;
     if ((op->smem | op->smem2 | op->bytes | (uint32_t)op->global) & 15) {
-        sim_fault(w, u,
-              "a bulk copy of %u bytes, shared address 0x%x, global address 0x%llx: all must be "
-              "multiples of 16",
-              op->bytes, op->smem, (unsigned long long)op->global);
+        sim_fault(
+            w, u,
+            "a bulk copy of %u bytes, shared address 0x%x, global address 0x%llx: all must be "
+            "multiples of 16",
+            op->bytes, op->smem, (unsigned long long)op->global);
         return false;
     }
     return true;
 }
 
-static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op, const struct copy_aux *x,
-                        int lane) {
+static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op,
+                        const struct copy_aux *x, int lane) {
     op->global = value_64(w, x->map, x->map_off, lane);
     op->bytes = (uint32_t)x->rank;
     op->dtype = (int)x->mode;
@@ -72,7 +75,8 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
         op->coord[n] = (int32_t)value_32(w, x->coord[n], lane);
     }
     if ((op->smem & 127) != 0) {
-        sim_fault(w, u, "shared address 0x%x of a tensor copy is not aligned to 128 bytes", op->smem);
+        sim_fault(w, u, "shared address 0x%x of a tensor copy is not aligned to 128 bytes",
+                  op->smem);
         return false;
     }
     return true;
@@ -80,9 +84,11 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
 
 const struct uop *run_copy(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
-    bool tensor = x->kind == ASYNC_TMA_LOAD || x->kind == ASYNC_TMA_STORE || x->kind == ASYNC_TMA_REDUCE;
+    bool tensor =
+        x->kind == ASYNC_TMA_LOAD || x->kind == ASYNC_TMA_STORE || x->kind == ASYNC_TMA_REDUCE;
     FOR_LANES(l, exec_mask(w, u)) {
-        struct async_op op = {.kind = x->kind, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
+        struct async_op op = {
+            .kind = x->kind, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
         op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.red = x->red;
         bool ok = tensor ? fill_tensor(w, u, &op, x, l) : fill_plain(w, u, &op, x, l);
@@ -126,19 +132,22 @@ const struct uop *run_bulk_wait(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- cp.async ---------------------------------------------------------------------------------------
+// ---- cp.async
+// ---------------------------------------------------------------------------------------
 const struct uop *run_cp_async(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
-        struct async_op op = {.kind = ASYNC_CP, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
+        struct async_op op = {
+            .kind = ASYNC_CP, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
         op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.global = value_64(w, x->global, x->global_off, l);
         op.bytes = x->cp_bytes;
         op.zero_from = x->src_size == 0 ? op.bytes : value_32(w, x->src_size, l);
         op.group = w->cp_committed;
         if (op.zero_from > op.bytes || ((op.smem | op.global) & (op.bytes - 1)) != 0) {
-            return sim_fault(w, u, "cp.async of %u bytes: shared address 0x%x, global address 0x%llx", op.bytes,
-                         op.smem, (unsigned long long)op.global);
+            return sim_fault(w, u,
+                             "cp.async of %u bytes: shared address 0x%x, global address 0x%llx",
+                             op.bytes, op.smem, (unsigned long long)op.global);
         }
         if (!async_submit(w, &op)) {
             return STOP;
@@ -168,7 +177,8 @@ const struct uop *run_cp_wait(struct warp *w, const struct uop *u) {
 const struct uop *run_cp_arrive(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
-        struct async_op op = {.kind = ASYNC_CP_ARRIVE, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
+        struct async_op op = {
+            .kind = ASYNC_CP_ARRIVE, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
         op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
         struct cta *c;
         struct mbar *b = mbar_at(w, u, op.mbar, &c);
@@ -183,16 +193,19 @@ const struct uop *run_cp_arrive(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- cluster launch control -------------------------------------------------------------------------
+// ---- cluster launch control
+// -------------------------------------------------------------------------
 const struct uop *run_clc_cancel(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
-        struct async_op op = {.kind = ASYNC_CLC, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
+        struct async_op op = {
+            .kind = ASYNC_CLC, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
         op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
         op.mask = x->multicast ? (uint16_t)((1u << w->cta->cluster->size) - 1) : 0;
         if ((op.smem & 15) != 0) {
-            return sim_fault(w, u, "shared address 0x%x of the response is not aligned to 16 bytes", op.smem);
+            return sim_fault(w, u, "shared address 0x%x of the response is not aligned to 16 bytes",
+                             op.smem);
         }
         if (!async_submit(w, &op)) {
             return STOP;
@@ -217,7 +230,8 @@ const struct uop *run_clc_query(struct warp *w, const struct uop *u) {
             continue;
         }
         if (!canceled) {
-            return sim_fault(w, u, "get_first_ctaid of a request that was not granted is undefined");
+            return sim_fault(w, u,
+                             "get_first_ctaid of a request that was not granted is undefined");
         }
         int from = x->what == CLC_V4 ? 0 : x->what - CLC_X;
         int n = x->what == CLC_V4 ? 3 : 1;
@@ -228,13 +242,15 @@ const struct uop *run_clc_query(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- tensor maps in memory --------------------------------------------------------------------------
+// ---- tensor maps in memory
+// --------------------------------------------------------------------------
 const struct uop *run_tmap_replace(struct warp *w, const struct uop *u) {
     const struct replace_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
         uint64_t a = value_64(w, u->a, u->imm, l);
         bool shared = x->shared || (a & WINDOW_MASK) == WINDOW_SHARED;
-        void *map = shared ? sim_smem_at(w, u, (uint32_t)a, SIM_TMAP_BYTES) : sim_gmem_at(w, u, a, SIM_TMAP_BYTES);
+        void *map = shared ? sim_smem_at(w, u, (uint32_t)a, SIM_TMAP_BYTES)
+                           : sim_gmem_at(w, u, a, SIM_TMAP_BYTES);
         if (map == NULL) {
             return STOP;
         }
@@ -261,8 +277,11 @@ const struct uop *run_tmap_copy(struct warp *w, const struct uop *u) {
     }
     const struct copy_aux *x = u->aux;
     int l = first_lane(m);
-    uint8_t *from = sim_smem_at(w, u, sim_shared_address(w, x->smem, x->smem_off, l), SIM_TMAP_BYTES);
-    uint8_t *to = from == NULL ? NULL : sim_gmem_at(w, u, value_64(w, x->global, x->global_off, l), SIM_TMAP_BYTES);
+    uint8_t *from =
+        sim_smem_at(w, u, sim_shared_address(w, x->smem, x->smem_off, l), SIM_TMAP_BYTES);
+    uint8_t *to = from == NULL
+                      ? NULL
+                      : sim_gmem_at(w, u, value_64(w, x->global, x->global_off, l), SIM_TMAP_BYTES);
     if (to == NULL) {
         return STOP;
     }

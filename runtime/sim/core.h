@@ -105,7 +105,7 @@ struct sim_module {
         const char *name;
         uint64_t address;
         size_t bytes;
-    } *globals;
+    } * globals;
 };
 int ptx_load(struct sim *s, const char *text, size_t length, struct sim_module *m);
 
@@ -178,15 +178,15 @@ const struct allocation *devmem_nearest(const struct devmem *m, uint64_t address
 // ---- warps --------------------------------------------------------------------------------------
 enum split_state {
     SPLIT_RUN,
-    SPLIT_CONVERGE,     // waits at an instruction that needs other lanes of the warp
-    SPLIT_MBAR,         // waits for a phase of an mbarrier
-    SPLIT_BAR,          // waits at a named barrier
-    SPLIT_CLUSTER,      // waits for the cluster barrier
-    SPLIT_BULK,         // waits for bulk groups of its own
-    SPLIT_CP_ASYNC,     // waits for cp.async groups of its own
-    SPLIT_TMEM_ALLOC,   // waits for free tensor memory columns
-    SPLIT_TMEM_WAIT,    // waits for its tcgen05.ld/st
-    SPLIT_REGS,         // setmaxnreg.inc waits for registers
+    SPLIT_CONVERGE,   // waits at an instruction that needs other lanes of the warp
+    SPLIT_MBAR,       // waits for a phase of an mbarrier
+    SPLIT_BAR,        // waits at a named barrier
+    SPLIT_CLUSTER,    // waits for the cluster barrier
+    SPLIT_BULK,       // waits for bulk groups of its own
+    SPLIT_CP_ASYNC,   // waits for cp.async groups of its own
+    SPLIT_TMEM_ALLOC, // waits for free tensor memory columns
+    SPLIT_TMEM_WAIT,  // waits for its tcgen05.ld/st
+    SPLIT_REGS,       // setmaxnreg.inc waits for registers
 };
 struct split {
     uint32_t pc, mask;
@@ -200,17 +200,17 @@ struct lane_groups { // bulk groups of one lane: committed so far, and operation
     uint32_t open;
 };
 struct warp {
-    uint8_t *r;      // rows
-    u32 *p;          // predicates
-    uint32_t active; // lanes of the split that runs
-    uintptr_t limit; // run while the pc is below
+    uint8_t *r;             // rows
+    u32 *p;                 // predicates
+    uint32_t active;        // lanes of the split that runs
+    uintptr_t limit;        // run while the pc is below
     const struct uop *base; // instructions from here on are not counted yet
     const struct uop *code;
     struct cta *cta;
     struct exec *x;
     int64_t fuel;
-    uint32_t index; // in the CTA
-    uint32_t alive; // lanes that have not exited
+    uint32_t index;  // in the CTA
+    uint32_t alive;  // lanes that have not exited
     uint32_t exists; // lanes that the block has
     int n_splits, current;
     struct split split[LANES];
@@ -281,18 +281,19 @@ struct sm {
     uint32_t slots; // bit set of CTA slots in use
 };
 
-// ---- asynchronous operations (async.c) ------------------------------------------------------------
+// ---- asynchronous operations (async.c)
+// ------------------------------------------------------------
 enum op_kind {
-    ASYNC_BULK_LOAD,   // global -> shared
-    ASYNC_BULK_STORE,  // shared -> global
+    ASYNC_BULK_LOAD,  // global -> shared
+    ASYNC_BULK_STORE, // shared -> global
     ASYNC_BULK_REDUCE,
-    ASYNC_BULK_DSMEM,  // shared -> shared::cluster
+    ASYNC_BULK_DSMEM, // shared -> shared::cluster
     ASYNC_TMA_LOAD,
     ASYNC_TMA_STORE,
     ASYNC_TMA_REDUCE,
-    ASYNC_CP,          // cp.async of one lane
-    ASYNC_CP_ARRIVE,   // cp.async.mbarrier.arrive
-    ASYNC_CLC,         // the answer of try_cancel
+    ASYNC_CP,        // cp.async of one lane
+    ASYNC_CP_ARRIVE, // cp.async.mbarrier.arrive
+    ASYNC_CLC,       // the answer of try_cancel
     ASYNC_MMA,
     ASYNC_UTCCP,
     ASYNC_TSHIFT,
@@ -327,7 +328,8 @@ struct op_queue {
     struct async_op *head, *tail;
 };
 
-// ---- a launch (exec.c) ----------------------------------------------------------------------------
+// ---- a launch (exec.c)
+// ----------------------------------------------------------------------------
 struct exec {
     struct sim *sim;
     const struct sim_kernel *k;
@@ -385,7 +387,8 @@ static inline int first_lane(uint32_t m) {
     for (uint32_t rest_ = (m); rest_ != 0; rest_ &= rest_ - 1)                                     \
         for (int lane = __builtin_ctz(rest_), once_ = 1; once_; once_ = 0)
 
-// ---- control (warp.c) -----------------------------------------------------------------------------
+// ---- control (warp.c)
+// -----------------------------------------------------------------------------
 void warp_run(struct warp *w); // until no split of it can run, or its fuel is used up
 // Parks the running split; it resumes at 'at'.
 const struct uop *warp_park(struct warp *w, const struct uop *at, struct split how);
@@ -395,14 +398,16 @@ bool warp_converge(struct warp *w, const struct uop *u, uint32_t need);
 void warp_queue(struct warp *w); // make it runnable
 uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_call, run_policy;
 
-// ---- resolving addresses (mem.c) ------------------------------------------------------------------
+// ---- resolving addresses (mem.c)
+// ------------------------------------------------------------------
 struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);
 // Host pointer to shared memory at a shared::cluster address, NULL after a fault.
 uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes);
 uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes);
 const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint64_t generic);
 
-// ---- synchronisation (mbar.c, bar.c) --------------------------------------------------------------
+// ---- synchronisation (mbar.c, bar.c)
+// --------------------------------------------------------------
 struct mbar *mbar_find(const struct cta *c, uint32_t offset);
 // The barrier at a shared::cluster address, NULL after a fault.
 struct mbar *mbar_at(struct warp *w, const struct uop *u, uint32_t shared, struct cta **owner);
@@ -413,8 +418,9 @@ bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes);
 void bar_warp_exit(struct cta *c); // a warp of it has ended
 void cluster_bar_check(struct cluster *cl);
 
-// ---- asynchronous operations ----------------------------------------------------------------------
-// Takes the operation: performs it at once (eager) or queues a copy. False after a fault.
+// ---- asynchronous operations
+// ---------------------------------------------------------------------- Takes the operation:
+// performs it at once (eager) or queues a copy. False after a fault.
 bool async_submit(struct warp *w, const struct async_op *op);
 bool async_step(struct exec *x); // performs one pending operation; false when there is none
 bool async_perform(const struct async_op *op);
@@ -423,7 +429,8 @@ uint32_t async_pending_cp(const struct warp *w, uint32_t upto);
 bool tensor_perform(const struct async_op *op);
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n);
 
-// ---- launch (exec.c) ------------------------------------------------------------------------------
+// ---- launch (exec.c)
+// ------------------------------------------------------------------------------
 void exec_cta_ended(struct cta *c);
 bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]); // cluster launch control
 uint64_t exec_random(struct exec *x);

@@ -1,5 +1,6 @@
 // Decoders of arithmetic: tables choose the key; .ftz and .sat become micro-operations of their own
-// before and after (flushing sources and result, clamping the result), so that no key knows of them.
+// before and after (flushing sources and result, clamping the result), so that no key knows of
+// them.
 #include "alu.h"
 #include "ptx.h"
 
@@ -75,7 +76,7 @@ static int64_t immediate_of(const struct ptx_ins *i, int round) {
     static const struct {
         const char *op;
         enum num_mufu mufu;
-    } special[] = {{"ex2", NUM_EX2}, {"lg2", NUM_LG2},   {"rcp", NUM_RCP}, {"rsqrt", NUM_RSQRT},
+    } special[] = {{"ex2", NUM_EX2},   {"lg2", NUM_LG2},   {"rcp", NUM_RCP}, {"rsqrt", NUM_RSQRT},
                    {"sqrt", NUM_SQRT}, {"tanh", NUM_TANH}, {"sin", NUM_SIN}, {"cos", NUM_COS}};
     for (size_t n = 0; n < sizeof special / sizeof *special; n++) {
         if (is_op(i, special[n].op)) {
@@ -129,7 +130,11 @@ static void emit_pred(struct ptx_parser *p, int op, const struct ptx_operand *a,
 }
 
 static void dec_pred(struct ptx_parser *p, struct ptx_ins *i) {
-    int op = is_op(i, "and") ? 0 : is_op(i, "or") ? 1 : is_op(i, "xor") ? 2 : is_op(i, "not") ? 3 : -1;
+    int op = is_op(i, "and")   ? 0
+             : is_op(i, "or")  ? 1
+             : is_op(i, "xor") ? 2
+             : is_op(i, "not") ? 3
+                               : -1;
     if (op < 0) {
         ptx_refuse(p, "unsupported predicate instruction");
     }
@@ -148,7 +153,8 @@ static const struct uop *run_carry(struct warp *w, const struct uop *u) {
             u64 *d = row(w, u->d);
             uint64_t a = ((const u64 *)row(w, u->a))[l];
             uint64_t b = ((const u64 *)row(w, u->b))[l];
-            unsigned __int128 s = subtract ? (unsigned __int128)a - b - in : (unsigned __int128)a + b + in;
+            unsigned __int128 s =
+                subtract ? (unsigned __int128)a - b - in : (unsigned __int128)a + b + in;
             d[l] = (uint64_t)s;
             in = (uint64_t)(s >> 64) & 1;
         } else {
@@ -185,7 +191,8 @@ static bool dec_carry(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word typ
     u->a = a;
     u->b = b;
     u->c = p->kernel->carry;
-    u->flag = (uint8_t)((i->opcode[0] == 's') | in << 1 | out << 2 | (ptx_type_bits(type) == 64) << 3);
+    u->flag =
+        (uint8_t)((i->opcode[0] == 's') | in << 1 | out << 2 | (ptx_type_bits(type) == 64) << 3);
     return true;
 }
 
@@ -330,7 +337,8 @@ static const struct uop *run_bfi(struct warp *w, const struct uop *u) {
         uint32_t width = u->flag;
         uint32_t from = pos[l] & 255;
         uint32_t n = len[l] & 255;
-        uint64_t field = from >= width || n == 0 ? 0 : (n >= 64 ? UINT64_MAX : (1ull << n) - 1) << from;
+        uint64_t field =
+            from >= width || n == 0 ? 0 : (n >= 64 ? UINT64_MAX : (1ull << n) - 1) << from;
         if (width == 64) {
             uint64_t a = from >= 64 ? 0 : ((const u64 *)row(w, u->a))[l] << from;
             uint64_t b = ((const u64 *)row(w, u->b))[l];
@@ -361,24 +369,40 @@ void dec_bfi(struct ptx_parser *p, struct ptx_ins *i) {
     u->flag = ptx_type_bits(type) == 64 ? 64 : 32;
 }
 
-// ---- comparisons ----------------------------------------------------------------------------------
+// ---- comparisons
+// ----------------------------------------------------------------------------------
 #define CMP_FLOAT(op, W)                                                                           \
-    {W_##W, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_CMP_##op##_F32, ALU_CMP_##op##_F64}
+    {                                                                                              \
+        W_##W, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_CMP_##op##_F32,               \
+            ALU_CMP_##op##_F64                                                                     \
+    }
 static const struct {
     uint16_t word, u32, s32, s16, u64, s64, f32, f64;
 } compare[] = {
-    {W_EQ, ALU_CMP_EQ_32, ALU_CMP_EQ_32, ALU_CMP_EQ_32, ALU_CMP_EQ_64, ALU_CMP_EQ_64, ALU_CMP_EQ_F32, ALU_CMP_EQ_F64},
-    {W_NE, ALU_CMP_NE_32, ALU_CMP_NE_32, ALU_CMP_NE_32, ALU_CMP_NE_64, ALU_CMP_NE_64, ALU_CMP_NE_F32, ALU_CMP_NE_F64},
-    {W_LT, ALU_CMP_LT_U32, ALU_CMP_LT_S32, ALU_CMP_LT_S16, ALU_CMP_LT_U64, ALU_CMP_LT_S64, ALU_CMP_LT_F32, ALU_CMP_LT_F64},
-    {W_LE, ALU_CMP_LE_U32, ALU_CMP_LE_S32, ALU_CMP_LE_S16, ALU_CMP_LE_U64, ALU_CMP_LE_S64, ALU_CMP_LE_F32, ALU_CMP_LE_F64},
-    {W_GT, ALU_CMP_GT_U32, ALU_CMP_GT_S32, ALU_CMP_GT_S16, ALU_CMP_GT_U64, ALU_CMP_GT_S64, ALU_CMP_GT_F32, ALU_CMP_GT_F64},
-    {W_GE, ALU_CMP_GE_U32, ALU_CMP_GE_S32, ALU_CMP_GE_S16, ALU_CMP_GE_U64, ALU_CMP_GE_S64, ALU_CMP_GE_F32, ALU_CMP_GE_F64},
+    {W_EQ, ALU_CMP_EQ_32, ALU_CMP_EQ_32, ALU_CMP_EQ_32, ALU_CMP_EQ_64, ALU_CMP_EQ_64,
+     ALU_CMP_EQ_F32, ALU_CMP_EQ_F64},
+    {W_NE, ALU_CMP_NE_32, ALU_CMP_NE_32, ALU_CMP_NE_32, ALU_CMP_NE_64, ALU_CMP_NE_64,
+     ALU_CMP_NE_F32, ALU_CMP_NE_F64},
+    {W_LT, ALU_CMP_LT_U32, ALU_CMP_LT_S32, ALU_CMP_LT_S16, ALU_CMP_LT_U64, ALU_CMP_LT_S64,
+     ALU_CMP_LT_F32, ALU_CMP_LT_F64},
+    {W_LE, ALU_CMP_LE_U32, ALU_CMP_LE_S32, ALU_CMP_LE_S16, ALU_CMP_LE_U64, ALU_CMP_LE_S64,
+     ALU_CMP_LE_F32, ALU_CMP_LE_F64},
+    {W_GT, ALU_CMP_GT_U32, ALU_CMP_GT_S32, ALU_CMP_GT_S16, ALU_CMP_GT_U64, ALU_CMP_GT_S64,
+     ALU_CMP_GT_F32, ALU_CMP_GT_F64},
+    {W_GE, ALU_CMP_GE_U32, ALU_CMP_GE_S32, ALU_CMP_GE_S16, ALU_CMP_GE_U64, ALU_CMP_GE_S64,
+     ALU_CMP_GE_F32, ALU_CMP_GE_F64},
     {W_LO, ALU_CMP_LT_U32, ALU_NONE, ALU_NONE, ALU_CMP_LT_U64, ALU_NONE, ALU_NONE, ALU_NONE},
     {W_LS, ALU_CMP_LE_U32, ALU_NONE, ALU_NONE, ALU_CMP_LE_U64, ALU_NONE, ALU_NONE, ALU_NONE},
     {W_HI, ALU_CMP_GT_U32, ALU_NONE, ALU_NONE, ALU_CMP_GT_U64, ALU_NONE, ALU_NONE, ALU_NONE},
     {W_HS, ALU_CMP_GE_U32, ALU_NONE, ALU_NONE, ALU_CMP_GE_U64, ALU_NONE, ALU_NONE, ALU_NONE},
-    CMP_FLOAT(EQU, EQU), CMP_FLOAT(NEU, NEU), CMP_FLOAT(LTU, LTU), CMP_FLOAT(LEU, LEU),
-    CMP_FLOAT(GTU, GTU), CMP_FLOAT(GEU, GEU), CMP_FLOAT(NUM, NUM), CMP_FLOAT(NAN, ISNAN),
+    CMP_FLOAT(EQU, EQU),
+    CMP_FLOAT(NEU, NEU),
+    CMP_FLOAT(LTU, LTU),
+    CMP_FLOAT(LEU, LEU),
+    CMP_FLOAT(GTU, GTU),
+    CMP_FLOAT(GEU, GEU),
+    CMP_FLOAT(NUM, NUM),
+    CMP_FLOAT(NAN, ISNAN),
 };
 
 static enum alu_key compare_key(struct ptx_parser *p, enum ptx_word type) {
@@ -482,13 +506,15 @@ void dec_set(struct ptx_parser *p, struct ptx_ins *i) {
 }
 
 void dec_testp(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t what[] = {W_FINITE, W_INFINITE, W_NUMBER, W_NOTANUMBER, W_NORMAL, W_SUBNORMAL};
+    static const uint16_t what[] = {W_FINITE,     W_INFINITE, W_NUMBER,
+                                    W_NOTANUMBER, W_NORMAL,   W_SUBNORMAL};
     int w = ptx_take_one(i, what, 6);
     ptx_need_args(p, 2, 2);
     if (w < 0 || ptx_need_type(p) != W_F32) {
         ptx_refuse(p, "unsupported test");
     }
-    struct comparison x = {.key = ALU_CMP_TESTP_F32, .d = ptx_pred_dst(p, ptx_arg(i, 0)), .out = {.q = 2}};
+    struct comparison x = {
+        .key = ALU_CMP_TESTP_F32, .d = ptx_pred_dst(p, ptx_arg(i, 0)), .out = {.q = 2}};
     x.a = x.b = ptx_row_src(p, ptx_arg(i, 1), W_F32);
     emit_compare(p, &x);
     p->kernel->code[p->kernel->n_code - 1].c = (uint32_t)w;

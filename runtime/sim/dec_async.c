@@ -256,7 +256,8 @@ void dec_cp(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- cluster launch control -------------------------------------------------------------------------
+// ---- cluster launch control
+// -------------------------------------------------------------------------
 static void dec_query(struct ptx_parser *p, struct ptx_ins *i) {
     struct clc_aux *x = ptx_aux_alloc(p, sizeof *x);
     ptx_need_args(p, 2, 2);
@@ -310,12 +311,14 @@ void dec_clc(struct ptx_parser *p, struct ptx_ins *i) {
     emit_aux(p, run_clc_cancel, x);
 }
 
-// ---- tensormap --------------------------------------------------------------------------------------
+// ---- tensormap
+// --------------------------------------------------------------------------------------
 static void dec_replace(struct ptx_parser *p, struct ptx_ins *i) {
     // ORDER unit_tmap_field
-    static const uint16_t fields[] = {W_GLOBAL_ADDRESS, W_RANK, W_BOX_DIM, W_GLOBAL_DIM, W_GLOBAL_STRIDE,
-                                      W_ELEMENT_STRIDE, W_ELEMTYPE, W_INTERLEAVE_LAYOUT, W_SWIZZLE_MODE,
-                                      W_SWIZZLE_ATOMICITY, W_FILL_MODE};
+    static const uint16_t fields[] = {
+        W_GLOBAL_ADDRESS, W_RANK,     W_BOX_DIM,           W_GLOBAL_DIM,   W_GLOBAL_STRIDE,
+        W_ELEMENT_STRIDE, W_ELEMTYPE, W_INTERLEAVE_LAYOUT, W_SWIZZLE_MODE, W_SWIZZLE_ATOMICITY,
+        W_FILL_MODE};
     struct replace_aux *x = ptx_aux_alloc(p, sizeof *x);
     bool cluster;
     ptx_take(i, W_TILE);
@@ -340,8 +343,8 @@ static void dec_replace(struct ptx_parser *p, struct ptx_ins *i) {
 }
 
 void dec_tensormap(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t list[] = {W_TENSORMAP_GENERIC, W_RELEASE, W_GPU, W_CTA, W_CLUSTER, W_SYS, W_SYNC,
-                                    W_ALIGNED};
+    static const uint16_t list[] = {W_TENSORMAP_GENERIC, W_RELEASE, W_GPU,  W_CTA,
+                                    W_CLUSTER,           W_SYS,     W_SYNC, W_ALIGNED};
     if (ptx_take(i, W_REPLACE)) {
         dec_replace(p, i);
         return;

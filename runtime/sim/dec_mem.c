@@ -78,8 +78,8 @@ static struct uop *emit_access(struct ptx_parser *p, uop_fn *fn, const struct pt
 }
 
 static bool plain_shared(const struct mem_aux *x) {
-    return x->access.space == SP_SHARED && !x->access.cluster && x->n == 1 && x->element.bytes == 4 &&
-           x->element.reg_bits == 32;
+    return x->access.space == SP_SHARED && !x->access.cluster && x->n == 1 &&
+           x->element.bytes == 4 && x->element.reg_bits == 32;
 }
 
 // A cache policy operand may follow; it has no effect.
@@ -126,7 +126,8 @@ void dec_st(struct ptx_parser *p, struct ptx_ins *i) {
     u->d = x->row[0];
 }
 
-static void atom_values(struct ptx_parser *p, struct atom_aux *x, const struct ptx_operand *o, bool dst) {
+static void atom_values(struct ptx_parser *p, struct atom_aux *x, const struct ptx_operand *o,
+                        bool dst) {
     uint32_t *rows = dst ? x->dst : x->value;
     if (o->kind == OP_VECTOR && o->n != x->n) {
         ptx_refuse(p, "the vector has another length than the instruction");
@@ -139,7 +140,8 @@ static void atom_values(struct ptx_parser *p, struct atom_aux *x, const struct p
 
 // atom.sem.scope.space.op.type d, [a], b[, c];  red without d
 void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t ops[] = {W_ADD, W_MIN, W_MAX, W_INC, W_DEC, W_AND, W_OR, W_XOR, W_EXCH, W_CAS};
+    static const uint16_t ops[] = {W_ADD, W_MIN, W_MAX, W_INC,  W_DEC,
+                                   W_AND, W_OR,  W_XOR, W_EXCH, W_CAS};
     struct atom_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->returns = i->opcode[0] == 'a';
     if (ptx_take(i, W_ASYNC)) {
@@ -155,7 +157,8 @@ void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
     int policy = ptx_take(i, W_CACHE_HINT);
     x->op = (enum atom_op)op;
     x->bytes = ptx_type_bits(x->type) / 8;
-    bool plain = x->op == ATOM_EXCH || x->op == ATOM_CAS || !ptx_is_float(x->type) || x->op == ATOM_ADD;
+    bool plain =
+        x->op == ATOM_EXCH || x->op == ATOM_CAS || !ptx_is_float(x->type) || x->op == ATOM_ADD;
     if (op < 0 || !plain || x->bytes > 8 || x->bytes < 2) {
         ptx_refuse(p, "unsupported atomic operation");
     }
@@ -230,7 +233,8 @@ void dec_mapa(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_need_args(p, rank ? 2 : 3, rank ? 2 : 3);
     bool wide = ptx_type_bits(type) == 64;
     const struct ptx_operand *o = ptx_arg(i, 1);
-    bool wide_src = rank ? space == SP_GENERIC || (o->kind == OP_REG && ptx_type_bits(o->type) == 64) : wide;
+    bool wide_src =
+        rank ? space == SP_GENERIC || (o->kind == OP_REG && ptx_type_bits(o->type) == 64) : wide;
     uint32_t a = ptx_row_src(p, o, wide_src ? W_U64 : W_U32);
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), rank ? W_U32 : type);
     uint32_t b = rank ? 0 : ptx_row_src(p, ptx_arg(i, 2), W_U32);

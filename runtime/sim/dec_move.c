@@ -16,7 +16,8 @@ static void emit2(struct ptx_parser *p, enum alu_key key, uint32_t d, const uint
     u->b = src[1];
 }
 
-// ---- mov ------------------------------------------------------------------------------------------
+// ---- mov
+// ------------------------------------------------------------------------------------------
 static enum ptx_word half_type(int bits) {
     return bits == 8 ? W_B8 : bits == 16 ? W_B16 : bits == 32 ? W_B32 : W_B64;
 }
@@ -146,13 +147,16 @@ void dec_mov(struct ptx_parser *p, struct ptx_ins *i) {
         uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
         bool wide = ptx_type_bits(type) == 64;
         bool wide_src = ptx_type_bits(from) == 64;
-        struct uop *u = emit1(p, wide ? (wide_src ? ALU_MOV_64 : ALU_ZEXT_64)
-                                      : (wide_src ? ALU_TRUNC_64 : ALU_MOV_32), d, a);
+        struct uop *u = emit1(p,
+                              wide ? (wide_src ? ALU_MOV_64 : ALU_ZEXT_64)
+                                   : (wide_src ? ALU_TRUNC_64 : ALU_MOV_32),
+                              d, a);
         u->imm = 0xFFFFFFFF;
     }
 }
 
-// ---- cvt ------------------------------------------------------------------------------------------
+// ---- cvt
+// ------------------------------------------------------------------------------------------
 struct cvt {
     enum ptx_word to, from;
     int round;    // num_round, or -1
@@ -190,10 +194,12 @@ static void cvt_pair(struct ptx_parser *p, struct ptx_ins *i, const struct cvt *
     int to = format_of(c->to);
     int from = format_of(c->from);
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), c->to);
-    int64_t how = to | c->round << 8 | (int64_t)(c->satfinite || c->sat) << 16 | (int64_t)c->relu << 17;
+    int64_t how =
+        to | c->round << 8 | (int64_t)(c->satfinite || c->sat) << 16 | (int64_t)c->relu << 17;
     if (c->from == W_F32 && to >= 0) {
         ptx_need_args(p, 3, 3);
-        uint32_t src[2] = {ptx_row_src(p, ptx_arg(i, 1), W_F32), ptx_row_src(p, ptx_arg(i, 2), W_F32)};
+        uint32_t src[2] = {ptx_row_src(p, ptx_arg(i, 1), W_F32),
+                           ptx_row_src(p, ptx_arg(i, 2), W_F32)};
         emit2(p, ALU_CVT_X2, d, src);
         p->kernel->code[p->kernel->n_code - 1].imm = how;
         return;
@@ -237,7 +243,7 @@ static void extend(struct ptx_parser *p, const struct cvt *c, int n, bool sign, 
             extend(p, &next, n, sign, c->d);
         }
     } else if (c->d_bits == 64) {
-        enum alu_key key = !sign    ? ALU_ZEXT_64
+        enum alu_key key = !sign     ? ALU_ZEXT_64
                            : n == 8  ? ALU_SEXT8_64
                            : n == 16 ? ALU_SEXT16_64
                                      : ALU_SEXT32_64;
@@ -294,7 +300,8 @@ static void cvt_float_int(struct ptx_parser *p, const struct cvt *c) {
         emit1(p, ALU_CVT_F64_F32, wide, to_f32(p, c->from, c->a, c->ftz));
         from = wide;
     }
-    emit1(p, ptx_is_signed(c->to) ? ALU_CVT_S64_F64 : ALU_CVT_U64_F64, wide, from)->imm = mode | to << 8;
+    emit1(p, ptx_is_signed(c->to) ? ALU_CVT_S64_F64 : ALU_CVT_U64_F64, wide, from)->imm =
+        mode | to << 8;
     struct cvt down = *c;
     down.a_bits = 64;
     extend(p, &down, to, ptx_is_signed(c->to), wide);
@@ -406,7 +413,8 @@ void dec_cvt(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// cvta.space d, a: to generic; cvta.to.space d, a: back. Global memory has the same address in both.
+// cvta.space d, a: to generic; cvta.to.space d, a: back. Global memory has the same address in
+// both.
 void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
     bool to = ptx_take(i, W_TO);
     bool cluster;
@@ -429,7 +437,8 @@ void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- control --------------------------------------------------------------------------------------
+// ---- control
+// --------------------------------------------------------------------------------------
 void dec_bra(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_take(i, W_UNI);
     ptx_need_args(p, 1, 1);

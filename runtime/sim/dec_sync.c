@@ -8,7 +8,8 @@ static void take_sync(struct ptx_ins *i) {
     ptx_take_all(i, sync_words, 2);
 }
 
-// ---- collectives ----------------------------------------------------------------------------------
+// ---- collectives
+// ----------------------------------------------------------------------------------
 static uint32_t pair_pred(struct ptx_parser *p, const struct ptx_operand *o) {
     return o->pair < 0 ? 2 : ptx_pred_dst(p, &p->ins->pool[o->pair]);
 }
@@ -49,7 +50,8 @@ void dec_vote(struct ptx_parser *p, struct ptx_ins *i) {
         ptx_refuse(p, "unsupported vote");
     }
     bool negated;
-    uint32_t d = type == W_PRED ? ptx_pred_dst(p, ptx_arg(i, 0)) : ptx_row_dst(p, ptx_arg(i, 0), type);
+    uint32_t d =
+        type == W_PRED ? ptx_pred_dst(p, ptx_arg(i, 0)) : ptx_row_dst(p, ptx_arg(i, 0), type);
     uint32_t a = ptx_pred_src(p, ptx_arg(i, 1), &negated);
     uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
     struct uop *u = ptx_emit(p, run_vote);
@@ -126,7 +128,8 @@ void dec_elect(struct ptx_parser *p, struct ptx_ins *i) {
     u->c = pred;
 }
 
-// ---- barriers -------------------------------------------------------------------------------------
+// ---- barriers
+// -------------------------------------------------------------------------------------
 static void dec_cluster_bar(struct ptx_parser *p, struct ptx_ins *i) {
     bool arrive = ptx_take(i, W_ARRIVE);
     bool wait = ptx_take(i, W_WAIT);
@@ -169,7 +172,10 @@ void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
     bool negated = false;
     uint32_t pred = 0;
     if (red) {
-        flag |= ptx_take(i, W_POPC) ? BAR_POPC : ptx_take(i, W_AND) ? BAR_AND : ptx_take(i, W_OR) ? BAR_OR : 0;
+        flag |= ptx_take(i, W_POPC)  ? BAR_POPC
+                : ptx_take(i, W_AND) ? BAR_AND
+                : ptx_take(i, W_OR)  ? BAR_OR
+                                     : 0;
         enum ptx_word type = ptx_need_type(p);
         ptx_need_args(p, 3, 4);
         d = type == W_PRED ? ptx_pred_dst(p, ptx_arg(i, 0)) : ptx_row_dst(p, ptx_arg(i, 0), type);
@@ -191,7 +197,8 @@ void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
     u->flag = (uint8_t)(flag | (last - first == 2 ? BAR_COUNTED : 0));
 }
 
-// ---- mbarrier -------------------------------------------------------------------------------------
+// ---- mbarrier
+// -------------------------------------------------------------------------------------
 static void dec_mbar_wait(struct ptx_parser *p, struct ptx_ins *i, bool test) {
     bool parity = ptx_take(i, W_PARITY);
     ptx_need_args(p, 3, test ? 3 : 4);
@@ -287,14 +294,28 @@ void dec_mbarrier(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- fences and hints -----------------------------------------------------------------------------
-// Memory is sequentially consistent here; fences stay in the program as events without effect.
+// ---- fences and hints
+// ----------------------------------------------------------------------------- Memory is
+// sequentially consistent here; fences stay in the program as events without effect.
 void dec_fence(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t list[] = {
-        W_PROXY, W_ASYNC, W_ASYNC_GLOBAL, W_ALIAS, W_PROXY_ASYNC, W_ASYNC_GENERIC, W_ASYNC_SHARED_CTA,
-        W_ASYNC_SHARED_CLUSTER, W_TENSORMAP, W_TENSORMAP_GENERIC, W_GENERIC_TENSORMAP, W_MBARRIER_INIT,
-        W_RESTRICT_SHARED_CTA, W_RESTRICT_SHARED_CLUSTER, W_GLOBAL, W_SHARED, W_SHARED_CTA,
-        W_SHARED_CLUSTER};
+    static const uint16_t list[] = {W_PROXY,
+                                    W_ASYNC,
+                                    W_ASYNC_GLOBAL,
+                                    W_ALIAS,
+                                    W_PROXY_ASYNC,
+                                    W_ASYNC_GENERIC,
+                                    W_ASYNC_SHARED_CTA,
+                                    W_ASYNC_SHARED_CLUSTER,
+                                    W_TENSORMAP,
+                                    W_TENSORMAP_GENERIC,
+                                    W_GENERIC_TENSORMAP,
+                                    W_MBARRIER_INIT,
+                                    W_RESTRICT_SHARED_CTA,
+                                    W_RESTRICT_SHARED_CLUSTER,
+                                    W_GLOBAL,
+                                    W_SHARED,
+                                    W_SHARED_CTA,
+                                    W_SHARED_CLUSTER};
     ptx_take_all(i, list, sizeof list / sizeof *list);
     ptx_take_order(i);
     ptx_need_args(p, 0, 2);

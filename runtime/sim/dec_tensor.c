@@ -16,8 +16,9 @@ static int take_group(struct ptx_parser *p) {
 }
 
 static int take_kind(struct ptx_ins *i) {
-    static const uint16_t list[] = {W_KIND_F16, W_KIND_TF32, W_KIND_F8F6F4, W_KIND_I8, W_KIND_MXF8F6F4,
-                                    W_KIND_MXF4, W_KIND_MXF4NVF4}; // ORDER unit_kind
+    static const uint16_t list[] = {
+        W_KIND_F16,      W_KIND_TF32, W_KIND_F8F6F4,  W_KIND_I8,
+        W_KIND_MXF8F6F4, W_KIND_MXF4, W_KIND_MXF4NVF4}; // ORDER unit_kind
     return ptx_take_one(i, list, 7);
 }
 
@@ -93,7 +94,8 @@ static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
     x->mma.form = (struct unit_mma_form){(enum unit_kind)kind, x->group, block, false};
     x->d = tmem_address(p, ptx_arg(i, 0), &x->d_off);
     x->mma.a_in_tmem = ptx_arg(i, 1)->kind == OP_ADDRESS;
-    x->a = x->mma.a_in_tmem ? tmem_address(p, ptx_arg(i, 1), &x->a_off) : ptx_row_src(p, ptx_arg(i, 1), W_B64);
+    x->a = x->mma.a_in_tmem ? tmem_address(p, ptx_arg(i, 1), &x->a_off)
+                            : ptx_row_src(p, ptx_arg(i, 1), W_B64);
     x->b = ptx_row_src(p, ptx_arg(i, 2), W_B64);
     x->idesc = row_32(p, ptx_arg(i, 3));
     if (scaled) {
@@ -106,7 +108,8 @@ static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
 }
 
 static void dec_tc_cp(struct ptx_parser *p, struct ptx_ins *i, bool shift) {
-    static const uint16_t shapes[] = {W_CP_32X128B, W_CP_64X128B, W_CP_128X128B, W_CP_128X256B, W_CP_4X256B};
+    static const uint16_t shapes[] = {W_CP_32X128B, W_CP_64X128B, W_CP_128X128B, W_CP_128X256B,
+                                      W_CP_4X256B};
     static const enum unit_cp_shape codes[] = {UNIT_CP_32X128B_WARPX4, UNIT_CP_64X128B_WARPX2_02_13,
                                                UNIT_CP_128X128B, UNIT_CP_128X256B, UNIT_CP_4X256B};
     struct tensor_aux *x = ptx_aux_alloc(p, sizeof *x);
@@ -131,7 +134,7 @@ static void dec_tc_cp(struct ptx_parser *p, struct ptx_ins *i, bool shift) {
     if (ptx_take(i, W_B8X16)) {
         x->cp.unpack = ptx_take(i, W_B4X16_P64)   ? UNIT_UNPACK_B4X16_P64
                        : ptx_take(i, W_B6X16_P32) ? UNIT_UNPACK_B6X16_P32
-                                              : UNIT_UNPACK_NONE;
+                                                  : UNIT_UNPACK_NONE;
     }
     x->d = tmem_address(p, ptx_arg(i, 0), &x->d_off);
     x->a = ptx_row_src(p, ptx_arg(i, 1), W_B64);
@@ -156,8 +159,8 @@ static void dec_tc_commit(struct ptx_parser *p, struct ptx_ins *i) {
 }
 
 static void dec_tc_ldst(struct ptx_parser *p, struct ptx_ins *i, bool load) {
-    static const uint16_t shapes[] = {W_SHAPE_32X32B, W_SHAPE_16X64B, W_SHAPE_16X128B, W_SHAPE_16X256B,
-                                      W_SHAPE_16X32BX2}; // ORDER unit_tmem_shape
+    static const uint16_t shapes[] = {W_SHAPE_32X32B, W_SHAPE_16X64B, W_SHAPE_16X128B,
+                                      W_SHAPE_16X256B, W_SHAPE_16X32BX2}; // ORDER unit_tmem_shape
     static const uint16_t nums[] = {W_X1, W_X2, W_X4, W_X8, W_X16, W_X32, W_X64, W_X128};
     struct ldst_aux *x = ptx_aux_alloc(p, sizeof *x);
     ptx_take(i, W_SYNC);
@@ -261,14 +264,15 @@ void dec_tcgen05(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- mma.sync ---------------------------------------------------------------------------------------
+// ---- mma.sync
+// ---------------------------------------------------------------------------------------
 static int format(enum ptx_word t) {
     static const struct {
         enum ptx_word word;
         enum num_fmt fmt;
-    } list[] = {{W_E4M3, NUM_E4M3}, {W_E5M2, NUM_E5M2}, {W_E2M3, NUM_E2M3},   {W_E3M2, NUM_E3M2},
-                {W_E2M1, NUM_E2M1}, {W_F16, NUM_F16},   {W_BF16, NUM_BF16},   {W_TF32, NUM_TF32},
-                {W_F32, NUM_F32},   {W_S32, NUM_I32},   {W_S8, NUM_S8},       {W_U8, NUM_U8},
+    } list[] = {{W_E4M3, NUM_E4M3},   {W_E5M2, NUM_E5M2},  {W_E2M3, NUM_E2M3}, {W_E3M2, NUM_E3M2},
+                {W_E2M1, NUM_E2M1},   {W_F16, NUM_F16},    {W_BF16, NUM_BF16}, {W_TF32, NUM_TF32},
+                {W_F32, NUM_F32},     {W_S32, NUM_I32},    {W_S8, NUM_S8},     {W_U8, NUM_U8},
                 {W_UE8M0, NUM_UE8M0}, {W_UE4M3, NUM_UE4M3}};
     for (size_t n = 0; n < sizeof list / sizeof *list; n++) {
         if (list[n].word == t) {
@@ -333,7 +337,8 @@ static void plain_kind(struct ptx_parser *p, struct unit_msync *op) {
     }
 }
 
-// mma.sync.aligned.shape.row.col[.kind..].d.a.b.c[.scale] d, a, b, c[, sfa, {byte, thread}, sfb, {..}]
+// mma.sync.aligned.shape.row.col[.kind..].d.a.b.c[.scale] d, a, b, c[, sfa, {byte, thread}, sfb,
+// {..}]
 void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t shapes[] = {W_M16N8K4, W_M16N8K8, W_M16N8K16, W_M16N8K32, W_M16N8K64};
     struct msync_aux *x = ptx_aux_alloc(p, sizeof *x);
@@ -364,7 +369,8 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
         ptx_refuse(p, "unsupported kind or scale vector size");
     }
     ptx_need_args(p, x->scaled ? 8 : 4, x->scaled ? 8 : 4);
-    bool narrow = x->op.k * (x->op.kind == UNIT_KIND_TF32 ? 4 : 2) <= 16 && x->op.kind <= UNIT_KIND_TF32;
+    bool narrow =
+        x->op.k * (x->op.kind == UNIT_KIND_TF32 ? 4 : 2) <= 16 && x->op.kind <= UNIT_KIND_TF32;
     if (x->op.kind == UNIT_KIND_I8 && x->op.k == 16) {
         narrow = true;
     }
@@ -385,7 +391,8 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_emit(p, run_msync)->aux = x;
 }
 
-// ---- matrix moves -----------------------------------------------------------------------------------
+// ---- matrix moves
+// -----------------------------------------------------------------------------------
 static void dec_matrix(struct ptx_parser *p, struct ptx_ins *i, bool load) {
     static const uint16_t shapes[] = {W_M8N8, W_M16N16, W_M8N16, W_M16N8}; // ORDER unit_lm_shape
     static const uint16_t nums[] = {W_X1, W_X2, W_X4};
@@ -402,7 +409,7 @@ static void dec_matrix(struct ptx_parser *p, struct ptx_ins *i, bool load) {
     if (ptx_take(i, W_B8X16)) {
         x->op.unpack = ptx_take(i, W_B4X16_P64)   ? UNIT_UNPACK_B4X16_P64
                        : ptx_take(i, W_B6X16_P32) ? UNIT_UNPACK_B6X16_P32
-                                              : UNIT_UNPACK_NONE;
+                                                  : UNIT_UNPACK_NONE;
     }
     ptx_need_args(p, 2, 2);
     x->op.shape = (enum unit_lm_shape)shape;

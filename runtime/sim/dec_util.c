@@ -127,10 +127,25 @@ void ptx_take_order(struct ptx_ins *i) {
 }
 
 void ptx_take_cache(struct ptx_ins *i) {
-    static const uint16_t list[] = {W_CA, W_CG, W_CS, W_LU, W_CV, W_WB, W_WT, W_NC, W_L2_64B,
-                                    W_L2_128B, W_L2_256B, W_L1_EVICT_NORMAL, W_L1_EVICT_UNCHANGED,
-                                    W_L1_EVICT_FIRST, W_L1_EVICT_LAST, W_L1_NO_ALLOCATE,
-                                    W_L2_EVICT_NORMAL, W_L2_EVICT_FIRST, W_L2_EVICT_LAST};
+    static const uint16_t list[] = {W_CA,
+                                    W_CG,
+                                    W_CS,
+                                    W_LU,
+                                    W_CV,
+                                    W_WB,
+                                    W_WT,
+                                    W_NC,
+                                    W_L2_64B,
+                                    W_L2_128B,
+                                    W_L2_256B,
+                                    W_L1_EVICT_NORMAL,
+                                    W_L1_EVICT_UNCHANGED,
+                                    W_L1_EVICT_FIRST,
+                                    W_L1_EVICT_LAST,
+                                    W_L1_NO_ALLOCATE,
+                                    W_L2_EVICT_NORMAL,
+                                    W_L2_EVICT_FIRST,
+                                    W_L2_EVICT_LAST};
     ptx_take_all(i, list, sizeof list / sizeof *list);
 }
 
@@ -209,8 +224,8 @@ static uint32_t row_const_kind(struct ptx_parser *p, uint64_t bits, int width, i
     }
     k->consts = grow(p, k->consts, k->n_consts, &p->const_capacity, sizeof *k->consts);
     uint32_t r = ptx_new_row(p, width);
-    k->consts[k->n_consts++] =
-        (struct kernel_const){.row = r, .width = (uint16_t)width, .kind = (uint16_t)kind, .value = bits};
+    k->consts[k->n_consts++] = (struct kernel_const){
+        .row = r, .width = (uint16_t)width, .kind = (uint16_t)kind, .value = bits};
     return r;
 }
 
@@ -230,7 +245,8 @@ static uint32_t row_sreg(struct ptx_parser *p, uint32_t sreg, int bits) {
 }
 
 // A static shared variable gets its offset when the kernel first names it.
-static uint32_t row_shared(struct ptx_parser *p, const struct ptx_symbol *y, uint64_t offset, int width) {
+static uint32_t row_shared(struct ptx_parser *p, const struct ptx_symbol *y, uint64_t offset,
+                           int width) {
     struct ptx_symbol *v = (struct ptx_symbol *)y;
     if (v->is_extern) {
         if (v->align > p->kernel->dynamic_align) {
@@ -334,8 +350,8 @@ uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx
     return o->row;
 }
 
-uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
-                  bool dst) {
+uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type,
+                      int *bits, bool dst) {
     *bits = row_width(type);
     if (o->kind == OP_REG) {
         *bits = row_width(o->type);

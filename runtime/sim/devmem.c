@@ -1,5 +1,6 @@
-// Device memory: a sorted table of allocations, each in host memory of its own. Addresses grow and are
-// never given out twice, so that what was freed stays a fault; 4 KiB and more lie between allocations.
+// Device memory: a sorted table of allocations, each in host memory of its own. Addresses grow and
+// are never given out twice, so that what was freed stays a fault; 4 KiB and more lie between
+// allocations.
 #include "core.h"
 #include <stdlib.h>
 
@@ -64,8 +65,8 @@ static bool make_room(struct devmem *m) {
 uint64_t sim_alloc(sim *s, size_t bytes) {
     struct devmem *m = &s->mem;
     if (bytes > m->limit - m->used) {
-        sim_set_error(s, SIM_ERROR_MEMORY, "no room for %zu bytes: %llu of %llu bytes are in use", bytes,
-                      (unsigned long long)m->used, (unsigned long long)m->limit);
+        sim_set_error(s, SIM_ERROR_MEMORY, "no room for %zu bytes: %llu of %llu bytes are in use",
+                      bytes, (unsigned long long)m->used, (unsigned long long)m->limit);
         return 0;
     }
     uint8_t *host = make_room(m) ? malloc(bytes > 0 ? bytes : 1) : NULL;

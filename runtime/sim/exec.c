@@ -1,7 +1,7 @@
-// A launch: clusters of CTAs are placed on SMs as far as shared memory, threads, registers and slots
-// allow; resident warps run round-robin until they block; asynchronous operations go when they must (or
-// at random); the grid ends when its last CTA does. Nothing runnable and nothing asynchronous left is a
-// deadlock, which report.c explains.
+// A launch: clusters of CTAs are placed on SMs as far as shared memory, threads, registers and
+// slots allow; resident warps run round-robin until they block; asynchronous operations go when
+// they must (or at random); the grid ends when its last CTA does. Nothing runnable and nothing
+// asynchronous left is a deadlock, which report.c explains.
 #include "exec.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,8 @@ uint64_t exec_random(struct exec *x) { // splitmix64
     return z ^ z >> 31;
 }
 
-// ---- warps --------------------------------------------------------------------------------------------
+// ---- warps
+// --------------------------------------------------------------------------------------------
 struct warp_memory {
     struct warp_memory *next;
 };
@@ -107,10 +108,11 @@ static uint32_t sreg_uniform(const struct warp *w, enum sreg s) {
 
 static void set_sreg(struct warp *w, const struct kernel_sreg *k) {
     enum sreg s = (enum sreg)k->sreg;
-    bool lanes = s == SREG_LANEID || (s >= SREG_LANEMASK_EQ && s <= SREG_LANEMASK_GE) || s <= SREG_TID_Z;
+    bool lanes =
+        s == SREG_LANEID || (s >= SREG_LANEMASK_EQ && s <= SREG_LANEMASK_GE) || s <= SREG_TID_Z;
     u32 *d = row(w, k->row);
     for (uint32_t l = 0; l < LANES; l++) {
-        uint32_t v = lanes ? sreg_lane(w, s, l)
+        uint32_t v = lanes                        ? sreg_lane(w, s, l)
                      : s <= SREG_CLUSTER_NCTAID_Z ? sreg_axis(w, s)
                                                   : sreg_uniform(w, s);
         if (s == SREG_GRIDID) {
@@ -170,9 +172,11 @@ static bool start_warp(struct cta *c, uint32_t index) {
     return true;
 }
 
-// ---- CTAs and clusters ----------------------------------------------------------------------------------
+// ---- CTAs and clusters
+// ----------------------------------------------------------------------------------
 static bool has_room(const struct exec *x, const struct sm *s) {
-    uint32_t most = x->sim->options.ctas_per_sm > 0 ? (uint32_t)x->sim->options.ctas_per_sm : MAX_CTAS_PER_SM;
+    uint32_t most =
+        x->sim->options.ctas_per_sm > 0 ? (uint32_t)x->sim->options.ctas_per_sm : MAX_CTAS_PER_SM;
     uint32_t threads = (x->threads + LANES - 1) & ~(LANES - 1u);
     return s->ctas < most && s->free_smem >= x->smem_bytes && s->free_threads >= threads &&
            s->free_regs >= x->regs * threads;
@@ -330,13 +334,13 @@ void exec_cta_ended(struct cta *c) {
     struct warp *w = &c->warp[0];
     const struct async_op *o = async_uses(c);
     if (o != NULL) {
-        sim_fault_op(o, "CTA %u,%u,%u exits while this operation still uses its memory", c->ctaid[0], c->ctaid[1],
-                 c->ctaid[2]);
+        sim_fault_op(o, "CTA %u,%u,%u exits while this operation still uses its memory",
+                     c->ctaid[0], c->ctaid[1], c->ctaid[2]);
         return;
     }
     if (c->tmem_cols > 0) {
-        sim_fault(w, w->code + w->x->k->n_code - 1, "the CTA exits with %u columns of tensor memory allocated",
-              c->tmem_cols);
+        sim_fault(w, w->code + w->x->k->n_code - 1,
+                  "the CTA exits with %u columns of tensor memory allocated", c->tmem_cols);
         return;
     }
     leave_slot(c);
@@ -378,7 +382,8 @@ bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]) {
     return true;
 }
 
-// ---- the loop -------------------------------------------------------------------------------------------
+// ---- the loop
+// -------------------------------------------------------------------------------------------
 static struct warp *next_warp(struct exec *x) {
     struct warp *before = NULL;
     struct warp *w = x->run_head;
@@ -441,7 +446,8 @@ static void clean_up(struct exec *x) {
     free(x->params);
 }
 
-// ---- launch ---------------------------------------------------------------------------------------------
+// ---- launch
+// ---------------------------------------------------------------------------------------------
 static void default_sizes(const struct sim_kernel *k, sim_launch_config *c) {
     for (int a = 0; a < 3; a++) {
         c->grid[a] = c->grid[a] == 0 ? 1 : c->grid[a];
@@ -459,13 +465,15 @@ static int check_block(struct sim *s, const struct sim_kernel *k, const sim_laun
                              (unsigned long long)threads);
     }
     if (k->max_threads[0] != 0 && threads > most) {
-        return sim_set_error(s, SIM_ERROR_ARGUMENT, "%llu threads a CTA, kernel '%s' allows %llu (.maxntid)",
+        return sim_set_error(s, SIM_ERROR_ARGUMENT,
+                             "%llu threads a CTA, kernel '%s' allows %llu (.maxntid)",
                              (unsigned long long)threads, k->name, (unsigned long long)most);
     }
     for (int a = 0; a < 3; a++) {
         if (k->req_threads[0] != 0 && c->block[a] != k->req_threads[a]) {
-            return sim_set_error(s, SIM_ERROR_ARGUMENT, "block size %u, kernel '%s' requires %u (.reqntid)",
-                                 c->block[a], k->name, k->req_threads[a]);
+            return sim_set_error(s, SIM_ERROR_ARGUMENT,
+                                 "block size %u, kernel '%s' requires %u (.reqntid)", c->block[a],
+                                 k->name, k->req_threads[a]);
         }
     }
     return SIM_OK;
@@ -476,11 +484,12 @@ static int check_grid(struct sim *s, const struct sim_kernel *k, const sim_launc
     for (int a = 0; a < 3; a++) {
         size = c->cluster[a] > MAX_CLUSTER ? MAX_CLUSTER + 1 : size * c->cluster[a];
         if (k->cluster[0] != 0 && c->cluster[a] != k->cluster[a]) {
-            return sim_set_error(s, SIM_ERROR_ARGUMENT, "cluster size %u, kernel '%s' requires %u", c->cluster[a],
-                                 k->name, k->cluster[a]);
+            return sim_set_error(s, SIM_ERROR_ARGUMENT, "cluster size %u, kernel '%s' requires %u",
+                                 c->cluster[a], k->name, k->cluster[a]);
         }
         if (size <= MAX_CLUSTER && c->grid[a] % c->cluster[a] != 0) {
-            return sim_set_error(s, SIM_ERROR_ARGUMENT, "grid size %u is not a multiple of the cluster size %u",
+            return sim_set_error(s, SIM_ERROR_ARGUMENT,
+                                 "grid size %u is not a multiple of the cluster size %u",
                                  c->grid[a], c->cluster[a]);
         }
     }
@@ -493,13 +502,14 @@ static int check_grid(struct sim *s, const struct sim_kernel *k, const sim_launc
 static int check_memory(struct sim *s, const struct sim_kernel *k, const struct exec *x) {
     uint32_t most = x->smem_per_sm;
     if (x->config.dynamic_smem > most || x->smem_bytes > most) {
-        return sim_set_error(s, SIM_ERROR_ARGUMENT,
-                             "kernel '%s' needs %u bytes of static and %u of dynamic shared memory, a CTA has %u",
-                             k->name, k->static_smem, x->config.dynamic_smem, most - SMEM_RESERVED);
+        return sim_set_error(
+            s, SIM_ERROR_ARGUMENT,
+            "kernel '%s' needs %u bytes of static and %u of dynamic shared memory, a CTA has %u",
+            k->name, k->static_smem, x->config.dynamic_smem, most - SMEM_RESERVED);
     }
     if (x->cluster_size > x->n_sms) {
-        return sim_set_error(s, SIM_ERROR_ARGUMENT, "a cluster of %u CTAs does not fit %u SMs", x->cluster_size,
-                             x->n_sms);
+        return sim_set_error(s, SIM_ERROR_ARGUMENT, "a cluster of %u CTAs does not fit %u SMs",
+                             x->cluster_size, x->n_sms);
     }
     return SIM_OK;
 }
@@ -511,7 +521,8 @@ static int read_params(struct sim *s, const struct sim_kernel *k, struct exec *x
         return sim_set_error(s, SIM_ERROR_MEMORY, "out of host memory");
     }
     if (c->params == NULL && c->param_buffer_bytes < k->param_bytes) {
-        return sim_set_error(s, SIM_ERROR_ARGUMENT, "kernel '%s' takes %u bytes of parameters, got %zu", k->name,
+        return sim_set_error(s, SIM_ERROR_ARGUMENT,
+                             "kernel '%s' takes %u bytes of parameters, got %zu", k->name,
                              k->param_bytes, c->param_buffer_bytes);
     }
     if (c->params == NULL) {

@@ -4,7 +4,8 @@
 
 #include "core.h"
 
-const struct async_op *async_uses(const struct cta *c); // an operation that still needs the CTA, or NULL
+const struct async_op *
+async_uses(const struct cta *c); // an operation that still needs the CTA, or NULL
 void async_drop_all(struct exec *x);
 void report_deadlock(struct exec *x);
 void report_steps(struct exec *x);

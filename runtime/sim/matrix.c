@@ -70,8 +70,10 @@ static bool matrix_addresses(struct warp *w, const struct uop *u, uint32_t out[L
             return false;
         }
         if (out[l] < SMEM_RESERVED || out[l] + 16 > w->cta->smem_bytes || (a & 15) != 0) {
-            sim_fault(w, u, "shared address 0x%x of lane %d: 16 bytes, aligned to 16, between 0x%x and 0x%x", a, l,
-                  SMEM_RESERVED, w->cta->smem_bytes);
+            sim_fault(
+                w, u,
+                "shared address 0x%x of lane %d: 16 bytes, aligned to 16, between 0x%x and 0x%x", a,
+                l, SMEM_RESERVED, w->cta->smem_bytes);
             return false;
         }
     }
@@ -91,8 +93,9 @@ static const struct uop *matrix_move(struct warp *w, const struct uop *u, bool l
     for (int n = 0; n < unit_lm_regs(&x->op); n++) {
         rows[n] = row(w, x->row[n]);
     }
-    enum unit_status s = load ? unit_ldmatrix(&x->op, &w->cta->unit, address, rows)
-                              : unit_stmatrix(&x->op, &w->cta->unit, address, (const uint32_t *const *)rows);
+    enum unit_status s =
+        load ? unit_ldmatrix(&x->op, &w->cta->unit, address, rows)
+             : unit_stmatrix(&x->op, &w->cta->unit, address, (const uint32_t *const *)rows);
     return s == UNIT_OK ? u + 1 : sim_fault(w, u, "%s", unit_reason(s));
 }
 

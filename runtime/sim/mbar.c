@@ -1,6 +1,6 @@
-// mbarriers: phases of arrivals and transaction bytes. The object lives beside shared memory (its bytes
-// are opaque to programs); its state is pending, expected, tx and the number of completed phases.
-// PTX ISA "Parallel Synchronization and Communication Instructions: mbarrier".
+// mbarriers: phases of arrivals and transaction bytes. The object lives beside shared memory (its
+// bytes are opaque to programs); its state is pending, expected, tx and the number of completed
+// phases. PTX ISA "Parallel Synchronization and Communication Instructions: mbarrier".
 #include "sync.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,8 +43,9 @@ static void check_phase(struct cta *c, struct mbar *b) {
 
 bool mbar_arrive(struct cta *c, struct mbar *b, uint32_t count, char why[160]) {
     if (count > b->pending) {
-        snprintf(why, 160, "%u arrivals on the mbarrier at 0x%x, its phase %llu expects only %u more "
-                           "(tx-count %d)",
+        snprintf(why, 160,
+                 "%u arrivals on the mbarrier at 0x%x, its phase %llu expects only %u more "
+                 "(tx-count %d)",
                  count, b->address, (unsigned long long)b->phase, b->pending, b->tx);
         return false;
     }
@@ -79,7 +80,8 @@ bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes) {
     struct cluster *cl = op->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size || cl->cta[rank].warps_alive == 0) {
-        sim_fault_op(op, "its mbarrier at 0x%x lies in CTA %u, which has exited or does not exist", shared, rank);
+        sim_fault_op(op, "its mbarrier at 0x%x lies in CTA %u, which has exited or does not exist",
+                     shared, rank);
         return false;
     }
     struct mbar *b = mbar_find(&cl->cta[rank], shared & OFFSET_MASK);
@@ -111,7 +113,8 @@ bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count) 
     return true;
 }
 
-// ---- instructions ---------------------------------------------------------------------------------
+// ---- instructions
+// ---------------------------------------------------------------------------------
 uint32_t sim_shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane) {
     uint32_t a = (r & ADDRESS_32) != 0 ? ((const u32 *)row(w, r & ~ADDRESS_32))[lane]
                                        : (uint32_t)((const u64 *)row(w, r))[lane];
@@ -150,9 +153,11 @@ const struct uop *run_mbar_init(struct warp *w, const struct uop *u) {
         }
         struct mbar *old = mbar_find(c, a & OFFSET_MASK);
         if (old != NULL) {
-            return sim_fault(w, u, "the mbarrier at 0x%x is already initialised, by line %u", a, old->line);
+            return sim_fault(w, u, "the mbarrier at 0x%x is already initialised, by line %u", a,
+                             old->line);
         }
-        struct mbar b = {.address = a & OFFSET_MASK, .expected = n[l], .pending = n[l], .line = u->line};
+        struct mbar b = {
+            .address = a & OFFSET_MASK, .expected = n[l], .pending = n[l], .line = u->line};
         if (!add_mbar(c, &b)) {
             return sim_fault(w, u, "too many mbarriers");
         }
@@ -219,8 +224,8 @@ const struct uop *run_mbar_complete(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1 parity
-// operand, 2 test_wait.
+// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1
+// parity operand, 2 test_wait.
 const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     uint32_t passed = 0;
@@ -234,12 +239,14 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
             return STOP;
         }
         if (c != w->cta) {
-            return sim_fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a, c->rank);
+            return sim_fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a,
+                             c->rank);
         }
         bool parity = (u->flag & 1) != 0;
         uint64_t state = parity ? ((const u32 *)row(w, u->b))[l] : ((const u64 *)row(w, u->b))[l];
         if (parity && state > 1) {
-            return sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible", (unsigned long long)state);
+            return sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible",
+                             (unsigned long long)state);
         }
         bool over = parity ? (b->phase & 1) != state : b->phase > state;
         passed |= (uint32_t)over << l;

@@ -6,11 +6,13 @@ struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared
     struct cluster *cl = w->cta->cluster;
     uint32_t rank = shared >> RANK_SHIFT;
     if (rank >= cl->size) {
-        sim_fault(w, u, "shared address 0x%x names CTA %u of a cluster of %u", shared, rank, cl->size);
+        sim_fault(w, u, "shared address 0x%x names CTA %u of a cluster of %u", shared, rank,
+                  cl->size);
         return NULL;
     }
     if (cl->cta[rank].warps_alive == 0) {
-        sim_fault(w, u, "shared address 0x%x: CTA %u of the cluster has already exited", shared, rank);
+        sim_fault(w, u, "shared address 0x%x: CTA %u of the cluster has already exited", shared,
+                  rank);
         return NULL;
     }
     return &cl->cta[rank];
@@ -24,8 +26,8 @@ uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint3
     uint32_t offset = shared & OFFSET_MASK;
     if (offset < SMEM_RESERVED || (uint64_t)offset + bytes > c->smem_bytes) {
         sim_fault(w, u,
-              "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
-              shared, bytes, SMEM_RESERVED, c->smem_bytes);
+                  "shared address 0x%x + %u bytes is outside the CTA's shared memory, 0x%x to 0x%x",
+                  shared, bytes, SMEM_RESERVED, c->smem_bytes);
         return NULL;
     }
     return c->smem + offset;
@@ -34,7 +36,8 @@ uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint3
 uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes) {
     struct exec *x = w->x;
     const struct allocation *h = x->hit;
-    if (h != NULL && address >= h->base && bytes <= h->bytes && address - h->base <= h->bytes - bytes) {
+    if (h != NULL && address >= h->base && bytes <= h->bytes &&
+        address - h->base <= h->bytes - bytes) {
         return h->host + (address - h->base);
     }
     uint8_t *p = devmem_at(&x->sim->mem, address, bytes);
@@ -45,23 +48,25 @@ uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint
     const struct allocation *a = devmem_nearest(&x->sim->mem, address);
     if (a == NULL) {
         sim_fault(w, u, "global address 0x%llx + %llu bytes: nothing is allocated",
-              (unsigned long long)address, (unsigned long long)bytes);
+                  (unsigned long long)address, (unsigned long long)bytes);
         return NULL;
     }
     int64_t off = (int64_t)(address - a->base);
     sim_fault(w, u,
-          "global address 0x%llx + %llu bytes is not allocated; the nearest allocation is 0x%llx, %llu "
-          "bytes, and the access begins at byte %lld of it",
-          (unsigned long long)address, (unsigned long long)bytes, (unsigned long long)a->base,
-          (unsigned long long)a->bytes, (long long)off);
+              "global address 0x%llx + %llu bytes is not allocated; the nearest allocation is "
+              "0x%llx, %llu "
+              "bytes, and the access begins at byte %lld of it",
+              (unsigned long long)address, (unsigned long long)bytes, (unsigned long long)a->base,
+              (unsigned long long)a->bytes, (long long)off);
     return NULL;
 }
 
-static uint8_t *local_at(struct warp *w, const struct uop *u, uint64_t offset, uint32_t bytes, int lane) {
+static uint8_t *local_at(struct warp *w, const struct uop *u, uint64_t offset, uint32_t bytes,
+                         int lane) {
     uint32_t size = w->x->k->local_bytes;
     if (offset + bytes > size) {
         sim_fault(w, u, "local address 0x%llx + %u bytes, the thread has %u bytes",
-              (unsigned long long)offset, bytes, size);
+                  (unsigned long long)offset, bytes, size);
         return NULL;
     }
     return w->local + (size_t)lane * size + offset;
@@ -71,25 +76,27 @@ static uint8_t *param_at(struct warp *w, const struct uop *u, uint64_t offset, u
     uint32_t size = w->x->k->param_bytes;
     if (offset + bytes > size) {
         sim_fault(w, u, "parameter address 0x%llx + %u bytes, the parameters have %u bytes",
-              (unsigned long long)offset, bytes, size);
+                  (unsigned long long)offset, bytes, size);
         return NULL;
     }
     return w->x->params + offset;
 }
 
-static uint8_t *shared_lane(struct warp *w, const struct uop *u, uint32_t a, const struct access *x) {
+static uint8_t *shared_lane(struct warp *w, const struct uop *u, uint32_t a,
+                            const struct access *x) {
     if (!x->cluster && a >> RANK_SHIFT != w->cta->rank) {
         sim_fault(w, u, "shared::cta address 0x%x lies in CTA %u, this is CTA %u of the cluster", a,
-              a >> RANK_SHIFT, w->cta->rank);
+                  a >> RANK_SHIFT, w->cta->rank);
         return NULL;
     }
     return sim_smem_at(w, u, a, x->bytes);
 }
 
-uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane, const struct access *x) {
+uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int lane,
+                          const struct access *x) {
     if ((a & (x->align - 1)) != 0) {
-        sim_fault(w, u, "address 0x%llx of lane %d is not aligned to %u bytes", (unsigned long long)a, lane,
-              x->align);
+        sim_fault(w, u, "address 0x%llx of lane %d is not aligned to %u bytes",
+                  (unsigned long long)a, lane, x->align);
         return NULL;
     }
     enum ptx_space space = x->space;
@@ -132,7 +139,7 @@ static void addresses(const struct warp *w, const struct uop *u, uint64_t out[LA
 }
 
 bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t *ptr[LANES],
-                   const struct access *x) {
+                       const struct access *x) {
     uint64_t a[LANES];
     addresses(w, u, a);
     if (x->space == SP_SHARED) { // all lanes in this CTA and in range: the usual case
@@ -141,8 +148,8 @@ bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t 
         uint64_t bad = 0;
         for (int i = 0; i < LANES; i++) {
             uint64_t off = a[i] - base;
-            uint64_t wrong = (uint64_t)(off > last) | (uint64_t)(off < SMEM_RESERVED) |
-                             (off & (x->align - 1));
+            uint64_t wrong =
+                (uint64_t)(off > last) | (uint64_t)(off < SMEM_RESERVED) | (off & (x->align - 1));
             bad |= (m >> i & 1) != 0 ? wrong : 0;
             ptr[i] = (uint8_t *)((uintptr_t)w->cta->smem + off);
         }
@@ -159,7 +166,8 @@ bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t 
     return true;
 }
 
-// ---- element copies -------------------------------------------------------------------------------
+// ---- element copies
+// -------------------------------------------------------------------------------
 static void load_lane(const uint8_t *p, const struct element *e, void *to, int lane) {
     uint64_t v = 0;
     switch (e->bytes) {
@@ -299,7 +307,8 @@ const struct uop *run_st_shared_32(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- atomics --------------------------------------------------------------------------------------
+// ---- atomics
+// --------------------------------------------------------------------------------------
 static float atomic_f32(enum atom_op op, float old, float v) {
     (void)op;
     return num_add(old, v);
@@ -406,14 +415,16 @@ const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint6
     return p;
 }
 
-// ---- address queries ------------------------------------------------------------------------------
-// mapa d, a, rank: the same offset in another CTA. flag 1: generic addresses.
+// ---- address queries
+// ------------------------------------------------------------------------------ mapa d, a, rank:
+// the same offset in another CTA. flag 1: generic addresses.
 const struct uop *run_mapa(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const u32 *rank = row(w, u->b);
     FOR_LANES(l, m) {
         if (rank[l] >= w->cta->cluster->size) {
-            return sim_fault(w, u, "mapa to CTA %u of a cluster of %u", rank[l], w->cta->cluster->size);
+            return sim_fault(w, u, "mapa to CTA %u of a cluster of %u", rank[l],
+                             w->cta->cluster->size);
         }
         if (u->flag != 0) {
             uint64_t a = ((const u64 *)row(w, u->a))[l];
@@ -429,7 +440,8 @@ const struct uop *run_mapa(struct warp *w, const struct uop *u) {
 const struct uop *run_getctarank(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     FOR_LANES(l, m) {
-        uint32_t a = u->flag != 0 ? (uint32_t)((const u64 *)row(w, u->a))[l] : ((const u32 *)row(w, u->a))[l];
+        uint32_t a = u->flag != 0 ? (uint32_t)((const u64 *)row(w, u->a))[l]
+                                  : ((const u32 *)row(w, u->a))[l];
         ((u32 *)row(w, u->d))[l] = a >> RANK_SHIFT;
     }
     return u + 1;

@@ -46,9 +46,9 @@ struct atom_aux {
 
 // Host pointers of the lanes in m at row u->a + u->imm; false after a fault.
 bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t *ptr[LANES],
-                   const struct access *x);
+                       const struct access *x);
 uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t address, int lane,
-                      const struct access *x);
+                          const struct access *x);
 
 uop_fn run_ld, run_st, run_ld_shared_32, run_st_shared_32, run_atom;
 uop_fn run_mapa, run_getctarank, run_isspacep;

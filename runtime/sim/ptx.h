@@ -38,10 +38,10 @@ static inline bool ptx_is_signed(enum ptx_word t) {
 // ---- tokens -------------------------------------------------------------------------------------
 enum ptx_token_kind {
     TK_EOF,
-    TK_WORD,  // identifier, opcode, %register
-    TK_DOT,   // .word or .word::word
-    TK_INT,   // value
-    TK_FLOAT, // bits of a double in value (decimal or 0d...)
+    TK_WORD,    // identifier, opcode, %register
+    TK_DOT,     // .word or .word::word
+    TK_INT,     // value
+    TK_FLOAT,   // bits of a double in value (decimal or 0d...)
     TK_FLOAT32, // bits of a float in value (0f...)
     TK_STRING,
     TK_PUNCT, // one character
@@ -173,25 +173,25 @@ _Noreturn void ptx_refuse(struct ptx_parser *p, const char *why); // the instruc
 // ---- what decoders use (dec_util.c) -------------------------------------------------------------
 typedef void ptx_decoder(struct ptx_parser *p, struct ptx_ins *i);
 
-bool ptx_take(struct ptx_ins *i, enum ptx_word w);           // consume a modifier if it is there
-enum ptx_word ptx_take_type(struct ptx_ins *i);              // the first type left, W_NONE when none
-enum ptx_word ptx_need_type(struct ptx_parser *p);           // refuse when there is none
+bool ptx_take(struct ptx_ins *i, enum ptx_word w); // consume a modifier if it is there
+enum ptx_word ptx_take_type(struct ptx_ins *i);    // the first type left, W_NONE when none
+enum ptx_word ptx_need_type(struct ptx_parser *p); // refuse when there is none
 // The first of words[0..n-1] that is there (consumed); -1 when none is.
 int ptx_take_one(struct ptx_ins *i, const uint16_t *words, int n);
 void ptx_take_all(struct ptx_ins *i, const uint16_t *words, int n); // ignore these
-void ptx_take_order(struct ptx_ins *i);                      // .relaxed .gpu ... of memory operations
-void ptx_take_cache(struct ptx_ins *i);                      // cache hints without operands
+void ptx_take_order(struct ptx_ins *i); // .relaxed .gpu ... of memory operations
+void ptx_take_cache(struct ptx_ins *i); // cache hints without operands
 void ptx_need_args(struct ptx_parser *p, int least, int most);
 struct ptx_operand *ptx_arg(struct ptx_ins *i, int n);
 struct ptx_operand *ptx_part(struct ptx_ins *i, const struct ptx_operand *v, int n); // of a vector
 
-struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn); // with guard and line set
+struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn);                 // with guard and line set
 uint32_t ptx_row_const(struct ptx_parser *p, uint64_t bits, int width); // 32, 64 or 128
 uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
 uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
 // Loads and stores let the register be wider than the type; *bits is the register's width.
-uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type, int *bits,
-                  bool dst);
+uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type,
+                      int *bits, bool dst);
 uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated);
 uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o);
 // Row of the base of an address operand, 64 bits; *offset is what to add. Space as written.
@@ -204,7 +204,7 @@ uint32_t ptx_new_pred(struct ptx_parser *p);
 enum ptx_space ptx_take_space(struct ptx_ins *i, bool *cluster);
 
 ptx_decoder *ptx_find_decoder(const char *opcode, size_t length);
-void ptx_finish_ins(struct ptx_parser *p); // refuse when modifiers are left
+void ptx_finish_ins(struct ptx_parser *p);          // refuse when modifiers are left
 int ptx_find_sreg(const char *name, size_t length); // -1: none
 
 void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum ptx_word narrow);

@@ -68,9 +68,8 @@ static void lex_decimal_float(struct ptx_lexer *lx, struct ptx_token *t) {
     char buffer[64];
     size_t n = 0;
     while (lx->at < lx->end && n < sizeof buffer - 1 &&
-           (isdigit((unsigned char)*lx->at) || *lx->at == '.' || *lx->at == 'e' ||
-            *lx->at == 'E' || ((*lx->at == '-' || *lx->at == '+') &&
-                               (lx->at[-1] == 'e' || lx->at[-1] == 'E')))) {
+           (isdigit((unsigned char)*lx->at) || *lx->at == '.' || *lx->at == 'e' || *lx->at == 'E' ||
+            ((*lx->at == '-' || *lx->at == '+') && (lx->at[-1] == 'e' || lx->at[-1] == 'E')))) {
         buffer[n++] = *lx->at++;
     }
     buffer[n] = '\0';

@@ -1,5 +1,5 @@
-// Reads one instruction: guard, opcode, modifiers (a set), operands. Registers get their rows here, at
-// their first use. The decoder then emits the micro-operation.
+// Reads one instruction: guard, opcode, modifiers (a set), operands. Registers get their rows here,
+// at their first use. The decoder then emits the micro-operation.
 #include "ptx_parse.h"
 #include <stdlib.h>
 
@@ -31,7 +31,8 @@ static struct ptx_operand *new_operand(struct ptx_parser *p, uint16_t *number) {
 
 static uint32_t row_of(struct ptx_parser *p, const struct ptx_symbol *y, uint32_t index) {
     if (y->rows[index] == 0) {
-        y->rows[index] = y->type == W_PRED ? ptx_new_pred(p) : ptx_new_row(p, ptx_type_bits(y->type));
+        y->rows[index] =
+            y->type == W_PRED ? ptx_new_pred(p) : ptx_new_row(p, ptx_type_bits(y->type));
     }
     return y->rows[index];
 }
@@ -58,7 +59,8 @@ static bool special_register(struct ptx_parser *p, struct ptx_operand *o) {
     }
     o->kind = OP_SREG;
     o->sreg = (uint32_t)sreg;
-    o->type = sreg == SREG_CLOCK64 || sreg == SREG_GLOBALTIMER || sreg == SREG_GRIDID ? W_U64 : W_U32;
+    o->type =
+        sreg == SREG_CLOCK64 || sreg == SREG_GLOBALTIMER || sreg == SREG_GRIDID ? W_U64 : W_U32;
     return true;
 }
 
@@ -165,7 +167,7 @@ static uint16_t read_operand(struct ptx_parser *p, int depth) {
         ptx_fail(p, p->ins->line, "operands are nested too deeply");
     }
     bool not = ptx_accept(p, '!');
-    bool negative = !not && ptx_accept(p, '-');
+    bool negative = !not &&ptx_accept(p, '-');
     if (p->tok.kind == TK_INT || p->tok.kind == TK_FLOAT || p->tok.kind == TK_FLOAT32) {
         read_number(p, o, negative);
     } else if (negative) {
@@ -179,10 +181,10 @@ static uint16_t read_operand(struct ptx_parser *p, int depth) {
     } else {
         ptx_unexpected(p, "an operand");
     }
-    if (not&&o->kind != OP_PRED) {
+    if (not &&o->kind != OP_PRED) {
         ptx_fail(p, p->ins->line, "'!' stands before something that is no predicate");
     }
-    o->negated = not;
+    o->negated = not ;
     if (ptx_accept(p, '|')) {
         uint16_t second = read_operand(p, depth + 1);
         p->ins->pool[number].pair = (int16_t)second;

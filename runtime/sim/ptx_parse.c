@@ -1,6 +1,6 @@
-// Recursive-descent parser of PTX: directives, scopes, symbols, statements. Instructions are read by
-// ptx_operand.c and turned into micro-operations by the decoders as they come.
-// Grammar rules stand above the functions that read them; see PTX ISA "Directives".
+// Recursive-descent parser of PTX: directives, scopes, symbols, statements. Instructions are read
+// by ptx_operand.c and turned into micro-operations by the decoders as they come. Grammar rules
+// stand above the functions that read them; see PTX ISA "Directives".
 #include "ptx_parse.h"
 #include <limits.h>
 #include <stdio.h>
@@ -263,7 +263,8 @@ static uint64_t type_bytes(const struct declaration *d) {
     return (uint64_t)((bits + 7) / 8) * d->vector;
 }
 
-// name [n] [m] ...: the bytes of the variable; [] counts as 0 elements. Without a bracket: one element.
+// name [n] [m] ...: the bytes of the variable; [] counts as 0 elements. Without a bracket: one
+// element.
 static uint64_t parse_extent(struct ptx_parser *p, const struct declaration *d, bool *open) {
     uint64_t bytes = type_bytes(d);
     *open = false;
@@ -654,7 +655,7 @@ static struct sim_kernel *new_kernel(struct ptx_parser *p) {
     m->kernels = list;
     m->kernels[m->n_kernels++] = k;
     k->module = m;
-    k->n_rows = 4; // row 0 to 3: where results that nobody wants go
+    k->n_rows = 4;  // row 0 to 3: where results that nobody wants go
     k->n_preds = 3; // predicate 0 is true, 1 false, 2 a sink
     p->kernel = k;
     p->uop_capacity = p->const_capacity = 0;

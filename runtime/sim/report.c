@@ -84,8 +84,8 @@ void sim_fault_op(const struct async_op *op, const char *format, ...) {
     va_start(ap, format);
     vsnprintf(x->message + n, sizeof x->message - n, format, ap);
     va_end(ap);
-    append(x, " (kernel %s, CTA %u,%u,%u, warp %u)", x->k->name, op->cta->ctaid[0], op->cta->ctaid[1],
-           op->cta->ctaid[2], op->warp->index);
+    append(x, " (kernel %s, CTA %u,%u,%u, warp %u)", x->k->name, op->cta->ctaid[0],
+           op->cta->ctaid[1], op->cta->ctaid[2], op->warp->index);
     append_place(x, op->u);
 }
 
@@ -95,9 +95,12 @@ static void describe_mbar(struct exec *x, const struct cta *c, const struct spli
         append(x, "waits on an mbarrier at 0x%x that is gone", s->what);
         return;
     }
-    append(x, "waits on mbarrier 0x%x (init line %u) for parity %u; phase %llu is running, %u of %u arrivals "
-              "and %d bytes are missing",
-           s->what, b->line, s->value, (unsigned long long)b->phase, b->pending, b->expected, b->tx);
+    append(x,
+           "waits on mbarrier 0x%x (init line %u) for parity %u; phase %llu is running, %u of %u "
+           "arrivals "
+           "and %d bytes are missing",
+           s->what, b->line, s->value, (unsigned long long)b->phase, b->pending, b->expected,
+           b->tx);
 }
 
 static void describe(struct exec *x, const struct warp *w, const struct split *s) {
@@ -114,13 +117,15 @@ static void describe(struct exec *x, const struct warp *w, const struct split *s
         append(x, "waits at the cluster barrier: %u threads have arrived", c->cluster->arrived);
         break;
     case SPLIT_CONVERGE:
-        append(x, "waits for lanes 0x%08x of its warp to reach the same instruction", s->value & ~s->mask);
+        append(x, "waits for lanes 0x%08x of its warp to reach the same instruction",
+               s->value & ~s->mask);
         break;
     case SPLIT_TMEM_ALLOC:
         append(x, "waits for %u columns of tensor memory on SM %u", s->value, c->sm->id);
         break;
     case SPLIT_REGS:
-        append(x, "setmaxnreg.inc waits for %u registers a thread, %u are free", s->value, c->free_regs);
+        append(x, "setmaxnreg.inc waits for %u registers a thread, %u are free", s->value,
+               c->free_regs);
         break;
     default:
         append(x, "waits for its copies");
@@ -132,7 +137,8 @@ void report_deadlock(struct exec *x) {
     if (!begin(x, SIM_ERROR_DEADLOCK)) {
         return;
     }
-    append(x, "deadlock in kernel %s: every warp waits and no asynchronous operation is left", x->k->name);
+    append(x, "deadlock in kernel %s: every warp waits and no asynchronous operation is left",
+           x->k->name);
     uint32_t shown = 0;
     uint32_t more = 0;
     for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
@@ -161,7 +167,7 @@ void report_deadlock(struct exec *x) {
 
 void report_steps(struct exec *x) {
     if (begin(x, SIM_ERROR_STEPS)) {
-        append(x, "kernel %s has executed %llu warp instructions, the launch allows %llu", x->k->name,
-               (unsigned long long)x->steps, (unsigned long long)x->max_steps);
+        append(x, "kernel %s has executed %llu warp instructions, the launch allows %llu",
+               x->k->name, (unsigned long long)x->steps, (unsigned long long)x->max_steps);
     }
 }

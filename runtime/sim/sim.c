@@ -29,7 +29,8 @@ void sim_get_stats(const sim *s, sim_stats *out) {
     *out = s->stats;
 }
 
-// ---- modules --------------------------------------------------------------------------------------
+// ---- modules
+// --------------------------------------------------------------------------------------
 static void free_module(struct sim_module *m) {
     for (struct module_global *g = m->globals; g != NULL; g = g->next) {
         sim_free(m->sim, g->address);
@@ -141,7 +142,8 @@ void sim_kernel_get_info(const sim_kernel *k, sim_kernel_info *out) {
     memcpy(out->cluster, k->cluster, sizeof out->cluster);
 }
 
-// ---- tensor maps ----------------------------------------------------------------------------------
+// ---- tensor maps
+// ----------------------------------------------------------------------------------
 int sim_tensormap_encode(sim *s, uint8_t out[128], const sim_tensormap *map) {
     struct unit_tmap_args args = {.dtype = map->dtype,
                                   .rank = map->rank,

@@ -1,16 +1,17 @@
-// A simulated GPU: executes PTX text bit for bit, with mbarriers, TMA, tcgen05 and mma.sync, and says
-// why a kernel faults or hangs. No GPU, no driver, no CUDA toolkit.
+// A simulated GPU: executes PTX text bit for bit, with mbarriers, TMA, tcgen05 and mma.sync, and
+// says why a kernel faults or hangs. No GPU, no driver, no CUDA toolkit.
 //
 //   sim *s = sim_open(NULL);
 //   uint64_t d = sim_alloc(s, bytes);                       // device memory
 //   sim_module *m; sim_module_load(s, ptx, strlen(ptx), &m);
 //   const sim_kernel *k = sim_kernel_find(m, "gemm");
-//   sim_launch(s, k, &(sim_launch_config){.grid = {8, 1, 1}, .block = {256, 1, 1}, .params = args});
+//   sim_launch(s, k, &(sim_launch_config){.grid = {8, 1, 1}, .block = {256, 1, 1}, .params =
+//   args});
 //
-// Rules: functions that can fail return 0 for success, or another sim_status; sim_last_error() is then
-// a sentence, kept until the next failing call on the same sim. Nothing is printed, nothing exits,
-// there are no globals: sims are independent of each other. One thread at a time may use a sim.
-// Same inputs, options and seed: same bytes out, same statistics (but for 'ns').
+// Rules: functions that can fail return 0 for success, or another sim_status; sim_last_error() is
+// then a sentence, kept until the next failing call on the same sim. Nothing is printed, nothing
+// exits, there are no globals: sims are independent of each other. One thread at a time may use a
+// sim. Same inputs, options and seed: same bytes out, same statistics (but for 'ns').
 #ifndef FP4_SIM_H
 #define FP4_SIM_H
 
@@ -27,7 +28,7 @@ typedef enum {
     SIM_ERROR_ARGUMENT, // a bad argument of the API
     SIM_ERROR_MEMORY,   // host memory or the simulated device's memory is used up
     SIM_ERROR_PTX,      // the PTX text is malformed or uses something the simulator does not know
-    SIM_ERROR_FAULT,    // the kernel did something illegal; the device keeps its memory as it was then
+    SIM_ERROR_FAULT, // the kernel did something illegal; the device keeps its memory as it was then
     SIM_ERROR_DEADLOCK, // every warp waits and no asynchronous operation is left
     SIM_ERROR_STEPS     // more warp instructions than the launch allows
 } sim_status;
@@ -40,10 +41,10 @@ typedef enum {
 } sim_policy;
 
 typedef struct {
-    int sms;                // 0 = 8. SMs of the device; %nsmid; what persistent grids are sized by
-    int smem_per_sm;        // 0 = 233472 (sm_90, sm_100); sm_120: 102400
-    int ctas_per_sm;        // 0 = as many as shared memory, threads and registers allow
-    uint64_t memory_bytes;  // 0 = 16 GiB. sim_alloc fails beyond it
+    int sms;               // 0 = 8. SMs of the device; %nsmid; what persistent grids are sized by
+    int smem_per_sm;       // 0 = 233472 (sm_90, sm_100); sm_120: 102400
+    int ctas_per_sm;       // 0 = as many as shared memory, threads and registers allow
+    uint64_t memory_bytes; // 0 = 16 GiB. sim_alloc fails beyond it
 } sim_options;
 
 sim *sim_open(const sim_options *options); // NULL: defaults. Returns NULL when out of memory
@@ -52,7 +53,8 @@ const char *sim_last_error(const sim *s);  // "" when nothing failed
 int sim_sm_count(const sim *s);
 
 // ---- device memory ------------------------------------------------------------------------------
-// Addresses are never reused; every allocation lies between red zones. Fresh memory holds 0xA5 bytes.
+// Addresses are never reused; every allocation lies between red zones. Fresh memory holds 0xA5
+// bytes.
 uint64_t sim_alloc(sim *s, size_t bytes); // 256-byte aligned; 0 on failure. 0 bytes are allowed
 int sim_free(sim *s, uint64_t address);   // the start of an allocation
 int sim_copy_to(sim *s, uint64_t to, const void *from, size_t bytes);
@@ -104,8 +106,8 @@ typedef struct {
     uint64_t max_steps; // warp instructions; 0 = 2^40
 } sim_launch_config;
 
-// Runs the grid to its end. On a fault the sentence names the PTX line, the instruction, CTA, warp and
-// lane, and for addresses the nearest allocation.
+// Runs the grid to its end. On a fault the sentence names the PTX line, the instruction, CTA, warp
+// and lane, and for addresses the nearest allocation.
 int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config);
 
 typedef struct {

@@ -21,7 +21,7 @@ uop_fn run_shfl, run_vote, run_match, run_activemask, run_redux, run_elect;
 enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
 struct redux_aux {
-    int op; // add min max and or xor
+    int op;   // add min max and or xor
     int type; // ptx_word
     bool abs, nan;
 };

@@ -11,7 +11,8 @@ static uint32_t value_32(const struct warp *w, uint32_t r, int lane) {
     return ((const u32 *)row(w, r))[lane];
 }
 
-// ---- allocation -------------------------------------------------------------------------------------
+// ---- allocation
+// -------------------------------------------------------------------------------------
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n) {
     if (n == 0 || column + n > UNIT_TMEM_COLS) {
         return false;
@@ -91,7 +92,8 @@ const struct uop *run_tmem_alloc(struct warp *w, const struct uop *u) {
     uint32_t column;
     if (peer != NULL && pair->waiting && pair->by != c->rank) { // the peer has reserved for both
         if (pair->columns != n) {
-            return sim_fault(w, u, "%u columns, the other CTA of the pair allocated %u", n, pair->columns);
+            return sim_fault(w, u, "%u columns, the other CTA of the pair allocated %u", n,
+                             pair->columns);
         }
         pair->waiting = false;
         column = pair->column;
@@ -137,7 +139,8 @@ const struct uop *run_tmem_dealloc(struct warp *w, const struct uop *u) {
     uint32_t column = value_32(w, u->a, first_lane(m)) + (uint32_t)u->imm;
     uint32_t n = value_32(w, u->b, first_lane(m));
     if (column % UNIT_COLS != 0 || n % UNIT_COLS != 0 || !tmem_owned(c, column, n)) {
-        return sim_fault(w, u, "%u columns from column %u on were not allocated by this CTA", n, column);
+        return sim_fault(w, u, "%u columns from column %u on were not allocated by this CTA", n,
+                         column);
     }
     for (uint32_t b = column / UNIT_COLS; b < (column + n) / UNIT_COLS; b++) {
         c->sm->owner[b] = 0;
@@ -155,7 +158,8 @@ const struct uop *run_tmem_relinquish(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- issue ------------------------------------------------------------------------------------------
+// ---- issue
+// ------------------------------------------------------------------------------------------
 static void fill_mma(const struct warp *w, struct async_op *op, const struct tensor_aux *x, int l) {
     op->mma = x->mma;
     op->mma.d = value_32(w, x->d, l) + (uint32_t)x->d_off;
@@ -203,7 +207,8 @@ const struct uop *run_tensor(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- execution --------------------------------------------------------------------------------------
+// ---- execution
+// --------------------------------------------------------------------------------------
 static bool owned(const struct async_op *op, const struct cta *c, uint32_t taddr, uint32_t n,
                   const char *what) {
     uint32_t column = taddr & 0xFFFF;
@@ -211,7 +216,7 @@ static bool owned(const struct async_op *op, const struct cta *c, uint32_t taddr
         return true;
     }
     sim_fault_op(op, "%s: tensor memory columns %u to %u are not allocated by CTA %u", what, column,
-             column + n - 1, c->rank);
+                 column + n - 1, c->rank);
     return false;
 }
 
@@ -231,7 +236,8 @@ static bool perform_mma(const struct async_op *op) {
     const struct unit_cta *cta[2] = {&c0->unit, c1 == NULL ? NULL : &c1->unit};
     if (s == UNIT_OK) {
         uint32_t sf = (uint32_t)(id.n + 31) / 32;
-        bool ok = owned(op, c0, mma.d, (uint32_t)id.n, "D") && (!two || owned(op, c1, mma.d, (uint32_t)id.n, "D"));
+        bool ok = owned(op, c0, mma.d, (uint32_t)id.n, "D") &&
+                  (!two || owned(op, c1, mma.d, (uint32_t)id.n, "D"));
         if (ok && mma.form.block != 0) {
             ok = owned(op, c0, mma.sfa & 0x3FFFFFFF, 1, "scales of A") &&
                  owned(op, c0, mma.sfb & 0x3FFFFFFF, sf, "scales of B");
@@ -242,8 +248,9 @@ static bool perform_mma(const struct async_op *op) {
         s = unit_mma(&mma, cta);
     }
     if (s != UNIT_OK) {
-        sim_fault_op(op, "%s (instruction descriptor 0x%08x, A 0x%016llx, B 0x%016llx, D 0x%x)", unit_reason(s),
-                 mma.idesc, (unsigned long long)mma.a, (unsigned long long)mma.b, mma.d);
+        sim_fault_op(op, "%s (instruction descriptor 0x%08x, A 0x%016llx, B 0x%016llx, D 0x%x)",
+                     unit_reason(s), mma.idesc, (unsigned long long)mma.a,
+                     (unsigned long long)mma.b, mma.d);
         return false;
     }
     op->cta->x->stats.macs += (uint64_t)id.m * (uint64_t)id.n * (uint64_t)id.k;
@@ -256,14 +263,15 @@ static bool perform_cp(const struct async_op *op) {
     for (uint32_t r = first; r < first + op->group; r++) {
         struct cta *c = &cl->cta[r];
         if (c->unit.tmem == NULL || !tmem_owned(c, op->cp.taddr & 0xFFFF, 1)) {
-            sim_fault_op(op, "tensor memory column %u is not allocated by CTA %u", op->cp.taddr & 0xFFFF, r);
+            sim_fault_op(op, "tensor memory column %u is not allocated by CTA %u",
+                         op->cp.taddr & 0xFFFF, r);
             return false;
         }
         enum unit_status s = op->kind == ASYNC_UTCCP ? unit_cp(&op->cp, &c->unit)
                                                      : unit_tmem_shift(op->cp.taddr, &c->unit);
         if (s != UNIT_OK) {
-            sim_fault_op(op, "%s (tensor memory 0x%x, descriptor 0x%016llx)", unit_reason(s), op->cp.taddr,
-                     (unsigned long long)op->cp.desc);
+            sim_fault_op(op, "%s (tensor memory 0x%x, descriptor 0x%016llx)", unit_reason(s),
+                         op->cp.taddr, (unsigned long long)op->cp.desc);
             return false;
         }
     }
@@ -294,8 +302,9 @@ bool tensor_perform(const struct async_op *op) {
     }
 }
 
-// ---- loads and stores -------------------------------------------------------------------------------
-// The whole warp passes one address; its lanes are those of the warp's quarter.
+// ---- loads and stores
+// ------------------------------------------------------------------------------- The whole warp
+// passes one address; its lanes are those of the warp's quarter.
 static bool ldst_prepare(struct warp *w, const struct uop *u, struct unit_ldst *op, uint32_t m) {
     const struct ldst_aux *x = u->aux;
     *op = x->op;
@@ -311,8 +320,8 @@ static bool ldst_prepare(struct warp *w, const struct uop *u, struct unit_ldst *
     op->warp = (int)w->index;
     uint32_t columns = (uint32_t)unit_ldst_cols(op);
     if (!tmem_owned(w->cta, op->taddr & 0xFFFF, columns)) {
-        sim_fault(w, u, "tensor memory columns %u to %u are not allocated by this CTA", op->taddr & 0xFFFF,
-              (op->taddr & 0xFFFF) + columns - 1);
+        sim_fault(w, u, "tensor memory columns %u to %u are not allocated by this CTA",
+                  op->taddr & 0xFFFF, (op->taddr & 0xFFFF) + columns - 1);
         return false;
     }
     return true;

@@ -1,7 +1,7 @@
-// Control flow of one warp. Lanes that part become splits: groups with a pc each. The split with the
-// lowest pc runs, up to the pc of the next one, where both become one again; code that a compiler laid
-// out in order reconverges at the earliest point. Blocked splits let others of the warp run, so that
-// every lane makes progress (PTX ISA "Independent thread scheduling").
+// Control flow of one warp. Lanes that part become splits: groups with a pc each. The split with
+// the lowest pc runs, up to the pc of the next one, where both become one again; code that a
+// compiler laid out in order reconverges at the earliest point. Blocked splits let others of the
+// warp run, so that every lane makes progress (PTX ISA "Independent thread scheduling").
 #include "core.h"
 
 #define FUEL 2048 // backward branches before other warps have their turn
@@ -227,7 +227,8 @@ const struct uop *run_trap(struct warp *w, const struct uop *u) {
 }
 
 const struct uop *run_call(struct warp *w, const struct uop *u) {
-    return exec_mask(w, u) == 0 ? u + 1 : sim_fault(w, u, "calls are not supported by the simulator");
+    return exec_mask(w, u) == 0 ? u + 1
+                                : sim_fault(w, u, "calls are not supported by the simulator");
 }
 
 const struct uop *run_nop(struct warp *w, const struct uop *u) {

@@ -1,6 +1,6 @@
-// How fast the simulator is: a mixed arithmetic and shared memory loop in warp instructions a second,
-// and the tensor core GEMM of the handbook in multiply-adds a second. Prints the numbers and fails only
-// when they are far below what the design needs.
+// How fast the simulator is: a mixed arithmetic and shared memory loop in warp instructions a
+// second, and the tensor core GEMM of the handbook in multiply-adds a second. Prints the numbers
+// and fails only when they are far below what the design needs.
 #include "core_util.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,11 +19,13 @@ static const char loop_ptx[] =
     " st.shared.u32 [%r4], %r1; mov.f32 %f1, 0f3F800000; mov.f32 %f2, 0f3F000000; mov.u32 %r5, 0;\n"
     " ld.param.u32 %r6, [n]; mov.u32 %r10, %r1;\n"
     "LOOP:\n"
-    " ld.shared.u32 %r7, [%r4]; add.u32 %r8, %r7, %r5; xor.b32 %r9, %r8, %r10; shl.b32 %r11, %r9, 1;\n"
+    " ld.shared.u32 %r7, [%r4]; add.u32 %r8, %r7, %r5; xor.b32 %r9, %r8, %r10; shl.b32 %r11, %r9, "
+    "1;\n"
     " fma.rn.f32 %f1, %f1, %f2, %f2; mad.lo.u32 %r10, %r11, 3, %r8; and.b32 %r12, %r10, 255;\n"
     " fma.rn.f32 %f3, %f1, %f2, %f1; lop3.b32 %r13, %r12, %r11, %r9, 0x96; add.f32 %f1, %f3, %f2;\n"
     " st.shared.u32 [%r4], %r13; add.u32 %r5, %r5, 1; setp.lt.u32 %p1, %r5, %r6; @%p1 bra LOOP;\n"
-    " ld.param.u64 %d1, [out]; mul.wide.u32 %d2, %r1, 4; add.u64 %d1, %d1, %d2; cvt.rzi.u32.f32 %r14, %f1;\n"
+    " ld.param.u64 %d1, [out]; mul.wide.u32 %d2, %r1, 4; add.u64 %d1, %d1, %d2; cvt.rzi.u32.f32 "
+    "%r14, %f1;\n"
     " add.u32 %r14, %r14, %r13; st.global.u32 [%d1], %r14; ret;\n}\n";
 
 static void mixed_loop(void **state) {
@@ -70,17 +72,20 @@ static void gemm_sm100(void **state) {
             uint64_t stride[1] = {512};
             uint32_t box[2] = {128, 128};
             uint64_t at = a + (side == 0 ? tile / 8 : tile % 8) * 128 * 512;
-            sim_tensormap t = {.rank = 2, .address = at, .dim = dim, .stride = stride, .box = box, .swizzle = 3};
+            sim_tensormap t = {
+                .rank = 2, .address = at, .dim = dim, .stride = stride, .box = box, .swizzle = 3};
             assert_int_equal(sim_tensormap_encode(s, map[side], &t), SIM_OK);
         }
         void *params[] = {map[0], map[1], &sf, &sf, &d, &tiles, &alpha};
-        launch(s, m, "nvfp4", &(sim_launch_config){.block = {256}, .dynamic_smem = 73984, .params = params});
+        launch(s, m, "nvfp4",
+               &(sim_launch_config){.block = {256}, .dynamic_smem = 73984, .params = params});
         sim_stats st;
         sim_get_stats(s, &st);
         ns += st.ns;
         macs += st.macs;
     }
-    printf("nvfp4 1024^3 on sm_100a: %.0f ms, %.2f GMAC/s\n", (double)ns / 1e6, (double)macs / (double)ns);
+    printf("nvfp4 1024^3 on sm_100a: %.0f ms, %.2f GMAC/s\n", (double)ns / 1e6,
+           (double)macs / (double)ns);
     assert_true(ns < 20000000000u);
     sim_close(s);
 }

@@ -1,6 +1,6 @@
 // The two complete kernels of the hardware handbook, run by the simulator under every policy and
-// compared bit for bit with a plain-C composition of the tensor core's definition, on random elements
-// and random scales.
+// compared bit for bit with a plain-C composition of the tensor core's definition, on random
+// elements and random scales.
 #include "core_util.h"
 #include "num_ref.h"
 #include <setjmp.h>
@@ -57,7 +57,13 @@ static void make_map(sim *s, uint8_t map[128], uint64_t address) {
     uint64_t dim[2] = {K / 2, ROWS};
     uint64_t stride[1] = {K / 2};
     uint32_t box[2] = {128, 128};
-    sim_tensormap t = {.dtype = 0, .rank = 2, .address = address, .dim = dim, .stride = stride, .box = box, .swizzle = 3};
+    sim_tensormap t = {.dtype = 0,
+                       .rank = 2,
+                       .address = address,
+                       .dim = dim,
+                       .stride = stride,
+                       .box = box,
+                       .swizzle = 3};
     if (sim_tensormap_encode(s, map, &t) != SIM_OK) {
         fail_msg("%s", sim_last_error(s));
     }
@@ -82,7 +88,11 @@ static void run_sm100(sim_policy policy, uint64_t seed) {
     float alpha = 0.5f;
     void *params[] = {map[0], map[1], &sfa, &sfb, &d, &tiles, &alpha};
     launch(s, m, "nvfp4",
-           &(sim_launch_config){.block = {256}, .dynamic_smem = 73984, .params = params, .policy = policy, .seed = seed});
+           &(sim_launch_config){.block = {256},
+                                .dynamic_smem = 73984,
+                                .params = params,
+                                .policy = policy,
+                                .seed = seed});
     assert_int_equal(sim_copy_from(s, p.d, d, sizeof p.d), SIM_OK);
     for (size_t i = 0; i < ROWS; i++) {
         for (size_t j = 0; j < ROWS; j++) {
@@ -116,13 +126,14 @@ static void sm100_random(void **state) {
     }
 }
 
-// The fragment kernel reads its operands from shared memory, which nobody fills: it is preceded by code
-// that copies them from global memory, one word a lane and pass.
-static const char prologue[] = " .reg .b32 z<4>; .reg .b64 y<4>; .reg .pred q;\n"
-                               " ld.param.u64 y0, [SRC]; mov.u32 z0, %tid.x; shl.b32 z0, z0, 2;\n"
-                               "COPY: cvt.u64.u32 y1, z0; add.u64 y1, y1, y0; ld.global.u32 z1, [y1];\n"
-                               " mov.u32 z2, smem; add.u32 z2, z2, z0; st.shared.u32 [z2], z1;\n"
-                               " add.u32 z0, z0, 128; setp.lt.u32 q, z0, 896; @q bra COPY; bar.warp.sync -1;\n";
+// The fragment kernel reads its operands from shared memory, which nobody fills: it is preceded by
+// code that copies them from global memory, one word a lane and pass.
+static const char prologue[] =
+    " .reg .b32 z<4>; .reg .b64 y<4>; .reg .pred q;\n"
+    " ld.param.u64 y0, [SRC]; mov.u32 z0, %tid.x; shl.b32 z0, z0, 2;\n"
+    "COPY: cvt.u64.u32 y1, z0; add.u64 y1, y1, y0; ld.global.u32 z1, [y1];\n"
+    " mov.u32 z2, smem; add.u32 z2, z2, z0; st.shared.u32 [z2], z1;\n"
+    " add.u32 z0, z0, 128; setp.lt.u32 q, z0, 896; @q bra COPY; bar.warp.sync -1;\n";
 
 static char *with_prologue(void) {
     size_t n;
@@ -158,7 +169,8 @@ static void sm120_fragment(void **state) {
         uint64_t src = upload(s, image, sizeof image);
         uint64_t d = sim_alloc(s, 512);
         void *params[] = {&src, &d};
-        launch(s, m, "frag", &(sim_launch_config){.block = {32}, .dynamic_smem = 1024, .params = params});
+        launch(s, m, "frag",
+               &(sim_launch_config){.block = {32}, .dynamic_smem = 1024, .params = params});
         uint32_t out[16][8];
         assert_int_equal(sim_copy_from(s, out, d, sizeof out), SIM_OK);
         for (size_t i = 0; i < 16; i++) {
@@ -169,7 +181,8 @@ static void sm120_fragment(void **state) {
                     a[k] = nibble(image + 32 * i, k);
                     b[k] = nibble(image + 512 + 32 * j, k);
                 }
-                uint32_t want = ref_gst(NUM_UE4M3, 16, a, b, 0, image + 768 + 4 * i, image + 832 + 4 * j);
+                uint32_t want =
+                    ref_gst(NUM_UE4M3, 16, a, b, 0, image + 768 + 4 * i, image + 832 + 4 * j);
                 assert_int_equal(out[i][j], want);
             }
         }
