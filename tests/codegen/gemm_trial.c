@@ -22,18 +22,19 @@ const char *gemm_source(const gemm_variant *v, const char *arch, arena *mem) {
     return arena_printf(mem,
                         "use std.formats;\n"
                         "kernel g<BM = %d, BN = %d, BK = %d>(A : %s[M, K], B : %s[N, K],\n"
-                        "    D : out %s[M, N], alpha : f32, bias : f32[N], C : bf16[M, N], hs : f32)\n"
-                        "where N %% 8 == 0, K %% 16 == 0\n"
+                        "    D : out %s[%s], alpha : f32, bias : f32[N], C : bf16[M, N], hs : f32)\n"
+                        "where N %% %d == 0, K %% 16 == 0\n"
                         "{\n"
                         "    tile m:BM of M, n:BN of N {\n"
                         "        let acc = zero f32[m, n];\n"
                         "        for k:BK of K\n"
                         "            acc[m, n] += A[m, k] * B[n, k];\n"
-                        "        D[m, n] = %s;\n"
+                        "        D[%s] = %s;\n"
                         "    }\n"
                         "}\n"
                         "schedule g on %s { %s }\n",
-                        v->bm, v->bn, v->bk, v->a, v->b, out, value, arch, v->facts);
+                        v->bm, v->bn, v->bk, v->a, v->b, out, v->transposed ? "N, M" : "M, N",
+                        v->n % 8 ? 1 : 8, v->transposed ? "n, m" : "m, n", value, arch, v->facts);
 }
 
 static void expect(fp4_status status) {
@@ -83,7 +84,8 @@ static void compare_plain(const trial *t, const fp4_host *h, int *wrong) {
     for (int i = 0; i < t->v->m; i++) {
         for (int j = 0; j < t->v->n; j++) {
             uint32_t want = ref_encode(h->format.elem, t->want[i * t->v->n + j]);
-            uint32_t got = (uint32_t)fp4_host_code(h, i, j);
+            bool across = t->v->transposed;
+            uint32_t got = (uint32_t)fp4_host_code(h, across ? j : i, across ? i : j);
             if (got != want) {
                 report(wrong, i, j, got, want, "D");
             }
@@ -121,7 +123,7 @@ static void compare_scaled(const trial *t, const fp4_host *h, int *wrong) {
 static void compare(fp4_ctx *ctx, const trial *t) {
     fp4_storage st = {.size = sizeof st};
     fp4_host h;
-    int64_t dims[2] = {t->v->m, t->v->n};
+    int64_t dims[2] = {t->d.dims[0], t->d.dims[1]};
     expect(fp4_tensor_storage(&t->d, &st));
     expect(fp4_host_init(&h, &t->d.format, 2, dims));
     h.pitch = st.pitch;
@@ -163,7 +165,7 @@ static void run(const gemm_variant *v, const char *arch, const tk_artefact *art,
     assert_true(ref_operand(ctx, "bf16", v->m, v->n, &rng, &t.c, &unit));
     assert_true(ref_vector(ctx, v->n, &rng, &t.bias));
     fill_want(&t, unit_a * unit_b);
-    int64_t dims[2] = {v->m, v->n};
+    int64_t dims[2] = {v->transposed ? v->n : v->m, v->transposed ? v->m : v->n};
     expect(fp4_tensor_new(ctx, v->out ? v->out : "bf16", 2, dims, &t.d));
     fp4_arg args[] = {fp4_arg_tensor(&t.a.tensor), fp4_arg_tensor(&t.b.tensor),
                       fp4_arg_tensor(&t.d), fp4_arg_f32(ALPHA), fp4_arg_tensor(&t.bias.tensor),
@@ -182,7 +184,12 @@ static void run(const gemm_variant *v, const char *arch, const tk_artefact *art,
 void gemm_trial(const gemm_variant *v, const char *arch) {
     arena *mem = arena_new();
     tk_artefact t;
-    const char *why = tk_compile(gemm_source(v, arch, mem), arch, mem, &t);
+    const char *why = NULL;
+    t = (tk_artefact){.kernel = tk_plan(gemm_source(v, arch, mem), arch, mem, &why)};
+    if (t.kernel && v->change) {
+        v->change(t.kernel);
+    }
+    why = t.kernel ? tk_build(arch, mem, &t) : why;
     if (why) {
         fail_msg("%s: %s", v->name, why);
     }

@@ -20,6 +20,8 @@ typedef struct {
     int m, n, k;
     const char *out;    // format of D, NULL: bf16
     const gemm_epilogue *epilogue; // NULL: alpha * acc
+    bool transposed;    // D is [N, M]
+    void (*change)(tir_kernel *k); // NULL, or what is done to the role program before code generation
 } gemm_variant;
 
 // Compiles (ptxas included, where there is one) and runs it under three interleavings of warps; fails

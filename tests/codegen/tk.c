@@ -48,12 +48,13 @@ const char *tk_compile(const char *text, const char *arch, arena *mem, tk_artefa
     *out = (tk_artefact){0};
     const char *why = NULL;
     out->kernel = tk_plan(text, arch, mem, &why);
-    if (!out->kernel) {
-        return why;
-    }
+    return out->kernel ? tk_build(arch, mem, out) : why;
+}
+
+const char *tk_build(const char *arch, arena *mem, tk_artefact *out) {
     cg_options opt = {0};
     cg_result code;
-    why = cg_compile(out->kernel, &opt, mem, &code);
+    const char *why = cg_compile(out->kernel, &opt, mem, &code);
     if (why) {
         return why;
     }

@@ -17,6 +17,8 @@ typedef struct {
 // The first kernel of the text, for its first schedule on 'arch'. NULL for success or what went
 // wrong: a diagnostic of the front end or the planner, or a sentence of code generation or ptxas.
 const char *tk_compile(const char *text, const char *arch, arena *mem, tk_artefact *out);
+// From out->kernel on.
+const char *tk_build(const char *arch, arena *mem, tk_artefact *out);
 // As far as the role program; NULL with *why otherwise.
 tir_kernel *tk_plan(const char *text, const char *arch, arena *mem, const char **why);
 
