@@ -526,32 +526,10 @@ static void print_kernel(printer *p, const ast_kernel *k) {
     fputc('}', p->out);
 }
 
-// Blanks: none before ',' and ']', none around '..' and '.', one elsewhere.
-static bool blank_between(const fact_tok *a, const fact_tok *b) {
-    bool glue_left = strcmp(b->text, ",") == 0 || strcmp(b->text, "]") == 0 ||
-                     strcmp(b->text, ")") == 0 || strcmp(b->text, "..") == 0 ||
-                     strcmp(b->text, "[") == 0;
-    bool glue_right =
-        strcmp(a->text, "[") == 0 || strcmp(a->text, "(") == 0 || strcmp(a->text, "..") == 0;
-    return !glue_left && !glue_right;
-}
-
-#define FACT_COLUMN 7 // the arguments of facts begin in one column
-
-static void print_fact(printer *p, const ast_fact *fact) {
+static void print_fact(printer *p, const ast_fact *fact, const char *text) {
     comments_before(p, fact->span.off);
     begin_line(p);
-    for (int i = 0; i < fact->n_toks; i++) {
-        const fact_tok *t = &fact->toks[i];
-        if (i == 1) {
-            fprintf(p->out, "%*s", FACT_COLUMN - (int)strlen(fact->toks[0].text), "");
-        }
-        if (i > 0 && (i == 1 || blank_between(&fact->toks[i - 1], t))) {
-            fputc(' ', p->out);
-        }
-        fputs(t->text, p->out);
-    }
-    fputc(';', p->out);
+    fprintf(p->out, "%s;", text);
     end_line(p, past_semicolon(p, span_end(fact->span)));
 }
 
@@ -569,8 +547,9 @@ static void print_schedule(printer *p, const ast_schedule *s) {
     end_line(p, span_end(s->head_span));
     p->indent++;
     p->fresh = true;
+    const char **texts = ast_fact_texts(p->file, s);
     for (int i = 0; i < s->n_facts; i++) {
-        print_fact(p, &s->facts[i]);
+        print_fact(p, &s->facts[i], texts[i]);
     }
     uint32_t close = span_end(s->span) - 1;
     while (has_comment(p) && p->file->comments[p->next_comment].span.off < close) {
