@@ -196,10 +196,14 @@ static fp4_status cuda_function_find(rt_device *device, rt_image *image, const r
 static fp4_status cuda_tensormap(rt_device *device, const rt_tensormap *map,
                                  uint8_t out[RT_TENSORMAP_BYTES]) {
     static const uint32_t ones[5] = {1, 1, 1, 1, 1};
+    fp4_status status = enter(device); // without a current context: error 201 (H200, driver 580)
+    if (status != FP4_OK) {
+        return status;
+    }
     cu_result result = device->cu.tensormap(
         out, (int)map->dtype, map->rank, (void *)(uintptr_t)map->address, map->dims, map->strides,
         map->box, ones, 0, (int)map->swizzle, CU_MAP_L2_PROMOTION_256B, 0);
-    return check(device, "cuTensorMapEncodeTiled", result);
+    return leave(device, check(device, "cuTensorMapEncodeTiled", result));
 }
 
 static fp4_status cuda_launch(rt_device *device, const rt_launch *launch) {

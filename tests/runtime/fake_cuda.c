@@ -258,6 +258,6 @@ cu_result cuTensorMapEncodeTiled(void *map, int dtype, uint32_t rank, void *addr
                           (uint64_t)oob_fill};
     fake_cuda.misaligned_maps += (uintptr_t)map % 64 != 0;
     memcpy(map, words, sizeof words);
-    return next_call();
+    return context_call();
 }
 #endif
