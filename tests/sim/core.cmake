@@ -11,3 +11,11 @@ foreach(name core_gemm_test core_ptx_test core_sync_test core_error_test core_cu
         add_test(NAME sim.${name} COMMAND ${name})
     endif()
 endforeach()
+
+# What the programs of core_alu.def look like to the real assembler, where there is one.
+find_program(PTXAS ptxas HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+if(PTXAS)
+    set(dump ${CMAKE_CURRENT_BINARY_DIR}/core_alu.ptx)
+    add_test(NAME sim.core_ptxas COMMAND sh -c
+        "'$<TARGET_FILE:core_ptx_test>' --dump '${dump}' && '${PTXAS}' -arch sm_100a -o '${dump}.cubin' '${dump}'")
+endif()
