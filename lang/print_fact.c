@@ -1,8 +1,8 @@
 // Facts as text, in columns.
 //
-// In: the tokens of a schedule's facts. Out: one line a fact. The arguments of all facts begin in one
-// column; in a stretch of facts with the same word, the parts that begin with ':', 'regs' and '{' are
-// aligned as well.
+// In: the tokens of a schedule's facts. Out: one line a fact. The arguments of all facts begin in
+// one column; in a stretch of facts with the same word, the parts that begin with ':', 'regs' and
+// '{' are aligned as well.
 #include "lang.h"
 
 #include <string.h>
