@@ -234,7 +234,6 @@ typedef struct {
     int box_bytes;
     int cols;      // of the tensor's last axis in a box
     int n_boxes;   // of one warp, one after another
-    bool aligned;  // boxes start at multiples of the swizzle pattern
     ll_val buffer; // i32: address of the current buffer ...
     ll_val region; // ... and of this warp's first box in it
 } staging;
@@ -262,8 +261,6 @@ static staging stage_begin(cg *c, const cg_sub *u) {
     g.cols = u->transposed ? s->warp_cols : 8 * line / elem_bits(s->elem);
     g.box_bytes = lines * g.pitch;
     g.n_boxes = u->f->cols / g.cols;
-    g.aligned = s->stage_offset % (8 * g.pitch) == 0 && s->stage_bytes % (8 * g.pitch) == 0 &&
-                g.box_bytes % (8 * g.pitch) == 0;
     g.buffer = cg_smem_at(c, s->stage_offset);
     if (s->stages > 1) {
         ll_val number = ll_get(b, c->stage[s - c->k->stores]);
@@ -278,9 +275,9 @@ static staging stage_begin(cg *c, const cg_sub *u) {
     return g;
 }
 
-// Address of byte 'offset' (+ the lane's share) of a line of a box. 16-byte chunks are xored with
-// address bits 7 and up, 1 to 3 of them (PTX ISA "swizzling modes"); where boxes start at multiples of
-// the pattern, those are bits of the line's number.
+// Address of byte 'offset' (+ the lane's share) of a line of a box. 16-byte chunks are xored with 1 to
+// 3 address bits from 7 on (PTX ISA "swizzling modes"): bits of the line's number, because boxes start
+// at multiples of the pattern.
 static ll_val stage_address(cg *c, const staging *g, int box, ll_val line, int offset, ll_val share) {
     ll *b = c->b;
     int bits = g->map->swizzle;
@@ -288,7 +285,7 @@ static ll_val stage_address(cg *c, const staging *g, int box, ll_val line, int o
     at = ll_add(b, at, ll_muli(b, line, g->pitch));
     ll_val in = ll_i32(b, 0);
     if (bits) {
-        ll_val part = g->aligned ? ll_bini(b, LL_LSHR, line, 3 - bits) : ll_bini(b, LL_LSHR, at, 7);
+        ll_val part = ll_bini(b, LL_LSHR, line, 3 - bits);
         in = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, part, (1 << bits) - 1), 4);
     }
     in = ll_bini(b, LL_XOR, share ? ll_bin(b, LL_XOR, in, share) : in, offset);
@@ -439,7 +436,11 @@ static void stage_end(cg *c, const cg_sub *u, const staging *g) {
 static void stage(cg *c, const cg_sub *u) {
     const tir_store *s = u->s;
     int bits = elem_bits(s->elem);
-    if (c->k->maps[s->map].rank != s->n_axes) {
+    int pattern = 8 * swizzle_span(c->k->maps[s->map].swizzle);
+    if (pattern && (s->stage_offset % pattern || s->stage_bytes % pattern)) {
+        cg_fail(c, "'%s' is staged in buffers of %d bytes at %d; both must be multiples of %d, the "
+                   "period of the swizzle", u->p->name, s->stage_bytes, s->stage_offset, pattern);
+    } else if (c->k->maps[s->map].rank != s->n_axes) {
         cg_fail(c, "internal: the tensor map of '%s' has rank %d for %d axes", u->p->name,
                 c->k->maps[s->map].rank, s->n_axes);
     } else if (bits != 4 && bits % 8 != 0) {

@@ -73,6 +73,9 @@ static void two_warps(tir_kernel *k) {
 static void turns_with_clc(tir_kernel *k) {
     reader(k)->turns = 2;
 }
+static void odd_staging(tir_kernel *k) {
+    k->stores[0].stage_bytes += 512;
+}
 static void odd_sub_tiles(tir_kernel *k) {
     k->stores[0].sub_cols = 80;
 }
@@ -94,6 +97,7 @@ static const refuse_case cases[] = {
     {"2 warps", "groups of 2 warps: 4 warps cover the 128 rows", two_warps},
     {"turns", "which needs a static walk", turns_with_clc},
     {"sub-tiles", "in sub-tiles of 80 columns", odd_sub_tiles},
+    {"staging", "both must be multiples of 1024", odd_staging},
 };
 
 int main(void) {
