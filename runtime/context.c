@@ -177,13 +177,14 @@ fp4_status fp4_get_device_info(const fp4_ctx *ctx, fp4_device_info *info) {
     return FP4_OK;
 }
 
-fp4_status fp4_get_stats(const fp4_ctx *ctx, fp4_stats *stats) {
+fp4_status fp4_get_stats(fp4_ctx *ctx, fp4_stats *stats) {
     if (!ctx || !stats) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_get_stats(): NULL argument");
     }
-    *stats = (fp4_stats){.size = sizeof *stats,
-                         .n_launches = atomic_load(&ctx->n_launches),
-                         .device_bytes = ctx->device_bytes};
+    *stats = (fp4_stats){.size = sizeof *stats, .n_launches = atomic_load(&ctx->n_launches)};
+    pthread_mutex_lock(&ctx->lock);
+    stats->device_bytes = ctx->device_bytes;
+    pthread_mutex_unlock(&ctx->lock);
     ctx->ops->stats(ctx->device, stats);
     return FP4_OK;
 }

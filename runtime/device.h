@@ -86,7 +86,7 @@ typedef struct {
     fp4_status (*launch)(rt_device *device, const rt_launch *launch);
     fp4_status (*sync)(rt_device *device, void *stream);
     void (*properties)(const rt_device *device, rt_properties *properties);
-    void (*stats)(const rt_device *device, fp4_stats *stats); // adds what it counts
+    void (*stats)(rt_device *device, fp4_stats *stats); // adds what it counts
 } rt_device_ops;
 
 #endif

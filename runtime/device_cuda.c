@@ -234,7 +234,7 @@ static void cuda_properties(const rt_device *device, rt_properties *properties) 
     *properties = device->properties;
 }
 
-static void cuda_stats(const rt_device *device, fp4_stats *stats) {
+static void cuda_stats(rt_device *device, fp4_stats *stats) {
     (void)device;
     (void)stats; // a GPU does not count what the simulator counts
 }

@@ -187,12 +187,14 @@ static void sim_device_properties(const rt_device *device, rt_properties *proper
     snprintf(properties->arch, sizeof properties->arch, "any");
 }
 
-static void sim_device_stats(const rt_device *device, fp4_stats *stats) {
+static void sim_device_stats(rt_device *device, fp4_stats *stats) {
+    pthread_mutex_lock(&device->lock);
     stats->thread_blocks = device->sums.ctas;
     stats->warp_instructions = device->sums.warp_instructions;
     stats->macs = device->sums.macs;
     stats->tma_bytes = device->sums.tma_bytes;
     stats->sim_ns = device->sums.ns;
+    pthread_mutex_unlock(&device->lock);
 }
 
 static const rt_device_ops sim_ops = {

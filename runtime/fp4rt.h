@@ -279,7 +279,7 @@ typedef struct fp4_stats {
     uint64_t sim_ns;            // simulator: host CPU time of the launches
 } fp4_stats;
 
-FP4_API fp4_status fp4_get_stats(const fp4_ctx *ctx, fp4_stats *stats);
+FP4_API fp4_status fp4_get_stats(fp4_ctx *ctx, fp4_stats *stats);
 
 // Waits for the stream's work; reports what a launch did wrong on the device.
 FP4_API fp4_status fp4_sync(fp4_ctx *ctx, void *stream);

@@ -132,7 +132,7 @@ static void fake_properties(const rt_device *device, rt_properties *properties) 
     *properties = fake_of(device)->properties;
 }
 
-static void fake_stats(const rt_device *device, fp4_stats *stats) {
+static void fake_stats(rt_device *device, fp4_stats *stats) {
     (void)device;
     stats->warp_instructions = 0;
 }
