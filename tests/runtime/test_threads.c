@@ -38,7 +38,7 @@ static const char meta[] =
     "\"launch\":{\"threads\":32,\"smem\":0,\"cluster\":[1,1,1],"
     "\"grid\":{\"tiles\":[\"/\",\"N\",32],\"persistent\":false}}}]}";
 
-enum { THREADS = 4, ROUNDS = 25, MAX = 32 * THREADS };
+enum { THREADS = 4, ROUNDS = 400, MAX = 32 * THREADS };
 
 static fp4_ctx *ctx;
 static fp4_module *shared;
