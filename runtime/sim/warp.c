@@ -74,15 +74,29 @@ static void count(struct warp *w, const struct uop *upto) {
     w->base = upto;
 }
 
-// The lowest pc that can run; -1 when every split waits.
-static int pick(struct warp *w) {
+// The lowest pc that can run; -1 when every split waits. After a slice that was used up by looping it
+// is another one's turn: the loop may wait for what the others do.
+static int pick(const struct warp *w) {
     int best = -1;
     for (int n = 0; n < w->n_splits; n++) {
-        if (w->split[n].state == SPLIT_RUN && (best < 0 || w->split[n].pc < w->split[best].pc)) {
+        if (w->split[n].state != SPLIT_RUN) {
+            continue;
+        }
+        if (best < 0 || w->split[n].pc < w->split[best].pc) {
             best = n;
         }
     }
     return best;
+}
+
+static int pick_other(const struct warp *w) {
+    for (int n = 1; n <= w->n_splits; n++) {
+        int other = (w->current + n) % w->n_splits;
+        if (w->split[other].state == SPLIT_RUN) {
+            return other;
+        }
+    }
+    return -1;
 }
 
 static void set_limit(struct warp *w) {
@@ -99,9 +113,11 @@ static void set_limit(struct warp *w) {
 }
 
 void warp_run(struct warp *w) {
+    bool rotate = w->fuel <= 0;
     w->fuel = FUEL;
     while (!w->x->failed && w->fuel > 0) {
-        int n = pick(w);
+        int n = rotate ? pick_other(w) : pick(w);
+        rotate = false;
         if (n < 0) {
             return;
         }
