@@ -1,0 +1,99 @@
+#!/bin/sh
+# The command line: exit codes, sentences, nothing half written. cli.sh FP4C ROOT
+set -u
+fp4c=$1
+root=$2
+gemm=$root/lib/gemm/gemm.tk
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+
+complain() {
+    echo "$*"
+    bad=1
+}
+
+# expect CODE PATTERN ARGS...: exit code, and a pattern on either stream
+expect() {
+    code=$1
+    pattern=$2
+    shift 2
+    "$fp4c" "$@" >out 2>err
+    rc=$?
+    [ "$rc" = "$code" ] || complain "fp4c $*: exit $rc, expected $code: $(head -n 3 err)"
+    [ -z "$pattern" ] || cat out err | grep -q -- "$pattern" || complain "fp4c $*: no '$pattern' in: $(head -n 3 out err)"
+}
+
+nothing_written() {
+    left=$(ls | grep -vxE 'out|err')
+    [ -z "$left" ] || complain "left behind: $left"
+    rm -rf $left
+}
+
+# Mistakes in options: one sentence, exit 1.
+expect 1 "no file" -arch sm_100a
+expect 1 "no target" "$gemm"
+expect 1 "unknown target 'sm_80'" "$gemm" -arch sm_80
+expect 1 "unknown option '--frobnicate'" "$gemm" -arch sm_100a --frobnicate
+expect 1 "--emit does not know 'elf'" "$gemm" -arch sm_100a --emit=elf
+expect 1 "a value must follow '-o'" "$gemm" -arch sm_100a -o
+expect 1 "malformed definition 'BM'" "$gemm" -arch sm_100a -DBM
+expect 1 "cannot read missing.tk" missing.tk -arch sm_100a
+expect 1 "cannot read" . -arch sm_100a
+expect 1 "no kernel 'other'" "$gemm" -arch sm_100a --kernel other
+expect 1 "-o names one file" "$gemm" -arch sm_100a,sm_120a --emit=ptx -o one.ptx
+expect 1 "was not given" run "$gemm" -arch sm_100a M=1 N=8
+expect 1 "no size or scalar called 'Q'" run "$gemm" -arch sm_100a M=1 N=8 K=32 Q=3
+expect 1 "must be a multiple of 8" run "$gemm" -arch sm_100a M=1 N=4 K=32
+expect 1 "one target" run "$gemm" -arch sm_100a,sm_120a M=1 N=8 K=32
+expect 1 "no code" explain T999
+nothing_written
+
+# Mistakes in the source: all of them, located, nothing written.
+sed 's/B\[n, k\]/B[k, n]/; s/: 5 in smem/: 6 in smem/' "$gemm" >../bad.$$.tk
+mv ../bad.$$.tk bad.tk
+expect 1 'bad.tk:14:38: error\[D101\]' bad.tk -arch sm_100a
+rm bad.tk
+nothing_written
+printf 'kernel' | "$fp4c" - -arch sm_100a >out 2>err && complain "a torn source compiled"
+printf 'kernel k(A : bf16[M]\0' | "$fp4c" - -arch sm_100a >out 2>err && complain "a NUL byte compiled"
+printf 'tir 1\nkernel x' >torn.tir
+"$fp4c" torn.tir >out 2>err && complain "a torn .tir compiled"
+rm torn.tir
+nothing_written
+
+# JSON diagnostics are JSON.
+sed 's/B\[n, k\]/B[k, n]/' "$gemm" | "$fp4c" check - --diagnostics=json >out 2>err
+python3 -c 'import json,sys; json.load(open("err"))' || complain "--diagnostics=json is not JSON"
+
+# What is asked for is written, under the names that are expected.
+expect 0 "" "$gemm" -arch sm_100a,sm_120a
+[ -s gemm.tkm ] || complain "no module"
+rm -f gemm.tkm
+expect 0 "" "$gemm" -arch sm_120a --emit=ast,tir,llvm,ptx,meta
+for ext in ast tir ll ptx json; do
+    [ -s gemm.$ext ] || complain "no gemm.$ext"
+done
+python3 -c 'import json; json.load(open("gemm.json"))' || complain "--emit=meta is not JSON"
+rm -f gemm.*
+expect 0 "\.target sm_100a" "$gemm" -arch sm_100a -S -o -
+expect 0 "" "$gemm" -arch sm_120a -o x.tkm -MD -MF x.d
+grep -q "x.tkm: .*gemm.tk" x.d || complain "no dependencies"
+first=$(cksum <x.tkm)
+"$fp4c" "$gemm" -arch sm_120a -o x.tkm || complain "again"
+[ "$first" = "$(cksum <x.tkm)" ] || complain "the same source gives other bytes"
+rm -f x.tkm x.d
+expect 0 "schedule nvfp4_gemm on sm_120a" explain "$gemm" -arch sm_120a
+expect 0 "tensor memory" explain T201
+expect 0 "usage" --help
+expect 0 "fp4c 0" --version
+"$fp4c" fmt "$gemm" >canonical.tk
+expect 0 "" fmt canonical.tk --check
+expect 0 "" check canonical.tk -arch sm_100a
+rm canonical.tk
+"$fp4c" run "$gemm" -arch sm_120a M=5 N=16 K=64 --check --json >out || complain "run --json"
+python3 -c 'import json; assert json.load(open("out"))["differ"] == 0' || complain "run --json is not JSON"
+grep -q "$(printf '\033')" out && complain "escape codes in a pipe"
+nothing_written
+exit $bad
