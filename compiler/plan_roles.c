@@ -120,9 +120,22 @@ static int role_for(planner *p, const char *value, int sibling, plan_role derive
     return at >= 0 ? at : add_role(p, derived);
 }
 
+static bool walks_by_clc(const planner *p) {
+    return p->f->has_walk && strcmp(p->f->walk, "clc") == 0;
+}
+
+// Registers of derived roles. Following a clc walk takes a loading thread more than 40.
+static int load_regs(const planner *p) {
+    return p->arch->family == MMA_SYNC && !walks_by_clc(p) ? 40 : 56;
+}
+
+static int sync_regs(const planner *p) {
+    return walks_by_clc(p) ? 224 : 232; // two warpgroups beside the loading one
+}
+
 static void assign_loads(planner *p) {
     bool sync = p->arch->family == MMA_SYNC;
-    plan_role derived = {.name = "load", .warps = sync ? 4 : 1, .regs = 40, .turns = 1, .span = p->at};
+    plan_role derived = {.name = "load", .warps = sync ? 4 : 1, .regs = load_regs(p), .turns = 1, .span = p->at};
     int sibling = -1;
     for (int pass = 0; pass < 2; pass++) { // stated ones first: they are the siblings
         for (int i = 0; i < p->g->n_operands; i++) {
@@ -140,8 +153,8 @@ static void assign_products(planner *p) {
     bool sync = p->arch->family == MMA_SYNC;
     plan_role derived = {.name = "math",
                          .warps = sync ? 8 : 1,
-                         .regs = sync ? 232 : 40,
-                         .turns = sync ? 2 : 1,
+                         .regs = sync ? sync_regs(p) : 56,
+                         .turns = sync && !walks_by_clc(p) ? 2 : 1,
                          .span = p->at};
     int sibling = -1;
     for (int i = 0; i < p->g->n_accs; i++) {
@@ -215,6 +228,9 @@ static void check_work(planner *p) {
             PLAN_REFUSE(p, "A111", r->span,
                         "role '%s' multiplies with %d warps in %d turns: turns are whole warpgroups of 4",
                         r->name, r->warps, r->turns);
+        } else if (r->turns > 1 && walks_by_clc(p)) {
+            PLAN_REFUSE(p, "X101", r->span, "'pingpong' takes tiles in a fixed order, 'walk clc' gives none");
+            diag_fix(p->d, plan_fact_span(p, p->f->walk_span), "walk static;", "hand tiles out in order");
         } else if (r->turns > 1 && !r->multiplies) {
             PLAN_REFUSE(p, "X101", r->span, "'pingpong' of a role without products has no lowering yet");
         }
@@ -274,12 +290,12 @@ static int default_regs(const planner *p, const plan_role *r) {
         return r->regs;
     }
     if (!r->multiplies && !r->stores) {
-        return 40;
+        return load_regs(p);
     }
     if (p->arch->family == MMA_TCGEN05) {
-        return r->stores ? 208 : 40;
+        return r->stores ? 208 : 56;
     }
-    return r->warps > 8 ? 128 : 232;
+    return r->warps > 8 ? 128 : sync_regs(p);
 }
 
 static void place_roles(planner *p) {
@@ -305,7 +321,7 @@ static void place_roles(planner *p) {
     for (int i = 1; i < w.n_wgs; i++) {
         least = w.regs[i] < least ? w.regs[i] : least;
     }
-    if (p->f->has_walk && strcmp(p->f->walk, "clc") == 0) {
+    if (walks_by_clc(p)) {
         int warp = take_spare(p, &w, least);
         k->roles[k->n_roles++] = (tir_role){.name = "sched",
                                             .first_warp = warp,

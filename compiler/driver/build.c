@@ -27,6 +27,10 @@ static char *tir_text(const tir_kernel *k, size_t *len) {
     return text;
 }
 
+static ast_span place_of(const built *b) {
+    return b->sched != NULL ? b->sched->head_span : b->ast != NULL ? b->ast->name_span : (ast_span){0};
+}
+
 static int generate(unit *u, built *b, build_stop stop) {
     const char *wrong = tir_verify(b->tir, u->mem);
     if (wrong != NULL) {
@@ -52,10 +56,7 @@ static int generate(unit *u, built *b, build_stop stop) {
         return internal_error(u, "codegen", wrong, b);
     }
     if (wrong != NULL) {
-        ast_span at = b->sched != NULL ? b->sched->head_span
-                      : b->ast != NULL ? b->ast->name_span
-                                       : (ast_span){0};
-        diag_report(u->d, DIAG_ERROR, b->code.code, at, "%s: %s", arch_infos[b->tir->arch].name, wrong);
+        diag_report(u->d, DIAG_ERROR, b->code.code, place_of(b), "%s: %s", arch_infos[b->tir->arch].name, wrong);
         return EXIT_MISTAKE;
     }
     if (b->code.ir != NULL) {
@@ -67,6 +68,24 @@ static int generate(unit *u, built *b, build_stop stop) {
     return EXIT_DONE;
 }
 
+// What a schedule asks too much of registers is its author's to mend.
+static bool spills(unit *u, const built *b) {
+    const ptxas_result *r = &b->report;
+    if (r->stack == 0 && r->spill_stores == 0 && r->spill_loads == 0) {
+        return false;
+    }
+    diag_report(u->d, DIAG_ERROR, "R203", place_of(b),
+                "'%s' needs local memory on %s: %d bytes of stack, %d of spill stores, %d of spill loads",
+                b->tir->name, arch_infos[b->tir->arch].name, r->stack, r->spill_stores, r->spill_loads);
+    for (int i = 0; i < b->tir->n_roles; i++) {
+        const tir_role *role = &b->tir->roles[i];
+        diag_because(u->d, "role %s: %d warp%s, %d registers a thread", role->name, role->n_warps,
+                     role->n_warps == 1 ? "" : "s", role->regs);
+    }
+    diag_help(u->d, "more registers for the role that is short of them, or a smaller tile");
+    return true;
+}
+
 static int assemble(unit *u, built *b, builds *all) {
     if (ptxas_find(u->mem) == NULL) {
         all->note = "ptxas was not found: the module holds PTX only, which the simulator and a driver's JIT take";
@@ -76,14 +95,15 @@ static int assemble(unit *u, built *b, builds *all) {
     ptxas_job job = {.arch = arch_infos[b->tir->arch].name,
                      .entry = b->tir->name,
                      .ptx = b->code.ptx,
-                     .ptx_len = b->code.ptx_len};
+                     .ptx_len = b->code.ptx_len,
+                     .allow_spills = true};
     const char *wrong = ptxas_run(&job, &b->report, u->mem);
     b->ptxas_seconds = now_seconds() - start;
     if (wrong != NULL) {
         return internal_error(u, "ptxas", wrong, b);
     }
     b->assembled = true;
-    return EXIT_DONE;
+    return spills(u, b) ? EXIT_MISTAKE : EXIT_DONE;
 }
 
 static int make(unit *u, built b, build_stop stop, builds *out) {
