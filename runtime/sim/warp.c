@@ -74,8 +74,8 @@ static void count(struct warp *w, const struct uop *upto) {
     w->base = upto;
 }
 
-// The lowest pc that can run; -1 when every split waits. After a slice that was used up by looping it
-// is another one's turn: the loop may wait for what the others do.
+// The lowest pc that can run; -1 when every split waits. After a slice that was used up by looping
+// it is another one's turn: the loop may wait for what the others do.
 static int pick(const struct warp *w) {
     int best = -1;
     for (int n = 0; n < w->n_splits; n++) {

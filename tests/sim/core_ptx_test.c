@@ -1,5 +1,5 @@
-// Every line of core_alu.def as a kernel of its own: 32 lanes, random operands and corner cases, with
-// all lanes and with a divergent half, compared with the expression in C beside it.
+// Every line of core_alu.def as a kernel of its own: 32 lanes, random operands and corner cases,
+// with all lanes and with a divergent half, compared with the expression in C beside it.
 // "--dump FILE" writes the module instead, for ptxas to accept.
 #include "core_util.h"
 #include <math.h>
@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-// ---- the C side -----------------------------------------------------------------------------------
+// ---- the C side
+// -----------------------------------------------------------------------------------
 static float as_float(uint32_t u) {
     float x;
     memcpy(&x, &u, 4);
@@ -77,7 +78,7 @@ static uint32_t nth_set(uint32_t a, int base, int n) {
     return 0xFFFFFFFF;
 }
 static uint32_t to_s32(float x, double rounded) {
-    return x != x               ? 0
+    return x != x                    ? 0
            : rounded > 2147483647.0  ? 0x7FFFFFFFu
            : rounded < -2147483648.0 ? 0x80000000u
                                      : (uint32_t)(int32_t)rounded;
@@ -102,8 +103,9 @@ static double rounded_to(double x, int m, int emin) {
 static double of_half16(uint32_t h) {
     int e = (int)(h >> 10 & 31);
     double f = h & 1023;
-    double v = e == 31 ? (f != 0 ? (double)NAN : (double)INFINITY)
-                       : e == 0 ? ldexp(f, -24) : ldexp(1024 + f, e - 25);
+    double v = e == 31  ? (f != 0 ? (double)NAN : (double)INFINITY)
+               : e == 0 ? ldexp(f, -24)
+                        : ldexp(1024 + f, e - 25);
     return (h & 0x8000) != 0 ? -v : v;
 }
 static float of_half(uint32_t h) {
@@ -214,7 +216,8 @@ static const struct program {
 };
 enum { COUNT = sizeof programs / sizeof *programs };
 
-// ---- the module -------------------------------------------------------------------------------------
+// ---- the module
+// -------------------------------------------------------------------------------------
 static char *module_text(void) {
     size_t room = 256 + COUNT * 2600;
     char *text = malloc(room);
@@ -232,14 +235,16 @@ static char *module_text(void) {
             " mov.b32 f1, r1; mov.b32 f2, r2; mov.b32 f3, r3; mov.b64 e1, d1; mov.b64 e2, d2;\n"
             " mov.b64 e3, d3; cvt.u16.u32 h1, r1; cvt.u16.u32 h2, r2;\n"
             " and.b32 t0, r1, 1; setp.ne.u32 p, t0, 0; mov.u32 r0, 0; mov.u64 d0, 0;\n"
-            " ld.param.u32 t0, [half]; shr.u32 t1, lane, 2; and.b32 t1, t1, t0; setp.ne.u32 q, t1, 0;\n"
+            " ld.param.u32 t0, [half]; shr.u32 t1, lane, 2; and.b32 t1, t1, t0; setp.ne.u32 q, t1, "
+            "0;\n"
             " @q bra END;\n"
             " %s\n"
             " mul.wide.u32 at, lane, 8; ld.param.u64 to, [out]; add.u64 at, at, to;\n"
             " %s\n"
             "END: ret;\n}\n",
             i, programs[i].ptx,
-            programs[i].wide ? "st.global.u64 [at], d0;" : "cvt.u64.u32 d0, r0; st.global.u64 [at], d0;");
+            programs[i].wide ? "st.global.u64 [at], d0;"
+                             : "cvt.u64.u32 d0, r0; st.global.u64 [at], d0;");
     }
     return text;
 }
@@ -279,9 +284,14 @@ static void run_program(sim *s, const sim_module *m, int i) {
         struct lane_in in[32];
         uint8_t image[32 * 48];
         for (int l = 0; l < 32; l++) {
-            in[l] = (struct lane_in){(uint32_t)operand(&r, false), (uint32_t)operand(&r, false),
-                                     (uint32_t)operand(&r, false), 0, operand(&r, true),
-                                     operand(&r, true), operand(&r, true), 0};
+            in[l] = (struct lane_in){(uint32_t)operand(&r, false),
+                                     (uint32_t)operand(&r, false),
+                                     (uint32_t)operand(&r, false),
+                                     0,
+                                     operand(&r, true),
+                                     operand(&r, true),
+                                     operand(&r, true),
+                                     0};
             memcpy(image + 48 * l, &in[l], 16);
             memcpy(image + 48 * l + 16, &in[l].A, 24);
             memset(image + 48 * l + 40, 0, 8);

@@ -40,6 +40,17 @@ char *read_text(const char *path, size_t *length) {
     return text;
 }
 
+char *replaced(const char *text, const char *what, const char *with) {
+    const char *at = strstr(text, what);
+    assert_non_null(at);
+    size_t before = (size_t)(at - text);
+    char *out = malloc(strlen(text) + strlen(with) + 1);
+    memcpy(out, text, before);
+    strcpy(out + before, with);
+    strcat(out, at + strlen(what));
+    return out;
+}
+
 sim *open_with(const char *text, sim_module **m) {
     sim *s = sim_open(NULL);
     assert_non_null(s);
@@ -73,4 +84,31 @@ void launch(sim *s, const sim_module *m, const char *kernel, const sim_launch_co
     if (sim_launch(s, k, c) != SIM_OK) {
         fail_msg("%s", sim_last_error(s));
     }
+}
+
+void run_all(const char *ptx, const struct io *io) {
+    uint8_t *first = malloc(io->out_bytes);
+    for (int policy = SIM_EAGER; policy <= SIM_RANDOM; policy++) {
+        sim_module *m;
+        sim *s = open_with(ptx, &m);
+        uint64_t in = upload(s, io->in, io->in_bytes);
+        uint64_t out = sim_alloc(s, io->out_bytes);
+        assert_int_equal(sim_fill(s, out, 0, io->out_bytes), SIM_OK);
+        void *params[] = {&in, &out};
+        launch(s, m, "k",
+               &(sim_launch_config){.block = {io->threads},
+                                    .grid = {io->grid},
+                                    .cluster = {io->cluster},
+                                    .dynamic_smem = io->smem,
+                                    .params = params,
+                                    .policy = (sim_policy)policy,
+                                    .seed = 7});
+        assert_int_equal(sim_copy_from(s, io->out, out, io->out_bytes), SIM_OK);
+        if (policy == SIM_EAGER) {
+            memcpy(first, io->out, io->out_bytes);
+        }
+        assert_memory_equal(first, io->out, io->out_bytes);
+        sim_close(s);
+    }
+    free(first);
 }
