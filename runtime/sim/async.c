@@ -70,7 +70,7 @@ static uint8_t *op_gmem(const struct async_op *op, uint64_t address, uint32_t by
 // ------------------------------------------------------------------------------------- The
 // destinations of a load: CTAs of the mask, or the one that the address names.
 static uint16_t destinations(const struct async_op *op) {
-    return op->mask != 0 ? op->mask : (uint16_t)(1u << (op->smem >> RANK_SHIFT));
+    return (uint16_t)(op->mask != 0 ? op->mask : 1u << (op->smem >> RANK_SHIFT));
 }
 
 static uint32_t in_cta(uint32_t shared, uint32_t rank) {

@@ -202,7 +202,7 @@ const struct uop *run_clc_cancel(struct warp *w, const struct uop *u) {
             .kind = ASYNC_CLC, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
         op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.mbar = sim_shared_address(w, x->mbar, x->mbar_off, l);
-        op.mask = x->multicast ? (uint16_t)((1u << w->cta->cluster->size) - 1) : 0;
+        op.mask = (uint16_t)(x->multicast ? (1u << w->cta->cluster->size) - 1 : 0);
         if ((op.smem & 15) != 0) {
             return sim_fault(w, u, "shared address 0x%x of the response is not aligned to 16 bytes",
                              op.smem);

@@ -94,7 +94,7 @@ static void unpack(enum num_fmt f, uint8_t (*rows)[32], int n) {
     }
     for (int row = 0; row < n; row++) {
         for (int i = 0; i < 32; i++) {
-            rows[row][i] = rows[row][i] >> shift & mask;
+            rows[row][i] = (uint8_t)(rows[row][i] >> shift & mask);
         }
     }
 }

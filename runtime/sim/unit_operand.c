@@ -33,7 +33,7 @@ void unit_unpack_containers(enum num_fmt f, bool packed, uint8_t (*rows)[32], in
 void unit_negate(enum num_fmt f, bool packed, uint8_t (*rows)[32], int n) {
     int bits = num_bits_of(f);
     int step = bits > 8 ? bits / 8 : 1;
-    uint8_t flip = packed ? 0x88 : bits >= 8 ? 0x80 : (uint8_t)(1u << (bits - 1));
+    uint8_t flip = (uint8_t)(packed ? 0x88 : bits >= 8 ? 0x80 : 1u << (bits - 1));
     for (int row = 0; row < n; row++) {
         for (int i = step - 1; i < 32; i += step) {
             rows[row][i] ^= flip;
