@@ -30,6 +30,7 @@ typedef struct cg {
     ll *b;
     const tir_kernel *k;
     arena *mem;
+    bool shallow; // cg_options
     const char *err;
     const char *err_code;
 
@@ -101,6 +102,7 @@ ll_val cg_n_tiles(cg *c);
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. ---------------------------
 typedef struct {
     ll_val row, col;     // i32: element indices along the accumulator's row_loop and col_loop
+    int dcol;            // added to col: elements of one row share the arithmetic on the variable part
     const tir_acc *acc;  // geometry
     ll_val *accs;        // value of accumulator i at (row, col), NULL where unused
 } cg_elem;
@@ -108,8 +110,9 @@ ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at);
 // Index of loop 'loop' (or -1) at an element, then (x + add) * mul / div.
 ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
 
-// Address (i64) of the element of a tensor at 'at' (one index an axis); 'inside': it exists.
-ll_val cg_global_address(cg *c, int param, int n_axes, const ll_val *at, ll_val *inside);
+// Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.
+ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
+                          ll_val *inside);
 
 // --- convert.c: element formats and the arithmetic of mach.h ------------------------------------------
 ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32": f32 x n -> f32
@@ -162,6 +165,10 @@ void cg_store_mma(cg *c, int store);
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
 void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel released after it, or -1
+// The loop 'for (...) { await ch; m; release ch }' that reads operands ahead across iterations, and
+// whether the role's registers allow it.
+bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
+void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch);
 
 // --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c ---------------------------------------
 void cg_tmem_alloc(cg *c);    // prologue, all warps run it; only tmem_warp allocates

@@ -12,7 +12,7 @@ static ll_val loop_index(cg *c, int loop, const cg_elem *at) {
         return at->row;
     }
     if (at->acc && loop == at->acc->col_loop) {
-        return at->col;
+        return ll_addi(c->b, at->col, at->dcol);
     }
     return c->starts[loop];
 }
@@ -25,14 +25,17 @@ ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at) {
 
 // --- Loads -----------------------------------------------------------------------------------------
 
-ll_val cg_global_address(cg *c, int param, int n_axes, const ll_val *at, ll_val *inside) {
+// Address of a position; 'inside' leaves out axis 'but' (-1: none).
+static ll_val address_of(cg *c, int param, int n_axes, const ll_val *at, int but, ll_val *inside) {
     ll *b = c->b;
     const tir_param *p = &c->k->params[param];
     ll_val row = ll_i32(b, 0);
     *inside = ll_i1(b, true);
     for (int i = 0; i < n_axes; i++) {
         ll_val size = cg_size(c, p->dims[i]);
-        *inside = ll_bin(b, LL_AND, *inside, ll_cmp(b, LL_ULT, at[i], size));
+        if (i != but) {
+            *inside = ll_bin(b, LL_AND, *inside, ll_cmp(b, LL_ULT, at[i], size));
+        }
         if (i < n_axes - 1) {
             row = i == 0 ? at[i] : ll_add(b, ll_mul(b, row, size), at[i]);
         }
@@ -46,6 +49,48 @@ ll_val cg_global_address(cg *c, int param, int n_axes, const ll_val *at, ll_val 
     return ll_add(b, address, ll_bini(b, LL_LSHR, bits, 3));
 }
 
+// The one axis that the accumulator's column moves, if it is the column itself plus a constant; else -1.
+static int column_axis(const tir_axis *axes, int n_axes, const cg_elem *at) {
+    int found = -1;
+    for (int i = 0; i < n_axes; i++) {
+        if (!at->acc || axes[i].loop < 0 || axes[i].loop != at->acc->col_loop) {
+            continue;
+        }
+        if (found >= 0 || axes[i].mul != 1 || axes[i].div != 1 || axes[i].add < 0) {
+            return -1;
+        }
+        found = i;
+    }
+    return found;
+}
+
+// Elements of one row: the address of the first one plus a constant or a multiple of the pitch, and one
+// comparison each, so that they do not hold an address each.
+ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
+                          ll_val *inside) {
+    ll *b = c->b;
+    int bits = elem_bits(c->k->params[param].elem);
+    int col = column_axis(axes, n_axes, at);
+    bool along = col >= 0 && col == n_axes - 1 && at->dcol * bits % 8 == 0;
+    bool across = col >= 0 && col == n_axes - 2;
+    cg_elem first = *at;
+    first.dcol = along || across ? 0 : at->dcol;
+    ll_val pos[8];
+    for (int i = 0; i < n_axes && i < 8; i++) {
+        pos[i] = cg_axis(c, &axes[i], &first);
+    }
+    ll_val address = address_of(c, param, n_axes, pos, along || across ? col : -1, inside);
+    if (!along && !across) {
+        return address;
+    }
+    ll_val left = ll_sub(b, cg_size(c, c->k->params[param].dims[col]), pos[col]);
+    *inside = ll_bin(b, LL_AND, *inside, ll_cmpi(b, LL_SGT, left, at->dcol));
+    if (along) {
+        return ll_addi(b, address, (int64_t)at->dcol * bits / 8);
+    }
+    return ll_add(b, address, ll_muli(b, cg_arg_of(c, ARG_PITCH, param, PART_DATA), at->dcol));
+}
+
 static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
     ll *b = c->b;
     const tir_param *p = &c->k->params[e->ref];
@@ -54,12 +99,8 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
                    "formats can", p->name, p->format, c->k->name);
         return ll_f32(b, 0);
     }
-    ll_val axes[8];
-    for (int i = 0; i < e->n_axes && i < 8; i++) {
-        axes[i] = cg_axis(c, &e->axes[i], at);
-    }
     ll_val inside;
-    ll_val address = cg_global_address(c, e->ref, e->n_axes, axes, &inside);
+    ll_val address = cg_element_address(c, e->ref, e->n_axes, e->axes, at, &inside);
     int bits = elem_bits(p->elem);
     const char *type = bits == 32 ? "b32" : bits == 16 ? "u16" : "u8";
     // Tensors that the kernel also writes are read in program order.
@@ -71,7 +112,8 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
                 .out = {LL_I32}};
     ll_val word = LL_ASM(b, &a, address, inside);
     if (bits == 4) {
-        ll_val shift = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, axes[e->n_axes - 1], 1), 2);
+        ll_val last = cg_axis(c, &e->axes[e->n_axes - 1], at);
+        ll_val shift = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, last, 1), 2);
         word = ll_bini(b, LL_AND, ll_bin(b, LL_LSHR, word, shift), 15);
     }
     return elem_is_int(p->elem) ? word : cg_unpack(c, p->elem, word);

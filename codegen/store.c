@@ -56,11 +56,11 @@ void cg_store(cg *c, int store) {
 
 // --- Evaluation ------------------------------------------------------------------------------------
 
-static cg_elem element(cg *c, const cg_sub *u, const cg_run *r, int i, ll_val *accs) {
+static cg_elem element(const cg_sub *u, const cg_run *r, int i, ll_val *accs) {
     for (int a = 0; a < u->f->n_accs; a++) {
         accs[u->f->accs[a]] = r->acc[a] ? r->acc[a][i] : NULL;
     }
-    return (cg_elem){.row = r->row, .col = ll_addi(c->b, r->col, i), .acc = u->acc, .accs = accs};
+    return (cg_elem){.row = r->row, .col = r->col, .dcol = i, .acc = u->acc, .accs = accs};
 }
 
 void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out) {
@@ -115,7 +115,7 @@ static void evaluate(cg *c, cg_sub *u) {
         u->x[r] = ARENA_ARRAY(c->mem, ll_val, run->n);
         ll_val left = elements_left(c, u, run);
         for (int i = 0; i < run->n && CG_OK(c); i++) {
-            cg_elem at = element(c, u, run, i, accs);
+            cg_elem at = element(u, run, i, accs);
             ll_val v = value_at(c, u, &at);
             u->x[r][i] = left ? ll_select(c->b, ll_cmpi(c->b, LL_SGT, left, i), v, ll_f32(c->b, 0))
                               : v;
@@ -151,7 +151,7 @@ static void quantise_row(cg *c, cg_sub *u, int first, int last) {
     for (int g = 0; g < total / count && CG_OK(c); g++) {
         ll_val amax = cg_max_abs(c, count, x + g * count);
         amax = u->f->quad ? quad_max(c, amax) : amax;
-        cg_elem at = element(c, u, &u->f->runs[first + g * count / per], g * count % per, accs);
+        cg_elem at = element(u, &u->f->runs[first + g * count / per], g * count % per, accs);
         bool by = u->s->divide && u->s->scale == ELEM_UE4M3;
         ll_val hs = by ? cg_expr(c, u->s->divide, &at) : ll_f32(b, 1);
         cg_granule q = cg_quantise(c, u->s->elem, u->s->scale, amax, hs);
@@ -199,20 +199,14 @@ void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when)
 // --- Straight from registers -----------------------------------------------------------------------
 
 static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
-    ll *b = c->b;
     int bits = elem_bits(u->s->elem);
     int step = bits == 4 ? 2 : 1; // elements a store
-    ll_val axes[8], ok, base = NULL;
     for (int i = 0; i < r->n; i += step) {
-        cg_elem at = {.row = r->row, .col = ll_addi(b, r->col, i), .acc = u->acc};
-        cg_store_axes(c, u, &at, axes);
-        ll_val address = cg_global_address(c, u->s->param, u->s->n_axes, axes, &ok);
-        if (base && !u->transposed) {
-            address = ll_addi(b, base, (int64_t)i * bits / 8);
-        }
-        base = base ? base : address;
+        cg_elem at = {.row = r->row, .col = r->col, .dcol = i, .acc = u->acc};
+        ll_val ok;
+        ll_val address = cg_element_address(c, u->s->param, u->s->n_axes, u->s->axes, &at, &ok);
         cg_store_global(c, bits * step < 8 ? 8 : bits * step, address,
-                     cg_pack(c, u->s->elem, step, x + i), ok);
+                        cg_pack(c, u->s->elem, step, x + i), ok);
     }
 }
 

@@ -27,6 +27,26 @@ static const gemm_epilogue peak = {"900.0 - abs(alpha * acc[m, n])", under};
 static const gemm_epilogue bias_relu = {"relu(alpha * acc[m, n] + bias[n])", with_bias};
 static const gemm_epilogue residual = {"alpha * acc[m, n] + f32(C[m, n])", with_rest};
 
+// D^T = B A^T: the N side of the source feeds the M side of the instruction. A warp's box of D has its
+// columns in lines of 32 elements.
+static void swap(tir_kernel *k) {
+    tir_mma *m = &k->mmas[0];
+    tir_acc *acc = &k->accs[0];
+    int a = m->a, row_loop = acc->row_loop;
+    m->a = m->b;
+    m->b = a;
+    acc->row_loop = acc->col_loop;
+    acc->col_loop = row_loop;
+    if (k->stores[0].via_smem) {
+        tir_map *map = &k->maps[k->stores[0].map];
+        map->box[0] = 32;
+        map->box[1] = k->stores[0].warp_cols;
+        map->swizzle = map->elem_bytes == 1   ? SWZ_32B
+                       : map->elem_bytes == 2 ? SWZ_64B
+                                              : SWZ_128B;
+    }
+}
+
 #define PAIR "cluster 2 along m; mma tcgen05.pair; "
 static const gemm_variant variants[] = {
     {"gemm.tk", "nvfp4", "nvfp4", 256, 256, 256,
@@ -57,6 +77,21 @@ static const gemm_variant variants[] = {
      264, 544, 0, 0},
     {"along n", "nvfp4", "nvfp4", 128, 192, 256, "cluster 2 along n; mma tcgen05; walk static;",
      200, 584, 544, 0, 0},
+    {"fp8 mixed", "e5m2", "e4m3", 128, 128, 128, "mma tcgen05;", 200, 136, 208, 0, 0},
+    {"long k", "nvfp4", "nvfp4", 256, 256, 256,
+     PAIR "walk clc raster n by 2; pipe A, B : 3 in smem; pipe acc : 2 in tmem overlap;", 300, 520,
+     2080, 0, 0},
+    {"k 0", "nvfp4", "nvfp4", 256, 256, 256,
+     PAIR "walk clc; pipe acc : 2 in tmem overlap;", 300, 264, 0, "bf16", &bias_relu},
+    {"any n", "nvfp4", "nvfp4", 128, 64, 256, "mma tcgen05; store D via regs;", 131, 201, 320, "f32",
+     &bias_relu},
+    {"tiny", "mxfp8", "mxfp8", 256, 128, 128, PAIR "walk clc;", 1, 8, 32, 0, 0},
+    {"swapped", "nvfp4", "nvfp4", 128, 128, 256, "mma tcgen05; store D via smem by 64 x 2;", 200,
+     264, 320, 0, &bias_relu, false, swap},
+    {"swapped f32", "mxfp4", "mxfp4", 128, 128, 256, "mma tcgen05; store D via smem by 32 x 1;", 200,
+     264, 320, "f32", &residual, false, swap},
+    {"transposed", "mxfp8", "mxfp8", 128, 64, 128, "mma tcgen05;", 208, 264, 320, "e4m3", &residual,
+     true, 0},
     {"f16", "f16", "f16", 128, 128, 32, "mma tcgen05;", 200, 136, 176, 0, 0},
     {"bias relu", "nvfp4", "nvfp4", 256, 128, 256, PAIR "walk clc;", 300, 264, 320, "bf16",
      &bias_relu},
