@@ -1,0 +1,20 @@
+// The table of matrix instructions, and the search in it.
+#include "mma.h"
+
+const mma_info mma_kinds[MMA_KINDS] = {
+#define FP4_MMA(id, fam, a, b, s, g, k, sfb, ta, tb)                                               \
+    [MMA_##id] = {#id, fam, ELEM_##a, ELEM_##b, ELEM_##s, g, k, sfb, ta, tb},
+#include "mma.def"
+#undef FP4_MMA
+};
+
+int mma_find(elem_kind a, elem_kind b, elem_kind scale, int granule, int family) {
+    for (int i = 0; i < MMA_KINDS; i++) {
+        const mma_info *kind = &mma_kinds[i];
+        if (kind->a == a && kind->b == b && kind->scale == scale && kind->granule == granule &&
+            (kind->families & family) != 0) {
+            return i;
+        }
+    }
+    return -1;
+}
