@@ -12,6 +12,7 @@
 typedef struct {
     bool emit_ir;  // also keep the LLVM IR before its passes
     bool no_ptx;   // stop after the IR
+    bool shallow;  // spend fewer registers: what to try when ptxas spilled
 } cg_options;
 
 typedef struct {

@@ -270,8 +270,11 @@ static void begin_role(cg *c, const tir_role *r) {
     c->role = r;
     cluster_numbers(c);
     int n = group_warps(r);
-    ll_val warp = ll_addi(b, c->warp, -r->first_warp);
-    c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, warp, n) : ll_i32(b, 0);
+    // The group is uniform, so that what follows from it (tiles, slots) can live in uniform registers;
+    // the warp is for addresses of lanes, and ptxas computes it again rather than keeps it.
+    ll_val uniform = ll_addi(b, c->warp, -r->first_warp);
+    ll_val warp = ll_addi(b, ll_bini(b, LL_LSHR, c->tid, 5), -r->first_warp);
+    c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, uniform, n) : ll_i32(b, 0);
     c->role_warp = r->turns > 1 ? ll_bini(b, LL_UREM, warp, n) : warp;
     c->starts = ARENA_ARRAY(c->mem, ll_val, k->n_loops + k->n_fors + 1);
     c->chans = ARENA_ARRAY(c->mem, cg_chan, k->n_channels + 1);
@@ -443,7 +446,7 @@ static const char *generate(cg *c, const cg_options *opt, cg_result *out) {
 
 const char *cg_compile(const tir_kernel *k, const cg_options *opt, arena *mem, cg_result *out) {
     *out = (cg_result){0};
-    cg c = {.k = k, .mem = mem};
+    cg c = {.k = k, .mem = mem, .shallow = opt->shallow};
     const char *why = NULL;
     if (supported(&c)) {
         c.b = ll_new(cg_arch_name(k->arch), "+ptx88", mem, &why);

@@ -26,7 +26,7 @@ static const char TRIPLE[] = "nvptx64-nvidia-cuda";
 // from the shape that the recipes gave them.
 static const char PASSES[] =
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
-    "loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,early-cse,simplifycfg,adce)";
+    "gvn,instcombine<no-verify-fixpoint>,early-cse,simplifycfg,adce)";
 
 struct ll {
     arena *mem;

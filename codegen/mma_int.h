@@ -11,6 +11,7 @@ enum { FRAG_ROWS_A = 16, FRAG_ROWS_B = 8 };
 typedef struct {
     const tir_operand *op;
     const tir_box *data, *scale;
+    ll_val slot;      // i32: address of the slot
     int rows;         // rows of the warp's tile
     int frag_rows;    // 16 or 8
     ll_val first_row; // of the warp in the CTA's tile
@@ -23,8 +24,8 @@ typedef struct {
 // First row and column of this warp in the CTA's tile, whose warps hold 'rows' by 'cols'.
 ll_val mma_warp_row(cg *c, int rows);
 ll_val mma_warp_col(cg *c, int cols);
-// Addresses in the channel's current slot; 'rows' of this warp.
-void mma_operand_begin(cg *c, mma_operand *o, int index, int rows, bool is_a);
+// Addresses in the slot at 'slot'; 'rows' of this warp. frag_rows is set before: 16 for A, 8 for B.
+void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows);
 // One K step of the 16 rows (8 at the end of an odd B) from fragment 'frag' on into out: four registers
 // a fragment of A, two a fragment of B.
 void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out);

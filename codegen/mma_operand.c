@@ -93,16 +93,16 @@ static ll_val lane_scale_row(cg *c, bool is_a) {
     return is_a ? ll_add(b, g, half) : g;
 }
 
-void mma_operand_begin(cg *c, mma_operand *o, int index, int rows, bool is_a) {
+void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) {
     ll *b = c->b;
+    bool is_a = o->frag_rows == FRAG_ROWS_A;
     o->op = &c->k->operands[index];
+    o->slot = slot;
     const tir_channel *ch = &c->k->channels[o->op->channel];
     o->data = &ch->boxes[o->op->data];
     o->scale = o->op->scale >= 0 ? &ch->boxes[o->op->scale] : NULL;
     o->rows = rows;
-    o->frag_rows = is_a ? FRAG_ROWS_A : FRAG_ROWS_B;
     o->first_row = is_a ? mma_warp_row(c, rows) : mma_warp_col(c, rows);
-    ll_val slot = cg_slot_addr(c, o->op->channel);
     ll_val row = ll_bini(b, LL_AND, c->lane, is_a ? 15 : 7);
     ll_val chunk = ll_bini(b, LL_LSHR, c->lane, 4);
     if (!is_a) {
@@ -153,12 +153,13 @@ void mma_load_scales(cg *c, const mma_operand *o, int word, ll_val *out) {
     for (int f = 0; f < n; f++) {
         if (!scales_are_regular(o)) {
             ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)f * o->frag_rows);
-            ll_val base = ll_addi(b, cg_slot_addr(c, o->op->channel), o->scale->offset + at);
+            ll_val base = ll_addi(b, o->slot, o->scale->offset + at);
             row = scale_first_row(c, o, row);
             ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[f]);
         } else if (f / apart % o->sf_vec == 0) {
             ll_val words[4];
-            ll_load_words(b, ll_addi(b, o->sf_base, at + scale_delta(o, f, atoms)), o->sf_vec, words);
+            ll_val from = ll_addi(b, o->sf_base, at + scale_delta(o, f, atoms));
+            ll_load_words(b, from, o->sf_vec, words);
             for (int i = 0; i < o->sf_vec; i++) {
                 out[f + i * apart] = words[i];
             }

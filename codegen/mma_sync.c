@@ -92,18 +92,18 @@ static fragments new_fragments(cg *c, const product *p) {
 }
 
 // A scale word serves the K steps that its four bytes cover.
-static void load_step_scales(cg *c, const product *p, int step, const fragments *before,
-                             fragments *f) {
+static void load_scales(cg *c, const product *p, int step, const fragments *before, fragments *f) {
+    int word = sf_word(p, step);
     if (p->kind->scale == ELEM_NONE) {
         return;
     }
-    if (before && sf_word(p, step) == sf_word(p, step - 1)) {
+    if (before && word == sf_word(p, step - 1)) {
         f->sfa = before->sfa;
         f->sfb = before->sfb;
         return;
     }
-    mma_load_scales(c, &p->a, sf_word(p, step), f->sfa);
-    mma_load_scales(c, &p->b, sf_word(p, step), f->sfb);
+    mma_load_scales(c, &p->a, word, f->sfa);
+    mma_load_scales(c, &p->b, word, f->sfb);
 }
 
 static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
@@ -126,25 +126,42 @@ static void multiply(cg *c, const product *p, const fragments *f, int step, int 
     }
 }
 
-static void begin_slot(cg *c, product *p) {
-    mma_operand_begin(c, &p->a, p->m->a, p->acc->rows, true);
-    mma_operand_begin(c, &p->b, p->m->b, p->acc->cols, false);
+static void begin_slots(cg *c, product *p, ll_val slot_a, ll_val slot_b) {
+    p->a.frag_rows = FRAG_M;
+    p->b.frag_rows = FRAG_N;
+    mma_operand_begin(c, &p->a, p->m->a, slot_a, p->acc->rows);
+    mma_operand_begin(c, &p->b, p->m->b, slot_b, p->acc->cols);
 }
 
-static void load_first(cg *c, const product *p, fragments *f) {
+static void load_step(cg *c, const product *p, int step, fragments *f) {
     for (int i = 0; i < p->acc->n_m; i++) {
-        mma_load_fragment(c, &p->a, 0, i, f->a);
+        mma_load_fragment(c, &p->a, step, i, f->a);
     }
     for (int i = 0; i < p->acc->n_n; i += 2) {
-        mma_load_fragment(c, &p->b, 0, i, f->b);
+        mma_load_fragment(c, &p->b, step, i, f->b);
     }
-    load_step_scales(c, p, 0, NULL, f);
+    load_scales(c, p, step, NULL, f);
 }
 
-static void multiply_row(cg *c, const product *p, const fragments *f, int step, int m) {
-    for (int n = 0; n < p->acc->n_n; n++) {
-        multiply(c, p, f, step, m, n);
+// The K step whose operands are read during the products of another: of the same slot, or the first
+// one of the channel's next slot, if there is a next one.
+typedef struct {
+    const product *p;
+    int step;
+    ll_val more;   // i1: wait for the next slot of 'channel' first; NULL: the same slot
+    int channel;
+    fragments out;
+} ahead;
+
+static void begin_ahead(cg *c, ahead *next, const fragments *now) {
+    if (next->more) {
+        ll_if more = ll_if_begin(c->b, next->more);
+        cg_await(c, next->channel);
+        ll_if_end(c->b, more);
+    } else {
+        cg_warp_sync(c);
     }
+    load_scales(c, next->p, next->step, next->more ? NULL : now, &next->out);
 }
 
 // The products of one K step, row after row. The next step's operands are read where this step's are
@@ -152,26 +169,33 @@ static void multiply_row(cg *c, const product *p, const fragments *f, int step, 
 // fragments is alive beside the accumulators. ptxas would move all these reads to the front of the K
 // tile and run out of registers; a warp barrier, which costs one issue slot, is what it does not move
 // reads across.
-static void multiply_step(cg *c, const product *p, const fragments *f, int step, fragments *next) {
+static void multiply_step(cg *c, const product *p, const fragments *f, int step, ahead *next) {
     int last = p->acc->n_m - 1, n_n = p->acc->n_n;
-    for (int m = 0; m < last; m++) {
-        multiply_row(c, p, f, step, m);
-        if (m == 0) {
-            cg_warp_sync(c);
-            load_step_scales(c, p, step + 1, f, next);
+    for (int m = 0; m <= last; m++) {
+        if (m == last && m == 0) {
+            begin_ahead(c, next, f);
         }
-        mma_load_fragment(c, &p->a, step + 1, m, next->a);
-    }
-    for (int n = 0; n < n_n; n++) {
-        multiply(c, p, f, step, last, n);
-        if (n % 2 == 1 || n == n_n - 1) {
-            mma_load_fragment(c, &p->b, step + 1, n - n % 2, next->b);
+        for (int n = 0; n < n_n; n++) {
+            multiply(c, p, f, step, m, n);
+            if (m == last && (n % 2 == 1 || n == n_n - 1)) {
+                mma_load_fragment(c, &next->p->b, next->step, n - n % 2, next->out.b);
+            }
         }
+        if (m == 0 && m < last) {
+            begin_ahead(c, next, f);
+        }
+        mma_load_fragment(c, &next->p->a, next->step, m, next->out.a);
     }
-    mma_load_fragment(c, &p->a, step + 1, last, next->a);
-    if (last == 0) {
-        load_step_scales(c, p, step + 1, f, next);
+}
+
+// All steps of a slot but the last, whose fragments are returned; 'f' has those of the first.
+static fragments multiply_slot(cg *c, const product *p, fragments f) {
+    for (int step = 0; step + 1 < p->steps; step++) {
+        ahead next = {.p = p, .step = step + 1, .out = new_fragments(c, p)};
+        multiply_step(c, p, &f, step, &next);
+        f = next.out;
     }
+    return f;
 }
 
 static bool check_operand(cg *c, const product *p, const tir_operand *op, bool is_a) {
@@ -206,20 +230,163 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release) {
     if (!begin_product(c, m, &p)) {
         return;
     }
-    begin_slot(c, &p);
+    begin_slots(c, &p, cg_slot_addr(c, c->k->operands[m->a].channel),
+                cg_slot_addr(c, c->k->operands[m->b].channel));
     fragments f = new_fragments(c, &p);
-    load_first(c, &p, &f);
-    for (int step = 0; step + 1 < p.steps; step++) {
-        fragments next = new_fragments(c, &p);
-        multiply_step(c, &p, &f, step, &next);
-        f = next;
-    }
+    load_step(c, &p, 0, &f);
+    f = multiply_slot(c, &p, f);
     if (release >= 0) {
         cg_release(c, release); // all operands are in registers
     }
-    for (int i = 0; i < p.acc->n_m; i++) {
-        multiply_row(c, &p, &f, p.steps - 1, i);
+    for (int row = 0; row < p.acc->n_m; row++) {
+        for (int n = 0; n < p.acc->n_n; n++) {
+            multiply(c, &p, &f, p.steps - 1, row, n);
+        }
     }
+}
+
+// --- The K loop ------------------------------------------------------------------------------------
+
+// Registers of a K step that live across iterations.
+typedef struct {
+    ll_var *vars;
+} carried;
+
+// The lists of registers of a K step; returns their total length.
+static int parts_of(const product *p, const fragments *f, ll_val *parts[4], int count[4]) {
+    bool scaled = p->kind->scale != ELEM_NONE;
+    parts[0] = f->a;
+    parts[1] = f->b;
+    parts[2] = f->sfa;
+    parts[3] = f->sfb;
+    count[0] = 4 * p->acc->n_m;
+    count[1] = 2 * p->acc->n_n;
+    count[2] = scaled ? p->acc->n_m : 0;
+    count[3] = scaled ? p->acc->n_n : 0;
+    return count[0] + count[1] + count[2] + count[3];
+}
+
+static carried new_carried(cg *c, const product *p) {
+    fragments none = {0};
+    ll_val *parts[4];
+    int count[4], n = parts_of(p, &none, parts, count);
+    carried v = {.vars = ARENA_ARRAY(c->mem, ll_var, n)};
+    for (int i = 0; i < n; i++) {
+        v.vars[i] = ll_variable(c->b, LL_I32, "ahead");
+    }
+    return v;
+}
+
+static void carry(cg *c, const product *p, const carried *v, const fragments *f) {
+    ll_val *parts[4];
+    int count[4];
+    parts_of(p, f, parts, count);
+    ll_var *next = v->vars;
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < count[i]; j++) {
+            ll_set(c->b, *next++, parts[i][j]);
+        }
+    }
+}
+
+static fragments taken(cg *c, const product *p, const carried *v) {
+    fragments f = new_fragments(c, p);
+    ll_val *parts[4];
+    int count[4];
+    parts_of(p, &f, parts, count);
+    const ll_var *next = v->vars;
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < count[i]; j++) {
+            parts[i][j] = ll_get(c->b, *next++);
+        }
+    }
+    return f;
+}
+
+// Registers that reading ahead needs at its peak: accumulators, a K step of fragments, two of scale
+// words, addresses and loop state, and what an epilogue keeps across the loop (addresses and bounds of
+// what it reads and writes). Found with ptxas on the kernels of the tests; too low a number shows as
+// spills.
+enum { LOOP_REGS = 40, LOAD_REGS = 8, SCATTER_REGS = 16, QUANTISE_REGS = 40 };
+
+static int expr_registers(const tir_expr *e) {
+    int n = e->kind == TX_LOAD ? LOAD_REGS : 0;
+    for (int i = 0; i < e->n_args; i++) {
+        n += expr_registers(e->args[i]);
+    }
+    return n;
+}
+
+static int epilogue_registers(const cg *c, int n_body, tir_stmt *const *body) {
+    int n = 0;
+    for (int i = 0; i < n_body; i++) {
+        if (body[i]->kind == TS_STORE) {
+            const tir_store *s = &c->k->stores[body[i]->ref];
+            n += expr_registers(s->value) + (s->via_smem ? 0 : SCATTER_REGS) +
+                 (s->scale != ELEM_NONE ? QUANTISE_REGS : 0);
+        }
+        n += epilogue_registers(c, body[i]->n_body, body[i]->body);
+    }
+    return n;
+}
+
+bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
+    const tir_kernel *k = c->k;
+    const tir_role *r = c->role;
+    int need = LOOP_REGS + epilogue_registers(c, r->n_body, r->body);
+    for (int i = 0; i < k->n_accs; i++) {
+        if (&k->roles[k->accs[i].role] == r) {
+            need += k->accs[i].rows * k->accs[i].cols / (r->warps_m * r->warps_n * 32);
+        }
+    }
+    int rows = k->accs[m->acc].rows / r->warps_m / FRAG_M;
+    int cols = k->accs[m->acc].cols / r->warps_n / FRAG_N;
+    bool scaled = mma_kinds[m->kind].scale != ELEM_NONE;
+    need += 4 * rows + 2 * cols + (scaled ? 2 * (rows + cols) : 0);
+    int budget = k->wg_regs[r->first_warp / 4];
+    return !c->shallow && need <= (budget ? budget : k->entry_regs);
+}
+
+// for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot and
+// the reads of its first step stand between the products of the last step. The last iteration has no
+// next slot: it reads its own one again, for nothing, and releases it after that.
+void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
+    ll *b = c->b;
+    product p;
+    if (!begin_product(c, m, &p)) {
+        return;
+    }
+    product next = p;
+    carried v = new_carried(c, &p);
+    fragments f = new_fragments(c, &p);
+    ll_var left = ll_variable(b, LL_I32, loop->index);
+    ll_set(b, left, cg_size(c, loop->extent));
+    ll_if some = ll_if_begin(b, ll_cmpi(b, LL_SGT, ll_get(b, left), 0));
+    cg_await(c, ch);
+    ll_val first = cg_slot_addr(c, ch);
+    begin_slots(c, &p, first, first);
+    load_step(c, &p, 0, &f);
+    carry(c, &p, &v, &f);
+    ll_if_end(b, some);
+    ll_loop l = ll_loop_begin(b, "steps");
+    ll_val now = ll_get(b, left);
+    ll_loop_while(b, &l, ll_cmpi(b, LL_SGT, now, 0));
+    ll_set(b, left, ll_addi(b, now, -loop->step));
+    ll_val slot = cg_slot_addr(c, ch), empty = cg_empty_bar(c, ch);
+    ll_val more = ll_cmpi(b, LL_SGT, now, loop->step), one = ll_cmpi(b, LL_EQ, c->lane, 0);
+    begin_slots(c, &p, slot, slot);
+    f = multiply_slot(c, &p, taken(c, &p, &v));
+    cg_warp_sync(c);
+    cg_arrive_if(c, empty, ll_bin(b, LL_AND, one, more));
+    cg_advance(c, ch);
+    ll_val after = ll_select(b, more, cg_slot_addr(c, ch), slot);
+    begin_slots(c, &next, after, after);
+    ahead then = {.p = &next, .more = more, .channel = ch, .out = new_fragments(c, &p)};
+    multiply_step(c, &p, &f, p.steps - 1, &then);
+    cg_warp_sync(c);
+    cg_arrive_if(c, empty, ll_bin(b, LL_AND, one, ll_not(b, more)));
+    carry(c, &p, &v, &then.out);
+    ll_loop_end(b, l);
 }
 
 // --- Results ---------------------------------------------------------------------------------------

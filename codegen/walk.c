@@ -194,9 +194,27 @@ void cg_walk(cg *c, const tir_stmt *s) {
     }
 }
 
+// A loop of warps that only multiplies what one channel brings is a recipe of its own. Returns the MMA.
+static const tir_mma *plain_product(cg *c, const tir_stmt *s) {
+    if (c->role->frag != FRAG_MMA || s->n_body != 3 || s->body[0]->kind != TS_AWAIT ||
+        s->body[1]->kind != TS_MMA || s->body[2]->kind != TS_RELEASE ||
+        s->body[0]->ref != s->body[2]->ref) {
+        return NULL;
+    }
+    const tir_mma *m = &c->k->mmas[s->body[1]->ref];
+    int ch = s->body[0]->ref;
+    bool one = c->k->operands[m->a].channel == ch && c->k->operands[m->b].channel == ch;
+    return one && cg_mma_sync_ahead(c, m) ? m : NULL;
+}
+
 static void for_loop(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     const tir_for *f = &c->k->fors[s->ref];
+    const tir_mma *product = plain_product(c, s);
+    if (product) {
+        cg_mma_sync_loop(c, f, product, s->body[0]->ref);
+        return;
+    }
     ll_val extent = cg_size(c, f->extent);
     ll_var at = ll_variable(b, LL_I32, f->index);
     ll_set(b, at, ll_i32(b, 0));
