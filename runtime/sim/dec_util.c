@@ -309,8 +309,16 @@ static int row_width(enum ptx_word type) {
     return bits <= 32 ? 32 : bits <= 64 ? 64 : 128;
 }
 
+static void need_declared(struct ptx_parser *p, const struct ptx_operand *o) {
+    if (o->kind == OP_NAME) {
+        ptx_fail(p, p->ins->line, "'%.*s' is not declared", o->length > 60 ? 60 : (int)o->length,
+                 o->name);
+    }
+}
+
 uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
     int width = row_width(type);
+    need_declared(p, o);
     switch (o->kind) {
     case OP_REG:
         if (row_width(o->type) != width) {
@@ -341,6 +349,7 @@ uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx
     if (o->kind == OP_SINK) {
         return 0;
     }
+    need_declared(p, o);
     if (o->kind != OP_REG) {
         ptx_refuse(p, "the destination is not a register");
     }

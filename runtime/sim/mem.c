@@ -158,11 +158,13 @@ bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t 
         }
     }
     FOR_LANES(l, m) {
+        w->active = 1u << l; // a fault names the lane
         ptr[l] = sim_lane_pointer(w, u, a[l], l, x);
         if (ptr[l] == NULL) {
             return false;
         }
     }
+    w->active = w->split[w->current].mask;
     return true;
 }
 

@@ -107,7 +107,7 @@ static void named_barriers(void **state) {
               " setp.ge.u32 p1, r4, 2; @p1 bra C;\n"
               " ld.global.u32 r6, [d1]; st.shared.u32 [r5], r6; membar.cta; bar.arrive 3, 128; "
               "bar.sync 1, 64; bra X;\n"
-              "C: bar.sync 3, 128; ld.shared.u32 r6, [r5-256]; @p5 add.u32 r9, r9, 1000; @p6 "
+              "C: bar.sync 3, 128; ld.shared.u32 r6, [r5+-256]; @p5 add.u32 r9, r9, 1000; @p6 "
               "add.u32 r9, r9, 5000;\n"
               " add.u32 r6, r6, r9; st.global.u32 [d2], r6;\nX: barrier.sync 0;" END,
        (struct io){.threads = 128, .grid = 1}, 3);
