@@ -157,19 +157,24 @@ static bool guard_intact(run_state *r, uint64_t base, int64_t bytes, bool *hurt)
     return true;
 }
 
-// Padding of a quantised output's scales must be finite for the next product: fp4c writes 0.
+// Scales behind a row's last one share their 128x4 tile with it. The next product over these columns
+// multiplies them by zeros, so they must be finite: fp4c writes 0. Padding rows reach no result.
 static void check_padding(run_state *r, const run_tensor *t) {
-    int64_t used = 0;
-    int64_t zero = 0;
+    const fp4_storage *st = &t->storage;
+    fp4_sf_layout layout = t->device.format.layout;
+    if (layout != FP4_SF_128X4) {
+        return;
+    }
     const uint8_t *bytes = t->host.scale;
-    for (int64_t i = 0; i < t->storage.scale_bytes; i++) {
-        zero += bytes[i] == 0;
+    int64_t padded = (st->scale_cols + 3) / 4 * 4;
+    for (int64_t b = 0; b < st->n_matrices; b++) {
+        for (int64_t row = 0; row < st->scale_rows; row++) {
+            for (int64_t kb = st->scale_cols; kb < padded; kb++) {
+                int64_t at = fp4_scale_offset(layout, st->scale_rows, padded, row, kb);
+                r->result.padding_hurt += bytes[b * st->scale_matrix_bytes + at] != 0;
+            }
+        }
     }
-    for (int64_t i = 0; i < eval_scale_count(&t->codes); i++) {
-        used += t->codes.scales[i] == 0;
-    }
-    int64_t padding = t->storage.scale_bytes - eval_scale_count(&t->codes);
-    r->result.padding_hurt += padding - (zero - used);
 }
 
 static bool fetch(run_state *r, int i) {
