@@ -85,12 +85,12 @@ static fp4_status get_int(const cJSON *object, const char *key, int64_t lo, int6
 static fp4_status get_array(const cJSON *object, const char *key, int lo, int hi, const cJSON **out,
                             int *n) {
     const cJSON *item = member(object, key);
+    *out = item;
     *n = cJSON_IsArray(item) ? cJSON_GetArraySize(item) : -1;
     if (*n < lo || *n > hi) {
         return rt_fail(FP4_ERROR_MODULE, ": '%s' is missing or no list of %d .. %d entries", key,
                        lo, hi);
     }
-    *out = item;
     return FP4_OK;
 }
 
