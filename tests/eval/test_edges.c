@@ -21,7 +21,7 @@ static void test_outside(void **state) {
         "kernel k<BM = 4>(X : f32[M, N], Y : out f32[M], Z : out f32[M, C]) {\n"
         "    all n of N;\n"
         "    tile m:BM of M {\n"
-        "        Y[m] = X[m, 1] * 2 + X[m, 6] - max[n](min(X[m, n], X[m / 2, 7]));\n"
+        "        Y[m] = X[m, 1] * 2 + X[m, 6] - max[n](min(X[m, n], X[m, 7]));\n"
         "        Z[m, n / 2] = swiglu(X[m, n]);\n"
         "    }\n"
         "}\n");
