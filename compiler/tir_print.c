@@ -208,7 +208,11 @@ static int at_int(const void *at) {
     return v;
 }
 
-static bool is_default(const tir_field *f, const void *record, const void *at) {
+// What the line leaves out: a value that the reader puts there by itself.
+static bool is_left_out(const tir_field *f, const void *record, const void *at) {
+    if (tir_is_needed(f)) {
+        return false;
+    }
     switch (f->kind) {
     case TFK_NAME:
         return *(const char *const *)at == NULL;
@@ -315,7 +319,7 @@ static void print_record(const printer *p, tir_record record, const char *word, 
     for (int i = 0; i < tir_n_fields; i++) {
         const tir_field *f = &tir_fields[i];
         const void *at = (const char *)data + f->offset;
-        if (f->record != record || is_default(f, data, at)) {
+        if (f->record != record || is_left_out(f, data, at)) {
             continue;
         }
         fputc(' ', p->out);
