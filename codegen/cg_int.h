@@ -50,10 +50,11 @@ typedef struct cg {
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
-    ll_var *fresh;    // per accumulator (TMEM): i1, the next MMA overwrites
+    ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
     ll_var *stage;    // per store: i32, staging buffer that comes next
     ll_var turn;      // i32: parity to wait for on the own turn barrier
     void *umma;       // private to umma.c
+    struct cg_wgmma *wgmma; // private to wgmma.c
 } cg;
 
 void cg_fail(cg *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -72,6 +73,7 @@ void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on 
 void cg_arrive(cg *c, ll_val bar);                          // own CTA
 void cg_arrive_if(cg *c, ll_val bar, ll_val when);          // the same where 'when' holds
 void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster on another CTA's
+void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when); // the same where 'when' holds
 void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
 void cg_warp_sync(cg *c);
 void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta
@@ -89,6 +91,9 @@ void cg_await(cg *c, int ch);
 void cg_load(cg *c, int ch);
 void cg_publish(cg *c, int ch);
 void cg_release(cg *c, int ch);
+// One arrival of this warp on the empty barrier at 'bar' in each CTA that fills the slot, where 'when'
+// (i1, NULL: always) holds. All lanes have read the slot.
+void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 
 // --- walk.c ---------------------------------------------------------------------------------------------
@@ -162,6 +167,9 @@ void cg_store_sub(cg *c, int store, const cg_frag *f);
 void cg_store_lane(cg *c, int store);
 void cg_store_mma(cg *c, int store);
 
+// The registers of an accumulator of the role; made when it is first met. NULL: refused.
+cg_acc *cg_accumulator(cg *c, int acc);
+
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
 void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel released after it, or -1
@@ -169,6 +177,13 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel rele
 // whether the role's registers allow it.
 bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
 void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch);
+
+// --- wgmma.c (sm_90a) -------------------------------------------------------------------------------------
+void cg_wgmma_begin(cg *c, int acc);           // a tile begins
+void cg_wgmma(cg *c, const tir_mma *m);        // one step, its operands are free afterwards
+bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that overlap; false: not one
+void cg_wgmma_settle(cg *c);                   // waits for all products: their slots are free
+void cg_wgmma_results(cg *c);                  // before accumulators are read
 
 // --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c ---------------------------------------
 void cg_tmem_alloc(cg *c);    // prologue, all warps run it; only tmem_warp allocates

@@ -239,16 +239,32 @@ void cg_publish(cg *c, int ch) {
     cg_advance(c, ch);
 }
 
-// Readers of shared memory: one arrival a warp, after all its lanes have read.
-static void release_by_warp(cg *c, int ch) {
-    if (c->k->channels[ch].release_mask) {
-        cg_fail(c, "channel '%s' is read by warps of several CTAs; only tensor-core readers release a "
-                   "slot of a cluster", c->k->channels[ch].name);
+// Slots that both CTAs of a cluster fill are free when the warps of both have read them: lane i tells
+// CTA i.
+void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when) {
+    ll *b = c->b;
+    bool both = c->k->channels[ch].release_mask != 0;
+    if (both && c->k->cluster == 1) {
+        cg_fail(c, "channel '%s' is released in CTAs outside the cluster, which is one CTA",
+                c->k->channels[ch].name);
         return;
     }
+    ll_val lane = both ? ll_cmpi(b, LL_ULT, c->lane, c->k->cluster) : ll_cmpi(b, LL_EQ, c->lane, 0);
+    ll_val sends = when ? ll_bin(b, LL_AND, lane, when) : lane;
+    if (both) { // lanes that do not send name a CTA all the same
+        ll_val rank = ll_bini(b, LL_AND, c->lane, c->k->cluster - 1);
+        cg_arrive_cluster_if(c, bar, rank, sends);
+    } else {
+        cg_arrive_if(c, bar, sends);
+    }
+}
+
+// Readers of shared memory: one arrival a warp, after all its lanes have read.
+static void release_by_warp(cg *c, int ch) {
     ll_val bar = cg_empty_bar(c, ch);
+    cg_wgmma_settle(c);
     cg_warp_sync(c);
-    cg_arrive_if(c, bar, ll_cmpi(c->b, LL_EQ, c->lane, 0));
+    cg_signal_empty(c, ch, bar, NULL);
 }
 
 void cg_release(cg *c, int ch) {

@@ -281,6 +281,7 @@ static void begin_role(cg *c, const tir_role *r) {
     c->accs = ARENA_ARRAY(c->mem, cg_acc, k->n_accs + 1);
     c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
     c->stage = ARENA_ARRAY(c->mem, ll_var, k->n_stores + 1);
+    c->wgmma = NULL;
     for (int i = 0; i < k->n_stores; i++) {
         c->stage[i] = ll_variable(b, LL_I32, "stage");
         ll_set(b, c->stage[i], ll_i32(b, 0));
@@ -410,10 +411,7 @@ static void teardown(cg *c) {
 
 static bool supported(cg *c) {
     const tir_kernel *k = c->k;
-    if (k->arch == ARCH_SM90A) {
-        cg_fail(c, "kernel '%s': code for sm_90a is not generated; the schedules that are compiled "
-                   "are those 'on sm_100a' and 'on sm_120a'", k->name);
-    } else if (k->arch == ARCH_SM120A && k->cluster != 1) {
+    if (k->arch == ARCH_SM120A && k->cluster != 1) {
         cg_fail(c, "kernel '%s': a cluster of %d CTAs on sm_120a, where multicast is emulated in "
                    "software; the cluster must be 1", k->name, k->cluster);
     } else if (k->threads > TIR_MAX_WGS * WG_WARPS * WARP || k->threads % WARP != 0) {

@@ -251,6 +251,10 @@ ll_val ll_zero(ll *b, ll_type t) {
     return LLVMConstNull(b->types[t]);
 }
 
+ll_val ll_undef(ll *b, ll_type t) {
+    return LLVMGetUndef(b->types[t]);
+}
+
 bool ll_is_const(ll_val v, int64_t *value) {
     if (!LLVMIsAConstantInt(v)) {
         return false;
@@ -493,9 +497,9 @@ ll_val ll_extract(ll *b, ll_val aggregate, int i) {
 }
 
 ll_val ll_call_asm(ll *b, const ll_asm *a, int n, const ll_val *args) {
-    LLVMTypeRef outs[8];
+    LLVMTypeRef *outs = ARENA_ARRAY(b->mem, LLVMTypeRef, a->n_out + 1);
     for (int i = 0; i < a->n_out; i++) {
-        outs[i] = b->types[a->out[i]];
+        outs[i] = b->types[a->out[a->n_out > 8 ? 0 : i]];
     }
     LLVMTypeRef result = a->n_out == 0   ? b->types[LL_VOID]
                          : a->n_out == 1 ? outs[0]

@@ -72,6 +72,7 @@ ll_val ll_i32(ll *b, int64_t v);
 ll_val ll_i64(ll *b, int64_t v);
 ll_val ll_f32(ll *b, double v); // must be exact in f32
 ll_val ll_zero(ll *b, ll_type t);
+ll_val ll_undef(ll *b, ll_type t); // any value
 bool ll_is_const(ll_val v, int64_t *value); // an integer constant
 ll_type ll_type_of(ll *b, ll_val v);
 // Address of the dynamic shared memory, 1024-aligned, as i32.
@@ -155,7 +156,7 @@ typedef struct {
     const char *constraints; // "=r,r,~{memory}"
     bool effect;             // keeps its place among other effects, never deleted, convergent
     int n_out;               // more than one: a struct of them
-    ll_type out[8];
+    ll_type out[8];          // more than 8: all are like the first
 } ll_asm;
 ll_val ll_call_asm(ll *b, const ll_asm *a, int n, const ll_val *args);
 #define LL_ASM(b, a, ...)                                                                          \

@@ -19,8 +19,7 @@ typedef struct {
 
 // --- Accumulators ----------------------------------------------------------------------------------
 
-// The registers of an accumulator; made when it is first met.
-static cg_acc *accumulator(cg *c, int acc) {
+cg_acc *cg_accumulator(cg *c, int acc) {
     cg_acc *a = &c->accs[acc];
     const tir_acc *t = &c->k->accs[acc];
     if (a->used) {
@@ -30,7 +29,7 @@ static cg_acc *accumulator(cg *c, int acc) {
     a->rows = t->rows / r->warps_m;
     a->cols = t->cols / r->warps_n;
     if (t->channel >= 0 || t->rows % (FRAG_M * r->warps_m) || t->cols % (FRAG_N * r->warps_n)) {
-        cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warp of 'mma sync' holds a "
+        cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warp holds a "
                    "multiple of 16 rows and of 8 columns", t->name, t->rows, t->cols, r->warps_m,
                 r->warps_n);
         return NULL;
@@ -47,7 +46,7 @@ static cg_acc *accumulator(cg *c, int acc) {
 }
 
 void cg_mma_sync_zero(cg *c, int acc) {
-    cg_acc *a = accumulator(c, acc);
+    cg_acc *a = cg_accumulator(c, acc);
     for (int i = 0; a && i < a->n_m * a->n_n * 4; i++) {
         ll_set(c->b, a->regs[i], ll_f32(c->b, 0));
     }
@@ -215,7 +214,7 @@ static bool check_operand(cg *c, const product *p, const tir_operand *op, bool i
 }
 
 static bool begin_product(cg *c, const tir_mma *m, product *p) {
-    *p = (product){.m = m, .kind = &mma_kinds[m->kind], .acc = accumulator(c, m->acc)};
+    *p = (product){.m = m, .kind = &mma_kinds[m->kind], .acc = cg_accumulator(c, m->acc)};
     if (!p->acc || !check_operand(c, p, &c->k->operands[m->a], true) ||
         !check_operand(c, p, &c->k->operands[m->b], false)) {
         return false;
@@ -428,16 +427,16 @@ void cg_store_mma(cg *c, int store) {
     cg_frag f = {.quad = true};
     f.n_accs = cg_store_accs(c, s, f.accs);
     if (CG_OK(c) && f.n_accs == 0) {
-        cg_fail(c, "'%s' is made of no accumulator: a role with 'mma sync' stores what it multiplied",
+        cg_fail(c, "'%s' is made of no accumulator: a role that holds tiles in registers stores what it multiplied",
                 name);
     }
     if (!CG_OK(c)) {
         return;
     }
-    const cg_acc *first = accumulator(c, f.accs[0]);
+    const cg_acc *first = cg_accumulator(c, f.accs[0]);
     int cols = s->warp_cols > 0 ? s->warp_cols : FRAG_N;
     for (int i = 0; i < f.n_accs; i++) {
-        const cg_acc *a = accumulator(c, f.accs[i]);
+        const cg_acc *a = cg_accumulator(c, f.accs[i]);
         if (!a || a->rows != first->rows || a->cols != first->cols || a->cols % cols ||
             cols % FRAG_N) {
             cg_fail(c, "'%s' is stored in pieces of %d columns from accumulators whose warps hold "

@@ -47,6 +47,7 @@ void cg_store(cg *c, int store) {
     if (c->role->frag == FRAG_LANE_ROW) {
         cg_store_lane(c, store);
     } else if (c->role->frag == FRAG_MMA) {
+        cg_wgmma_results(c);
         cg_store_mma(c, store);
     } else {
         cg_fail(c, "role '%s' stores '%s' but holds no tile in registers", c->role->name,

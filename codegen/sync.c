@@ -31,6 +31,14 @@ void cg_arrive_remote(cg *c, ll_val bar, ll_val rank) {
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cluster.space.cluster", there, ll_i32(c->b, 1));
 }
 
+void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when) {
+    ll_asm a = {.text = "{ .reg .b32 there; mapa.shared::cluster.u32 there, $0, $1; "
+                        "@$2 mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there]; }",
+                .constraints = "r,r,b,~{memory}",
+                .effect = true};
+    LL_ASM(c->b, &a, bar, rank, when);
+}
+
 void cg_expect(cg *c, ll_val bar, ll_val bytes) {
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.expect.tx.scope.cta.space.cta", bar, bytes);
 }

@@ -71,11 +71,13 @@ void cg_tile_starts(cg *c, ll_val number) {
     }
 }
 
-// Accumulators in registers start a tile at zero (those in TMEM are overwritten by their first MMA).
+// Accumulators of warps start a tile at zero (others are overwritten by their first MMA).
 void cg_tile_begin(cg *c) {
     for (int i = 0; i < c->k->n_accs; i++) {
         bool mine = &c->k->roles[c->k->accs[i].role] == c->role;
-        if (mine && c->role->frag == FRAG_MMA) {
+        if (mine && c->k->arch == ARCH_SM90A) {
+            cg_wgmma_begin(c, i);
+        } else if (mine && c->role->frag == FRAG_MMA) {
             cg_mma_sync_zero(c, i);
         }
     }
@@ -210,7 +212,10 @@ static const tir_mma *plain_product(cg *c, const tir_stmt *s) {
 static void for_loop(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     const tir_for *f = &c->k->fors[s->ref];
-    const tir_mma *product = plain_product(c, s);
+    if (c->k->arch == ARCH_SM90A && cg_wgmma_loop(c, s)) {
+        return;
+    }
+    const tir_mma *product = c->k->arch == ARCH_SM120A ? plain_product(c, s) : NULL;
     if (product) {
         cg_mma_sync_loop(c, f, product, s->body[0]->ref);
         return;
@@ -240,6 +245,10 @@ static int emit_mma(cg *c, const tir_stmt *s, const tir_stmt *next) {
     }
     if (c->role->frag != FRAG_MMA) {
         cg_fail(c, "role '%s' multiplies, but its warps hold no tile in registers", c->role->name);
+        return 1;
+    }
+    if (c->k->arch == ARCH_SM90A) {
+        cg_wgmma(c, m);
         return 1;
     }
     bool fused = next && next->kind == TS_RELEASE &&

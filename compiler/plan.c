@@ -18,6 +18,10 @@ int round_up(int value, int step) {
     return (value + step - 1) / step * step;
 }
 
+bool plan_acc_in_regs(const planner *p) {
+    return p->arch->family != MMA_TCGEN05;
+}
+
 ast_span plan_fact_span(const planner *p, ast_span fact) {
     size_t len = 0;
     const char *text = src_text(p->req->src, fact.file, &len);

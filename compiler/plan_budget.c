@@ -53,11 +53,11 @@ static void budget_registers(planner *p) {
     }
 }
 
-// Accumulators in registers (mma.sync): what a thread of the role holds, beside fragments and
+// Accumulators in registers (mma.sync, wgmma): what a thread of the role holds, beside fragments and
 // addresses, must fit what the role has.
 static void budget_accumulators(planner *p) {
     tir_kernel *k = p->k;
-    for (int r = 0; r < p->n_roles && p->ok && p->arch->family == MMA_SYNC; r++) {
+    for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p); r++) {
         const tir_role *role = &k->roles[r];
         int threads = role->n_warps / role->turns * 32;
         int held = 0;
@@ -337,6 +337,11 @@ static void plan_walk(planner *p) {
     }
     if (f->has_walk && strcmp(f->walk, "clc") == 0) {
         w->kind = WALK_CLC;
+        if (p->arch->family == MMA_WGMMA) { // PTX ISA "clusterlaunchcontrol.try_cancel": from sm_100 on
+            PLAN_REFUSE(p, "A110", f->walk_span, "%s has no cluster launch control", p->arch->name);
+            diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "a fixed walk");
+            return;
+        }
     }
     if (!f->has_raster) {
         return;

@@ -98,6 +98,7 @@ void plan_barriers(planner *p); // counts, bytes, places
 void plan_project(planner *p);  // role bodies
 
 // Shared by passes.
+bool plan_acc_in_regs(const planner *p); // accumulators are in registers, not in TMEM
 tir_size *plan_size(planner *p, const ast_expr *e); // of dims; NULL after a diagnostic
 tir_size *size_int(arena *mem, int64_t v);
 tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants

@@ -383,7 +383,7 @@ static void channel_barriers(planner *p, tir_channel *c) {
         if (p->arch->family == MMA_TCGEN05) {
             c->empty_count = shared && !k->pair ? k->cluster : 1; // commits
         } else {
-            c->empty_count = to->n_warps / to->turns;
+            c->empty_count = to->n_warps / to->turns * (shared ? k->cluster : 1);
         }
     } else {
         c->empty_count = to->n_warps * (k->pair ? 2 : 1);

@@ -15,12 +15,14 @@ static bool check_family(planner *p) {
                  arena_printf(p->mem, "mma %s;", p->arch->mma_fact), "its matrix unit");
         return false;
     }
-    if (p->arch->family == MMA_WGMMA) {
-        const ast_sym *op = p->g->n_operands > 0 ? p->g->operands[0].param : NULL;
-        PLAN_REFUSE(p, "A110", f->has_mma ? f->mma_span : p->at,
-                    "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
-                    p->arch->name, op != NULL ? op->format->name : "these operands");
-        return false;
+    for (int i = 0; i < p->g->n_operands && p->arch->family == MMA_WGMMA; i++) {
+        const ast_format *op = p->g->operands[i].param->format;
+        if (op->scale != ELEM_NONE || elem_bits(op->elem) < 8) {
+            PLAN_REFUSE(p, "A110", f->has_mma ? f->mma_span : p->at,
+                        "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
+                        p->arch->name, op->name);
+            return false;
+        }
     }
     return true;
 }
@@ -148,6 +150,21 @@ static void plan_acc_shape(planner *p, int acc) {
                         k->loops[col].index, a->cols);
             plan_help_with(p, p->g->loops[col],
                            a->cols > 256 ? 256 : round_up(a->cols, 32), "the nearest that is possible");
+        }
+    } else if (p->arch->family == MMA_WGMMA) {
+        // PTX ISA "wgmma.mma_async": m64nNk*, N 8 to 256 in steps of 8; columns leave in pairs of 8.
+        if (a->rows % 64 != 0 || a->rows > 256) {
+            PLAN_REFUSE(p, "A111", at, "a warpgroup multiplies 64 rows at once, tile '%s' gives %d a CTA",
+                        k->loops[row].index, a->rows);
+            plan_help_with(p, p->g->loops[row],
+                           (a->rows > 256 ? 256 : round_up(a->rows, 64)) *
+                               (k->cluster_loop == row ? k->cluster : 1),
+                           "whole instructions");
+        } else if (a->cols % 16 != 0 || a->cols > 256) {
+            PLAN_REFUSE(p, "A111", at, "the N side of wgmma is 16 to 256 in steps of 16, tile '%s' gives %d",
+                        k->loops[col].index, a->cols);
+            plan_help_with(p, p->g->loops[col], a->cols > 256 ? 256 : round_up(a->cols, 32),
+                           "the nearest that is possible");
         }
     } else if (a->rows % 16 != 0 || a->cols % 16 != 0 || a->rows > 256 || a->cols > 256) {
         PLAN_REFUSE(p, "A111", at,

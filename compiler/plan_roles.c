@@ -126,7 +126,7 @@ static bool walks_by_clc(const planner *p) {
 
 // Registers of derived roles. Following a clc walk takes a loading thread more than 40.
 static int load_regs(const planner *p) {
-    return p->arch->family == MMA_SYNC && !walks_by_clc(p) ? 40 : 56;
+    return plan_acc_in_regs(p) && !walks_by_clc(p) ? 40 : 56;
 }
 
 static int sync_regs(const planner *p) {
@@ -134,7 +134,7 @@ static int sync_regs(const planner *p) {
 }
 
 static void assign_loads(planner *p) {
-    bool sync = p->arch->family == MMA_SYNC;
+    bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "load", .warps = sync ? 4 : 1, .regs = load_regs(p), .turns = 1, .span = p->at};
     int sibling = -1;
     for (int pass = 0; pass < 2; pass++) { // stated ones first: they are the siblings
@@ -149,12 +149,27 @@ static void assign_loads(planner *p) {
     }
 }
 
+// Groups of derived warps that multiply. Two warpgroups of wgmma take tiles by turns where one can hold
+// a tile's accumulators, and share each tile otherwise.
+static int derived_turns(const planner *p) {
+    if (!plan_acc_in_regs(p) || walks_by_clc(p)) {
+        return 1;
+    }
+    int held = 0;
+    bool whole = true; // 64 rows of a warpgroup
+    for (int i = 0; i < p->k->n_accs; i++) {
+        held += p->k->accs[i].rows * p->k->accs[i].cols / 128;
+        whole &= p->k->accs[i].rows % 128 == 0;
+    }
+    return p->arch->family == MMA_WGMMA && whole && held > 128 ? 1 : 2;
+}
+
 static void assign_products(planner *p) {
-    bool sync = p->arch->family == MMA_SYNC;
+    bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "math",
                          .warps = sync ? 8 : 1,
                          .regs = sync ? sync_regs(p) : 56,
-                         .turns = sync && !walks_by_clc(p) ? 2 : 1,
+                         .turns = derived_turns(p),
                          .span = p->at};
     int sibling = -1;
     for (int i = 0; i < p->g->n_accs; i++) {
@@ -170,7 +185,7 @@ static void assign_products(planner *p) {
 }
 
 static void assign_stores(planner *p) {
-    bool sync = p->arch->family == MMA_SYNC;
+    bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "epi", .warps = 4, .regs = 208, .turns = 1, .span = p->at};
     int sibling = -1;
     for (int i = 0; i < p->g->n_stores; i++) {
@@ -214,7 +229,7 @@ static void check_work(planner *p) {
         } else if (r->loads && (r->multiplies || r->stores)) {
             PLAN_REFUSE(p, "X101", r->span, "role '%s' loads and computes: give loads a role of their own",
                         r->name);
-        } else if (r->multiplies && r->stores && p->arch->family != MMA_SYNC) {
+        } else if (r->multiplies && r->stores && !plan_acc_in_regs(p)) {
             PLAN_REFUSE(p, "X101", r->span,
                         "role '%s' multiplies and stores: tcgen05 needs one thread for the one and four "
                         "warps for the other",
@@ -223,7 +238,7 @@ static void check_work(planner *p) {
             PLAN_REFUSE(p, "A111", r->span,
                         "role '%s' reads TMEM: it needs 4 warps, one for each quarter of the lanes, not %d",
                         r->name, r->warps);
-        } else if (r->multiplies && p->arch->family == MMA_SYNC &&
+        } else if (r->multiplies && plan_acc_in_regs(p) &&
                    (r->warps % (4 * r->turns) != 0 || r->warps > 16)) {
             PLAN_REFUSE(p, "A111", r->span,
                         "role '%s' multiplies with %d warps in %d turns: turns are whole warpgroups of 4",

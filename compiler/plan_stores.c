@@ -33,8 +33,27 @@ int plan_add_map(planner *p, const tir_map *map) {
     return k->n_maps++;
 }
 
+// Warpgroups of wgmma lie one below the other, and so do their warps: each has a quarter of the rows.
+static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
+    r->warps_m = r->n_warps / r->turns;
+    r->warps_n = 1;
+    if (a->rows % (16 * r->warps_m) == 0) {
+        return true;
+    }
+    PLAN_REFUSE(p, "A111", at, "a tile of %d rows does not divide among %d warpgroups, which take 64 each",
+                a->rows, r->warps_m / 4);
+    plan_help_with(p, p->g->loops[a->row_loop],
+                   round_up(a->rows, 16 * r->warps_m) *
+                       (p->k->cluster_loop == a->row_loop ? p->k->cluster : 1),
+                   "rows for all of them");
+    return false;
+}
+
 // Warps of one group as a grid over the tile: nearly square warp tiles read the least.
 static bool choose_grid(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
+    if (p->arch->family == MMA_WGMMA) {
+        return choose_column(p, r, a, at);
+    }
     int warps = r->n_warps / r->turns;
     int best = 0;
     for (int m = 1; m <= warps; m++) {

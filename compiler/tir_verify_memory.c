@@ -137,14 +137,14 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
 }
 
 // Arrivals that free a slot of shared memory: the commits of the CTAs that read a multicast box (of a
-// pair only the leader commits), or one of every warp that takes the tile.
+// pair only the leader commits), or one of every warp that takes the tile, in every CTA that reads it.
 static int arrivals_that_free(const verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     const tir_role *to = &k->roles[c->to];
     if (v->arch->family == MMA_TCGEN05) {
         return has_multicast(c) && !k->pair ? k->cluster : 1;
     }
-    return to->n_warps / to->turns;
+    return to->n_warps / to->turns * (has_multicast(c) ? k->cluster : 1);
 }
 
 static bool verify_smem_channel(verifier *v, const tir_channel *c) {

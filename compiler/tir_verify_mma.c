@@ -137,6 +137,9 @@ static bool verify_acc_home(verifier *v, const tir_acc *a) {
     VERIFY(v, a->rows % (FRAG_ROWS * r->warps_m) == 0 && a->cols % (FRAG_COLS * r->warps_n) == 0,
            "acc '%s': %d x %d over %d x %d warps in pieces of %d x %d", a->name, a->rows, a->cols,
            r->warps_m, r->warps_n, FRAG_ROWS, FRAG_COLS);
+    VERIFY(v, v->arch->family != MMA_WGMMA || (r->warps_n == 1 && r->warps_m % ARCH_WG_WARPS == 0),
+           "acc '%s': a grid of %d x %d warps; warpgroups of wgmma lie below each other", a->name,
+           r->warps_m, r->warps_n);
     return true;
 }
 

@@ -93,7 +93,7 @@ static void multicast(tir_kernel *k) {
 
 static const refuse_case cases[] = {
     {"as planned", NULL, nothing},
-    {"hopper", "code for sm_90a is not generated", hopper},
+    {"hopper", "sm_90a has no MXF4NVF4_4X", hopper},
     {"cluster", "a cluster of 2 CTAs on sm_120a", cluster},
     {"threads", "has 1040 threads; at most 1024", threads},
     {"rows", "accumulator 'acc' of 120 x 128 over 2 x 2 warps", odd_rows},
@@ -110,7 +110,7 @@ static const refuse_case cases[] = {
     {"transposed", "its granules lie along the rows", transposed},
     {"halved", "an index that is not a plain one (times 1, over 2)", halved},
     {"swiglu", "swiglu of single elements is not generated", swiglu},
-    {"multicast", "is read by warps of several CTAs", multicast},
+    {"multicast", "is released in CTAs outside the cluster", multicast},
 };
 
 int main(void) {

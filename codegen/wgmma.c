@@ -1,0 +1,361 @@
+// Matrix products of warpgroups (wgmma.mma_async) on sm_90a, both operands in shared memory, the
+// accumulators in registers.
+//
+// A warpgroup owns 64 * R rows of the CTA's tile and multiplies them with R instructions a K step. The
+// descriptor of A steps R groups of 8 rows at a time, so that the 16 rows which an instruction gives a
+// warp ("wgmma.mma_async" register fragments: rows g and g + 8 of the warp's 16) are 8 rows of either
+// half of the warp's 16 * R consecutive rows: what a warp holds is a rectangle, as with mma.sync, and
+// leaves the same way.
+//
+// Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one step
+// later, when wgmma.wait_group 1 says that its products are done; results are waited for when they are
+// read. ptxas serialises products whose accumulators are touched in between (advisory C7514), so
+// registers change hands only behind a wait: the accumulators pass through an empty asm there.
+#include "mma_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WG_WARPS = 4, WG_ROWS = 64, GROUP_ROWS = 8, STEP_BYTES = 32, DESC_STEP = STEP_BYTES >> 4 };
+
+// What the products of a role leave to be done later.
+struct cg_wgmma {
+    bool open;      // accumulators are not settled: their registers may not be read
+    ll_var *last;   // per channel: i32, empty barrier of the slot that was read last ...
+    ll_var *unsent; // ... and i1: it was not told yet
+};
+
+static struct cg_wgmma *state(cg *c) {
+    if (!c->wgmma) {
+        int n = c->k->n_channels + 1;
+        c->wgmma = ARENA_NEW(c->mem, struct cg_wgmma);
+        c->wgmma->last = ARENA_ARRAY(c->mem, ll_var, n);
+        c->wgmma->unsent = ARENA_ARRAY(c->mem, ll_var, n);
+        for (int i = 0; i < n; i++) {
+            c->wgmma->last[i] = ll_variable(c->b, LL_I32, "last");
+            c->wgmma->unsent[i] = ll_variable(c->b, LL_I1, "unsent");
+            ll_set(c->b, c->wgmma->unsent[i], ll_i1(c->b, false));
+        }
+    }
+    return c->wgmma;
+}
+
+static bool is_mine(const cg *c, int acc) {
+    return &c->k->roles[c->k->accs[acc].role] == c->role;
+}
+
+static void wait_group(cg *c, int newest) {
+    LL_INTR(c->b, "llvm.nvvm.wgmma.wait_group.sync.aligned", ll_i64(c->b, newest));
+}
+
+// --- Accumulators ----------------------------------------------------------------------------------
+
+static int registers(const cg_acc *a) {
+    return a->n_m * a->n_n * 4;
+}
+
+// Nothing is written at the start of a tile: the first product overwrites.
+void cg_wgmma_begin(cg *c, int acc) {
+    cg_acc *a = cg_accumulator(c, acc);
+    if (!a) {
+        return;
+    }
+    if (!c->fresh[acc].slot) {
+        c->fresh[acc] = ll_variable(c->b, LL_I1, "fresh");
+    }
+    ll_set(c->b, c->fresh[acc], ll_i1(c->b, true));
+    for (int i = 0; i < registers(a); i++) {
+        ll_set(c->b, a->regs[i], ll_undef(c->b, LL_F32));
+    }
+    state(c)->open = true;
+}
+
+// "=f" for every register, then the same registers as inputs.
+static const char *tied(cg *c, int n, const char *more) {
+    char *text = ARENA_ARRAY(c->mem, char, (size_t)n * 8 + strlen(more) + 1), *at = text;
+    for (int i = 0; i < n; i++) {
+        at += sprintf(at, "%s=f", i ? "," : "");
+    }
+    for (int i = 0; i < n; i++) {
+        at += sprintf(at, ",%d", i);
+    }
+    strcpy(at, more);
+    return text;
+}
+
+// What stands behind this reads the registers as they are now, not earlier.
+static void fence_registers(cg *c, const cg_acc *a) {
+    int n = registers(a);
+    ll_val *args = ARENA_ARRAY(c->mem, ll_val, n);
+    for (int i = 0; i < n; i++) {
+        args[i] = ll_get(c->b, a->regs[i]);
+    }
+    ll_asm none = {.text = "", .constraints = tied(c, n, ""), .effect = true, .n_out = n,
+                   .out = {LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32}};
+    ll_val r = ll_call_asm(c->b, &none, n, args);
+    for (int i = 0; i < n; i++) {
+        ll_set(c->b, a->regs[i], ll_extract(c->b, r, i));
+    }
+}
+
+// All products are done; slots that they read last are free.
+static void settle(cg *c) {
+    struct cg_wgmma *w = state(c);
+    wait_group(c, 0);
+    for (int ch = 0; ch < c->k->n_channels; ch++) {
+        if (&c->k->roles[c->k->channels[ch].to] == c->role) {
+            cg_signal_empty(c, ch, ll_get(c->b, w->last[ch]), ll_get(c->b, w->unsent[ch]));
+            ll_set(c->b, w->unsent[ch], ll_i1(c->b, false));
+        }
+    }
+}
+
+void cg_wgmma_settle(cg *c) {
+    if (c->wgmma && c->wgmma->open) {
+        settle(c);
+    }
+}
+
+void cg_wgmma_results(cg *c) {
+    if (!c->wgmma || !c->wgmma->open) {
+        return;
+    }
+    settle(c);
+    for (int i = 0; i < c->k->n_accs; i++) {
+        cg_acc *a = &c->accs[i];
+        if (!is_mine(c, i) || !a->used) {
+            continue;
+        }
+        fence_registers(c, a);
+        ll_if none = ll_if_begin(c->b, ll_get(c->b, c->fresh[i])); // no K at all
+        for (int r = 0; r < registers(a); r++) {
+            ll_set(c->b, a->regs[r], ll_f32(c->b, 0));
+        }
+        ll_if_end(c->b, none);
+    }
+    c->wgmma->open = false;
+}
+
+// --- One step --------------------------------------------------------------------------------------
+
+// Matrix descriptors ("wgmma matrix descriptor"): address >> 4 in bits 0-13, stride between groups of 8
+// rows >> 4 in bits 32-45, swizzle in bits 62-63.
+static int64_t desc_high(const tir_operand *o, int groups) {
+    static const int64_t layout[] = {[SWZ_NONE] = 0, [SWZ_32B] = 3, [SWZ_64B] = 2, [SWZ_128B] = 1};
+    return layout[o->swizzle] << 30 | (int64_t)(groups * GROUP_ROWS * o->row_bytes) >> 4;
+}
+
+typedef struct {
+    const tir_mma *m;
+    const mma_info *kind;
+    cg_acc *acc;
+    int per_group; // instructions of 64 rows that a warpgroup issues a step
+    const char *text, *more;
+    const char *constraints[2]; // without and with a predicate
+} product;
+
+static const char *instruction(cg *c, const product *p, bool predicate) {
+    int n = 4 * p->acc->n_n;
+    char *text = ARENA_ARRAY(c->mem, char, (size_t)n * 6 + 256), *at = text;
+    at += sprintf(at, "wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", p->acc->cols, p->kind->k,
+                  elem_name(p->kind->a), elem_name(p->kind->b));
+    for (int i = 0; i < n; i++) {
+        at += sprintf(at, "%s$%d", i ? "," : "", i);
+    }
+    at += sprintf(at, "}, $%d, $%d, ", 2 * n, 2 * n + 1);
+    at += predicate ? sprintf(at, "$%d", 2 * n + 2) : sprintf(at, "1");
+    sprintf(at, p->kind->k == 32 ? ", 1, 1;" : ", 1, 1, 0, 0;"); // 8 bits: K-major only, no transposing
+    return text;
+}
+
+static bool begin_product(cg *c, const tir_mma *m, product *p) {
+    *p = (product){.m = m, .kind = &mma_kinds[m->kind], .acc = cg_accumulator(c, m->acc)};
+    const tir_operand *sides[] = {&c->k->operands[m->a], &c->k->operands[m->b]};
+    for (int i = 0; i < 2; i++) {
+        const tir_box *data = &c->k->channels[sides[i]->channel].boxes[sides[i]->data];
+        int bytes = m->k_elems * elem_bits(i ? p->kind->b : p->kind->a) / 8;
+        if (sides[i]->swizzle == SWZ_NONE || bytes != data->n_boxes * sides[i]->row_bytes) {
+            cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes",
+                    c->k->params[sides[i]->param].name, data->n_boxes, sides[i]->row_bytes, bytes);
+        }
+    }
+    if (!(p->kind->families & MMA_WGMMA)) {
+        cg_fail(c, "sm_90a has no %s", p->kind->name);
+    } else if (c->role->warps_m % WG_WARPS) {
+        cg_fail(c, "role '%s' multiplies with %d warps below each other: wgmma takes warpgroups",
+                c->role->name, c->role->warps_m);
+    }
+    if (!p->acc || !CG_OK(c)) {
+        return false;
+    }
+    int groups = c->role->warps_m / WG_WARPS;
+    p->per_group = c->k->accs[m->acc].rows / (WG_ROWS * groups);
+    if (c->role->warps_n != 1 || p->acc->rows != 16 * p->per_group || p->acc->cols % GROUP_ROWS) {
+        cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warpgroup of 'mma wgmma' holds a "
+                   "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
+                c->k->accs[m->acc].rows, c->k->accs[m->acc].cols, c->role->warps_m, c->role->warps_n);
+    }
+    p->text = instruction(c, p, false);
+    p->more = instruction(c, p, true);
+    p->constraints[0] = tied(c, 4 * p->acc->n_n, ",l,l");
+    p->constraints[1] = tied(c, 4 * p->acc->n_n, ",l,l,b");
+    return CG_OK(c);
+}
+
+// Low word of the descriptor of an operand's tile in the current slot, 'row' rows down.
+static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    ll_val at = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
+    if (row) {
+        at = ll_add(c->b, at, ll_muli(c->b, row, o->row_bytes));
+    }
+    return ll_bini(c->b, LL_LSHR, at, 4);
+}
+
+// K step i: 32 bytes further inside a slab, or in the next slab. The hardware swizzles the sum.
+static ll_val step_at(cg *c, const tir_operand *o, ll_val tile, int step) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    int per_slab = o->row_bytes / STEP_BYTES;
+    int bytes = step / per_slab * box->box_pitch;
+    return ll_addi(c->b, tile, (bytes >> 4) + step % per_slab * DESC_STEP);
+}
+
+static ll_val descriptor(cg *c, ll_val low, int64_t high) {
+    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)high << 32));
+}
+
+// Register i of column fragment n of instruction j. The instruction's row half h is row group
+// R * h + j of the warp's 2 * R groups.
+static ll_var *result(const product *p, int j, int i) {
+    int n = i / 4, group = p->per_group * (i / 2 % 2) + j;
+    return &p->acc->regs[(group / 2 * p->acc->n_n + n) * 4 + group % 2 * 2 + i % 2];
+}
+
+static void issue(cg *c, const product *p, int j, ll_val a, ll_val b, ll_val keep) {
+    int n = 4 * p->acc->n_n, n_args = n;
+    ll_val *args = ARENA_ARRAY(c->mem, ll_val, n + 3);
+    for (int i = 0; i < n; i++) {
+        args[i] = ll_get(c->b, *result(p, j, i));
+    }
+    args[n_args++] = descriptor(c, a, desc_high(&c->k->operands[p->m->a], p->per_group));
+    args[n_args++] = descriptor(c, b, desc_high(&c->k->operands[p->m->b], 1));
+    if (keep) {
+        args[n_args++] = keep;
+    }
+    ll_asm mma = {.text = keep ? p->more : p->text, .constraints = p->constraints[keep != NULL],
+                  .effect = true, .n_out = n,
+                  .out = {LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32}};
+    ll_val r = ll_call_asm(c->b, &mma, n_args, args);
+    for (int i = 0; i < n; i++) {
+        ll_set(c->b, *result(p, j, i), ll_extract(c->b, r, i));
+    }
+}
+
+// Number of this warpgroup in its group, the same in all lanes.
+static ll_val warpgroup(cg *c) {
+    ll_val warp = ll_addi(c->b, c->warp, -c->role->first_warp);
+    ll_val wg = ll_bini(c->b, LL_UDIV, warp, WG_WARPS);
+    int groups = c->role->warps_m / WG_WARPS;
+    return c->role->turns > 1 ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
+}
+
+static void issue_product(cg *c, const product *p) {
+    ll *b = c->b;
+    const tir_operand *oa = &c->k->operands[p->m->a], *ob = &c->k->operands[p->m->b];
+    ll_val row = NULL;
+    if (c->role->warps_m > WG_WARPS) {
+        row = ll_muli(b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
+    }
+    ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
+    ll_val keep = ll_not(b, ll_get(b, c->fresh[p->m->acc]));
+    for (int step = 0; step < p->m->k_elems / p->kind->k; step++) {
+        ll_val at_a = step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
+        for (int j = 0; j < p->per_group; j++) {
+            ll_val a = ll_addi(b, at_a, (int64_t)j * GROUP_ROWS * oa->row_bytes >> 4);
+            issue(c, p, j, a, at_b, step ? NULL : keep);
+        }
+    }
+    ll_set(b, c->fresh[p->m->acc], ll_i1(b, false));
+    state(c)->open = true;
+}
+
+void cg_wgmma(cg *c, const tir_mma *m) {
+    product p;
+    if (!begin_product(c, m, &p)) {
+        return;
+    }
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.fence.sync.aligned");
+    issue_product(c, &p);
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+    settle(c);
+}
+
+// --- The K loop ------------------------------------------------------------------------------------
+
+// Steps of a loop overlap if it only awaits slots, multiplies them and releases them, in this order.
+static bool is_plain(const cg *c, const tir_stmt *s) {
+    int phase = 0;
+    for (int i = 0; i < s->n_body; i++) {
+        const tir_stmt *t = s->body[i];
+        int now = t->kind == TS_AWAIT ? 0 : t->kind == TS_MMA ? 1 : t->kind == TS_RELEASE ? 2 : -1;
+        if (now < phase || (t->kind != TS_MMA && c->k->channels[t->ref].space != SPACE_SMEM)) {
+            return false;
+        }
+        phase = now;
+    }
+    return phase == 2;
+}
+
+static void issue_step(cg *c, const tir_stmt *s, const product *products) {
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.fence.sync.aligned");
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            issue_product(c, &products[i]);
+        }
+    }
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+}
+
+// The slots of the step before are free; those of this step come next.
+static void hand_back(cg *c, const tir_stmt *s) {
+    struct cg_wgmma *w = state(c);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_RELEASE) {
+            int ch = s->body[i]->ref;
+            cg_signal_empty(c, ch, ll_get(c->b, w->last[ch]), ll_get(c->b, w->unsent[ch]));
+            ll_set(c->b, w->last[ch], cg_empty_bar(c, ch));
+            ll_set(c->b, w->unsent[ch], ll_i1(c->b, true));
+            cg_advance(c, ch);
+        }
+    }
+}
+
+bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
+    ll *b = c->b;
+    if (!is_plain(c, s)) {
+        return false;
+    }
+    product *products = ARENA_ARRAY(c->mem, product, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        const tir_stmt *t = s->body[i];
+        if (t->kind == TS_MMA && !begin_product(c, &c->k->mmas[t->ref], &products[i])) {
+            return true;
+        }
+    }
+    const tir_for *f = &c->k->fors[s->ref];
+    ll_val extent = cg_size(c, f->extent);
+    ll_var at = ll_variable(b, LL_I32, f->index);
+    ll_set(b, at, ll_i32(b, 0));
+    ll_loop l = ll_loop_begin(b, "steps");
+    ll_val i = ll_get(b, at);
+    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
+    for (int j = 0; j < s->n_body && s->body[j]->kind == TS_AWAIT; j++) {
+        cg_await(c, s->body[j]->ref);
+    }
+    issue_step(c, s, products);
+    wait_group(c, 1);
+    hand_back(c, s);
+    ll_set(b, at, ll_addi(b, i, f->step));
+    ll_loop_end(b, l);
+    return true;
+}
