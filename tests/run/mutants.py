@@ -65,7 +65,7 @@ BY_ARCH = {
     ],
     "sm_120a": [
         ("swizzle of an operand", nth(r"(xor\.b32 \t%r\d+, %r\d+, )32;", r"\g<1>48;")),
-        ("scale factors: layout", nth(r"(ld\.shared\.v2\.b32 \t\{[^}]*\}, \[%r\d+\+)512\]", r"\g<1>520]")),
+        ("scale factors: layout", nth(r"(ld\.shared\.v2\.b32 \t\{[^}]*\}, \[%r\d+)(?:\+\d+)?\]", r"\g<1>]")),
         ("scale factors: rows of A for B", nth(r"(ue4m3 \s+(?:\{[^}]*\},\s+){4})(%r\d+)(, \{[^}]*\},\s+)%r\d+", r"\g<1>\g<2>\g<3>\g<2>")),
         ("a slot is not released", nth(r"(@%p\d+ )?mbarrier\.arrive\.shared[^;]*;", "")),
     ],
@@ -114,7 +114,8 @@ def main():
                 f.write(mutant)
             result = run(bad)
             said = (result.stderr.strip() or result.stdout.strip()).splitlines()
-            seen = result.returncode == 1
+            # PTX that cannot be read says nothing about the check.
+            seen = result.returncode == 1 and "is expected" not in result.stderr
             failures += not seen
             print(f"{name:38} {'seen' if seen else 'NOT SEEN (exit %d)' % result.returncode}: "
                   f"{said[0][:110] if said else ''}")
