@@ -137,6 +137,27 @@ static void print_mismatch(FILE *out, const run_state *r) {
     fprintf(out, "guards %s\n", s->guards_hurt ? "were overwritten" : "are intact");
 }
 
+// "31.4 k": three digits and the power of a thousand.
+static const char *counted(char text[16], double x) {
+    static const char units[] = " kMGT";
+    int power = 0;
+    while (x >= 999.5 && power < 4) {
+        x /= 1000;
+        power++;
+    }
+    snprintf(text, 16, "%.3g %c", x, units[power]);
+    return text;
+}
+
+static void print_counts(const fp4_stats *st, double seconds) {
+    char a[16];
+    char b[16];
+    printf("   (%swarp instructions, %s/s;", counted(a, (double)st->warp_instructions),
+           counted(b, (double)st->warp_instructions / seconds));
+    printf(" %smultiply-adds, %s/s)\n", counted(a, (double)st->macs),
+           counted(b, (double)st->macs / seconds));
+}
+
 static void print_text(const run_state *r, int n_shapes, int n_bad) {
     const options *o = r->u->opt;
     const run_result *s = &r->result;
@@ -152,9 +173,8 @@ static void print_text(const run_state *r, int n_shapes, int n_bad) {
     printf("  seed %llu\n", (unsigned long long)o->seed);
     printf("  front end %7.1f ms   plan %5.1f ms   code %6.1f ms   ptxas %6.1f ms\n", 1e3 * r->u->front_seconds,
            1e3 * b->plan_seconds, 1e3 * b->code_seconds, 1e3 * b->ptxas_seconds);
-    printf("  operands  %7.1f ms   run  %5.0f ms   (%.1f M warp instructions, %.2f G multiply-adds)\n",
-           1e3 * r->times.upload, 1e3 * r->times.simulate, 1e-6 * (double)st.warp_instructions,
-           1e-9 * (double)st.macs);
+    printf("  operands  %7.1f ms   run  %5.0f ms", 1e3 * r->times.upload, 1e3 * r->times.simulate);
+    print_counts(&st, r->times.simulate);
     if (o->check) {
         printf("  composition %5.0f ms   evaluation %.0f ms\n", 1e3 * r->times.compose, 1e3 * r->times.evaluate);
         if (n_shapes == 1) {
