@@ -139,22 +139,22 @@ static void print_mismatch(FILE *out, const run_state *r) {
 
 // "31.4 k": three digits and the power of a thousand.
 static const char *counted(char text[16], double x) {
-    static const char units[] = " kMGT";
+    static const char *const units[] = {"", " k", " M", " G", " T"};
     int power = 0;
     while (x >= 999.5 && power < 4) {
         x /= 1000;
         power++;
     }
-    snprintf(text, 16, "%.3g %c", x, units[power]);
+    snprintf(text, 16, "%.3g%s", x, units[power]);
     return text;
 }
 
 static void print_counts(const fp4_stats *st, double seconds) {
     char a[16];
     char b[16];
-    printf("   (%swarp instructions, %s/s;", counted(a, (double)st->warp_instructions),
+    printf("   (%s warp instructions, %s/s;", counted(a, (double)st->warp_instructions),
            counted(b, (double)st->warp_instructions / seconds));
-    printf(" %smultiply-adds, %s/s)\n", counted(a, (double)st->macs),
+    printf(" %s multiply-adds, %s/s)\n", counted(a, (double)st->macs),
            counted(b, (double)st->macs / seconds));
 }
 
