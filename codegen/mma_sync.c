@@ -398,8 +398,10 @@ static void fill_runs(cg *c, const tir_acc *t, int sub, cg_frag *f) {
     ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
     ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
     const cg_acc *first = &c->accs[f->accs[0]];
-    ll_val row0 = ll_add(b, c->starts[t->row_loop], mma_warp_row(c, first->rows));
-    ll_val col0 = ll_add(b, c->starts[t->col_loop], mma_warp_col(c, first->cols));
+    ll_val row0 = ll_add(b, c->starts[t->row_loop], ll_muli(b, c->rank, t->row_rank_step));
+    ll_val col0 = ll_add(b, c->starts[t->col_loop], ll_muli(b, c->rank, t->col_rank_step));
+    row0 = ll_add(b, row0, mma_warp_row(c, first->rows));
+    col0 = ll_add(b, col0, mma_warp_col(c, first->cols));
     col0 = ll_add(b, ll_addi(b, col0, (int64_t)sub * f->cols), q2);
     for (int m = 0; m < n_m; m++) {
         for (int half = 0; half < 2; half++) {

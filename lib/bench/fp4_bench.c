@@ -1,0 +1,348 @@
+// fp4-bench: kernels D[M, N] = A[M, K] * B[N, K] of compiled modules over a list of shapes, each beside
+// cuBLASLt in the same process.
+//
+//   fp4-bench [options] MODULE.tkm ...
+//     --shapes FILE      lines "M N K"; else --shape MxNxK (may be repeated)
+//     --device cuda:0    --rounds 20    --flush MIB (256)
+//     --cublas PATH|no   the library; default: where the loader finds it
+//     --tbs 4.2 --tflops 1513   what the floor of a shape is computed with
+//     --json FILE        all figures, with machine and date
+//
+// A round flushes the L2 cache (a fill larger than it), then times one launch with events; rounds go
+// through all contestants, so that clocks and heat are shared. The figure is the median, the spread the
+// 10th and 90th percentile. Every kernel of the modules that admits the shape runs; the table shows the
+// fastest. The floor is the larger of bytes (each operand read once, the result written once) over
+// bandwidth and operations over the matrix rate. Results are compared with cuBLASLt's: the relative
+// distance must be that of other orders of summation, or the row says so.
+#include "cublas.h"
+#include "figures.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_KERNELS = 128, MAX_ROUNDS = 1000, RANDOM_BYTES = 1 << 24 };
+
+typedef struct {
+    const char *label;
+    fp4_kernel *kernel;
+    fp4_kernel_info info;
+    int n;
+    fp4_param_info params[FP4_MAX_ARGS];
+    bool takes; // admits the current shape
+    double us[MAX_ROUNDS];
+    double checksum_error;
+} contestant;
+
+typedef struct {
+    bench_options opt;
+    fp4_ctx *ctx;
+    cublas *lt;
+    fp4_event *start, *stop;
+    uint64_t flush;
+    unsigned char *noise;
+    int n;
+    contestant kernels[MAX_KERNELS];
+} bench;
+
+static bool failed(const char *what) {
+    fprintf(stderr, "fp4-bench: %s: %s\n", what, fp4_last_error());
+    return false;
+}
+
+// --- Operands --------------------------------------------------------------------------------------
+
+typedef struct {
+    fp4_tensor tensors[FP4_MAX_ARGS];
+    fp4_arg args[FP4_MAX_ARGS];
+    int64_t bytes; // read and written at least once
+} operands;
+
+// Finite codes of moderate size, whatever the element type.
+static void make_noise(unsigned char *out, fp4_elem e) {
+    uint64_t state = 88172645463325252u;
+    for (int i = 0; i < RANDOM_BYTES / 4; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        uint32_t x = (uint32_t)(state >> 24), v = x;
+        switch (e) {
+        case FP4_ELEM_E4M3:
+            v = (x & 0x9F9F9F9F) | 0x20202020; // 2^-3 .. 2^0
+            break;
+        case FP4_ELEM_E5M2:
+            v = (x & 0x8F8F8F8F) | 0x30303030;
+            break;
+        case FP4_ELEM_BF16:
+            v = (x & 0x81FF81FF) | 0x3E003E00;
+            break;
+        case FP4_ELEM_F16:
+            v = (x & 0x8FFF8FFF) | 0x30003000;
+            break;
+        case FP4_ELEM_F32:
+            v = (x & 0x00FFFFFF) | 0x3F000000;
+            break;
+        case FP4_ELEM_UE4M3:
+            v = (x & 0x0F0F0F0F) | 0x30303030;
+            break;
+        case FP4_ELEM_UE8M0:
+            v = (x & 0x03030303) | 0x7C7C7C7C;
+            break;
+        default:
+            break;
+        }
+        memcpy(out + 4 * i, &v, 4);
+    }
+}
+
+static bool fill(bench *b, uint64_t at, int64_t bytes, fp4_elem e) {
+    make_noise(b->noise, e);
+    for (int64_t done = 0; done < bytes; done += RANDOM_BYTES) {
+        int64_t n = bytes - done < RANDOM_BYTES ? bytes - done : RANDOM_BYTES;
+        if (fp4_copy_to(b->ctx, at + (uint64_t)done, b->noise, n, NULL) != FP4_OK) {
+            return failed("copy");
+        }
+    }
+    return true;
+}
+
+static bool make_operand(bench *b, const contestant *c, int i, const bench_shape *s, operands *o) {
+    fp4_dim dims[] = {{"M", s->m}, {"N", s->n}, {"K", s->k}};
+    int64_t shape[FP4_MAX_RANK];
+    int rank = 0;
+    fp4_tensor *t = &o->tensors[i];
+    fp4_storage st = {.size = sizeof st};
+    if (fp4_kernel_shape(c->kernel, i, dims, 3, &rank, shape) != FP4_OK ||
+        fp4_tensor_init(t, "bf16", rank, shape) != FP4_OK) {
+        return failed(c->params[i].name);
+    }
+    t->format = c->params[i].format;
+    if (fp4_tensor_alloc(b->ctx, t) != FP4_OK || fp4_tensor_storage(t, &st) != FP4_OK) {
+        return failed(c->params[i].name);
+    }
+    o->args[i] = fp4_arg_tensor(t);
+    o->bytes += (st.data_bytes + st.scale_bytes) * (c->params[i].mode == FP4_MODE_INOUT ? 2 : 1);
+    if (c->params[i].mode == FP4_MODE_OUT) {
+        return true;
+    }
+    return fill(b, t->data, st.data_bytes, t->format.elem) &&
+           (st.scale_bytes == 0 || fill(b, t->scale, st.scale_bytes, t->format.scale));
+}
+
+static bool make_operands(bench *b, const contestant *c, const bench_shape *s, operands *o) {
+    *o = (operands){0};
+    for (int i = 0; i < c->n; i++) {
+        if (c->params[i].kind == FP4_PARAM_SCALAR) {
+            o->args[i] = fp4_arg_f32(1);
+        } else if (!make_operand(b, c, i, s, o)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void free_operands(const contestant *c, operands *o) {
+    for (int i = 0; i < c->n; i++) {
+        fp4_tensor_free(&o->tensors[i]);
+    }
+}
+
+static const fp4_tensor *by_name(const contestant *c, const operands *o, const char *name) {
+    for (int i = 0; i < c->n; i++) {
+        if (strcmp(c->params[i].name, name) == 0) {
+            return &o->tensors[i];
+        }
+    }
+    return NULL;
+}
+
+// --- Timing ----------------------------------------------------------------------------------------
+
+static bool flush(bench *b, int round) {
+    return fp4_fill(b->ctx, b->flush, (uint8_t)round, (int64_t)b->opt.flush_mib << 20, NULL) == FP4_OK ||
+           failed("flush");
+}
+
+static bool stop(bench *b, double *us) {
+    return (fp4_event_record(b->stop, NULL) == FP4_OK && fp4_event_wait(b->stop) == FP4_OK &&
+            fp4_event_elapsed(b->start, b->stop, us) == FP4_OK) ||
+           failed("event");
+}
+
+static bool time_kernel(bench *b, contestant *c, const operands *o, int round) {
+    if (!flush(b, round) || fp4_event_record(b->start, NULL) != FP4_OK) {
+        return false;
+    }
+    if (fp4_launch(c->kernel, o->args, c->n, NULL) != FP4_OK) {
+        return failed(c->label);
+    }
+    return stop(b, &c->us[round]);
+}
+
+static bool time_cublas(bench *b, double *us, int round) {
+    if (!flush(b, round) || fp4_event_record(b->start, NULL) != FP4_OK) {
+        return false;
+    }
+    const char *why = cublas_launch(b->lt);
+    if (why) {
+        fprintf(stderr, "fp4-bench: %s\n", why);
+        return false;
+    }
+    return stop(b, us);
+}
+
+// --- Results beside cuBLASLt's -----------------------------------------------------------------------
+
+static double distance(bench *b, const fp4_tensor *ours, uint64_t theirs) {
+    fp4_tensor other = *ours;
+    other.data = theirs;
+    other.ctx = NULL;
+    int64_t rows = ours->dims[0] < 128 ? ours->dims[0] : 128; // the first rows tell
+    fp4_tensor part[2] = {*ours, other};
+    size_t n = (size_t)(rows * ours->dims[1]);
+    double *v[2] = {malloc(n * sizeof(double) + 1), malloc(n * sizeof(double) + 1)};
+    double above = 0, below = 0;
+    for (int i = 0; i < 2; i++) {
+        part[i].dims[0] = rows;
+        if (!v[i] || fp4_tensor_values(b->ctx, &part[i], v[i]) != FP4_OK) {
+            below = NAN;
+        }
+    }
+    for (size_t i = 0; i < n && !isnan(below); i++) {
+        above += (v[0][i] - v[1][i]) * (v[0][i] - v[1][i]);
+        below += v[1][i] * v[1][i];
+    }
+    free(v[0]);
+    free(v[1]);
+    return sqrt(above / (below > 0 ? below : 1));
+}
+
+// --- One shape -------------------------------------------------------------------------------------
+
+// Everything that runs on the operands of one kernel: it, and cuBLASLt when that can.
+static bool compare(bench *b, contestant *c, const bench_shape *s, bench_row *row) {
+    static double theirs[MAX_ROUNDS];
+    operands o;
+    if (!make_operands(b, c, s, &o)) {
+        return false;
+    }
+    const fp4_tensor *x = by_name(c, &o, "A"), *w = by_name(c, &o, "B"), *d = by_name(c, &o, "D");
+    uint64_t reference = 0;
+    bool beside = b->lt && x && w && d && x->format.scale == FP4_ELEM_NONE;
+    if (beside) {
+        fp4_storage st = {.size = sizeof st};
+        beside = fp4_tensor_storage(d, &st) == FP4_OK &&
+                 fp4_alloc(b->ctx, st.data_bytes, &reference) == FP4_OK;
+        cublas_gemm g = {s->m, s->n, s->k, x->format.elem, w->format.elem, d->format.elem,
+                         b->opt.fast, x->data, w->data, reference};
+        const char *why = beside ? cublas_prepare(b->lt, &g) : NULL;
+        beside = beside && !why;
+    }
+    bool ok = true;
+    double warm;
+    for (int i = 0; i < 3 && ok; i++) {
+        ok = time_kernel(b, c, &o, 0) && (!beside || time_cublas(b, &warm, 0));
+    }
+    for (int i = 0; i < b->opt.rounds && ok; i++) {
+        ok = time_kernel(b, c, &o, i) && (!beside || time_cublas(b, &theirs[i], i));
+    }
+    if (ok) {
+        figures_add(row, c->label, c->us, b->opt.rounds, o.bytes);
+    }
+    if (ok && beside) {
+        figures_reference(row, theirs, b->opt.rounds, distance(b, d, reference));
+    }
+    fp4_free(b->ctx, reference);
+    free_operands(c, &o);
+    return ok;
+}
+
+static bool run_shape(bench *b, const bench_shape *s, bench_row *row) {
+    fp4_dim dims[] = {{"M", s->m}, {"N", s->n}, {"K", s->k}};
+    *row = (bench_row){.shape = *s};
+    for (int i = 0; i < b->n; i++) {
+        contestant *c = &b->kernels[i];
+        if (fp4_kernel_admits(c->kernel, dims, 3) == FP4_OK && !compare(b, c, s, row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// --- Set up ----------------------------------------------------------------------------------------
+
+static bool load(bench *b, const char *path) {
+    fp4_module *m;
+    if (fp4_module_load_file(b->ctx, path, &m) != FP4_OK) {
+        return failed(path);
+    }
+    const char *name = strrchr(path, '/');
+    for (int i = 0; i < fp4_module_count(m) && b->n < MAX_KERNELS; i++) {
+        contestant *c = &b->kernels[b->n++];
+        c->label = name ? name + 1 : path;
+        c->info.size = sizeof c->info;
+        if (fp4_module_kernel_at(m, i, &c->kernel) != FP4_OK ||
+            fp4_kernel_get_info(c->kernel, &c->info) != FP4_OK) {
+            return failed(path);
+        }
+        c->n = c->info.n_params;
+        for (int p = 0; p < c->n; p++) {
+            c->params[p].size = sizeof c->params[p];
+            if (fp4_kernel_param(c->kernel, p, &c->params[p]) != FP4_OK) {
+                return failed(path);
+            }
+        }
+    }
+    return true;
+}
+
+static bool set_up(bench *b, int n_modules, char **modules) {
+    fp4_config config = FP4_CONFIG_INIT;
+    config.device = b->opt.device;
+    b->noise = malloc(RANDOM_BYTES);
+    if (!b->noise || fp4_open(&config, &b->ctx) != FP4_OK ||
+        fp4_alloc(b->ctx, (int64_t)b->opt.flush_mib << 20, &b->flush) != FP4_OK ||
+        fp4_event_new(b->ctx, &b->start) != FP4_OK || fp4_event_new(b->ctx, &b->stop) != FP4_OK) {
+        return failed(b->opt.device);
+    }
+    for (int i = 0; i < n_modules; i++) {
+        if (!load(b, modules[i])) {
+            return false;
+        }
+    }
+    if (!b->opt.cublas || strcmp(b->opt.cublas, "no") != 0) {
+        const char *why = NULL;
+        b->lt = cublas_open(b->ctx, b->opt.cublas, &why);
+        if (!b->lt) {
+            fprintf(stderr, "fp4-bench: without cuBLASLt: %s\n", why);
+        }
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    static bench b;
+    int first = options_read(argc, argv, &b.opt);
+    if (first < 0) {
+        return 2;
+    }
+    bench_row *rows = calloc((size_t)b.opt.n_shapes + 1, sizeof *rows);
+    fp4_device_info info = {.size = sizeof info};
+    if (!rows || !set_up(&b, argc - first, argv + first) ||
+        fp4_get_device_info(b.ctx, &info) != FP4_OK) {
+        return 1;
+    }
+    figures_head(&b.opt, &info);
+    for (int i = 0; i < b.opt.n_shapes; i++) {
+        if (!run_shape(&b, &b.opt.shapes[i], &rows[i])) {
+            return 1;
+        }
+        figures_print(&b.opt, &rows[i]);
+    }
+    figures_means(rows, b.opt.n_shapes);
+    bool ok = !b.opt.json || figures_json(&b.opt, &info, rows, b.opt.n_shapes);
+    cublas_close(b.lt);
+    fp4_close(b.ctx);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,344 @@
+// Every kernel of the given modules on a GPU and on the simulator, over random shapes, random operands
+// and random scales: the results must be the same bits.
+//
+//   h200_check [--device cuda:0] [--shapes N] [--seed S] [--most SIZE] MODULE.tkm ...
+//
+// Needs no LLVM and no CUDA toolkit: the modules are compiled elsewhere and carried to the machine.
+// Shapes: every run-time size is drawn from few, odd, around the multiples of tiles, and large; what
+// the kernel's where clauses refuse is rounded up until they admit it. One line a kernel; exit 1 if a
+// bit differed.
+#include "fp4rt.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 256, POISON = 0xA5 };
+
+typedef struct {
+    fp4_ctx *ctx;
+    fp4_module *module;
+    fp4_kernel *kernel;
+} machine;
+
+typedef struct {
+    fp4_kernel_info info;
+    int n;
+    fp4_param_info params[FP4_MAX_ARGS];
+    fp4_dim dims[FP4_MAX_DIMS];
+    float scalars[FP4_MAX_ARGS];
+    unsigned char *data[FP4_MAX_ARGS], *scale[FP4_MAX_ARGS]; // what both machines start from
+} job;
+
+static uint64_t next_random(uint64_t *state) { // splitmix64
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static void check(fp4_status s, const char *what) {
+    if (s != FP4_OK) {
+        fprintf(stderr, "h200_check: %s: %s\n", what, fp4_last_error());
+        exit(2);
+    }
+}
+
+// --- Shapes ----------------------------------------------------------------------------------------
+
+static int64_t draw_size(uint64_t *seed, int64_t most) {
+    uint64_t x = next_random(seed), y = next_random(seed);
+    switch (x % 5) {
+    case 0:
+        return 1 + (int64_t)(y % 17);
+    case 1: // beside a multiple of 64
+        return 64 * (1 + (int64_t)(y % (uint64_t)(most / 64))) + (int64_t)(y >> 40) % 3 - 1;
+    case 2:
+        return y % 4 == 0 ? 0 : 8 * (1 + (int64_t)(y % 40));
+    default:
+        break;
+    }
+    return 1 + (int64_t)(y % (uint64_t)most);
+}
+
+static bool draw_shape(const fp4_kernel *k, job *j, uint64_t *seed, int64_t most) {
+    for (int attempt = 0; attempt < 2000; attempt++) {
+        for (int i = 0; i < j->info.n_dims; i++) {
+            static const int64_t multiples[] = {1, 8, 16, 32, 64, 128, 256};
+            int64_t m = multiples[next_random(seed) % 7];
+            int64_t v = draw_size(seed, most);
+            // No rows or columns means no launch: only what is summed over may be nothing.
+            v = v == 0 && strcmp(fp4_kernel_dim(k, i), "K") != 0 ? 1 : v;
+            j->dims[i] = (fp4_dim){fp4_kernel_dim(k, i), (v + m - 1) / m * m};
+        }
+        if (fp4_kernel_admits(k, j->dims, j->info.n_dims) == FP4_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// --- Operands --------------------------------------------------------------------------------------
+
+// A code of the element type. Wild ones are any bits; others are finite and of moderate size.
+static uint32_t draw_code(fp4_elem e, bool wild, uint64_t x) {
+    uint32_t bits = (uint32_t)(x >> 20), sign = (uint32_t)(x & 1);
+    switch (e) {
+    case FP4_ELEM_E4M3:
+        return wild ? bits & 0xFF : (bits & 0x7F) == 0x7F ? 0 : bits & 0xFF;
+    case FP4_ELEM_E5M2:
+        return wild ? bits & 0xFF : (bits & 0x7C) == 0x7C ? 0x3C : bits & 0xFF;
+    case FP4_ELEM_BF16:
+        return wild ? bits & 0xFFFF : sign << 15 | (120 + (bits >> 8) % 16) << 7 | (bits & 0x7F);
+    case FP4_ELEM_F16:
+        return wild ? bits & 0xFFFF : sign << 15 | (10 + (bits >> 12) % 9) << 10 | (bits & 0x3FF);
+    case FP4_ELEM_F32:
+        return sign << 31 | (123 + (bits >> 24) % 8) << 23 | (bits & 0x7FFFFF);
+    case FP4_ELEM_UE4M3:
+        return 0x20 + bits % 0x38;
+    case FP4_ELEM_UE8M0:
+        return 121 + bits % 13;
+    default:
+        break;
+    }
+    return bits & 0xFF; // two codes of four bits
+}
+
+static unsigned char *draw_bytes(fp4_elem e, int64_t bytes, bool wild, uint64_t *seed) {
+    unsigned char *out = malloc((size_t)bytes + 8);
+    int step = fp4_elem_bits(e) < 8 ? 1 : fp4_elem_bits(e) / 8;
+    bool some = wild && next_random(seed) % 2; // wild everywhere, or here and there
+    for (int64_t i = 0; out && i < bytes; i += step) {
+        uint64_t x = next_random(seed);
+        uint32_t code = draw_code(e, wild && (!some || (x >> 8) % 997 == 0), x);
+        memcpy(out + i, &code, (size_t)step);
+    }
+    return out;
+}
+
+static bool is_output(const fp4_param_info *p) {
+    return p->mode == FP4_MODE_OUT || p->mode == FP4_MODE_INOUT;
+}
+
+static void describe_tensor(const fp4_kernel *k, const job *j, int i, fp4_tensor *t, fp4_storage *s) {
+    int64_t shape[FP4_MAX_RANK];
+    int rank = 0;
+    char name[FP4_MAX_NAME];
+    check(fp4_kernel_shape(k, i, j->dims, j->info.n_dims, &rank, shape), "shape");
+    *t = (fp4_tensor){.size = sizeof *t};
+    check(fp4_tensor_init(t, "bf16", rank, shape), fp4_format_name(&j->params[i].format, name));
+    t->format = j->params[i].format;
+    *s = (fp4_storage){.size = sizeof *s};
+    check(fp4_tensor_storage(t, s), "storage");
+}
+
+static void draw_operands(const fp4_kernel *k, job *j, uint64_t *seed) {
+    bool wild = next_random(seed) % 6 == 0;
+    for (int i = 0; i < j->n; i++) {
+        fp4_tensor t;
+        fp4_storage s;
+        if (j->params[i].kind != FP4_PARAM_TENSOR) {
+            j->scalars[i] = 0.25f + (float)(next_random(seed) >> 40) / 16777216.0f;
+            continue;
+        }
+        describe_tensor(k, j, i, &t, &s);
+        bool poison = j->params[i].mode == FP4_MODE_OUT;
+        j->data[i] = draw_bytes(t.format.elem, s.data_bytes, wild, seed);
+        j->scale[i] = s.scale_bytes ? draw_bytes(t.format.scale, s.scale_bytes, false, seed) : NULL;
+        if (poison) {
+            memset(j->data[i], POISON, (size_t)s.data_bytes);
+        }
+        if (poison && j->scale[i]) { // padding rows are nobody's: the same on both machines
+            memset(j->scale[i], POISON, (size_t)s.scale_bytes);
+        }
+    }
+}
+
+static void free_operands(job *j) {
+    for (int i = 0; i < j->n; i++) {
+        free(j->data[i]);
+        free(j->scale[i]);
+        j->data[i] = j->scale[i] = NULL;
+    }
+}
+
+// --- One launch ------------------------------------------------------------------------------------
+
+typedef struct {
+    unsigned char *data[FP4_MAX_ARGS], *scale[FP4_MAX_ARGS];
+    int64_t data_bytes[FP4_MAX_ARGS], scale_bytes[FP4_MAX_ARGS];
+    bool guard_hurt;
+} outcome;
+
+static uint64_t place(const machine *m, const void *bytes, int64_t n, uint64_t *base) {
+    check(fp4_alloc(m->ctx, n + 2 * GUARD, base), "memory");
+    check(fp4_fill(m->ctx, *base, POISON, n + 2 * GUARD, NULL), "fill");
+    if (n > 0) {
+        check(fp4_copy_to(m->ctx, *base + GUARD, bytes, n, NULL), "copy");
+    }
+    return *base + GUARD;
+}
+
+static unsigned char *take(const machine *m, uint64_t base, int64_t n, outcome *out) {
+    unsigned char *all = malloc((size_t)n + 2 * GUARD);
+    check(fp4_copy_from(m->ctx, all, base, n + 2 * GUARD, NULL), "copy back");
+    for (int i = 0; i < GUARD; i++) {
+        out->guard_hurt |= all[i] != POISON || all[GUARD + n + i] != POISON;
+    }
+    memmove(all, all + GUARD, (size_t)n);
+    return all;
+}
+
+static void launch(const machine *m, const job *j, outcome *out) {
+    fp4_tensor tensors[FP4_MAX_ARGS];
+    uint64_t bases[FP4_MAX_ARGS][2] = {{0}};
+    fp4_arg args[FP4_MAX_ARGS];
+    fp4_storage s;
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < j->n; i++) {
+        if (j->params[i].kind != FP4_PARAM_TENSOR) {
+            args[i] = fp4_arg_f32(j->scalars[i]);
+            continue;
+        }
+        describe_tensor(m->kernel, j, i, &tensors[i], &s);
+        tensors[i].data = place(m, j->data[i], s.data_bytes, &bases[i][0]);
+        out->data_bytes[i] = s.data_bytes;
+        out->scale_bytes[i] = s.scale_bytes;
+        if (s.scale_bytes) {
+            tensors[i].scale = place(m, j->scale[i], s.scale_bytes, &bases[i][1]);
+        }
+        args[i] = fp4_arg_tensor(&tensors[i]);
+    }
+    check(fp4_launch(m->kernel, args, j->n, NULL), j->info.name);
+    check(fp4_sync(m->ctx, NULL), j->info.name);
+    for (int i = 0; i < j->n; i++) {
+        if (j->params[i].kind == FP4_PARAM_TENSOR) {
+            out->data[i] = take(m, bases[i][0], out->data_bytes[i], out);
+            out->scale[i] = bases[i][1] ? take(m, bases[i][1], out->scale_bytes[i], out) : NULL;
+            check(fp4_free(m->ctx, bases[i][0]), "free");
+            check(fp4_free(m->ctx, bases[i][1]), "free");
+        }
+    }
+}
+
+static void free_outcome(outcome *o) {
+    for (int i = 0; i < FP4_MAX_ARGS; i++) {
+        free(o->data[i]);
+        free(o->scale[i]);
+    }
+}
+
+// --- Comparison ------------------------------------------------------------------------------------
+
+static int64_t differing(const unsigned char *a, const unsigned char *b, int64_t n, int64_t *first) {
+    int64_t count = 0;
+    for (int64_t i = 0; a && b && i < n; i++) {
+        if (a[i] != b[i]) {
+            *first = count == 0 ? i : *first;
+            count++;
+        }
+    }
+    return count;
+}
+
+static bool same(const job *j, const outcome *gpu, const outcome *sim) {
+    bool ok = !gpu->guard_hurt && !sim->guard_hurt;
+    if (!ok) {
+        printf("  %s: wrote outside of its tensors\n", j->info.name);
+    }
+    for (int i = 0; i < j->n; i++) {
+        int64_t at = 0;
+        int64_t n = differing(gpu->data[i], sim->data[i], gpu->data_bytes[i], &at) +
+                    differing(gpu->scale[i], sim->scale[i], gpu->scale_bytes[i], &at);
+        if (n == 0) {
+            continue;
+        }
+        ok = false;
+        printf("  %s: '%s' differs in %lld bytes of %lld, first at %lld;", j->info.name, j->params[i].name,
+               (long long)n, (long long)(gpu->data_bytes[i] + gpu->scale_bytes[i]), (long long)at);
+        for (int b = 0; b < 8 && gpu->data[i] && at / 4 * 4 + b < gpu->data_bytes[i]; b++) {
+            printf(" %02x/%02x", gpu->data[i][at / 4 * 4 + b], sim->data[i][at / 4 * 4 + b]);
+        }
+        for (int d = 0; d < j->info.n_dims; d++) {
+            printf(" %s=%lld", j->dims[d].name, (long long)j->dims[d].value);
+        }
+        printf("\n");
+    }
+    return ok;
+}
+
+static bool check_kernel(const machine *gpu, const machine *sim, int shapes, uint64_t seed, int64_t most) {
+    job j = {.info.size = sizeof j.info};
+    check(fp4_kernel_get_info(gpu->kernel, &j.info), "info");
+    j.n = j.info.n_params;
+    for (int i = 0; i < j.n; i++) {
+        j.params[i].size = sizeof j.params[i];
+        check(fp4_kernel_param(gpu->kernel, i, &j.params[i]), "parameter");
+    }
+    int right = 0, done = 0;
+    int64_t bytes = 0;
+    for (int i = 0; i < shapes && done - right < 5; i++) {
+        if (!draw_shape(gpu->kernel, &j, &seed, most)) {
+            printf("%s: no sizes were found that it admits\n", j.info.name);
+            return false;
+        }
+        outcome on_gpu, on_sim;
+        draw_operands(gpu->kernel, &j, &seed);
+        launch(gpu, &j, &on_gpu);
+        launch(sim, &j, &on_sim);
+        right += same(&j, &on_gpu, &on_sim);
+        done++;
+        for (int p = 0; p < j.n; p++) {
+            bytes += is_output(&j.params[p]) ? on_gpu.data_bytes[p] : 0;
+        }
+        free_outcome(&on_gpu);
+        free_outcome(&on_sim);
+        free_operands(&j);
+    }
+    printf("%-24s %d of %d shapes equal, %lld bytes of results\n", j.info.name, right, done,
+           (long long)bytes);
+    fflush(stdout);
+    return right == done;
+}
+
+static void open_machine(machine *m, const char *device, const char *path) {
+    fp4_config config = FP4_CONFIG_INIT;
+    config.device = device;
+    config.sim_schedule = FP4_SCHEDULE_RANDOM;
+    config.sim_seed = 1;
+    check(fp4_open(&config, &m->ctx), device);
+    check(fp4_module_load_file(m->ctx, path, &m->module), path);
+}
+
+int main(int argc, char **argv) {
+    const char *device = "cuda:0";
+    int shapes = 60;
+    uint64_t seed = 1;
+    int64_t most = 700;
+    bool ok = true;
+    for (int i = 1; i < argc; i++) {
+        if (i + 1 < argc && strcmp(argv[i], "--device") == 0) {
+            device = argv[++i];
+        } else if (i + 1 < argc && strcmp(argv[i], "--shapes") == 0) {
+            shapes = atoi(argv[++i]);
+        } else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0) {
+            seed = strtoull(argv[++i], NULL, 10);
+        } else if (i + 1 < argc && strcmp(argv[i], "--most") == 0) {
+            most = atoll(argv[++i]);
+        } else {
+            machine gpu, sim;
+            open_machine(&gpu, device, argv[i]);
+            open_machine(&sim, "sim", argv[i]);
+            for (int k = 0; k < fp4_module_count(gpu.module); k++) {
+                check(fp4_module_kernel_at(gpu.module, k, &gpu.kernel), argv[i]);
+                check(fp4_module_kernel_at(sim.module, k, &sim.kernel), argv[i]);
+                printf("%s: ", argv[i]);
+                ok &= check_kernel(&gpu, &sim, shapes, seed, most);
+            }
+            fp4_close(gpu.ctx);
+            fp4_close(sim.ctx);
+        }
+    }
+    return ok ? 0 : 1;
+}
