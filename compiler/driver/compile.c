@@ -7,7 +7,7 @@
 #include <string.h>
 
 // "dir/gemm.tk" -> "gemm"
-static const char *stem_of(unit *u) {
+const char *unit_stem(const unit *u) {
     const char *slash = strrchr(u->opt->file, '/');
     const char *name = slash != NULL ? slash + 1 : u->opt->file;
     if (strcmp(name, "-") == 0) {
@@ -17,7 +17,7 @@ static const char *stem_of(unit *u) {
     return arena_strndup(u->mem, name, dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name));
 }
 
-static int write_out(unit *u, const char *path, const void *bytes, size_t len) {
+int write_out(unit *u, const char *path, const void *bytes, size_t len) {
     if (strcmp(path, "-") == 0) {
         fwrite(bytes, 1, len, stdout);
         return EXIT_DONE;
@@ -36,9 +36,9 @@ static const char *path_of(unit *u, const builds *b, const built *one, const cha
         return u->opt->output;
     }
     if (one == NULL || b->n == 1) {
-        return arena_printf(u->mem, "%s.%s", stem_of(u), ext);
+        return arena_printf(u->mem, "%s.%s", unit_stem(u), ext);
     }
-    return arena_printf(u->mem, "%s.%s.%s.%s", stem_of(u), one->tir->name, arch_infos[one->tir->arch].name,
+    return arena_printf(u->mem, "%s.%s.%s.%s", unit_stem(u), one->tir->name, arch_infos[one->tir->arch].name,
                         ext);
 }
 
@@ -69,7 +69,7 @@ static int emit_text(unit *u, const builds *b, emit_kind kind, const char *ext, 
     if (kind == EMIT_AST) {
         ast_dump(out, u->file);
     } else if (kind == EMIT_META) {
-        fprintf(out, "{\"fp4c\": \"%s\", \"source\": \"%s\", \"kernels\": [\n", FP4C_VERSION, stem_of(u));
+        fprintf(out, "{\"fp4c\": \"%s\", \"source\": \"%s\", \"kernels\": [\n", FP4C_VERSION, unit_stem(u));
         for (int i = 0; i < b->n; i++) {
             fprintf(out, "%s%s\n", b->at[i].meta, i + 1 < b->n ? "," : "");
         }
@@ -144,6 +144,12 @@ static int emit_all(unit *u, const builds *b, int emit) {
         const char *ext;
     } kinds[] = {{EMIT_AST, "ast"}, {EMIT_TIR, "tir"},     {EMIT_LLVM, "ll"},    {EMIT_PTX, "ptx"},
                  {EMIT_CUBIN, "cubin"}, {EMIT_META, "json"}, {EMIT_MODULE, "tkm"}};
+    int ahead = emit & EMIT_AHEAD;
+    if (ahead == emit) {
+        int code = emit_ahead(u, b, emit);
+        const char *out = u->opt->output != NULL ? u->opt->output : arena_printf(u->mem, "%s.c", unit_stem(u));
+        return code == EXIT_DONE ? emit_deps(u, out) : code;
+    }
     bool one_kind = (emit & (emit - 1)) == 0;
     int per_kernel = EMIT_LLVM | EMIT_PTX | EMIT_CUBIN;
     bool alone = one_kind && ((emit & per_kernel) == 0 || b->n == 1 ||
@@ -163,12 +169,18 @@ static int emit_all(unit *u, const builds *b, int emit) {
             return code;
         }
     }
+    if (ahead != 0) {
+        int code = emit_ahead(u, b, ahead);
+        if (code != EXIT_DONE) {
+            return code;
+        }
+    }
     return emit_deps(u, u->opt->output != NULL ? u->opt->output
-                                               : arena_printf(u->mem, "%s.tkm", stem_of(u)));
+                                               : arena_printf(u->mem, "%s.tkm", unit_stem(u)));
 }
 
 static build_stop stop_for(int emit) {
-    if (emit & (EMIT_MODULE | EMIT_CUBIN | EMIT_META)) {
+    if (emit & (EMIT_MODULE | EMIT_CUBIN | EMIT_META | EMIT_AHEAD)) {
         return STOP_CUBIN;
     }
     return emit & EMIT_PTX ? STOP_PTX : emit & EMIT_LLVM ? STOP_LLVM : STOP_TIR;

@@ -24,6 +24,9 @@ typedef enum {
     EMIT_CUBIN = 16,
     EMIT_META = 32,
     EMIT_MODULE = 64,
+    EMIT_C = 128,
+    EMIT_H = 256,
+    EMIT_AHEAD = EMIT_C | EMIT_H, // files that belong together
 } emit_kind;
 
 typedef struct {
@@ -51,7 +54,7 @@ typedef struct {
     bool deps;
     const char *deps_file;
     const char *deps_of;
-    bool werror, verbose, times, check, in_place, json;
+    bool werror, verbose, times, check, in_place, json, driver_only;
     uint64_t seed;
     const char *device;
     int sms;
@@ -83,6 +86,8 @@ bool unit_open(unit *u, const options *opt);
 // Prints the diagnostics; the exit code they amount to.
 int unit_report(unit *u);
 void unit_close(unit *u);
+// "dir/gemm.tk" -> "gemm"
+const char *unit_stem(const unit *u);
 
 // One kernel for one machine, as far as it was made.
 typedef struct {
@@ -109,6 +114,11 @@ typedef enum { STOP_TIR, STOP_LLVM, STOP_PTX, STOP_CUBIN } build_stop;
 int build_all(unit *u, build_stop stop, builds *out);
 // The module of what was built; exit code.
 int build_module(unit *u, const builds *b, module_image *out);
+
+// Writes a file whole, or to standard output for "-"; exit code.
+int write_out(unit *u, const char *path, const void *bytes, size_t len);
+// The C files that 'emit' names (EMIT_AHEAD); exit code.
+int emit_ahead(unit *u, const builds *b, int emit);
 
 double now_seconds(void);
 // A mistake of ours: prints the pass and leaves a folder to reproduce it. Returns EXIT_INTERNAL.

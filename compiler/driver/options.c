@@ -99,14 +99,15 @@ static bool add_arch(options *o, const char *name) {
 }
 
 static bool add_emit(options *o, const char *name) {
-    static const char *const names[] = {"ast", "tir", "llvm", "ptx", "cubin", "meta", "module"};
-    for (int i = 0; i < 7; i++) {
+    static const char *const names[] = {"ast",    "tir", "llvm", "ptx",    "cubin",
+                                        "meta", "module", "c", "h"}; // ORDER emit_kind
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             o->emit |= 1 << i;
             return true;
         }
     }
-    return fail("--emit does not know", name, "ast, tir, llvm, ptx, cubin, meta, module");
+    return fail("--emit does not know", name, "ast, tir, llvm, ptx, cubin, meta, module, c, h");
 }
 
 static bool add_define(options *o, const char *text) {
@@ -205,6 +206,9 @@ static bool apply(options *o, opt_id id, const char *value) {
         return true;
     case OPT_EMIT:
         return for_parts(o, value, add_emit);
+    case OPT_DRIVER_ONLY:
+        o->driver_only = true;
+        return true;
     case OPT_PTX_ONLY:
         o->emit |= EMIT_PTX;
         return true;

@@ -34,6 +34,34 @@ static void disown(void *block) {
     abort();
 }
 
+// A library is its code behind its length. PTX ends with a 0; a cubin is an ELF file that ends with
+// its section table or its program headers (System V ABI, "ELF Header").
+static size_t code_bytes(const unsigned char *code) {
+    if (memcmp(code, "\177ELF", 4) != 0) {
+        return strlen((const char *)code) + 1;
+    }
+    uint64_t at[2];
+    uint16_t size[4];
+    memcpy(at, code + 0x20, sizeof at);
+    memcpy(size, code + 0x36, sizeof size);
+    size_t segments = (size_t)(at[0] + (uint64_t)size[0] * size[1]);
+    size_t sections = (size_t)(at[1] + (uint64_t)size[2] * size[3]);
+    return segments > sections ? segments : sections;
+}
+
+// Where a library's code holds a name; NULL: nowhere.
+static void *find_name(unsigned char *library, const char *name) {
+    size_t bytes;
+    memcpy(&bytes, library, sizeof bytes);
+    size_t n = strlen(name);
+    for (size_t i = 0; i + n <= bytes; i++) {
+        if (memcmp(library + sizeof bytes + i, name, n) == 0) {
+            return library + sizeof bytes + i;
+        }
+    }
+    return NULL;
+}
+
 // The result of a call: 0 unless it was chosen to fail.
 static cu_result next_call(void) {
     fake_cuda.n_calls++;
@@ -107,6 +135,7 @@ cu_result cuDevicePrimaryCtxRelease_v2(cu_device device) {
         }
         fake_cuda.n_memory = 0;
         fake_cuda.n_libraries = 0;
+        fake_cuda.n_events = 0;
     }
     return 0;
 }
@@ -164,6 +193,43 @@ cu_result cuStreamSynchronize(void *stream) {
     return context_call();
 }
 
+// An event is the number of its record among all records; 0: never recorded.
+cu_result cuEventCreate(void **event, unsigned flags) {
+    (void)flags;
+    cu_result result = context_call();
+    if (result == 0) {
+        *event = own(calloc(1, sizeof(int)));
+        fake_cuda.n_events++;
+    }
+    return result;
+}
+
+cu_result cuEventDestroy_v2(void *event) {
+    disown(event);
+    fake_cuda.n_events--;
+    return undo_call();
+}
+
+cu_result cuEventRecord(void *event, void *stream) {
+    cu_result result = context_call();
+    if (result == 0) {
+        *(int *)event = ++fake_cuda.n_records;
+        fake_cuda.record_stream = stream;
+    }
+    return result;
+}
+
+cu_result cuEventSynchronize(void *event) {
+    fake_cuda.waited = event;
+    return context_call();
+}
+
+cu_result cuEventElapsedTime(float *ms, void *from, void *to) {
+    *ms = (float)(*(int *)to - *(int *)from);
+    cu_result result = context_call();
+    return result ? result : *(int *)from && *(int *)to ? 0 : 400;
+}
+
 cu_result cuLibraryLoadData(void **library, const void *code, int *jit_options, void **jit_values,
                             unsigned n_jit, int *options, void **values, unsigned n) {
     (void)options;
@@ -178,8 +244,10 @@ cu_result cuLibraryLoadData(void **library, const void *code, int *jit_options, 
         }
         return result;
     }
-    *library = own(malloc(strlen(code) + 1));
-    strcpy(*library, code);
+    size_t bytes = code_bytes(code);
+    *library = own(malloc(sizeof bytes + bytes));
+    memcpy(*library, &bytes, sizeof bytes);
+    memcpy((char *)*library + sizeof bytes, code, bytes);
     fake_cuda.n_libraries++;
     return 0;
 }
@@ -191,7 +259,7 @@ cu_result cuLibraryUnload(void *library) {
 }
 
 cu_result cuLibraryGetKernel(void **kernel, void *library, const char *name) {
-    *kernel = strstr(library, name);
+    *kernel = find_name(library, name);
     cu_result result = context_call();
     return result ? result : *kernel ? 0 : 500;
 }

@@ -1,0 +1,10 @@
+# Makes C source of the text files of a folder: cmake -DFROM=dir -DTO=file.c -P embed.cmake
+file(GLOB texts ${FROM}/*.txt)
+set(out "#include \"templates.h\"\n")
+foreach(text ${texts})
+    get_filename_component(stem ${text} NAME_WE)
+    file(READ ${text} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(APPEND out "const char template_${stem}[] = {${bytes}0};\n")
+endforeach()
+file(WRITE ${TO} "${out}")
