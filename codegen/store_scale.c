@@ -59,35 +59,88 @@ static ll_val word_of(cg *c, const ll_val *scales, int n) {
     return all;
 }
 
-// The scales of granules 4j .. 4j + 3 of one row: where four lanes share the row each stores one
-// byte, else one lane stores them all, as a word if they are the whole of one.
-static void store_each(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
+// A group of scales is always the whole of one word (columns 4j .. 4j + 3 of a tile).
+static bool is_word(cg *c, const cg_sub *u, int n) {
+    int span = u->s->granule * SF_ATOM_COLS;
+    int warp = u->f->quad ? u->acc->cols / c->role->warps_n : u->acc->cols;
+    return n == SF_ATOM_COLS && u->f->cols % span == 0 && warp % span == 0 &&
+           u->s->axes[u->s->n_axes - 1].add % span == 0;
+}
+
+// A group of scales and the end of its row. Behind the last scale of a row its group writes zeros up
+// to the end of the word: the next product multiplies with them.
+typedef struct {
+    ll_val kb;   // granule column of the group's first scale
+    ll_val left; // scales from there to the end of the row; <= 0: the group is outside of the tensor
+    ll_val last; // i1: the group has the row's last scale
+} scale_group;
+
+static scale_group group_of(cg *c, const cg_sub *u, const cg_run *r, int n) {
     ll *b = c->b;
-    bool word = n == SF_ATOM_COLS && u->f->cols % (u->s->granule * SF_ATOM_COLS) == 0 &&
-                u->acc->cols % (u->s->granule * SF_ATOM_COLS) == 0;
-    ll_val q = ll_bini(b, LL_AND, c->lane, 3), ok;
     cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
     if (u->f->quad) {
         at.col = ll_sub(b, r->col, r->box_col_lane);
     }
     ll_val axes[8];
     cg_store_axes(c, u, &at, axes);
-    ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
-    if (u->f->quad) {
-        ll_val mine = scales[0];
-        for (int i = 1; i < n; i++) {
-            mine = ll_select(b, ll_cmpi(b, LL_EQ, q, i), scales[i], mine);
-        }
-        ll_val address = scale_address(c, u, &at, ll_add(b, kb, q), &ok);
-        cg_store_global(c, 8, address, mine, ll_bin(b, LL_AND, ok, ll_cmpi(b, LL_ULT, q, n)));
-    } else if (word) {
-        ll_val address = scale_address(c, u, &at, kb, &ok);
-        cg_store_global(c, 32, address, word_of(c, scales, n), ok);
-    } else {
-        for (int i = 0; i < n; i++) {
-            ll_val address = scale_address(c, u, &at, ll_addi(b, kb, i), &ok);
-            cg_store_global(c, 8, address, scales[i], ok);
-        }
+    int last = u->s->n_axes - 1, granule = u->s->granule;
+    scale_group g = {.kb = ll_bini(b, LL_SDIV, axes[last], granule)};
+    ll_val total = ll_addi(b, cg_size(c, u->p->dims[last]), granule - 1);
+    g.left = ll_sub(b, ll_bini(b, LL_SDIV, total, granule), g.kb);
+    g.last = ll_bin(b, LL_AND, ll_cmpi(b, LL_SGT, g.left, 0), ll_cmpi(b, LL_SLE, g.left, n));
+    return g;
+}
+
+static void store_byte(cg *c, const cg_sub *u, const cg_run *r, ll_val kb, ll_val value,
+                       ll_val when) {
+    ll_val ok;
+    cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
+    ll_val address = scale_address(c, u, &at, kb, &ok);
+    cg_store_global(c, 8, address, value, ll_bin(c->b, LL_AND, ok, when));
+}
+
+// Four lanes share the row: each stores one byte of the scales, and one of the zeros behind.
+static void store_quad(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
+    ll *b = c->b;
+    scale_group g = group_of(c, u, r, n);
+    ll_val q = ll_bini(b, LL_AND, c->lane, 3), mine = scales[0];
+    for (int i = 1; i < n; i++) {
+        mine = ll_select(b, ll_cmpi(b, LL_EQ, q, i), scales[i], mine);
+    }
+    mine = ll_select(b, ll_cmp(b, LL_SLT, q, g.left), mine, ll_i32(b, 0));
+    ll_val some = ll_cmpi(b, LL_SGT, g.left, 0);
+    store_byte(c, u, r, ll_add(b, g.kb, q), mine,
+               ll_bin(b, LL_AND, some, ll_cmpi(b, LL_ULT, q, n)));
+    if (!is_word(c, u, n)) {
+        store_byte(c, u, r, ll_add(b, ll_addi(b, g.kb, n), q), ll_i32(b, 0), g.last);
+    }
+}
+
+// The scales that the tensor has, and 0 for those behind.
+static void clip(cg *c, const scale_group *g, const ll_val *scales, int n, ll_val *out) {
+    for (int i = 0; i < n; i++) {
+        out[i] = ll_select(c->b, ll_cmpi(c->b, LL_SGT, g->left, i), scales[i], ll_i32(c->b, 0));
+    }
+}
+
+// One lane holds the row.
+static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
+    ll *b = c->b;
+    scale_group g = group_of(c, u, r, n);
+    ll_val clipped[SF_ATOM_COLS];
+    clip(c, &g, scales, n, clipped);
+    if (is_word(c, u, n)) {
+        ll_val ok;
+        cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
+        ll_val address = scale_address(c, u, &at, g.kb, &ok);
+        cg_store_global(c, 32, address, word_of(c, clipped, n), ok);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        store_byte(c, u, r, ll_addi(b, g.kb, i), clipped[i], ll_cmpi(b, LL_SGT, g.left, 0));
+    }
+    for (int i = 0; i < SF_ATOM_COLS - 1; i++) {
+        store_byte(c, u, r, ll_addi(b, g.kb, n + i), ll_i32(b, 0), g.last);
     }
 }
 
@@ -112,10 +165,15 @@ static bool check_staged(cg *c, const cg_sub *u, int n) {
 }
 
 void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
-    if (!cg_scales_staged(u)) {
-        store_each(c, u, r, scales, n);
+    if (u->f->quad) {
+        store_quad(c, u, r, scales, n);
+    } else if (!cg_scales_staged(u)) {
+        store_row(c, u, r, scales, n);
     } else if (check_staged(c, u, n)) {
-        u->words[u->n_words++] = word_of(c, scales, n);
+        scale_group g = group_of(c, u, r, n);
+        ll_val clipped[SF_ATOM_COLS];
+        clip(c, &g, scales, n, clipped);
+        u->words[u->n_words++] = word_of(c, clipped, n);
     }
 }
 

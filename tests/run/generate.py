@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Programs that nobody wrote: random formats, tiles, epilogues and schedules. Each is either refused
+with a diagnostic (exit 1, a code) or runs bit-exactly; anything else is a failure.
+
+usage: generate.py FP4C ARCH COUNT [SEED] [--keep DIR]"""
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+
+def operand_formats(r):
+    same = r.choice(["nvfp4", "nvfp4", "nvfp4", "mxfp4", "mxfp8", "bf16", "f16"])
+    if same == "mxfp8" and r.random() < 0.3:
+        return "mxfp8", "mxfp8_e5m2"
+    if r.random() < 0.15:
+        return r.choice(["e4m3", "e5m2"]), r.choice(["e4m3", "e5m2"])
+    return same, same
+
+
+def k_steps(fmt):
+    return {"nvfp4": [64, 128, 256, 512], "mxfp4": [128, 256, 512], "mxfp8": [128, 256],
+            "mxfp8_e5m2": [128], "bf16": [32, 64, 128], "f16": [64]}.get(fmt, [64, 128])
+
+
+def value(r, accs, depth=0):
+    """A random elementwise expression over the accumulators."""
+    leaf = r.choice([f"{a}[m, n]" for a in accs] * 3 + ["s", "t", "bias[n]", "gain[m]", "1.5", "old[m, n]"])
+    if depth > 2 or r.random() < 0.25:
+        return leaf
+    x = value(r, accs, depth + 1)
+    y = value(r, accs, depth + 1)
+    return r.choice([f"({x} * {y})", f"({x} + {y})", f"({x} - {y})", f"relu({x})", f"max({x}, {y})",
+                     f"clamp({x}, -4.0, 4.0)", f"({x} > {y} ? {x} : s)", f"soft({x})", f"abs({x})",
+                     f"f32(bf16({x}))", f"(-{x})", f"({x} / (1 + abs({y})))", f"min({x}, {y})"])
+
+
+def outputs(r, accs):
+    names = []
+    for i in range(r.choice([1, 1, 2])):
+        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout"])
+        name = "DE"[i]
+        v = f"{r.choice(accs)}[m, n] * s + {value(r, accs)}" if r.random() < 0.7 else \
+            f"{value(r, accs)} + {accs[0]}[m, n]"
+        if kind == "inout":
+            names.append((name, "inout f32[M, N]", f"{name}[m, n] += {v};"))
+        elif kind == "f32":
+            names.append((name, "out f32[M, N]", f"{name}[m, n] = {v};"))
+        elif kind == "nvfp4":
+            names.append((name, "out nvfp4[M, N]", f"{name}[m, n] = nvfp4({v}, t);"))
+        else:
+            names.append((name, f"out {kind}[M, N]", f"{name}[m, n] = {kind}({v});"))
+    return names
+
+
+def schedule(r, arch, accs, outs, operands):
+    facts = []
+    values = ", ".join(accs)
+    stored = ", ".join(o[0] for o in outs)
+    if r.random() < 0.5:
+        facts.append(r.choice(["walk static;", "walk clc;", "walk static raster n by 3;",
+                               "walk clc raster m by 2;"]))
+    pair = arch == "sm_100a" and r.random() < 0.4
+    if pair:
+        facts += ["cluster 2 along m;", "mma tcgen05.pair;"]
+    elif arch == "sm_100a" and r.random() < 0.3:
+        facts += [f"cluster 2 along {r.choice('mn')};"]
+    if r.random() < 0.4:
+        facts.append(f"pipe {', '.join(operands)} : {r.choice([1, 2, 3, 4])} in smem;")
+    if arch == "sm_100a" and r.random() < 0.4:
+        facts.append(f"pipe {values} : {r.choice(['1 in tmem', '2 in tmem', '2 in tmem overlap'])};")
+    if arch == "sm_120a" and r.random() < 0.5:
+        facts.append("role math : " + r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"]) +
+                     f" {{ {values}, {stored} }}" + r.choice(["", " pingpong 2"]) + ";")
+    for o in outs:
+        if r.random() < 0.4:
+            facts.append(f"store {o[0]} via " + r.choice(["regs", "smem", "smem by 32 x 1", "smem by 64 x 2"]) + ";")
+    return facts
+
+
+def program(r, arch):
+    fa, fb = operand_formats(r)
+    accs = ["p", "q"][: r.choice([1, 1, 1, 2])]
+    bm = 128 if arch == "sm_100a" else r.choice([32, 64, 128, 128, 192])
+    bn = r.choice([32, 64, 96, 128, 160, 192, 256] if arch == "sm_100a" else [16, 32, 64, 96, 128])
+    outs = outputs(r, accs)
+    operands = ["A"] + [f"B{i}" for i in range(len(accs))]
+    swap = r.random() < 0.3
+    lines = ["use std.formats;", "fn soft(x) = x / (1 + exp(-x));",
+             f"kernel g<BM = {bm}, BN = {bn}, BK = {r.choice(k_steps(fa))}>(", f"    A : {fa}[M, K],"]
+    lines += [f"    B{i} : {fb}[N, K]," for i in range(len(accs))]
+    lines += ["    bias : f32[N],", "    gain : f32[M],", "    old : bf16[M, N],", "    s : f32,", "    t : f32,"]
+    lines += [f"    {n} : {t}{',' if i + 1 < len(outs) else ')'}" for i, (n, t, _) in enumerate(outs)]
+    lines += ["where N % 128 == 0, K % 32 == 0" if r.random() < 0.5 else "where N % 32 == 0, K % 32 == 0",
+              "{", "    tile m:BM of M, n:BN of N {"]
+    lines += [f"        let {a} = zero f32[m, n];" for a in accs]
+    lines += ["        for k:BK of K {"]
+    for i, a in enumerate(accs):
+        f = (f"B{i}[n, k]", "A[m, k]") if swap else ("A[m, k]", f"B{i}[n, k]")
+        lines.append(f"            {a}[m, n] += {f[0]} * {f[1]};")
+    lines += ["        }"] + [f"        {o[2]}" for o in outs] + ["    }", "}", ""]
+    if r.random() < 0.8:
+        facts = schedule(r, arch, accs, outs, operands)
+        # A cluster along m halves its tile: 256 rows keep the instruction's 128 a CTA.
+        rows = " with BM = 256" if "cluster 2 along m;" in facts and r.random() < 0.9 else ""
+        lines += [f"schedule g on {arch}{rows} {{"] + ["    " + f for f in facts] + ["}"]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    fp4c, arch, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    seed = int(sys.argv[4]) if len(sys.argv) > 4 and sys.argv[4].isdigit() else 1
+    keep = sys.argv[sys.argv.index("--keep") + 1] if "--keep" in sys.argv else None
+    ran = refused = failures = 0
+    codes = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = keep or scratch
+        for i in range(count):
+            r = random.Random(seed * 100003 + i)
+            path = os.path.join(folder, f"g{i}.{arch}.tk")
+            with open(path, "w", encoding="ascii") as f:
+                f.write(program(r, arch))
+            result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
+                                     "--schedule", r.choice(["eager", "lazy", "random"]), "--check"],
+                                    capture_output=True, text=True, timeout=300, cwd=scratch)
+            code = re.search(r"error\[(\w+)\]", result.stderr)
+            if result.returncode == 0:
+                ran += 1
+            elif result.returncode == 1 and code:
+                refused += 1
+                codes[code.group(1)] = codes.get(code.group(1), 0) + 1
+            else:
+                failures += 1
+                print(f"program {i} of seed {seed} on {arch}: exit {result.returncode}: "
+                      f"{result.stderr.strip()[:300]}")
+                if not keep:
+                    with open(path, encoding="ascii") as f:
+                        print(f.read())
+    print(f"{ran} ran bit-exactly, {refused} refused {codes}, {failures} failed")
+    return 1 if failures or ran < count // 3 else 0
+
+
+sys.exit(main())
