@@ -154,6 +154,9 @@ void fp4_close(fp4_ctx *ctx) {
     while (ctx->modules) {
         fp4_module_free(ctx->modules);
     }
+    while (ctx->events) {
+        fp4_event_free(ctx->events);
+    }
     for (size_t i = 0; i < ctx->n_blocks; i++) {
         ctx->ops->free(ctx->device, ctx->blocks[i].address);
     }

@@ -63,6 +63,11 @@ typedef struct {
     CU(copy_from, cuMemcpyDtoHAsync_v2, (void *dst, cu_address src, size_t bytes, void *stream))   \
     CU(fill, cuMemsetD8Async, (cu_address dst, unsigned char byte, size_t bytes, void *stream))    \
     CU(stream_sync, cuStreamSynchronize, (void *stream))                                           \
+    CU(event_new, cuEventCreate, (void **event, unsigned flags))                                   \
+    CU(event_free, cuEventDestroy_v2, (void *event))                                               \
+    CU(event_record, cuEventRecord, (void *event, void *stream))                                   \
+    CU(event_wait, cuEventSynchronize, (void *event))                                              \
+    CU(event_elapsed, cuEventElapsedTime, (float *ms, void *from, void *to))                       \
     CU(library_load, cuLibraryLoadData,                                                            \
        (void **library, const void *code, int *jit_options, void **jit_values, unsigned n_jit,     \
         int *options, void **values, unsigned n))                                                  \

@@ -13,6 +13,7 @@
 typedef struct rt_device rt_device;     // a device's own state
 typedef struct rt_image rt_image;       // code that it loaded
 typedef struct rt_function rt_function; // an entry point of an image
+typedef struct rt_mark rt_mark;         // a point in a stream's work
 
 // What cuTensorMapEncodeTiled is told (hardware.md 5.1). The inner axis is first.
 typedef struct {
@@ -85,6 +86,11 @@ typedef struct {
                                    uint8_t out[RT_TENSORMAP_BYTES]);
     fp4_status (*launch)(rt_device *device, const rt_launch *launch);
     fp4_status (*sync)(rt_device *device, void *stream);
+    fp4_status (*mark_new)(rt_device *device, rt_mark **mark);
+    void (*mark_free)(rt_device *device, rt_mark *mark);
+    fp4_status (*mark_record)(rt_device *device, rt_mark *mark, void *stream);
+    fp4_status (*mark_wait)(rt_device *device, rt_mark *mark);
+    fp4_status (*mark_elapsed)(rt_device *device, rt_mark *from, rt_mark *to, double *us);
     void (*properties)(const rt_device *device, rt_properties *properties);
     void (*stats)(rt_device *device, fp4_stats *stats); // adds what it counts
 } rt_device_ops;

@@ -122,6 +122,54 @@ static fp4_status cuda_sync(rt_device *device, void *stream) {
     return status;
 }
 
+// ---- events -------------------------------------------------------------------------------------
+
+static fp4_status cuda_mark_new(rt_device *device, rt_mark **mark) {
+    void *event = NULL;
+    fp4_status status = enter(device);
+    if (status == FP4_OK) {
+        status = leave(device, check(device, "cuEventCreate", device->cu.event_new(&event, 0)));
+    }
+    *mark = status == FP4_OK ? event : NULL;
+    return status;
+}
+
+static void cuda_mark_free(rt_device *device, rt_mark *mark) {
+    if (enter(device) == FP4_OK) {
+        device->cu.event_free(mark);
+        leave(device, FP4_OK);
+    }
+}
+
+static fp4_status cuda_mark_record(rt_device *device, rt_mark *mark, void *stream) {
+    fp4_status status = enter(device);
+    if (status == FP4_OK) {
+        cu_result result = device->cu.event_record(mark, stream);
+        status = leave(device, check(device, "cuEventRecord", result));
+    }
+    return status;
+}
+
+static fp4_status cuda_mark_wait(rt_device *device, rt_mark *mark) {
+    fp4_status status = enter(device);
+    if (status == FP4_OK) {
+        cu_result result = device->cu.event_wait(mark);
+        status = leave(device, check(device, "cuEventSynchronize", result));
+    }
+    return status;
+}
+
+static fp4_status cuda_mark_elapsed(rt_device *device, rt_mark *from, rt_mark *to, double *us) {
+    float ms = 0;
+    fp4_status status = enter(device);
+    if (status == FP4_OK) {
+        cu_result result = device->cu.event_elapsed(&ms, from, to);
+        status = leave(device, check(device, "cuEventElapsedTime", result));
+    }
+    *us = 1e3 * (double)ms;
+    return status;
+}
+
 // ---- code ---------------------------------------------------------------------------------------
 
 static fp4_status cuda_image_load(rt_device *device, const rt_code *code, rt_image **image) {
@@ -263,6 +311,11 @@ static const rt_device_ops cuda_ops = {
     .tensormap_encode = cuda_tensormap,
     .launch = cuda_launch,
     .sync = cuda_sync,
+    .mark_new = cuda_mark_new,
+    .mark_free = cuda_mark_free,
+    .mark_record = cuda_mark_record,
+    .mark_wait = cuda_mark_wait,
+    .mark_elapsed = cuda_mark_elapsed,
     .properties = cuda_properties,
     .stats = cuda_stats,
 };

@@ -175,6 +175,45 @@ static fp4_status sim_device_launch(rt_device *device, const rt_launch *launch) 
     return done(device, result, info.name);
 }
 
+// A mark holds the CPU time of all launches before it.
+struct rt_mark {
+    uint64_t ns;
+};
+
+static fp4_status sim_device_mark_new(rt_device *device, rt_mark **mark) {
+    *mark = rt_resize(device->heap, NULL, 0, sizeof **mark);
+    if (!*mark) {
+        return FP4_ERROR_MEMORY;
+    }
+    (*mark)->ns = 0;
+    return FP4_OK;
+}
+
+static void sim_device_mark_free(rt_device *device, rt_mark *mark) {
+    rt_release(device->heap, mark, sizeof *mark);
+}
+
+static fp4_status sim_device_mark_record(rt_device *device, rt_mark *mark, void *stream) {
+    (void)stream;
+    pthread_mutex_lock(&device->lock);
+    mark->ns = device->sums.ns;
+    pthread_mutex_unlock(&device->lock);
+    return FP4_OK;
+}
+
+static fp4_status sim_device_mark_wait(rt_device *device, rt_mark *mark) {
+    (void)device;
+    (void)mark;
+    return FP4_OK;
+}
+
+static fp4_status sim_device_mark_elapsed(rt_device *device, rt_mark *from, rt_mark *to,
+                                          double *us) {
+    (void)device;
+    *us = ((double)to->ns - (double)from->ns) / 1e3;
+    return FP4_OK;
+}
+
 static fp4_status sim_device_sync(rt_device *device, void *stream) {
     (void)device;
     (void)stream;
@@ -211,6 +250,11 @@ static const rt_device_ops sim_ops = {
     .tensormap_encode = sim_device_tensormap,
     .launch = sim_device_launch,
     .sync = sim_device_sync,
+    .mark_new = sim_device_mark_new,
+    .mark_free = sim_device_mark_free,
+    .mark_record = sim_device_mark_record,
+    .mark_wait = sim_device_mark_wait,
+    .mark_elapsed = sim_device_mark_elapsed,
     .properties = sim_device_properties,
     .stats = sim_device_stats,
 };

@@ -211,6 +211,7 @@ FP4_API fp4_status fp4_quantize(const fp4_host *host, const float *values,
 typedef struct fp4_ctx fp4_ctx;
 typedef struct fp4_module fp4_module;
 typedef struct fp4_kernel fp4_kernel;
+typedef struct fp4_event fp4_event;
 
 // realloc(user, old, old_bytes, new_bytes): new_bytes 0 frees; NULL is out of memory.
 typedef void *(*fp4_alloc_fn)(void *user, void *old, size_t old_bytes, size_t new_bytes);
@@ -292,6 +293,15 @@ FP4_API fp4_status fp4_copy_to(fp4_ctx *ctx, uint64_t dst, const void *src, int6
 FP4_API fp4_status fp4_copy_from(fp4_ctx *ctx, void *dst, uint64_t src, int64_t bytes,
                                  void *stream);
 FP4_API fp4_status fp4_fill(fp4_ctx *ctx, uint64_t dst, uint8_t byte, int64_t bytes, void *stream);
+
+// A point in a stream's work, used by one thread at a time. The simulator's clock is the host CPU
+// time of its launches.
+FP4_API fp4_status fp4_event_new(fp4_ctx *ctx, fp4_event **out);
+FP4_API void fp4_event_free(fp4_event *event); // NULL is allowed
+FP4_API fp4_status fp4_event_record(fp4_event *event, void *stream);
+FP4_API fp4_status fp4_event_wait(fp4_event *event); // until the work before it is done
+// Microseconds from one recorded point to another; both must have been waited for.
+FP4_API fp4_status fp4_event_elapsed(const fp4_event *from, const fp4_event *to, double *us);
 
 // ---- tensors ------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ struct fp4_ctx {
     atomic_uint_fast64_t n_launches;
     pthread_mutex_t lock;
     fp4_module *modules;     // open ones, linked by 'next'
+    fp4_event *events;       // likewise
     rt_device_block *blocks; // device memory that fp4_alloc gave out
     size_t n_blocks, cap_blocks;
     uint64_t device_bytes;

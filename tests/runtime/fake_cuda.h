@@ -14,6 +14,10 @@ typedef struct {
     int pushed;      // contexts on the stack
     int n_memory;    // blocks alive
     int n_libraries; // loaded
+    int n_events;    // alive
+    int n_records;
+    void *record_stream; // of the last record
+    void *waited;        // event of the last wait
     int n_syncs;
     int n_swept; // blocks and libraries that only the end of the context took away
     int push_failed;

@@ -128,6 +128,33 @@ static fp4_status fake_sync(rt_device *device, void *stream) {
     return fails(device) ? failed() : FP4_OK;
 }
 
+static fp4_status fake_mark_new(rt_device *device, rt_mark **mark) {
+    *mark = fails(device) ? NULL : malloc(1);
+    fake_of(device)->n_images += *mark != NULL;
+    return *mark ? FP4_OK : failed();
+}
+
+static void fake_mark_free(rt_device *device, rt_mark *mark) {
+    fake_of(device)->n_images--;
+    free(mark);
+}
+
+static fp4_status fake_mark_record(rt_device *device, rt_mark *mark, void *stream) {
+    (void)mark;
+    (void)stream;
+    return fails(device) ? failed() : FP4_OK;
+}
+
+static fp4_status fake_mark_wait(rt_device *device, rt_mark *mark) {
+    (void)mark;
+    return fails(device) ? failed() : FP4_OK;
+}
+
+static fp4_status fake_mark_elapsed(rt_device *device, rt_mark *from, rt_mark *to, double *us) {
+    *us = from == to ? 0 : 1;
+    return fails(device) ? failed() : FP4_OK;
+}
+
 static void fake_properties(const rt_device *device, rt_properties *properties) {
     *properties = fake_of(device)->properties;
 }
@@ -151,6 +178,11 @@ static const rt_device_ops fake_ops = {
     .tensormap_encode = fake_tensormap,
     .launch = fake_launch,
     .sync = fake_sync,
+    .mark_new = fake_mark_new,
+    .mark_free = fake_mark_free,
+    .mark_record = fake_mark_record,
+    .mark_wait = fake_mark_wait,
+    .mark_elapsed = fake_mark_elapsed,
     .properties = fake_properties,
     .stats = fake_stats,
 };

@@ -100,6 +100,23 @@ static fp4_status scenario(void *stream, uint64_t *d_data, uint64_t *a_data) {
         status = fp4_tensor_read(ctx, &d, bytes, NULL, stream);
         assert_true(status != FP4_OK || strcmp(bytes, "in") == 0);
     }
+    fp4_event *event[2] = {NULL};
+    double us = 0;
+    for (int i = 0; i < 2 && status == FP4_OK; i++) {
+        status = fp4_event_new(ctx, &event[i]);
+    }
+    for (int i = 0; i < 2 && status == FP4_OK; i++) {
+        status = fp4_event_record(event[i], stream);
+    }
+    if (status == FP4_OK) {
+        assert_ptr_equal(fake->record_stream, stream);
+        status = fp4_event_wait(event[1]);
+    }
+    if (status == FP4_OK) {
+        status = fp4_event_elapsed(event[0], event[1], &us);
+        assert_true(status != FP4_OK || us == 1000);
+    }
+    fp4_event_free(event[0]); // the other goes with the context
     if (status == FP4_OK) {
         status = fp4_sync(ctx, stream);
     }
@@ -112,6 +129,7 @@ static void assert_all_given_back(void) {
     assert_int_equal(fake->pushed, 0);
     assert_int_equal(fake->n_memory, 0);
     assert_int_equal(fake->n_libraries, 0);
+    assert_int_equal(fake->n_events, 0);
     assert_int_equal(fake->without_context, 0);
     // without its context the device cannot give back what it has
     assert_true(fake->n_swept == 0 || fake->push_failed);
