@@ -276,6 +276,8 @@ bool async_perform(const struct async_op *op) {
         return mbar_arrive_op(op, op->mbar, 1);
     case ASYNC_CLC:
         return clc_answer(op);
+    case ASYNC_WGMMA:
+        return wgmma_perform(op);
     default:
         return tensor_perform(op);
     }
@@ -308,7 +310,7 @@ static void poison(const struct async_op *op) {
     }
 }
 
-static void push(struct op_queue *q, struct async_op *op) {
+void async_push(struct op_queue *q, struct async_op *op) {
     op->next = NULL;
     if (q->tail == NULL) {
         q->head = op;
@@ -332,7 +334,7 @@ bool async_submit(struct warp *w, const struct async_op *op) {
     copy->seq = x->n_pending_seq++;
     poison(op);
     struct cluster *cl = w->cta->cluster;
-    push(is_tensor(op) ? &cl->tensor[op->lane] : &x->loose, copy);
+    async_push(is_tensor(op) ? &cl->tensor[op->lane] : &x->loose, copy);
     x->n_async++;
     return !x->failed;
 }
@@ -381,6 +383,13 @@ static struct choice choose(struct exec *x) {
             if (cl->tensor[q].head != NULL) {
                 consider(x, &best, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL},
                          &seen);
+            }
+            struct cta *c = &cl->cta[q];
+            for (uint32_t g = 0; g < (c->n_warps + 3) / 4; g++) {
+                if (c->wgmma[g].head != NULL && wgmma_ready(c->wgmma[g].head)) {
+                    consider(x, &best, &(struct choice){&c->wgmma[g], c->wgmma[g].head, NULL},
+                             &seen);
+                }
             }
         }
     }
@@ -444,6 +453,11 @@ const struct async_op *async_uses(const struct cta *c) {
             if (o->cta == c || (q ^ c->rank) <= 1) {
                 return o;
             }
+        }
+    }
+    for (uint32_t g = 0; g < (c->n_warps + 3) / 4; g++) {
+        if (c->wgmma[g].head != NULL) {
+            return c->wgmma[g].head;
         }
     }
     return NULL;

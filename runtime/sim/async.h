@@ -75,6 +75,16 @@ struct lm_aux {
     struct unit_lm op;
     uint32_t row[4];
 };
+// wgmma (wgmma.c).
+struct wgmma_aux {
+    struct unit_wgmma op; // form and constants
+    uint32_t d[128], a[4];
+    uint32_t adesc, bdesc; // rows
+    uint32_t pred;
+    bool pred_negated;
+};
+uop_fn run_wgmma, run_wgmma_commit, run_wgmma_wait;
+
 uop_fn run_msync, run_ldmatrix, run_stmatrix, run_movmatrix;
 
 #endif

@@ -187,6 +187,7 @@ enum split_state {
     SPLIT_TMEM_ALLOC, // waits for free tensor memory columns
     SPLIT_TMEM_WAIT,  // waits for its tcgen05.ld/st
     SPLIT_REGS,       // setmaxnreg.inc waits for registers
+    SPLIT_WGMMA,      // waits for wgmma groups of its own
 };
 struct split {
     uint32_t pc, mask;
@@ -220,6 +221,8 @@ struct warp {
     bool cluster_arrived;
     uint32_t n_regs; // of a thread, for setmaxnreg
     uint32_t cp_committed, cp_open;
+    uint32_t wgmma_committed;
+    struct reg_shadow *shadow; // accumulators of wgmma in flight (wgmma.c), NULL: none yet
     struct lane_groups *bulk; // [LANES], made at the first use
     uint8_t *local;
     uint8_t *memory; // what r, p and local lie in
@@ -241,6 +244,11 @@ struct named_bar {
 };
 #define N_NAMED 16
 
+struct async_op;
+struct op_queue {
+    struct async_op *head, *tail;
+};
+
 struct cta {
     struct cluster *cluster;
     struct sm *sm;
@@ -257,6 +265,7 @@ struct cta {
     uint32_t n_warps, threads, warps_alive;
     uint32_t free_regs; // of the CTA's pool, per 32 threads
     uint32_t tmem_cols; // columns it owns
+    struct op_queue wgmma[MAX_WARPS / 4]; // FIFO of each warpgroup
     uint32_t last_alloc;
     bool relinquished;
 };
@@ -294,10 +303,19 @@ enum op_kind {
     ASYNC_CP,        // cp.async of one lane
     ASYNC_CP_ARRIVE, // cp.async.mbarrier.arrive
     ASYNC_CLC,       // the answer of try_cancel
+    ASYNC_WGMMA,
     ASYNC_MMA,
     ASYNC_UTCCP,
     ASYNC_TSHIFT,
     ASYNC_COMMIT,
+};
+// A wgmma.mma_async of four warps; it may begin once all of them have issued it.
+struct wgmma_issue {
+    uint64_t a, b; // descriptors
+    bool scale_d;
+    uint8_t joined; // bit set of warps
+    struct warp *warp[4];
+    uint32_t group[4];
 };
 struct async_op {
     struct async_op *next;
@@ -321,11 +339,9 @@ struct async_op {
     union {
         struct unit_mma mma;
         struct unit_cp cp;
+        struct wgmma_issue wg;
     };
     uint32_t disable[8];
-};
-struct op_queue {
-    struct async_op *head, *tail;
 };
 
 // ---- a launch (exec.c)
@@ -427,6 +443,9 @@ bool async_perform(const struct async_op *op);
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto);
 uint32_t async_pending_cp(const struct warp *w, uint32_t upto);
 bool tensor_perform(const struct async_op *op);
+bool wgmma_perform(const struct async_op *op);
+bool wgmma_ready(const struct async_op *op);
+void wgmma_free_shadow(struct warp *w);
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n);
 
 // ---- launch (exec.c)

@@ -282,7 +282,7 @@ static int format(enum ptx_word t) {
     return -1;
 }
 
-static enum num_fmt need_format(struct ptx_parser *p) {
+enum num_fmt ptx_need_format(struct ptx_parser *p) {
     int f = format(ptx_need_type(p));
     if (f < 0) {
         ptx_refuse(p, "unsupported element type");
@@ -290,7 +290,7 @@ static enum num_fmt need_format(struct ptx_parser *p) {
     return (enum num_fmt)f;
 }
 
-static void read_fragment(struct ptx_parser *p, int n, int regs, uint32_t *rows, bool dst) {
+void ptx_fragment(struct ptx_parser *p, int n, int regs, uint32_t *rows, bool dst) {
     struct ptx_ins *i = p->ins;
     const struct ptx_operand *o = ptx_arg(i, n);
     if ((o->kind == OP_VECTOR ? o->n : 1) != regs) {
@@ -351,15 +351,15 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     x->scaled = ptx_take(i, W_BLOCK_SCALE);
     int block = take_block(i, kind);
     x->op.saturate = ptx_take(i, W_SATFINITE);
-    x->op.d = need_format(p);
-    x->op.a = need_format(p);
-    x->op.b = need_format(p);
-    if (need_format(p) != x->op.d || shape < 0) {
+    x->op.d = ptx_need_format(p);
+    x->op.a = ptx_need_format(p);
+    x->op.b = ptx_need_format(p);
+    if (ptx_need_format(p) != x->op.d || shape < 0) {
         ptx_refuse(p, "unsupported shape or types");
     }
     x->op.k = 4 << shape;
     x->op.block = x->scaled ? block : 0;
-    x->op.scale = x->scaled ? need_format(p) : NUM_UE8M0;
+    x->op.scale = x->scaled ? ptx_need_format(p) : NUM_UE8M0;
     x->op.kind = (enum unit_kind)kind;
     if (kind < 0) {
         plain_kind(p, &x->op);
@@ -377,9 +377,9 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     x->nd = x->op.d == NUM_F16 ? 2 : 4;
     x->na = narrow ? 2 : 4;
     x->nb = narrow ? 1 : 2;
-    read_fragment(p, 1, x->na, x->a, false);
-    read_fragment(p, 2, x->nb, x->b, false);
-    read_fragment(p, 3, x->nd, x->c, false);
+    ptx_fragment(p, 1, x->na, x->a, false);
+    ptx_fragment(p, 2, x->nb, x->b, false);
+    ptx_fragment(p, 3, x->nd, x->c, false);
     if (x->scaled) {
         x->sfa = ptx_row_src(p, ptx_arg(i, 4), W_B32);
         x->sfb = ptx_row_src(p, ptx_arg(i, 6), W_B32);
@@ -387,7 +387,7 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
             x->sel[s] = selector(p, s < 2 ? 5 : 7, s & 1);
         }
     }
-    read_fragment(p, 0, x->nd, x->d, true);
+    ptx_fragment(p, 0, x->nd, x->d, true);
     ptx_emit(p, run_msync)->aux = x;
 }
 
@@ -418,7 +418,7 @@ static void dec_matrix(struct ptx_parser *p, struct ptx_ins *i, bool load) {
     if (n == 0 || n > 4 || (load && shape == 3) || (!load && (shape == 1 || shape == 2))) {
         ptx_refuse(p, "unsupported shape");
     }
-    read_fragment(p, load ? 0 : 1, n, x->row, load);
+    ptx_fragment(p, load ? 0 : 1, n, x->row, load);
     int64_t offset;
     uint32_t a = ptx_row_address(p, ptx_arg(i, load ? 1 : 0), &offset);
     struct uop *u = ptx_emit(p, load ? run_ldmatrix : run_stmatrix);

@@ -307,6 +307,15 @@ static void free_warp(struct exec *x, struct warp *w) {
         x->pool = m;
     }
     free(w->bulk);
+    wgmma_free_shadow(w);
+}
+
+static void free_queue(struct op_queue *q) {
+    while (q->head != NULL) {
+        struct async_op *o = q->head;
+        q->head = o->next;
+        free(o);
+    }
 }
 
 static void free_cluster(struct exec *x, struct cluster *cl) {
@@ -319,10 +328,11 @@ static void free_cluster(struct exec *x, struct cluster *cl) {
         free(c->smem);
         free(c->mbar_index);
         free(c->mbar);
-        while (cl->tensor != NULL && cl->tensor[r].head != NULL) {
-            struct async_op *o = cl->tensor[r].head;
-            cl->tensor[r].head = o->next;
-            free(o);
+        if (cl->tensor != NULL) {
+            free_queue(&cl->tensor[r]);
+        }
+        for (uint32_t g = 0; g < MAX_WARPS / 4; g++) {
+            free_queue(&c->wgmma[g]);
         }
     }
     free(cl->tensor);

@@ -1,4 +1,4 @@
-// Shared by exec.c, async.c and report.c only.
+// Shared by exec.c, async.c, wgmma.c and report.c only.
 #ifndef FP4_SIM_EXEC_H
 #define FP4_SIM_EXEC_H
 
@@ -6,6 +6,7 @@
 
 const struct async_op *
 async_uses(const struct cta *c); // an operation that still needs the CTA, or NULL
+void async_push(struct op_queue *q, struct async_op *op);
 void async_drop_all(struct exec *x);
 void report_deadlock(struct exec *x);
 void report_steps(struct exec *x);

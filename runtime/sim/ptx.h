@@ -137,6 +137,7 @@ struct ptx_ins {
     uint32_t opcode_length;
     uint16_t mods[PTX_MAX_MODS]; // W_NONE once consumed
     int n_mods;
+    int shape_n, shape_k; // of W_M64NK
     struct ptx_operand pool[PTX_MAX_OPERANDS];
     int n_pool;
     uint16_t arg[PTX_MAX_ARGS]; // top-level operands, numbers in pool
@@ -206,6 +207,10 @@ enum ptx_space ptx_take_space(struct ptx_ins *i, bool *cluster);
 ptx_decoder *ptx_find_decoder(const char *opcode, size_t length);
 void ptx_finish_ins(struct ptx_parser *p);          // refuse when modifiers are left
 int ptx_find_sreg(const char *name, size_t length); // -1: none
+
+// A matrix element type; a fragment of 'regs' 32-bit registers, argument n (dec_tensor.c).
+enum num_fmt ptx_need_format(struct ptx_parser *p);
+void ptx_fragment(struct ptx_parser *p, int n, int regs, uint32_t *rows, bool dst);
 
 void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum ptx_word narrow);
 

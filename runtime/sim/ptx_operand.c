@@ -210,9 +210,31 @@ static void read_guard(struct ptx_parser *p, struct ptx_ins *i) {
     i->guard = o.row;
 }
 
+static const char *shape_number(const char *s, const char *end, int *value) {
+    *value = 0;
+    while (s < end && *s >= '0' && *s <= '9' && *value < 1000) {
+        *value = *value * 10 + (*s++ - '0');
+    }
+    return s;
+}
+
+// .m64nNkK: the shapes of wgmma are too many for a table.
+static enum ptx_word wgmma_shape(struct ptx_ins *i, const struct ptx_token *t) {
+    const char *end = t->text + t->length;
+    if (t->length < 8 || memcmp(t->text, ".m64n", 5) != 0) {
+        return W_NONE;
+    }
+    const char *s = shape_number(t->text + 5, end, &i->shape_n);
+    if (s == end || *s != 'k') {
+        return W_NONE;
+    }
+    return shape_number(s + 1, end, &i->shape_k) == end ? W_M64NK : W_NONE;
+}
+
 static void read_modifiers(struct ptx_parser *p, struct ptx_ins *i) {
     while (p->tok.kind == TK_DOT) {
         enum ptx_word w = ptx_word_find(p->tok.text + 1, p->tok.length - 1);
+        w = w == W_NONE ? wgmma_shape(i, &p->tok) : w;
         if (w == W_NONE || i->n_mods == PTX_MAX_MODS) {
             ptx_fail(p, p->tok.line, "unsupported: modifier '%.*s' of '%.*s'",
                      p->tok.length > 60 ? 60 : (int)p->tok.length, p->tok.text,

@@ -127,6 +127,9 @@ static void describe(struct exec *x, const struct warp *w, const struct split *s
         append(x, "setmaxnreg.inc waits for %u registers a thread, %u are free", s->value,
                c->free_regs);
         break;
+    case SPLIT_WGMMA:
+        append(x, "waits for wgmma groups: not all four warps of its warpgroup have issued them");
+        break;
     default:
         append(x, "waits for its copies");
         break;

@@ -40,12 +40,16 @@ static bool types_allowed(const struct unit_wgmma *op) {
     }
 }
 
-static enum unit_status check(const struct unit_wgmma *op) {
+bool unit_wgmma_form(const struct unit_wgmma *op) {
     bool n_ok = op->n >= 8 && op->n <= UNIT_MAX_N && op->n % 8 == 0;
     if (op->d == NUM_I32 && op->n > 32) {
         n_ok = n_ok && op->n % 16 == 0;
     }
-    if (!n_ok || !types_allowed(op)) {
+    return n_ok && types_allowed(op);
+}
+
+static enum unit_status check(const struct unit_wgmma *op) {
+    if (!unit_wgmma_form(op)) {
         return UNIT_SHAPE;
     }
     bool mn = op->mn_a || op->mn_b;

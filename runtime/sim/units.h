@@ -275,6 +275,7 @@ struct unit_wgmma {
 };
 // d[w * regs + r] and a[w * 4 + r] are register r of warp w (0..3); regs = unit_wgmma_regs().
 int unit_wgmma_regs(const struct unit_wgmma *op);
+bool unit_wgmma_form(const struct unit_wgmma *op); // n and the types exist
 enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *cta,
                             uint32_t *const *d, const uint32_t *const *a);
 

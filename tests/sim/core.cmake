@@ -4,7 +4,7 @@ target_include_directories(core_util PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(core_util PUBLIC fp4_sim cmocka)
 target_compile_definitions(core_util PUBLIC PTX_DIR="${CMAKE_CURRENT_LIST_DIR}/ptx")
 
-foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_sync_test core_error_test core_cuda_test core_bench)
+foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_sync_test core_error_test core_wgmma_test core_cuda_test core_bench)
     if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
         add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
         target_link_libraries(${name} PRIVATE core_util sim_ref)
