@@ -178,6 +178,10 @@ bool explain_print(FILE *out, const planner *p) {
         fprintf(out, "    cluster %d along %s;\n", k->cluster, k->loops[k->cluster_loop].index);
     }
     fprintf(out, "    mma %s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "");
+    for (int i = 0; i < p->f->swap.n; i++) {
+        fprintf(out, "%s%s%s", i == 0 ? "    swap " : ", ", p->f->swap.at[i].text,
+                i + 1 == p->f->swap.n ? ";\n" : "");
+    }
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
         fprintf(out, "    // %s: %s, %d elements of %s a step in instructions of %d\n", k->accs[m->acc].name,

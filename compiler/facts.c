@@ -347,6 +347,18 @@ static void parse_store(cursor *c) {
     f->stores[f->n_stores++] = s;
 }
 
+// swap NAME {, NAME}
+static void parse_swap(cursor *c) {
+    facts *f = c->out;
+    if (stated_twice(c, f->swap.n > 0, f->swap_span)) {
+        return;
+    }
+    f->swap_span = c->fact->span;
+    if (expect_names(c, &f->swap)) {
+        at_end(c);
+    }
+}
+
 // A fact of the language that no target lowers: refused, since a fact is true or refused.
 static void parse_unsupported(cursor *c) {
     diag_report(c->d, DIAG_ERROR, "X101", c->fact->span, "the fact '%s' has no lowering on %s yet",

@@ -70,6 +70,8 @@ typedef struct {
     fact_role roles[FACTS_MAX_EACH];
     int n_stores;
     fact_store stores[FACTS_MAX_EACH];
+    ast_span swap_span;
+    fact_names swap; // accumulators whose N index feeds the M side of the instruction
 } facts;
 
 // Reads all facts of a schedule; false if any is malformed, unknown, stated twice or unsupported.

@@ -83,13 +83,36 @@ static bool has_index(const ast_expr *slice, const ast_sym *index) {
     return false;
 }
 
-// The loops of an accumulator's two axes.
+static bool is_swapped(const planner *p, const ast_sym *acc) {
+    for (int i = 0; i < p->f->swap.n; i++) {
+        if (strcmp(p->f->swap.at[i].text, acc->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_swap(planner *p) {
+    for (int i = 0; i < p->f->swap.n; i++) {
+        bool found = false;
+        for (int j = 0; j < p->g->n_accs; j++) {
+            found |= strcmp(p->f->swap.at[i].text, p->g->accs[j]->name) == 0;
+        }
+        if (!found) {
+            PLAN_REFUSE(p, "F103", p->f->swap.at[i].span, "kernel '%s' has no accumulator called '%s'",
+                        p->req->kernel->name, p->f->swap.at[i].text);
+        }
+    }
+}
+
+// The loops of an accumulator's two axes: the first feeds the M side, unless it is swapped.
 static bool acc_loops(planner *p, int acc, int *row, int *col) {
     const ast_stmt *s = p->g->acc_stmts[acc];
+    bool swapped = is_swapped(p, p->g->accs[acc]);
     const ast_expr *zero = s->value;
     if (zero->n_args == 2) {
-        *row = graph_loop_of(p->g, zero->args[0]->sym);
-        *col = graph_loop_of(p->g, zero->args[1]->sym);
+        *row = graph_loop_of(p->g, zero->args[swapped]->sym);
+        *col = graph_loop_of(p->g, zero->args[!swapped]->sym);
     }
     if (zero->n_args != 2 || *row < 0 || *col < 0 || *row == *col) {
         PLAN_REFUSE(p, "X101", s->span,
@@ -103,6 +126,28 @@ static bool acc_loops(planner *p, int acc, int *row, int *col) {
 static int share_of(const planner *p, int loop) {
     int tile = p->k->loops[loop].tile;
     return p->k->cluster_loop == loop ? tile / p->k->cluster : tile;
+}
+
+// Where nothing is stated, 256 rows of tcgen05 are the two halves of a pair of CTAs.
+static void derive_pair(planner *p) {
+    tir_kernel *k = p->k;
+    if (p->arch->family != MMA_TCGEN05 || p->f->has_cluster || p->f->has_mma) {
+        return;
+    }
+    int rows = -1;
+    for (int i = 0; i < p->g->n_accs; i++) {
+        int row = -1;
+        int col = -1;
+        if (!acc_loops(p, i, &row, &col) || (i > 0 && row != rows)) {
+            return;
+        }
+        rows = row;
+    }
+    if (rows >= 0 && k->loops[rows].tile == 256) {
+        k->cluster = 2;
+        k->cluster_loop = rows;
+        k->pair = true;
+    }
 }
 
 static void plan_acc_shape(planner *p, int acc) {
@@ -290,7 +335,9 @@ void plan_products(planner *p) {
     if (!check_family(p)) {
         return;
     }
+    check_swap(p);
     plan_cluster(p);
+    derive_pair(p);
     p->k->accs = ARENA_ARRAY(p->mem, tir_acc, g->n_accs + 1);
     p->k->mmas = ARENA_ARRAY(p->mem, tir_mma, g->n_mmas + 1);
     for (int i = 0; i < g->n_accs && p->ok; i++) {

@@ -149,19 +149,20 @@ static void assign_loads(planner *p) {
     }
 }
 
-// Groups of derived warps that multiply. Two warpgroups of wgmma take tiles by turns where one can hold
-// a tile's accumulators, and share each tile otherwise.
+// Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
+// accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
     if (!plan_acc_in_regs(p) || walks_by_clc(p)) {
         return 1;
     }
-    int held = 0;
-    bool whole = true; // 64 rows of a warpgroup
+    int held = 0; // registers a thread of one warpgroup
+    bool whole = true; // 64 rows for each of two warpgroups
     for (int i = 0; i < p->k->n_accs; i++) {
         held += p->k->accs[i].rows * p->k->accs[i].cols / 128;
-        whole &= p->k->accs[i].rows % 128 == 0;
+        whole &= p->arch->family != MMA_WGMMA || p->k->accs[i].rows % 128 == 0;
     }
-    return p->arch->family == MMA_WGMMA && whole && held > 128 ? 1 : 2;
+    int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p) - PLAN_WORK_REGS;
+    return whole && held > room ? 1 : 2;
 }
 
 static void assign_products(planner *p) {

@@ -5,6 +5,8 @@
 //
 // A sub-tile is 'cols' columns of the CTA's tile. It is staged as one box a warp: the rows that the
 // warp holds by its share of the columns, so that a warp stores what it wrote and waits for no other.
+// Rows of the tile are lines of the box, or, where the tile's rows run along the tensor's innermost
+// axis (a swapped product, a transposed result), its columns are.
 #include "plan_int.h"
 
 #include <string.h>
@@ -146,17 +148,43 @@ static const tir_acc *common_acc(planner *p, const graph_store *g) {
     return first;
 }
 
-// Whether row and column of the tile are plain positions of the tensor, the column innermost.
+// Rows of the tile run along the tensor's innermost axis.
+static bool is_transposed(const tir_store *s, const tir_acc *a) {
+    return s->axes[s->n_axes - 1].loop == a->row_loop;
+}
+
+// Whether row and column of the tile are plain positions of the tensor, one of them innermost.
 static bool tma_can_store(const tir_store *s, const tir_acc *a) {
-    bool row = false;
+    const tir_axis *last = &s->axes[s->n_axes - 1];
+    int across = is_transposed(s, a) ? a->col_loop : a->row_loop; // numbers the lines
+    int along = is_transposed(s, a) ? a->row_loop : a->col_loop;
+    bool lines = false;
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *x = &s->axes[i];
-        if (x->mul != 1 || x->div != 1 || (x->loop == a->row_loop && i == s->n_axes - 1)) {
+        if (x->mul != 1 || x->div != 1) {
             return false;
         }
-        row |= x->loop == a->row_loop;
+        lines |= x->loop == across;
     }
-    return row && s->axes[s->n_axes - 1].loop == a->col_loop && s->axes[s->n_axes - 1].add == 0;
+    return lines && last->loop == along && last->add == 0;
+}
+
+// Why columns of the tile cannot be the lines of a box; NULL if they can.
+static const char *lines_wrong(planner *p, const tir_store *s, int warp_rows, int warp_cols) {
+    int bits = elem_bits(s->elem);
+    int line = warp_rows * bits / 8;
+    if (bits < 8) {
+        return arena_printf(p->mem, "%d-bit results cannot be staged along the tile's rows", bits);
+    }
+    if (line != 32 && line != 64 && line != 128) {
+        return arena_printf(p->mem, "a warp's %d rows give lines of %d bytes along the tile's rows: 32, 64 "
+                                    "or 128 can be staged",
+                            warp_rows, line);
+    }
+    if (warp_cols > 256) {
+        return arena_printf(p->mem, "a warp has %d columns, a TMA box at most 256 lines", warp_cols);
+    }
+    return NULL;
 }
 
 // Why a sub-tile of this many columns cannot be staged; NULL if it can.
@@ -168,6 +196,9 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
                             a->cols, cols, r->warps_n);
     }
     int warp_cols = cols / r->warps_n;
+    if (is_transposed(s, a)) {
+        return lines_wrong(p, s, a->rows / r->warps_m, warp_cols);
+    }
     int row_bytes = warp_cols * elem_bits(s->elem) / 8;
     if (row_bytes < 16 || (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
         return arena_printf(p->mem, "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, "
@@ -205,13 +236,21 @@ static int default_cols(planner *p, const tir_store *s, const tir_acc *a, const 
     return 0;
 }
 
+// Bytes of a box's line along the tensor's innermost axis.
+static int line_bytes(const tir_store *s, const tir_acc *a, int warp_rows) {
+    int bytes = (is_transposed(s, a) ? warp_rows : s->warp_cols) * elem_bits(s->elem) / 8;
+    return bytes < 128 ? bytes : 128;
+}
+
 static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp_rows, tir_map *m) {
     const tir_param *t = &p->k->params[s->param];
     int bits = elem_bits(s->elem);
+    bool transposed = is_transposed(s, a);
+    int across = transposed ? a->col_loop : a->row_loop;
+    int lines = transposed ? s->warp_cols : warp_rows;
     *m = (tir_map){.param = s->param, .part = PART_DATA, .dtype = plan_dtype(s->elem), .rank = s->n_axes};
     m->elem_bytes = m->dtype == 0 ? 1 : bits / 8;
-    int row_bytes = s->warp_cols * bits / 8;
-    int span = row_bytes < 128 ? row_bytes : 128;
+    int span = line_bytes(s, a, warp_rows);
     m->swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : span == 32 ? SWZ_32B : SWZ_NONE;
     tir_size *stride = NULL;
     for (int i = 0; i < s->n_axes; i++) {
@@ -228,22 +267,22 @@ static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp
             stride = size_bin(p->mem, SZ_MUL, stride, t->dims[axis + 1]);
         }
         m->strides[i] = stride;
-        m->box[i] = i == 0 ? span / m->elem_bytes : s->axes[axis].loop == a->row_loop ? warp_rows : 1;
+        m->box[i] = i == 0 ? span / m->elem_bytes : s->axes[axis].loop == across ? lines : 1;
     }
 }
 
 static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_role *r) {
     int bits = elem_bits(s->elem);
-    int row_bytes = s->warp_cols * bits / 8;
+    int warp_rows = a->rows / r->warps_m;
     s->stage_bytes = a->rows * s->sub_cols * bits / 8;
     if (s->granule > 0 && r->frag == FRAG_LANE_ROW) {
         s->scale_offset = s->stage_bytes;
         s->stage_bytes += s->sub_cols / (PLAN_ATOM_BLOCKS * s->granule) * PLAN_ATOM_BYTES;
     }
-    int span = row_bytes < 128 ? row_bytes : 128;
+    int span = line_bytes(s, a, warp_rows);
     s->stage_bytes = round_up(s->stage_bytes, span < 16 ? 128 : 8 * span); // the swizzle's period
     tir_map m;
-    store_map(p, s, a, a->rows / r->warps_m, &m);
+    store_map(p, s, a, warp_rows, &m);
     s->map = plan_add_map(p, &m);
 }
 
