@@ -73,6 +73,9 @@ void cg_tile_starts(cg *c, ll_val number) {
 
 // Accumulators of warps start a tile at zero (others are overwritten by their first MMA).
 void cg_tile_begin(cg *c) {
+    if (c->k->arch == ARCH_SM90A && c->role->frag == FRAG_MMA) {
+        cg_warp_sync(c); // one lane issued stores; wgmma instructions are for converged warps
+    }
     for (int i = 0; i < c->k->n_accs; i++) {
         bool mine = &c->k->roles[c->k->accs[i].role] == c->role;
         if (mine && c->k->arch == ARCH_SM90A) {

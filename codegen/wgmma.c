@@ -209,7 +209,7 @@ static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
     if (row) {
         at = ll_add(c->b, at, ll_muli(c->b, row, o->row_bytes));
     }
-    return ll_bini(c->b, LL_LSHR, at, 4);
+    return ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, at, 4), 0x3FFF); // without the CTA's rank
 }
 
 // K step i: 32 bytes further inside a slab, or in the next slab. The hardware swizzles the sum.

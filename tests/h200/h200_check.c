@@ -210,8 +210,14 @@ static void launch(const machine *m, const job *j, outcome *out) {
         }
         args[i] = fp4_arg_tensor(&tensors[i]);
     }
-    check(fp4_launch(m->kernel, args, j->n, NULL), j->info.name);
-    check(fp4_sync(m->ctx, NULL), j->info.name);
+    char what[256];
+    size_t at = (size_t)snprintf(what, sizeof what, "%s", j->info.name);
+    for (int d = 0; d < j->info.n_dims && at < sizeof what - 60; d++) {
+        at += (size_t)snprintf(what + at, sizeof what - at, " %s=%lld", j->dims[d].name,
+                               (long long)j->dims[d].value);
+    }
+    check(fp4_launch(m->kernel, args, j->n, NULL), what);
+    check(fp4_sync(m->ctx, NULL), what);
     for (int i = 0; i < j->n; i++) {
         if (j->params[i].kind == FP4_PARAM_TENSOR) {
             out->data[i] = take(m, bases[i][0], out->data_bytes[i], out);
