@@ -73,7 +73,7 @@ void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on 
 void cg_arrive(cg *c, ll_val bar);                          // own CTA
 void cg_arrive_if(cg *c, ll_val bar, ll_val when);          // the same where 'when' holds
 void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster on another CTA's
-void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when); // the same where 'when' holds
+void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when); // any CTA's, orders no access
 void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
 void cg_warp_sync(cg *c);
 void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta

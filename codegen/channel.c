@@ -118,6 +118,12 @@ void cg_advance(cg *c, int ch) {
 
 // --- Waiting ---------------------------------------------------------------------------------------
 
+// Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the L1
+// cache). Slots of wgmma are filled and read by asynchronous operations alone.
+static bool acquires_cluster(const cg *c) {
+    return c->k->cluster > 1 && c->k->arch != ARCH_SM90A;
+}
+
 void cg_acquire(cg *c, int ch) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
@@ -125,15 +131,14 @@ void cg_acquire(cg *c, int ch) {
     // for the release of instance i - 1, and i & 1 is the slot.
     bool shared = t->empty_bars == 1 && t->depth == 2;
     ll_val of = ll_get(b, shared ? c->chans[ch].slot : c->chans[ch].phase);
-    cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), c->k->cluster > 1);
+    cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
     if (t->space == SPACE_TMEM) {
         LL_INTR0(b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
     }
 }
 
 void cg_await(cg *c, int ch) {
-    bool cluster = c->k->cluster > 1;
-    cg_wait(c, cg_full_bar(c, ch), ll_get(c->b, c->chans[ch].phase), cluster);
+    cg_wait(c, cg_full_bar(c, ch), ll_get(c->b, c->chans[ch].phase), acquires_cluster(c));
     if (c->k->channels[ch].space == SPACE_TMEM || cg_is_umma(c)) {
         LL_INTR0(c->b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
     }

@@ -31,9 +31,12 @@ void cg_arrive_remote(cg *c, ll_val bar, ll_val rank) {
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cluster.space.cluster", there, ll_i32(c->b, 1));
 }
 
+// The products that read the slot have completed before (wgmma.wait_group), and what follows the wait is a
+// bulk copy: no access of this thread is ordered by the arrival. At cluster scope ptxas would put a
+// membar.gl before it, every K step.
 void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when) {
     ll_asm a = {.text = "{ .reg .b32 there; mapa.shared::cluster.u32 there, $0, $1; "
-                        "@$2 mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there]; }",
+                        "@$2 mbarrier.arrive.shared::cluster.b64 _, [there]; }",
                 .constraints = "r,r,b,~{memory}",
                 .effect = true};
     LL_ASM(c->b, &a, bar, rank, when);
