@@ -190,16 +190,18 @@ void dec_hint(struct ptx_parser *p, struct ptx_ins *i) {
 
 // The policy is a number that only cache hints read: any value does.
 void dec_createpolicy(struct ptx_parser *p, struct ptx_ins *i) {
-    take_level(p, i);
+    ptx_take(i, W_FRACTIONAL);
     ptx_take(i, W_RANGE);
     ptx_take(i, W_CVT);
+    take_level(p, i);
+    take_level(p, i); // a primary and a secondary priority may be the same
+    ptx_take(i, W_GLOBAL);
     ptx_take(i, W_L2);
     enum ptx_word type = ptx_need_type(p);
     ptx_need_args(p, 1, 5);
-    struct uop *u = NULL;
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
     uint32_t zero = ptx_row_const(p, 0, 64);
-    u = ptx_emit(p, run_policy);
+    struct uop *u = ptx_emit(p, run_policy);
     u->d = d;
     u->a = zero;
 }

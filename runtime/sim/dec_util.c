@@ -144,6 +144,7 @@ void ptx_take_cache(struct ptx_ins *i) {
                                     W_L1_EVICT_LAST,
                                     W_L1_NO_ALLOCATE,
                                     W_L2_EVICT_NORMAL,
+                                    W_L2_EVICT_UNCHANGED,
                                     W_L2_EVICT_FIRST,
                                     W_L2_EVICT_LAST};
     ptx_take_all(i, list, sizeof list / sizeof *list);
