@@ -3,6 +3,7 @@
 //   emit_h, emit_c   NAME.h and NAME.c. Over libfp4rt: the module as words, one typed function a
 //                    kernel. Driver only: cubins as words and the launch spelled out (checks, sizes,
 //                    tensor maps, grid), so that libcuda is all it needs.
+//   emit_ffi         NAME_ffi.c: the kernels of NAME.h as functions of the TVM FFI, for Python frameworks.
 //
 // The text around the generated parts is in templates/; what is generated comes from the role
 // programs alone. The same input gives the same text. A function returns NULL or a sentence.
@@ -33,5 +34,6 @@ typedef struct {
 
 const char *emit_h(const emit_job *job, FILE *out);
 const char *emit_c(const emit_job *job, FILE *out);
+const char *emit_ffi(const emit_job *job, FILE *out);
 
 #endif

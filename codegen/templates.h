@@ -6,5 +6,6 @@ extern const char template_lib_h[];
 extern const char template_lib_c[];
 extern const char template_driver_h[];
 extern const char template_driver_c[];
+extern const char template_ffi_c[];
 
 #endif

@@ -1,4 +1,4 @@
-// --emit=c,h: NAME.c and NAME.h. They belong together: -o names their stem.
+// --emit=c,h,tvm-ffi: NAME.c, NAME.h and NAME_ffi.c. They belong together: -o names their stem.
 #include "driver.h"
 #include "emit.h"
 
@@ -13,6 +13,7 @@ static const struct {
 } files[] = {
     {EMIT_H, ".h", emit_h},
     {EMIT_C, ".c", emit_c},
+    {EMIT_FFI, "_ffi.c", emit_ffi},
 };
 
 enum { N_FILES = sizeof files / sizeof files[0] };

@@ -26,7 +26,8 @@ typedef enum {
     EMIT_MODULE = 64,
     EMIT_C = 128,
     EMIT_H = 256,
-    EMIT_AHEAD = EMIT_C | EMIT_H, // files that belong together
+    EMIT_FFI = 512,
+    EMIT_AHEAD = EMIT_C | EMIT_H | EMIT_FFI, // files that belong together
 } emit_kind;
 
 typedef struct {

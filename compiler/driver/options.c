@@ -100,14 +100,14 @@ static bool add_arch(options *o, const char *name) {
 
 static bool add_emit(options *o, const char *name) {
     static const char *const names[] = {"ast",    "tir", "llvm", "ptx",    "cubin",
-                                        "meta", "module", "c", "h"}; // ORDER emit_kind
+                                        "meta", "module", "c", "h", "tvm-ffi"}; // ORDER emit_kind
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             o->emit |= 1 << i;
             return true;
         }
     }
-    return fail("--emit does not know", name, "ast, tir, llvm, ptx, cubin, meta, module, c, h");
+    return fail("--emit does not know", name, "ast, tir, llvm, ptx, cubin, meta, module, c, h, tvm-ffi");
 }
 
 static bool add_define(options *o, const char *text) {

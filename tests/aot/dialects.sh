@@ -49,6 +49,11 @@ for f in "$root"/tests/programs/*.tk "$root"/lib/*/*.tk; do
     compile program.c gcc -std=c99
     compile program.c g++ -std=c++17 -x c++
 done
+# The wrapper for the TVM FFI.
+for f in "$root/lib/gemm/gemm.tk" "$root/tests/aot/names.tk"; do
+    "$fp4c" "$f" -arch sm_120a --emit=c,h,tvm-ffi -o wrapped || complain "$f"
+    all_dialects wrapped_ffi.c
+done
 [ "$n" -ge 30 ] || complain "only $n compilations"
 
 # A header alone is a complete one; names of files are as asked for; the same input, the same bytes
@@ -63,6 +68,8 @@ cmp -s gemm.c once.c || complain "the same input gives other bytes"
 "$fp4c" "$root/lib/gemm/gemm.tk" -arch sm_100a --emit=c,h -o - >out 2>err && complain "two files on standard output"
 "$fp4c" "$root/lib/gemm/gemm.tk" -arch sm_100a --emit=c,h -o missing/gemm 2>err && complain "a folder that is not there"
 grep -q "missing/gemm.h' could not be written" err || complain "$(cat err)"
+"$fp4c" "$root/lib/gemm/gemm.tk" -arch sm_100a --emit=tvm-ffi --driver-only -o ffi 2>err && complain "a contradiction"
+grep -q "leave out --driver-only" err || complain "$(cat err)"
 "$fp4c" "$root/lib/gemm/gemm.tk" -arch sm_100a --emit=c,h -o deps -MD -MF deps.d || complain "-MD"
 grep -q "deps: .*gemm.tk" deps.d || complain "dependencies: $(cat deps.d)"
 exit $bad
