@@ -80,6 +80,15 @@ bool rt_format_equal(const fp4_format *a, const fp4_format *b) {
                                     a->granule_cols == b->granule_cols && a->layout == b->layout);
 }
 
+// ggml-common.h: block_nvfp4 is 4 scales and 64 elements, block_mxfp4 a scale and 32.
+bool rt_gguf_block(const fp4_format *format, int64_t *elems, int64_t *bytes) {
+    bool e2m1 = format->elem == FP4_ELEM_E2M1 && format->granule_rows == 1;
+    bool nvfp4 = e2m1 && format->scale == FP4_ELEM_UE4M3 && format->granule_cols == 16;
+    *elems = nvfp4 ? 64 : 32;
+    *bytes = nvfp4 ? 36 : 17;
+    return nvfp4 || (e2m1 && format->scale == FP4_ELEM_UE8M0 && format->granule_cols == 32);
+}
+
 fp4_status rt_format_check(const fp4_format *format) {
     if ((unsigned)format->elem >= FP4_ELEM_COUNT || format->elem == FP4_ELEM_BOOL) {
         return rt_fail(FP4_ERROR_ARGUMENT, "element type %d (%s) cannot be stored in a tensor",
@@ -100,12 +109,21 @@ fp4_status rt_format_check(const fp4_format *format) {
     if (format->layout <= FP4_SF_NONE || format->layout >= FP4_SF_COUNT) {
         return rt_fail(FP4_ERROR_ARGUMENT,
                        "scale layout %d of a scaled format is none of linear, "
-                       "sf128x4, sf8x4, mn_packed",
+                       "sf128x4, sf8x4, mn_packed, mn_major, gguf",
                        (int)format->layout);
     }
-    if (format->scale == FP4_ELEM_F32 && format->layout != FP4_SF_LINEAR) {
-        return rt_fail(FP4_ERROR_UNSUPPORTED, "f32 scales are stored in layout linear, not %s",
+    if (format->scale == FP4_ELEM_F32 && format->layout != FP4_SF_LINEAR &&
+        format->layout != FP4_SF_MN_MAJOR) {
+        return rt_fail(FP4_ERROR_UNSUPPORTED,
+                       "f32 scales are stored in layout linear or mn_major, not %s",
                        fp4_sf_layout_name(format->layout));
+    }
+    int64_t elems;
+    int64_t bytes;
+    if (format->layout == FP4_SF_GGUF && !rt_gguf_block(format, &elems, &bytes)) {
+        char name[FP4_MAX_NAME];
+        return rt_fail(FP4_ERROR_UNSUPPORTED, "ggml has blocks of nvfp4 and mxfp4, not of %s",
+                       fp4_format_name(format, name));
     }
     return FP4_OK;
 }
@@ -144,6 +162,25 @@ static fp4_status scale_storage(const fp4_format *format, fp4_storage *s) {
     return FP4_OK;
 }
 
+static fp4_status row_storage(const fp4_format *format, fp4_storage *s) {
+    int64_t elems;
+    int64_t bytes;
+    if (format->layout == FP4_SF_GGUF && rt_gguf_block(format, &elems, &bytes)) {
+        if (s->cols % elems != 0) {
+            return rt_fail(FP4_ERROR_ARGUMENT,
+                           "a row of %lld elements does not fill ggml's blocks of %lld",
+                           (long long)s->cols, (long long)elems);
+        }
+        return rt_mul(s->cols / elems, bytes, &s->row_bytes) ? FP4_OK : too_large();
+    }
+    int64_t bits;
+    if (!rt_mul(s->cols, fp4_elem_bits(format->elem), &bits)) {
+        return too_large();
+    }
+    s->row_bytes = rt_ceildiv(bits, 8);
+    return FP4_OK;
+}
+
 fp4_status fp4_storage_of(const fp4_format *format, int rank, const int64_t *dims, int64_t pitch,
                           fp4_storage *storage) {
     if (!format || !storage || (rank > 0 && !dims)) {
@@ -157,14 +194,12 @@ fp4_status fp4_storage_of(const fp4_format *format, int rank, const int64_t *dim
     if (status == FP4_OK) {
         status = split_dims(rank, dims, &s);
     }
+    if (status == FP4_OK) {
+        status = row_storage(format, &s);
+    }
     if (status != FP4_OK) {
         return status;
     }
-    int64_t bits;
-    if (!rt_mul(s.cols, fp4_elem_bits(format->elem), &bits)) {
-        return too_large();
-    }
-    s.row_bytes = rt_ceildiv(bits, 8);
     s.pitch = pitch ? pitch : s.row_bytes;
     if (s.pitch < s.row_bytes) {
         return rt_fail(FP4_ERROR_ARGUMENT,

@@ -99,6 +99,8 @@ typedef enum {
     FP4_SF_128X4,     // "sf128x4"    blocks of 128 rows x 4: cuBLASLt, CUTLASS, tcgen05 (512 bytes)
     FP4_SF_8X4,       // "sf8x4"      blocks of 8 rows x 4: TensorRT-LLM for small M (32 bytes)
     FP4_SF_MN_PACKED, // "mn_packed"  words of 4 scales along K, [KB/4][R], R padded to 4: DeepGEMM
+    FP4_SF_MN_MAJOR,  // "mn_major"   [KB][R], R padded to 4: DeepGEMM's f32 scales on sm_90
+    FP4_SF_GGUF,      // "gguf"       inside ggml's blocks, before their elements. On the host only
     FP4_SF_COUNT
 } fp4_sf_layout; // ORDER sf_layout: pack.c
 
@@ -138,7 +140,10 @@ FP4_API uint64_t fp4_encode(fp4_elem elem, double value);
 // A tensor's storage. Data: rows of packed elements, element 2i of a 4-bit format in the low
 // nibble; a row begins at a byte. Leading axes are batches of matrices [rows, cols], one after the
 // other. Scales: for each matrix of the batch its own block in the format's layout, padding
-// included.
+// included. In layout gguf the data are ggml's blocks, scales and elements in one: nvfp4 4 scales
+// and 64 elements in 36 bytes, mxfp4 a scale and 32 elements in 17; the low nibbles of a granule
+// hold its first half. 'cols' is a multiple of the block, row_bytes counts blocks, scale_bytes is
+// 0.
 typedef struct fp4_storage {
     uint32_t size;
     int64_t n_matrices;         // product of all axes but the last two
@@ -160,7 +165,8 @@ FP4_API int64_t fp4_scale_offset(fp4_sf_layout layout, int64_t rows, int64_t kbl
                                  int64_t kb);
 // Bytes of one matrix's scales, padding included; -1 when it does not fit 63 bits.
 FP4_API int64_t fp4_scale_bytes(fp4_sf_layout layout, int64_t rows, int64_t kblocks);
-// Copies the scales of one matrix from one layout to another; fills the padding with 0.
+// Copies the one-byte scales of one matrix from one layout to another; fills the padding with 0.
+// Layout gguf has no scales of its own: fp4_host_repack.
 FP4_API fp4_status fp4_relayout(fp4_sf_layout from, const void *src, fp4_sf_layout to, void *dst,
                                 int64_t rows, int64_t kblocks);
 
@@ -187,6 +193,11 @@ FP4_API void fp4_host_set_scale_code(const fp4_host *host, int64_t row, int64_t 
 FP4_API fp4_status fp4_host_decode(const fp4_host *host, double *values);
 // Each value to the nearest code; for formats without scales (others: fp4_quantize).
 FP4_API fp4_status fp4_host_encode(const fp4_host *host, const double *values);
+
+// Copies a tensor into another packing: shape, scale type and granule are the same, pitch and
+// layout (gguf included) as each of them says, elements of another type only when every number has
+// a code there (e2m1 in e4m3). Padding becomes 0. The memories do not overlap.
+FP4_API fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to);
 
 typedef enum {
     FP4_MX_CEIL,  // 2^ceil(log2(amax / largest element)): nothing saturates. DeepGEMM, torchao
@@ -330,8 +341,9 @@ FP4_API fp4_status fp4_tensor_alloc(fp4_ctx *ctx, fp4_tensor *tensor);
 FP4_API void fp4_tensor_free(fp4_tensor *tensor);
 FP4_API fp4_status fp4_tensor_storage(const fp4_tensor *tensor, fp4_storage *storage);
 // New tensors from host memory. A checkpoint's: packed codes and scales in any layout, which become
-// sf128x4 (fp4_relayout) unless they are f32; dense rows. rule says what the file does with its
-// global scale: multiply (ModelOpt, GGUF) or divide (compressed-tensors); a tensor without one: 1.
+// sf128x4, or linear when they are f32; dense rows, ggml's blocks taken apart. rule says what the
+// file does with its global scale: multiply (ModelOpt, GGUF) or divide (compressed-tensors); a
+// tensor without one: 1.
 typedef enum { FP4_GLOBAL_MULTIPLY, FP4_GLOBAL_DIVIDE } fp4_global_rule;
 FP4_API fp4_status fp4_tensor_import(fp4_ctx *ctx, const fp4_host *host, float global,
                                      fp4_global_rule rule, fp4_tensor *tensor);

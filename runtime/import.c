@@ -63,32 +63,6 @@ static fp4_status check_call(const char *function, bool complete) {
     return complete ? FP4_OK : rt_fail(FP4_ERROR_ARGUMENT, "%s(): NULL argument", function);
 }
 
-// The caller's rows and scales, row pitch and layout taken away.
-static fp4_status repack(const fp4_host *host, const fp4_storage *theirs, const staging *s) {
-    const uint8_t *data = host->data;
-    uint8_t *out = s->host.data;
-    for (int64_t row = 0; row < theirs->n_matrices * theirs->rows; row++) {
-        memcpy(out + row * s->storage.pitch, data + row * theirs->pitch, (size_t)theirs->row_bytes);
-    }
-    if (theirs->scale_bytes == 0) {
-        return FP4_OK;
-    }
-    if (host->format.layout == s->host.format.layout) {
-        memcpy(s->host.scale, host->scale, (size_t)theirs->scale_bytes);
-        return FP4_OK;
-    }
-    for (int64_t i = 0; i < theirs->n_matrices; i++) {
-        fp4_status status = fp4_relayout(
-            host->format.layout, (const uint8_t *)host->scale + i * theirs->scale_matrix_bytes,
-            s->host.format.layout, (uint8_t *)s->host.scale + i * s->storage.scale_matrix_bytes,
-            theirs->scale_rows, theirs->scale_cols);
-        if (status != FP4_OK) {
-            return status;
-        }
-    }
-    return FP4_OK;
-}
-
 fp4_status fp4_tensor_import(fp4_ctx *ctx, const fp4_host *host, float global, fp4_global_rule rule,
                              fp4_tensor *tensor) {
     fp4_status status = check_call("fp4_tensor_import", ctx && host && tensor);
@@ -98,22 +72,19 @@ fp4_status fp4_tensor_import(fp4_ctx *ctx, const fp4_host *host, float global, f
     }
     fp4_storage theirs;
     if (status == FP4_OK) {
-        status = fp4_storage_of(&host->format, host->rank, host->dims, host->pitch, &theirs);
+        status = rt_host_check(host, "fp4_tensor_import", &theirs);
     }
     if (status != FP4_OK) {
         return status;
     }
-    if ((theirs.data_bytes && !host->data) || (theirs.scale_bytes && !host->scale)) {
-        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_tensor_import(): the host tensor has no memory");
-    }
     fp4_format format = host->format;
-    if (rt_format_scaled(&format) && format.scale != FP4_ELEM_F32) {
-        format.layout = FP4_SF_128X4;
+    if (rt_format_scaled(&format)) {
+        format.layout = format.scale == FP4_ELEM_F32 ? FP4_SF_LINEAR : FP4_SF_128X4;
     }
     staging s = {.memory = NULL};
     status = stage(ctx, &format, host->rank, host->dims, &s);
     if (status == FP4_OK) {
-        status = repack(host, &theirs, &s);
+        status = fp4_host_repack(host, &s.host);
     }
     if (status == FP4_OK) {
         status = upload(ctx, &s, rule == FP4_GLOBAL_DIVIDE ? 1 / global : global, tensor);

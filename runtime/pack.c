@@ -6,6 +6,7 @@
 //   sf128x4    ((m/128) * ceil(KB/4) + kb/4) * 512 + (m%32) * 16 + (m%128)/32 * 4 + kb%4
 //   sf8x4      ((m/8) * ceil(KB/4) + kb/4) * 32 + (m%8) * 4 + kb%4
 //   mn_packed  (kb/4 * R4 + m) * 4 + kb%4, R4 the rows rounded up to 4
+//   mn_major   kb * R4 + m
 // Elements of less than a byte fill a row from bit 0 of its first byte.
 #include "format.h"
 #include <string.h>
@@ -14,7 +15,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "codes are copied as s
 
 static const char *const layout_names[FP4_SF_COUNT] = {
     // ORDER sf_layout
-    "none", "linear", "sf128x4", "sf8x4", "mn_packed",
+    "none", "linear", "sf128x4", "sf8x4", "mn_packed", "mn_major", "gguf",
 };
 
 const char *fp4_sf_layout_name(fp4_sf_layout layout) {
@@ -32,19 +33,20 @@ fp4_status fp4_sf_layout_find(const char *name, fp4_sf_layout *layout) {
         }
     }
     return rt_fail(FP4_ERROR_NOT_FOUND,
-                   "there is no scale layout '%.40s'; known are linear, sf128x4, sf8x4, mn_packed",
+                   "there is no scale layout '%.40s'; known are linear, sf128x4, sf8x4, "
+                   "mn_packed, mn_major, gguf",
                    name);
 }
 
 int64_t fp4_scale_bytes(fp4_sf_layout layout, int64_t rows, int64_t kblocks) {
-    static const int64_t row_pad[FP4_SF_COUNT] = {1, 1, 128, 8, 4}; // ORDER sf_layout
+    static const int64_t row_pad[FP4_SF_COUNT] = {1, 1, 128, 8, 4, 4, 1}; // ORDER sf_layout
     if ((unsigned)layout >= FP4_SF_COUNT || rows < 0 || kblocks < 0) {
         return -1;
     }
-    if (layout == FP4_SF_NONE) {
+    if (layout == FP4_SF_NONE || layout == FP4_SF_GGUF) {
         return 0;
     }
-    int64_t col_pad = layout == FP4_SF_LINEAR ? 1 : 4;
+    int64_t col_pad = layout == FP4_SF_LINEAR || layout == FP4_SF_MN_MAJOR ? 1 : 4;
     int64_t bytes;
     if (!rt_mul(rt_ceildiv(rows, row_pad[layout]), row_pad[layout], &rows) ||
         !rt_mul(rt_ceildiv(kblocks, col_pad), col_pad, &kblocks) ||
@@ -66,6 +68,8 @@ static int64_t scale_at(fp4_sf_layout layout, int64_t rows, int64_t kblocks, int
         return (m / 8 * kwords + kb / 4) * 32 + m % 8 * 4 + kb % 4;
     case FP4_SF_MN_PACKED:
         return (kb / 4 * (rt_ceildiv(rows, 4) * 4) + m) * 4 + kb % 4;
+    case FP4_SF_MN_MAJOR:
+        return kb * (rt_ceildiv(rows, 4) * 4) + m;
     default:
         return -1;
     }
@@ -84,7 +88,8 @@ fp4_status fp4_relayout(fp4_sf_layout from, const void *src, fp4_sf_layout to, v
                         int64_t rows, int64_t kblocks) {
     int64_t src_bytes = fp4_scale_bytes(from, rows, kblocks);
     int64_t dst_bytes = fp4_scale_bytes(to, rows, kblocks);
-    if (src_bytes < 0 || dst_bytes < 0 || from == FP4_SF_NONE || to == FP4_SF_NONE) {
+    if (src_bytes < 0 || dst_bytes < 0 || from == FP4_SF_NONE || to == FP4_SF_NONE ||
+        from == FP4_SF_GGUF || to == FP4_SF_GGUF) {
         return rt_fail(FP4_ERROR_ARGUMENT,
                        "fp4_relayout(): cannot carry %lld x %lld scales from layout %s to %s",
                        (long long)rows, (long long)kblocks, fp4_sf_layout_name(from),
@@ -124,17 +129,64 @@ fp4_status fp4_host_init(fp4_host *host, const fp4_format *format, int rank, con
     return status;
 }
 
+fp4_status rt_host_check(const fp4_host *host, const char *function, fp4_storage *storage) {
+    if (!host) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): NULL argument", function);
+    }
+    fp4_status status = rt_check_size("fp4_host", host->size, sizeof(fp4_host), sizeof(fp4_host));
+    if (status == FP4_OK) {
+        status = fp4_storage_of(&host->format, host->rank, host->dims, host->pitch, storage);
+    }
+    if (status != FP4_OK) {
+        return rt_prefix(status, "%s(): ", function);
+    }
+    if (storage->data_bytes && (!host->data || (storage->scale_bytes && !host->scale))) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): the host tensor has no memory for %s", function,
+                       host->data ? "scales" : "data");
+    }
+    return FP4_OK;
+}
+
 static int64_t host_axis(const fp4_host *host, int from_last) {
     return host->rank >= from_last ? host->dims[host->rank - from_last] : 1;
 }
 
+static bool in_blocks(const fp4_host *host) {
+    return rt_format_scaled(&host->format) && host->format.layout == FP4_SF_GGUF;
+}
+
 static int64_t host_pitch(const fp4_host *host) {
-    return host->pitch ? host->pitch
-                       : (host_axis(host, 1) * fp4_elem_bits(host->format.elem) + 7) / 8;
+    int64_t cols = host_axis(host, 1);
+    int64_t elems;
+    int64_t bytes;
+    if (host->pitch) {
+        return host->pitch;
+    }
+    if (in_blocks(host) && rt_gguf_block(&host->format, &elems, &bytes)) {
+        return cols / elems * bytes;
+    }
+    return (cols * fp4_elem_bits(host->format.elem) + 7) / 8;
+}
+
+// The block that holds an element of layout gguf, and which of its granules.
+static uint8_t *gguf_block(const fp4_host *host, int64_t row, int64_t col, int64_t *granule) {
+    int64_t elems = 0;
+    int64_t bytes = 0;
+    rt_gguf_block(&host->format, &elems, &bytes);
+    *granule = col % elems / host->format.granule_cols;
+    return (uint8_t *)host->data + row * host_pitch(host) + col / elems * bytes;
 }
 
 // The bytes that hold an element and the bit in the first of them where its code begins.
 static uint8_t *element(const fp4_host *host, int64_t row, int64_t col, int bits, int *shift) {
+    if (in_blocks(host)) {
+        int64_t granule;
+        uint8_t *block = gguf_block(host, row, col, &granule);
+        int64_t n = host->format.granule_cols; // the granule's elements: n / 2 bytes
+        int64_t n_scales = n == 16 ? 4 : 1;
+        *shift = col % n < n / 2 ? 0 : 4;
+        return block + n_scales + granule * (n / 2) + col % (n / 2);
+    }
     int64_t bit = col * bits;
     *shift = (int)(bit % 8);
     return (uint8_t *)host->data + row * host_pitch(host) + bit / 8;
@@ -172,6 +224,12 @@ void fp4_host_set_code(const fp4_host *host, int64_t row, int64_t col, uint64_t 
 
 static uint8_t *scale(const fp4_host *host, int64_t row, int64_t col, size_t *width) {
     const fp4_format *format = &host->format;
+    *width = (size_t)fp4_elem_bits(format->scale) / 8;
+    if (format->layout == FP4_SF_GGUF) {
+        int64_t granule;
+        uint8_t *block = gguf_block(host, row, col, &granule);
+        return block + granule;
+    }
     int64_t rows = host_axis(host, 2);
     int64_t scale_rows = rt_ceildiv(rows, format->granule_rows);
     int64_t scale_cols = rt_ceildiv(host_axis(host, 1), format->granule_cols);
@@ -179,7 +237,6 @@ static uint8_t *scale(const fp4_host *host, int64_t row, int64_t col, size_t *wi
     int64_t offset = matrix * fp4_scale_bytes(format->layout, scale_rows, scale_cols) +
                      scale_at(format->layout, scale_rows, scale_cols,
                               row % rows / format->granule_rows, col / format->granule_cols);
-    *width = (size_t)fp4_elem_bits(format->scale) / 8;
     return (uint8_t *)host->scale + offset * (int64_t)*width;
 }
 
@@ -188,11 +245,97 @@ uint64_t fp4_host_scale_code(const fp4_host *host, int64_t row, int64_t col) {
     const uint8_t *bytes = scale(host, row, col, &width);
     uint64_t code = 0;
     memcpy(&code, bytes, width);
-    return code;
+    bool ggml = host->format.layout == FP4_SF_GGUF && host->format.scale == FP4_ELEM_UE4M3;
+    return ggml && code == 0x7f ? 0 : code; // ggml_ue4m3_to_fp32 reads the NaN as 0
 }
 
 void fp4_host_set_scale_code(const fp4_host *host, int64_t row, int64_t col, uint64_t code) {
     size_t width;
     uint8_t *bytes = scale(host, row, col, &width);
     memcpy(bytes, &code, width);
+}
+
+// ---- from one packing to another ----------------------------------------------------------------
+
+static fp4_status check_same(const fp4_host *from, const fp4_host *to) {
+    bool same = from->rank == to->rank;
+    for (int i = 0; i < from->rank && same; i++) {
+        same = from->dims[i] == to->dims[i];
+    }
+    if (!same) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_host_repack(): the tensors have different shapes");
+    }
+    const fp4_format *a = &from->format;
+    const fp4_format *b = &to->format;
+    if (a->scale != b->scale || (rt_format_scaled(a) && (a->granule_rows != b->granule_rows ||
+                                                         a->granule_cols != b->granule_cols))) {
+        char have[FP4_MAX_NAME];
+        char want[FP4_MAX_NAME];
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "fp4_host_repack(): %s and %s have scales of another type or granule",
+                       rt_format_text(a, have), rt_format_text(b, want));
+    }
+    return FP4_OK;
+}
+
+// The code of the same number in another type.
+static fp4_status convert(const fp4_host *from, const fp4_host *to, int64_t row, int64_t col) {
+    fp4_elem old = from->format.elem;
+    fp4_elem new = to->format.elem;
+    double value = fp4_decode(old, fp4_host_code(from, row, col));
+    uint64_t code = fp4_encode(new, value);
+    double back = fp4_decode(new, code);
+    if (back != value && !(value != value && back != back)) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "fp4_host_repack(): element (%lld, %lld) is %g, which %s cannot hold",
+                       (long long)row, (long long)col, value, fp4_elem_name(new));
+    }
+    fp4_host_set_code(to, row, col, code);
+    return FP4_OK;
+}
+
+static fp4_status copy_row(const fp4_host *from, const fp4_host *to, const fp4_storage *s,
+                           int64_t row) {
+    if (from->format.elem == to->format.elem && !in_blocks(from) && !in_blocks(to)) {
+        memcpy((uint8_t *)to->data + row * host_pitch(to),
+               (const uint8_t *)from->data + row * host_pitch(from), (size_t)s->row_bytes);
+        return FP4_OK;
+    }
+    fp4_status status = FP4_OK;
+    for (int64_t col = 0; col < s->cols && status == FP4_OK; col++) {
+        if (from->format.elem == to->format.elem) {
+            fp4_host_set_code(to, row, col, fp4_host_code(from, row, col));
+        } else {
+            status = convert(from, to, row, col);
+        }
+    }
+    return status;
+}
+
+fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to) {
+    fp4_storage theirs;
+    fp4_storage ours;
+    fp4_status status = rt_host_check(from, "fp4_host_repack", &theirs);
+    if (status == FP4_OK) {
+        status = rt_host_check(to, "fp4_host_repack", &ours);
+    }
+    if (status == FP4_OK) {
+        status = check_same(from, to);
+    }
+    if (status != FP4_OK || ours.data_bytes == 0) {
+        return status;
+    }
+    memset(to->data, 0, (size_t)ours.data_bytes);
+    if (ours.scale_bytes) {
+        memset(to->scale, 0, (size_t)ours.scale_bytes);
+    }
+    int64_t step_rows = rt_format_scaled(&to->format) ? to->format.granule_rows : 1;
+    for (int64_t row = 0; row < ours.n_matrices * ours.rows && status == FP4_OK; row++) {
+        status = copy_row(from, to, &theirs, row);
+        bool first = rt_format_scaled(&to->format) && row % ours.rows % step_rows == 0;
+        for (int64_t col = 0; first && col < ours.cols; col += to->format.granule_cols) {
+            fp4_host_set_scale_code(to, row, col, fp4_host_scale_code(from, row, col));
+        }
+    }
+    return status;
 }

@@ -10,27 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-static fp4_status host_check(const fp4_host *host, const char *function, fp4_storage *storage) {
-    if (!host) {
-        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): NULL argument", function);
-    }
-    fp4_status status = rt_check_size("fp4_host", host->size, sizeof(fp4_host), sizeof(fp4_host));
-    if (status == FP4_OK) {
-        status = fp4_storage_of(&host->format, host->rank, host->dims, host->pitch, storage);
-    }
-    if (status != FP4_OK) {
-        return rt_prefix(status, "%s(): ", function);
-    }
-    if (storage->data_bytes && (!host->data || (storage->scale_bytes && !host->scale))) {
-        return rt_fail(FP4_ERROR_ARGUMENT, "%s(): the host tensor has no memory for %s", function,
-                       host->data ? "scales" : "data");
-    }
-    return FP4_OK;
-}
-
 fp4_status fp4_host_decode(const fp4_host *host, double *values) {
     fp4_storage s;
-    fp4_status status = host_check(host, "fp4_host_decode", &s);
+    fp4_status status = rt_host_check(host, "fp4_host_decode", &s);
     if (status != FP4_OK) {
         return status;
     }
@@ -157,7 +139,7 @@ static fp4_status choose_global(quantizer *z, float amax) {
 fp4_status fp4_quantize(const fp4_host *host, const float *values,
                         const fp4_quantize_options *options, float *global_scale) {
     fp4_storage s;
-    fp4_status status = host_check(host, "fp4_quantize", &s);
+    fp4_status status = rt_host_check(host, "fp4_quantize", &s);
     if (status == FP4_OK && options) {
         status =
             rt_check_size("fp4_quantize_options", options->size, sizeof *options, sizeof *options);
@@ -196,7 +178,7 @@ fp4_status fp4_quantize(const fp4_host *host, const float *values,
 
 fp4_status fp4_host_encode(const fp4_host *host, const double *values) {
     fp4_storage s;
-    fp4_status status = host_check(host, "fp4_host_encode", &s);
+    fp4_status status = rt_host_check(host, "fp4_host_encode", &s);
     if (status != FP4_OK) {
         return status;
     }

@@ -60,6 +60,13 @@ static int64_t draw(fp4_sf_layout layout, int64_t rows, int64_t kblocks, int64_t
             }
         }
         break;
+    case FP4_SF_MN_MAJOR: // a column after the other
+        for (int64_t kb = 0; kb < kblocks; kb++) {
+            for (int64_t m = 0; m < (rows + 3) / 4 * 4; m++) {
+                CELL(m, kb);
+            }
+        }
+        break;
     default: // mn_packed: a column of words after the other
         for (int64_t word = 0; word < words; word++) {
             for (int64_t m = 0; m < (rows + 3) / 4 * 4; m++) {
@@ -76,7 +83,7 @@ static int64_t draw(fp4_sf_layout layout, int64_t rows, int64_t kblocks, int64_t
 static void layouts_are_as_drawn(void **state) {
     (void)state;
     int64_t(*at)[2] = malloc(sizeof *at * 200000);
-    for (int layout = FP4_SF_LINEAR; layout < FP4_SF_COUNT; layout++) {
+    for (int layout = FP4_SF_LINEAR; layout < FP4_SF_GGUF; layout++) {
         for (int s = 0; s < N_SHAPES; s++) {
             int64_t rows = shapes[s].rows;
             int64_t kblocks = shapes[s].kblocks;
@@ -103,8 +110,8 @@ static void layouts_are_as_drawn(void **state) {
 
 static void relayout_there_and_back(void **state) {
     (void)state;
-    for (int from = FP4_SF_LINEAR; from < FP4_SF_COUNT; from++) {
-        for (int to = FP4_SF_LINEAR; to < FP4_SF_COUNT; to++) {
+    for (int from = FP4_SF_LINEAR; from < FP4_SF_GGUF; from++) {
+        for (int to = FP4_SF_LINEAR; to < FP4_SF_GGUF; to++) {
             for (int s = 0; s < N_SHAPES; s++) {
                 int64_t rows = shapes[s].rows;
                 int64_t kblocks = shapes[s].kblocks;
@@ -142,6 +149,8 @@ static void relayout_there_and_back(void **state) {
     }
     uint8_t byte = 0;
     assert_int_equal(fp4_relayout(FP4_SF_NONE, &byte, FP4_SF_LINEAR, &byte, 1, 1),
+                     FP4_ERROR_ARGUMENT);
+    assert_int_equal(fp4_relayout(FP4_SF_LINEAR, &byte, FP4_SF_GGUF, &byte, 1, 1),
                      FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_relayout(FP4_SF_LINEAR, NULL, FP4_SF_LINEAR, &byte, 1, 1),
                      FP4_ERROR_ARGUMENT);
