@@ -111,6 +111,14 @@ static bool bulk_load(const struct async_op *op) {
     return true;
 }
 
+static void note_sum(const struct async_op *op, int dtype) {
+    bool floating = dtype == TMAP_F16 || dtype == TMAP_BF16 || dtype == TMAP_F32 ||
+                    dtype == TMAP_F32_FTZ || dtype == TMAP_F64;
+    if (floating && op->red == UNIT_RED_ADD) {
+        op->cta->x->stats.order |= SIM_ORDER_FLOAT_SUM;
+    }
+}
+
 static bool bulk_store(const struct async_op *op) {
     const uint8_t *from = op_smem(op, op->smem, op->bytes);
     uint8_t *to = from == NULL ? NULL : op_gmem(op, op->global, op->bytes, true);
@@ -122,6 +130,7 @@ static bool bulk_store(const struct async_op *op) {
         memcpy(to, from, op->bytes);
         return true;
     }
+    note_sum(op, op->dtype);
     enum unit_status s =
         unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
     if (s != UNIT_OK) {
@@ -203,6 +212,9 @@ static bool tma_store(const struct async_op *op) {
         return false;
     }
     const struct unit_gmem g = {translate, x};
+    if (op->kind == ASYNC_TMA_REDUCE) {
+        note_sum(op, map->dtype);
+    }
     struct unit_tma t = {map, (int)op->bytes, op->coord, op->smem & OFFSET_MASK,
                          (enum unit_tma_mode)op->dtype};
     enum unit_status s = op->kind == ASYNC_TMA_STORE ? unit_tma_store(&t, &g, &c->unit)
@@ -230,6 +242,7 @@ static bool clc_answer(const struct async_op *op) {
     uint32_t ctaid[3] = {0, 0, 0};
     uint8_t answer[UNIT_CLC_BYTES];
     bool canceled = exec_cancel_next(op->cta->x, ctaid);
+    op->cta->x->stats.order |= SIM_ORDER_CANCEL;
     unit_clc_encode(answer, canceled, ctaid);
     for (uint32_t rank = 0; rank < cl->size; rank++) {
         if (op->mask == 0 && rank != op->smem >> RANK_SHIFT) {
@@ -357,43 +370,60 @@ struct choice {
     struct async_op *op, *before;
 };
 
-static void consider(struct exec *x, struct choice *best, const struct choice *c, uint32_t *seen) {
-    ++*seen;
-    bool take = x->config.policy == SIM_RANDOM ? exec_random(x) % *seen == 0
-                                               : best->op == NULL || c->op->seq < best->op->seq;
+// Goes through the operations that may be performed now: counts them, keeps the one of number
+// 'want', or the oldest one.
+struct search {
+    struct choice found;
+    uint32_t count, want;
+    bool oldest;
+};
+
+static void consider(struct search *s, struct op_queue *q, struct async_op *op,
+                     struct async_op *before) {
+    bool take = s->oldest ? s->found.op == NULL || op->seq < s->found.op->seq : s->count == s->want;
+    s->count++;
     if (take) {
-        *best = *c;
+        s->found = (struct choice){q, op, before};
     }
 }
 
-static struct choice choose(struct exec *x) {
-    struct choice best = {NULL, NULL, NULL};
-    uint32_t seen = 0;
+static void consider_cluster(struct search *s, struct cluster *cl) {
+    for (uint32_t q = 0; q < cl->size; q++) {
+        if (cl->tensor[q].head != NULL) {
+            consider(s, &cl->tensor[q], cl->tensor[q].head, NULL);
+        }
+        struct cta *c = &cl->cta[q];
+        for (uint32_t g = 0; g < (c->n_warps + 3) / 4; g++) {
+            if (c->wgmma[g].head != NULL && wgmma_ready(c->wgmma[g].head)) {
+                consider(s, &c->wgmma[g], c->wgmma[g].head, NULL);
+            }
+        }
+    }
+}
+
+static void look(struct exec *x, struct search *s) {
     struct async_op *before = NULL;
     for (struct async_op *o = x->loose.head; o != NULL; before = o, o = o->next) {
         if (may_go(x, o)) {
-            consider(x, &best, &(struct choice){&x->loose, o, before}, &seen);
-            if (x->config.policy == SIM_LAZY) {
+            consider(s, &x->loose, o, before);
+            if (s->oldest) {
                 break;
             }
         }
     }
     for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
-        for (uint32_t q = 0; q < cl->size; q++) {
-            if (cl->tensor[q].head != NULL) {
-                consider(x, &best, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL},
-                         &seen);
-            }
-            struct cta *c = &cl->cta[q];
-            for (uint32_t g = 0; g < (c->n_warps + 3) / 4; g++) {
-                if (c->wgmma[g].head != NULL && wgmma_ready(c->wgmma[g].head)) {
-                    consider(x, &best, &(struct choice){&c->wgmma[g], c->wgmma[g].head, NULL},
-                             &seen);
-                }
-            }
-        }
+        consider_cluster(s, cl);
     }
-    return best;
+}
+
+static struct choice choose(struct exec *x) {
+    struct search s = {.oldest = x->config.policy != SIM_RANDOM, .want = UINT32_MAX};
+    look(x, &s);
+    if (!s.oldest && s.count > 0) {
+        s = (struct search){.want = exec_choice(x, s.count)};
+        look(x, &s);
+    }
+    return s.found;
 }
 
 bool async_step(struct exec *x) {

@@ -120,6 +120,7 @@ const struct uop *run_match(struct warp *w, const struct uop *u) {
 
 const struct uop *run_activemask(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
+    w->x->stats.order |= m != 0 ? SIM_ORDER_MASK : 0;
     FOR_LANES(l, m) {
         ((u32 *)row(w, u->d))[l] = m;
     }

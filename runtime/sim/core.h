@@ -365,6 +365,7 @@ struct exec {
     uint32_t n_async;
     uint32_t n_pending_seq;
     uint64_t random;
+    size_t replayed; // decisions taken from the log
     uint64_t steps, max_steps;
     const struct allocation *hit; // of the last global access
     bool failed;
@@ -452,7 +453,8 @@ bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n);
 // ------------------------------------------------------------------------------
 void exec_cta_ended(struct cta *c);
 bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]); // cluster launch control
-uint64_t exec_random(struct exec *x);
+// A scheduling decision: one of n (drawn, or replayed), 0 the default.
+uint32_t exec_choice(struct exec *x, uint32_t n);
 // Wakes the splits of the CTA (cluster) that wait for 'what' in 'state'.
 void sim_wake_cta(struct cta *c, enum split_state state, uint32_t what);
 

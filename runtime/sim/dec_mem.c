@@ -88,9 +88,21 @@ static void check_args(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_need_args(p, hint ? 3 : 2, hint ? 3 : 2);
 }
 
+static bool is_strong(const struct ptx_ins *i) {
+    for (int n = 0; n < i->n_mods; n++) {
+        uint16_t w = i->mods[n];
+        if (w == W_VOLATILE || w == W_RELAXED || w == W_ACQUIRE || w == W_MMIO) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
     struct mem_aux *x = ptx_aux_alloc(p, sizeof *x);
+    bool strong = is_strong(i);
     x->access.space = ptx_take_space(i, &x->access.cluster);
+    x->access.strong = strong && (x->access.space == SP_GLOBAL || x->access.space == SP_GENERIC);
     take_level(p, i);
     x->n = take_vector(i);
     enum ptx_word type = ptx_need_type(p);
@@ -171,6 +183,9 @@ void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
     atom_values(p, x, ptx_arg(i, at + 1), false);
     x->swap = x->op == ATOM_CAS ? ptx_row_src(p, ptx_arg(i, at + 2), x->type) : 0;
     x->access.bytes = x->access.align = (uint32_t)(x->bytes * x->n);
+    bool sum = x->op == ATOM_ADD && ptx_is_float(x->type);
+    x->order = (x->returns && ptx_arg(i, 0)->kind != OP_SINK ? SIM_ORDER_ATOMIC : 0) |
+               (sum ? SIM_ORDER_FLOAT_SUM : 0);
     emit_access(p, run_atom, ptx_arg(i, at), x);
 }
 

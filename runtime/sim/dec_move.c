@@ -91,6 +91,7 @@ static void mov_unpack(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word ty
 
 static const struct uop *run_clock(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
+    w->x->stats.order |= m != 0 ? SIM_ORDER_CLOCK : 0;
     uint64_t now = w->x->steps + (uint64_t)(u - w->base);
     FOR_LANES(l, m) {
         if (u->flag != 0) {

@@ -381,8 +381,8 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_fragment(p, 2, x->nb, x->b, false);
     ptx_fragment(p, 3, x->nd, x->c, false);
     if (x->scaled) {
-        x->sfa = ptx_row_src(p, ptx_arg(i, 4), W_B32);
-        x->sfb = ptx_row_src(p, ptx_arg(i, 6), W_B32);
+        ptx_fragment(p, 4, 1, &x->sfa, false); // as a register or a vector of one
+        ptx_fragment(p, 6, 1, &x->sfb, false);
         for (int s = 0; s < 4; s++) {
             x->sel[s] = selector(p, s < 2 ? 5 : 7, s & 1);
         }

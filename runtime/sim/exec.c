@@ -9,11 +9,39 @@
 
 #define MAX_CTAS_PER_SM 32
 
-uint64_t exec_random(struct exec *x) { // splitmix64
+static uint64_t draw(struct exec *x) { // splitmix64
     uint64_t z = x->random += 0x9E3779B97F4A7C15ull;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
     z = (z ^ z >> 27) * 0x94D049BB133111EBull;
     return z ^ z >> 31;
+}
+
+static void record(struct exec *x, uint32_t decision) {
+    sim_decisions *r = x->config.record;
+    if (r->count == r->capacity) {
+        size_t more = r->capacity == 0 ? 1024 : 2 * r->capacity;
+        uint32_t *list = realloc(r->list, more * sizeof *list);
+        if (list == NULL) {
+            return; // the log ends here
+        }
+        r->list = list;
+        r->capacity = more;
+    }
+    r->list[r->count++] = decision;
+}
+
+uint32_t exec_choice(struct exec *x, uint32_t n) {
+    if (n <= 1) {
+        return 0;
+    }
+    const sim_decisions *r = x->config.replay;
+    uint32_t d = r == NULL                ? (uint32_t)(draw(x) % n)
+                 : x->replayed < r->count ? r->list[x->replayed++] % n
+                                          : 0;
+    if (x->config.record != NULL) {
+        record(x, d);
+    }
+    return d;
 }
 
 // ---- warps
@@ -398,7 +426,7 @@ static struct warp *next_warp(struct exec *x) {
     struct warp *before = NULL;
     struct warp *w = x->run_head;
     if (x->config.policy == SIM_RANDOM && x->n_runnable > 1) {
-        for (uint64_t n = exec_random(x) % x->n_runnable; n > 0; n--) {
+        for (uint32_t n = exec_choice(x, x->n_runnable); n > 0; n--) {
             before = w;
             w = w->next_run;
         }
@@ -420,7 +448,8 @@ static void run(struct exec *x) {
     fill_sms(x);
     while (!x->failed && x->live != NULL) {
         bool idle = x->run_head == NULL;
-        bool chance = x->config.policy == SIM_RANDOM && x->n_async > 0 && exec_random(x) % 4 == 0;
+        bool chance =
+            !idle && x->config.policy == SIM_RANDOM && x->n_async > 0 && exec_choice(x, 4) == 3;
         if (idle || chance) {
             if (!async_step(x) && idle) {
                 report_deadlock(x);
@@ -572,6 +601,9 @@ static int prepare(struct sim *s, const struct sim_kernel *k, struct exec *x) {
     for (int a = 0; a < 3; a++) {
         x->n_clusters[a] = c->grid[a] / c->cluster[a];
         x->clusters_total *= x->n_clusters[a];
+    }
+    for (uint32_t n = 0; n < k->n_sregs; n++) {
+        x->stats.order |= k->sregs[n].sreg == SREG_SMID ? SIM_ORDER_PLACE : 0;
     }
     x->regs = k->max_regs;
     x->max_steps = c->max_steps > 0 ? c->max_steps : 1ull << 40;

@@ -262,6 +262,7 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     }
     w->p[u->d] = (w->p[u->d] & ~m) | passed;
     if (blocked) { // a poll that fails lets others go on
+        w->x->stats.order |= SIM_ORDER_POLL;
         w->fuel -= 256;
     }
     return u + 1;

@@ -224,6 +224,7 @@ const struct uop *run_ld(struct warp *w, const struct uop *u) {
     if (!sim_lane_pointers(w, u, m, ptr, &x->access)) {
         return STOP;
     }
+    w->x->stats.order |= x->access.strong ? SIM_ORDER_FLAG : 0;
     for (int e = 0; e < x->n; e++) {
         void *to = row(w, x->row[e]);
         uint32_t at = (uint32_t)e * x->element.bytes;
@@ -392,6 +393,7 @@ const struct uop *run_atom(struct warp *w, const struct uop *u) {
     if (!sim_lane_pointers(w, u, m, ptr, &x->access)) {
         return STOP;
     }
+    w->x->stats.order |= x->order;
     FOR_LANES(l, m) {
         for (int e = 0; e < x->n; e++) {
             uint64_t old = 0;

@@ -9,6 +9,7 @@ struct access {
     uint32_t bytes; // of one lane's access
     uint32_t align;
     bool cluster; // .shared::cluster: other CTAs too
+    bool strong;  // volatile, relaxed or acquire: its value may come from a running thread
 };
 struct element {
     uint32_t bytes;
@@ -42,6 +43,7 @@ struct atom_aux {
     int bytes, n;
     uint32_t value[8], dst[8], swap;
     bool returns;
+    uint32_t order; // SIM_ORDER_*
 };
 
 // Host pointers of the lanes in m at row u->a + u->imm; false after a fault.

@@ -2,6 +2,25 @@
 #include "exec.h"
 #include <stdio.h>
 
+const char *sim_order_text(int bit) {
+    static const char *const text[SIM_ORDER_KINDS] = {
+        "atomic operations that return the old value",
+        "floating-point sums in memory",
+        "requests of cluster launch control",
+        "clocks",
+        "the number of its SM",
+        "polls of mbarriers that were not complete",
+        "synchronising loads of global memory",
+        "active lanes of a warp",
+    };
+    for (int n = 0; n < SIM_ORDER_KINDS; n++) {
+        if (bit == 1 << n) {
+            return text[n];
+        }
+    }
+    return "";
+}
+
 int sim_set_error(struct sim *s, int status, const char *format, ...) {
     va_list ap;
     va_start(ap, format);

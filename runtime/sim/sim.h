@@ -104,7 +104,32 @@ typedef struct {
     sim_policy policy;
     uint64_t seed;      // SIM_RANDOM
     uint64_t max_steps; // warp instructions; 0 = 2^40
+    const struct sim_decisions *replay; // SIM_RANDOM: take these instead of drawing; 0 beyond them
+    struct sim_decisions *record;       // the decisions of this run are appended; free its list
 } sim_launch_config;
+
+// What SIM_RANDOM decided, in order: numbers below the choices there were. A run is the function of
+// its kernel, inputs and decisions; 0 is always the default (the first in line).
+typedef struct sim_decisions {
+    uint32_t *list; // malloc'ed
+    size_t count, capacity;
+} sim_decisions;
+
+// Things a program can do whose result depends on the order in which warps, CTAs and asynchronous
+// operations happen to run. A kernel without data races that did none of them gives the same result
+// under every schedule.
+enum {
+    SIM_ORDER_ATOMIC = 1,    // an atomic operation whose old value is returned
+    SIM_ORDER_FLOAT_SUM = 2, // floating-point sums in memory (atomics, reductions, TMA reductions)
+    SIM_ORDER_CANCEL = 4,    // clusterlaunchcontrol.try_cancel
+    SIM_ORDER_CLOCK = 8,     // %clock, %globaltimer
+    SIM_ORDER_PLACE = 16,    // %smid
+    SIM_ORDER_POLL = 32,     // mbarrier.test_wait that found its phase not over
+    SIM_ORDER_FLAG = 64,     // volatile, relaxed or acquire loads of global memory
+    SIM_ORDER_MASK = 128,    // activemask
+    SIM_ORDER_KINDS = 8
+};
+const char *sim_order_text(int bit); // a sentence of one of them, 1 << n
 
 // Runs the grid to its end. On a fault the sentence names the PTX line, the instruction, CTA, warp
 // and lane, and for addresses the nearest allocation.
@@ -116,6 +141,7 @@ typedef struct {
     uint64_t tma_bytes; // bytes of bulk and tensor copies, both ways
     uint64_t ctas;      // launched; canceled ones do not count
     uint64_t canceled;  // clusters that cluster launch control took out of the queue
+    uint64_t order;     // bit set of SIM_ORDER_*: what the launch did of these
     uint64_t ns;        // host CPU time of the last launch
 } sim_stats;
 void sim_get_stats(const sim *s, sim_stats *out); // of the last launch

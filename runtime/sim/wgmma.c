@@ -217,10 +217,10 @@ const struct uop *run_wgmma_commit(struct warp *w, const struct uop *u) {
 
 // imm: groups that may stay
 const struct uop *run_wgmma_wait(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0 || w->x->n_async == 0) {
+    if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u)) {
+    if (!whole_warp(w, u)) { // .aligned, also when there is nothing to wait for
         return STOP;
     }
     uint64_t stay = (uint64_t)u->imm;
