@@ -46,7 +46,7 @@ static int64_t desc_high(tir_swizzle swizzle, int row_bytes) {
 // Descriptor of the data at a shared memory address: bits 0-13 are the address >> 4.
 static ll_val make_desc(cg *c, ll_val addr, int64_t high) {
     ll_val low = ll_bini(c->b, LL_LSHR, addr, 4);
-    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), high << 32);
+    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)high << 32));
 }
 
 // Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").

@@ -69,6 +69,7 @@ typedef struct {
 // Parses the command line. False: a sentence was printed and *code is the exit code (help and version
 // end so with 0).
 bool options_parse(int argc, char **argv, options *out, int *code);
+void options_free(options *o);
 
 // --- A compilation unit -------------------------------------------------------------------------------
 

@@ -11,5 +11,7 @@ int main(int argc, char **argv) {
         [CMD_COMPILE] = command_compile, [CMD_RUN] = command_run, [CMD_EXPLAIN] = command_explain,
         [CMD_CHECK] = command_check,     [CMD_FMT] = command_fmt,
     };
-    return commands[opt.cmd](&opt);
+    code = commands[opt.cmd](&opt);
+    options_free(&opt);
+    return code;
 }

@@ -360,3 +360,12 @@ bool options_parse(int argc, char **argv, options *o, int *code) {
     }
     return complete(o);
 }
+
+void options_free(options *o) {
+    for (int i = 0; i < o->n_defines; i++) {
+        free((char *)o->defines[i].name);
+    }
+    for (int i = 0; i < o->n_assigns; i++) {
+        free((char *)o->assigns[i].name);
+    }
+}
