@@ -48,6 +48,17 @@ void *rt_pool_new(rt_pool *pool, size_t bytes); // zeroed, 16-aligned; NULL and 
 char *rt_pool_text(rt_pool *pool, const char *text, size_t bytes); // copy, with a final 0
 void rt_pool_free(rt_pool *pool);
 
+// ---- mapping.c ----
+
+typedef struct {
+    void *bytes; // NULL: nothing is mapped
+    size_t n;
+} rt_mapping;
+
+// A whole file, read-only; an empty one is refused. The sentence lacks the name.
+fp4_status rt_map_file(const char *path, rt_mapping *mapping);
+void rt_unmap(rt_mapping *mapping);
+
 // ---- arithmetic: false when the result does not fit ----
 
 static inline bool rt_add(int64_t a, int64_t b, int64_t *out) {

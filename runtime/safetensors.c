@@ -4,13 +4,8 @@
 #include "safetensors.h"
 #include "rt.h"
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { MAX_HEADER = 100 * 1000 * 1000, MAX_TENSORS = 1 << 20 };
 
@@ -45,8 +40,7 @@ struct fp4_safetensors {
     int64_t data_bytes;
     entry *entries;
     int n_entries, cap_entries;
-    void *mapping; // NULL: the caller's memory
-    size_t mapping_bytes;
+    rt_mapping mapping; // empty: the caller's memory
 };
 
 // ---- header -------------------------------------------------------------------------------------
@@ -264,27 +258,6 @@ fp4_status fp4_safetensors_open_memory(const fp4_config *config, const void *byt
     return FP4_OK;
 }
 
-static fp4_status map_file(fp4_safetensors *f, const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return rt_fail(FP4_ERROR_FILE, "cannot be opened: %s", strerror(errno));
-    }
-    struct stat info;
-    fp4_status status = FP4_OK;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) {
-        status = rt_fail(FP4_ERROR_FILE, "is empty or no regular file");
-    } else {
-        f->mapping_bytes = (size_t)info.st_size;
-        f->mapping = mmap(NULL, f->mapping_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (f->mapping == MAP_FAILED) {
-            f->mapping = NULL;
-            status = rt_fail(FP4_ERROR_FILE, "cannot be mapped: %s", strerror(errno));
-        }
-    }
-    close(fd);
-    return status;
-}
-
 fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
                                      fp4_safetensors **out) {
     if (!path || !out) {
@@ -296,9 +269,9 @@ fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
     if (status != FP4_OK) {
         return status;
     }
-    status = map_file(f, path);
+    status = rt_map_file(path, &f->mapping);
     if (status == FP4_OK) {
-        status = read_header(f, f->mapping, f->mapping_bytes);
+        status = read_header(f, f->mapping.bytes, f->mapping.n);
     }
     if (status != FP4_OK) {
         fp4_safetensors_close(f);
@@ -315,9 +288,7 @@ void fp4_safetensors_close(fp4_safetensors *file) {
     rt_heap heap = file->heap;
     cJSON_Delete(file->header);
     rt_release(&heap, file->entries, (size_t)file->cap_entries * sizeof *file->entries);
-    if (file->mapping) {
-        munmap(file->mapping, file->mapping_bytes);
-    }
+    rt_unmap(&file->mapping);
     rt_release(&heap, file, sizeof *file);
 }
 

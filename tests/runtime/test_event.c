@@ -21,8 +21,7 @@ static void on_the_simulator(void **state) {
     assert_int_equal(fp4_event_new(ctx, &to), FP4_OK);
     assert_int_equal(fp4_event_record(from, NULL), FP4_OK);
     assert_int_equal(fp4_event_elapsed(from, to, &us), FP4_ERROR_ARGUMENT);
-    assert_string_equal(fp4_last_error(),
-                        "fp4_event_elapsed(): the event 'to' was never recorded");
+    assert_string_equal(fp4_last_error(), "fp4_event_elapsed(): the event 'to' was never recorded");
     assert_int_equal(fp4_event_elapsed(to, from, &us), FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_event_record(to, NULL), FP4_OK);
     assert_int_equal(fp4_event_wait(to), FP4_OK);
