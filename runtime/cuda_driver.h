@@ -19,8 +19,11 @@ enum {
     CU_DEVICE_CC_MINOR = 76,
     CU_FUNCTION_MAX_DYNAMIC_SMEM = 8, // CU_FUNC_ATTRIBUTE_...
     CU_FUNCTION_ANY_CLUSTER_SIZE = 14,
-    CU_LAUNCH_CLUSTER = 4, // CU_LAUNCH_ATTRIBUTE_...
-    CU_JIT_LOG = 5,        // CU_JIT_ERROR_LOG_BUFFER
+    CU_LAUNCH_COOPERATIVE = 2, // CU_LAUNCH_ATTRIBUTE_...
+    CU_LAUNCH_CLUSTER = 4,
+    CU_LAUNCH_PDL = 6, // programmatic stream serialization
+    CU_CAPTURE_NONE = 0,
+    CU_JIT_LOG = 5, // CU_JIT_ERROR_LOG_BUFFER
     CU_JIT_LOG_BYTES = 6,
     CU_MAP_L2_PROMOTION_256B = 3,
 };
@@ -31,6 +34,7 @@ typedef struct {
     union {
         char pad[64];
         unsigned cluster[3];
+        int flag; // cooperative, programmatic stream serialization
     } value;
 } cu_launch_attribute;
 
@@ -63,6 +67,7 @@ typedef struct {
     CU(copy_from, cuMemcpyDtoHAsync_v2, (void *dst, cu_address src, size_t bytes, void *stream))   \
     CU(fill, cuMemsetD8Async, (cu_address dst, unsigned char byte, size_t bytes, void *stream))    \
     CU(stream_sync, cuStreamSynchronize, (void *stream))                                           \
+    CU(stream_capturing, cuStreamIsCapturing, (void *stream, int *status))                         \
     CU(event_new, cuEventCreate, (void **event, unsigned flags))                                   \
     CU(event_free, cuEventDestroy_v2, (void *event))                                               \
     CU(event_record, cuEventRecord, (void *event, void *stream))                                   \

@@ -39,6 +39,8 @@ typedef struct {
     uint32_t block[3];   // threads
     uint32_t cluster[3]; // thread blocks
     uint32_t smem_bytes; // dynamic
+    bool pdl;            // may begin before the stream's last kernel has ended
+    bool cooperative;    // refuse unless all thread blocks are resident at once
     void *stream;
     const rt_launch_param *params; // in the order of the kernel's parameters
     int n_params;
@@ -86,6 +88,8 @@ typedef struct {
                                    uint8_t out[RT_TENSORMAP_BYTES]);
     fp4_status (*launch)(rt_device *device, const rt_launch *launch);
     fp4_status (*sync)(rt_device *device, void *stream);
+    // Refuses when the stream's work is being captured in a graph, which cannot hold 'what'.
+    fp4_status (*not_captured)(rt_device *device, void *stream, const char *what);
     fp4_status (*mark_new)(rt_device *device, rt_mark **mark);
     void (*mark_free)(rt_device *device, rt_mark *mark);
     fp4_status (*mark_record)(rt_device *device, rt_mark *mark, void *stream);

@@ -75,14 +75,36 @@ static fp4_status cuda_free(rt_device *device, uint64_t address) {
     return status;
 }
 
+// With the context current. Waiting for a stream that is being captured would spoil the capture.
+static fp4_status check_capture(const rt_device *device, void *stream, const char *what) {
+    int capture = CU_CAPTURE_NONE;
+    fp4_status status =
+        check(device, "cuStreamIsCapturing", device->cu.stream_capturing(stream, &capture));
+    if (status == FP4_OK && capture != CU_CAPTURE_NONE) {
+        status = rt_fail(FP4_ERROR_ARGUMENT,
+                         "cuda: the stream is being captured in a graph, which cannot hold %s; do "
+                         "it before the capture",
+                         what);
+    }
+    return status;
+}
+
+static fp4_status cuda_not_captured(rt_device *device, void *stream, const char *what) {
+    fp4_status status = enter(device);
+    return status == FP4_OK ? leave(device, check_capture(device, stream, what)) : status;
+}
+
 static fp4_status cuda_copy_to(rt_device *device, uint64_t dst, const void *src, uint64_t bytes,
                                void *stream) {
     fp4_status status = enter(device);
     if (status != FP4_OK) {
         return status;
     }
-    status =
-        check(device, "cuMemcpyHtoDAsync", device->cu.copy_to(dst, src, (size_t)bytes, stream));
+    status = check_capture(device, stream, "a copy from host memory");
+    if (status == FP4_OK) {
+        cu_result result = device->cu.copy_to(dst, src, (size_t)bytes, stream);
+        status = check(device, "cuMemcpyHtoDAsync", result);
+    }
     if (status == FP4_OK) {
         status = check(device, "cuStreamSynchronize", device->cu.stream_sync(stream));
     }
@@ -95,8 +117,11 @@ static fp4_status cuda_copy_from(rt_device *device, void *dst, uint64_t src, uin
     if (status != FP4_OK) {
         return status;
     }
-    status =
-        check(device, "cuMemcpyDtoHAsync", device->cu.copy_from(dst, src, (size_t)bytes, stream));
+    status = check_capture(device, stream, "a copy to host memory");
+    if (status == FP4_OK) {
+        cu_result result = device->cu.copy_from(dst, src, (size_t)bytes, stream);
+        status = check(device, "cuMemcpyDtoHAsync", result);
+    }
     if (status == FP4_OK) {
         status = check(device, "cuStreamSynchronize", device->cu.stream_sync(stream));
     }
@@ -116,8 +141,11 @@ static fp4_status cuda_fill(rt_device *device, uint64_t dst, uint8_t byte, uint6
 static fp4_status cuda_sync(rt_device *device, void *stream) {
     fp4_status status = enter(device);
     if (status == FP4_OK) {
-        cu_result result = device->cu.stream_sync(stream);
-        status = leave(device, check(device, "cuStreamSynchronize", result));
+        status = check_capture(device, stream, "a wait for it");
+        if (status == FP4_OK) {
+            status = check(device, "cuStreamSynchronize", device->cu.stream_sync(stream));
+        }
+        leave(device, status);
     }
     return status;
 }
@@ -254,18 +282,32 @@ static fp4_status cuda_tensormap(rt_device *device, const rt_tensormap *map,
     return leave(device, check(device, "cuTensorMapEncodeTiled", result));
 }
 
+// What a launch asks for beyond grid and block; returns how many attributes that are.
+static unsigned launch_attributes(const rt_launch *launch, cu_launch_attribute out[3]) {
+    unsigned n = 0;
+    if (launch->cluster[0] * launch->cluster[1] * launch->cluster[2] > 1) {
+        out[n] = (cu_launch_attribute){.id = CU_LAUNCH_CLUSTER};
+        memcpy(out[n++].value.cluster, launch->cluster, sizeof launch->cluster);
+    }
+    if (launch->pdl) {
+        out[n++] = (cu_launch_attribute){.id = CU_LAUNCH_PDL, .value.flag = 1};
+    }
+    if (launch->cooperative) {
+        out[n++] = (cu_launch_attribute){.id = CU_LAUNCH_COOPERATIVE, .value.flag = 1};
+    }
+    return n;
+}
+
 static fp4_status cuda_launch(rt_device *device, const rt_launch *launch) {
     void *params[FP4_MAX_ARGS];
     for (int i = 0; i < launch->n_params; i++) {
         params[i] = (void *)launch->params[i].value;
     }
-    cu_launch_attribute cluster = {.id = CU_LAUNCH_CLUSTER};
-    memcpy(cluster.value.cluster, launch->cluster, sizeof cluster.value.cluster);
-    bool clustered = launch->cluster[0] * launch->cluster[1] * launch->cluster[2] > 1;
+    cu_launch_attribute attributes[3];
     cu_launch_config config = {.smem_bytes = launch->smem_bytes,
                                .stream = launch->stream,
-                               .attributes = clustered ? &cluster : NULL,
-                               .n_attributes = clustered};
+                               .attributes = attributes,
+                               .n_attributes = launch_attributes(launch, attributes)};
     memcpy(config.grid, launch->grid, sizeof config.grid);
     memcpy(config.block, launch->block, sizeof config.block);
     fp4_status status = enter(device);
@@ -311,6 +353,7 @@ static const rt_device_ops cuda_ops = {
     .tensormap_encode = cuda_tensormap,
     .launch = cuda_launch,
     .sync = cuda_sync,
+    .not_captured = cuda_not_captured,
     .mark_new = cuda_mark_new,
     .mark_free = cuda_mark_free,
     .mark_record = cuda_mark_record,

@@ -152,6 +152,13 @@ static fp4_status sim_device_launch(rt_device *device, const rt_launch *launch) 
     if (status != FP4_OK) {
         return status;
     }
+    uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+    if (launch->cooperative && blocks > (uint64_t)sim_sm_count(device->sim)) {
+        return rt_fail(FP4_ERROR_DEVICE,
+                       "simulator: a cooperative launch of %llu thread blocks, but only the %d "
+                       "multiprocessors' one each are sure to be resident at once",
+                       (unsigned long long)blocks, sim_sm_count(device->sim));
+    }
     void *params[FP4_MAX_ARGS];
     for (int i = 0; i < launch->n_params; i++) {
         params[i] = (void *)launch->params[i].value;
@@ -236,6 +243,13 @@ static void sim_device_stats(rt_device *device, fp4_stats *stats) {
     pthread_mutex_unlock(&device->lock);
 }
 
+static fp4_status sim_device_not_captured(rt_device *device, void *stream, const char *what) {
+    (void)device;
+    (void)stream;
+    (void)what;
+    return FP4_OK;
+}
+
 static const rt_device_ops sim_ops = {
     .name = "sim",
     .close = sim_device_close,
@@ -250,6 +264,7 @@ static const rt_device_ops sim_ops = {
     .tensormap_encode = sim_device_tensormap,
     .launch = sim_device_launch,
     .sync = sim_device_sync,
+    .not_captured = sim_device_not_captured,
     .mark_new = sim_device_mark_new,
     .mark_free = sim_device_mark_free,
     .mark_record = sim_device_mark_record,

@@ -17,7 +17,8 @@
 // * Ownership: what a function gives out by '**out' is closed by the matching _free or _close.
 //   fp4_close frees everything its context still owns, modules and device memory included.
 // * Streams: 'stream' is the device's own stream (CUstream, cudaStream_t); NULL is its default.
-//   Work is only enqueued: a launch does not wait and allocates nothing. The simulator finishes
+//   Work is only enqueued: a launch does not wait and allocates nothing, and a graph may capture it
+//   (copies and the first launch of a kernel from fp4_module_kernel_at not). The simulator finishes
 //   each call before it returns. Copies from and to host memory have finished with it when they
 //   return.
 // * Threads: a context and its modules may be used by several threads at once, but for fp4_close

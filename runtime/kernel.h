@@ -52,7 +52,7 @@ struct fp4_kernel {
     rt_entry_arg *args;
     uint32_t threads, smem_bytes, cluster[3];
     const rt_expr *tiles;
-    bool persistent;
+    bool persistent, pdl, cooperative;
     int regs, spill_bytes, stack_bytes;
     const char *ptx; // NUL-terminated, NULL: none
     size_t ptx_bytes;

@@ -504,18 +504,25 @@ static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid, void *stream) {
     for (int i = 0; i < k->n_args && status == FP4_OK; i++) {
         status = add_arg(&params, b, &k->args[i]);
     }
-    if (status == FP4_OK) {
-        status = rt_kernel_load(k);
+    fp4_ctx *ctx = k->module->ctx;
+    if (status == FP4_OK && !atomic_load(&k->function)) {
+        status = ctx->ops->not_captured(ctx->device, stream,
+                                        "the first launch of a kernel that fp4_module_kernel has "
+                                        "not loaded");
+        if (status == FP4_OK) {
+            status = rt_kernel_load(k);
+        }
     }
     if (status != FP4_OK) {
         return status;
     }
-    fp4_ctx *ctx = k->module->ctx;
     rt_launch launch = {.function = atomic_load(&k->function),
                         .grid = {grid, 1, 1},
                         .block = {k->threads, 1, 1},
                         .cluster = {k->cluster[0], k->cluster[1], k->cluster[2]},
                         .smem_bytes = k->smem_bytes,
+                        .pdl = k->pdl,
+                        .cooperative = k->cooperative,
                         .stream = stream,
                         .params = params.list,
                         .n_params = params.n};

@@ -1,6 +1,7 @@
 // The module file (.tkm): what the compiler writes and the runtime reads.
 //
-// A file is a header, a section table and sections; all integers little-endian, sections 16-aligned.
+// A file is a header, a section table and sections; all integers little-endian, sections
+// 16-aligned.
 //
 //   offset 0   8 bytes  magic "FP4TKM\r\n"
 //          8   u32      version (FP4_MODULE_VERSION)
@@ -26,24 +27,30 @@
 //     "where": [ {"expr":EXPR,"text":"N % 8 == 0","line":9} ],
 //     "args": [ ARG, ... ],                                              PTX parameters, in order
 //     "launch": {"threads":256, "smem":228352, "cluster":[2,1,1],
-//                "grid": GRID, "entry_regs":128 },
+//                "grid": GRID, "entry_regs":128,
+//                "pdl":true, "cooperative":true },                       both optional: the kernel
+//       waits by griddepcontrol for the one before it (programmatic dependent launch); all thread
+//       blocks must be resident at once
 //     "report": { "regs":..., "spills":..., "stack":... }                from ptxas, if run
 //   } ] }
 //
-// EXPR: a number, a dim's name, or [op, a, b]: op in + - * / % ceildiv min max == != < <= > >= and or
+// EXPR: a number, a dim's name, or [op, a, b]: op in + - * / % ceildiv min max == != < <= > >= and
+// or
 //       (64-bit signed; '/' and '%' by zero make the launch refused).
-// GRID: {"tiles": EXPR, "persistent": true|false}: number of cluster tiles; a persistent kernel gets
-//       min(tiles, SMs / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters *
-//       cluster size, y = z = 1. Nothing is launched when tiles = 0.
-// ARG:  {"kind":"tensormap","tensor":"A","part":"data"|"scale","dtype":<cuTensorMapEncodeTiled code>,
+// GRID: {"tiles": EXPR, "persistent": true|false}: number of cluster tiles; a persistent kernel
+// gets
+//       min(tiles, SMs / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters
+//       * cluster size, y = z = 1. Nothing is launched when tiles = 0.
+// ARG:  {"kind":"tensormap","tensor":"A","part":"data"|"scale","dtype":<cuTensorMapEncodeTiled
+// code>,
 //        "dims":[EXPR,...] innermost first, "strides":[EXPR,...] bytes for axes 1..,
 //        "box":[...], "swizzle":0|1|2|3, "offset_bytes":EXPR (optional)}   128 bytes, align 64
 //       {"kind":"pointer","tensor":"D","part":"data"|"scale"}              u64 device address
 //       {"kind":"dim","expr":EXPR,"type":"i32"|"i64"}
 //       {"kind":"scalar","name":"alpha","type":"f32"|"i32"|"i64"}
 //       Stride and size expressions may use the pitch of a tensor: the name "A.pitch" is the bytes
-//       from one row of the innermost matrix to the next; "A.sf_bytes" the bytes of the scales of one
-//       innermost matrix (sf128x4: rows padded to 128, scale columns padded to 4).
+//       from one row of the innermost matrix to the next; "A.sf_bytes" the bytes of the scales of
+//       one innermost matrix (sf128x4: rows padded to 128, scale columns padded to 4).
 #ifndef FP4_MODULE_H
 #define FP4_MODULE_H
 

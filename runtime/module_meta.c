@@ -520,6 +520,15 @@ static fp4_status read_cluster(fp4_kernel *k, const cJSON *launch) {
     return status;
 }
 
+// A truth value that may be missing: false.
+static fp4_status get_flag(const cJSON *object, const char *key, bool *out) {
+    const cJSON *item = member(object, key);
+    *out = cJSON_IsTrue(item);
+    return !item || cJSON_IsBool(item)
+               ? FP4_OK
+               : rt_fail(FP4_ERROR_MODULE, ": '%s' is neither true nor false", key);
+}
+
 static fp4_status read_launch(const kernel_scope *s, fp4_kernel *k, const cJSON *object) {
     const cJSON *launch = member(object, "launch");
     const cJSON *grid = member(launch, "grid");
@@ -539,6 +548,12 @@ static fp4_status read_launch(const kernel_scope *s, fp4_kernel *k, const cJSON 
     if (status == FP4_OK && !cJSON_IsBool(persistent)) {
         status =
             rt_fail(FP4_ERROR_MODULE, ": 'grid.persistent' is missing or neither true nor false");
+    }
+    if (status == FP4_OK) {
+        status = get_flag(launch, "pdl", &k->pdl);
+    }
+    if (status == FP4_OK) {
+        status = get_flag(launch, "cooperative", &k->cooperative);
     }
     k->threads = (uint32_t)threads;
     k->smem_bytes = (uint32_t)smem;

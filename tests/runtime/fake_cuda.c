@@ -190,6 +190,13 @@ cu_result cuMemsetD8Async(cu_address dst, unsigned char byte, size_t bytes, void
 cu_result cuStreamSynchronize(void *stream) {
     (void)stream;
     fake_cuda.n_syncs++;
+    fake_cuda.spoiled += fake_cuda.capture != 0;
+    return context_call();
+}
+
+cu_result cuStreamIsCapturing(void *stream, int *status) {
+    (void)stream;
+    *status = fake_cuda.capture;
     return context_call();
 }
 
@@ -235,6 +242,7 @@ cu_result cuLibraryLoadData(void **library, const void *code, int *jit_options, 
     (void)options;
     (void)values;
     (void)n;
+    fake_cuda.spoiled += fake_cuda.capture != 0;
     cu_result result = context_call();
     if (result != 0) {
         for (unsigned i = 0; i < n_jit && fake_cuda.jit_log; i++) {
@@ -296,9 +304,8 @@ cu_result cuLaunchKernelEx(const cu_launch_config *config, void *function, void 
     if (result == 0) {
         fake_cuda.launch = *config;
         fake_cuda.function = function;
-        if (config->n_attributes) {
-            fake_cuda.attribute = config->attributes[0];
-        }
+        memcpy(fake_cuda.attributes_of, config->attributes,
+               config->n_attributes * sizeof *config->attributes);
         for (int i = 0; i < fake_cuda.n_params; i++) {
             memcpy(fake_cuda.params[i], params[i], fake_cuda.param_bytes[i]);
         }

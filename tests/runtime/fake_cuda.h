@@ -24,11 +24,13 @@ typedef struct {
     int n_hidden;        // failures of calls whose result nobody needs
     int without_context; // calls that need a current context and had none
     int misaligned_maps;
-    char attributes[200];    // "8=200000;" for every cuFuncSetAttribute
-    cu_launch_config launch; // of the last launch
-    cu_launch_attribute attribute;
-    void *function; // that was launched
-    int n_params;   // how many parameters the next launch has, and their sizes
+    char attributes[200];                 // "8=200000;" for every cuFuncSetAttribute
+    cu_launch_config launch;              // of the last launch
+    cu_launch_attribute attributes_of[3]; // of the last launch
+    int capture;                          // what cuStreamIsCapturing says
+    int spoiled;                          // waits and loads during a capture
+    void *function;                       // that was launched
+    int n_params; // how many parameters the next launch has, and their sizes
     size_t param_bytes[16];
     unsigned char params[16][128];
     const char *jit_log; // written when a library cannot be loaded

@@ -128,6 +128,11 @@ static fp4_status fake_sync(rt_device *device, void *stream) {
     return fails(device) ? failed() : FP4_OK;
 }
 
+static fp4_status fake_not_captured(rt_device *device, void *stream, const char *what) {
+    (void)stream;
+    return fake_of(device)->capturing ? rt_fail(FP4_ERROR_ARGUMENT, "capture: %s", what) : FP4_OK;
+}
+
 static fp4_status fake_mark_new(rt_device *device, rt_mark **mark) {
     *mark = fails(device) ? NULL : malloc(1);
     fake_of(device)->n_images += *mark != NULL;
@@ -178,6 +183,7 @@ static const rt_device_ops fake_ops = {
     .tensormap_encode = fake_tensormap,
     .launch = fake_launch,
     .sync = fake_sync,
+    .not_captured = fake_not_captured,
     .mark_new = fake_mark_new,
     .mark_free = fake_mark_free,
     .mark_record = fake_mark_record,

@@ -12,6 +12,7 @@ typedef struct {
     int n_images; // loaded and not unloaded
     int n_maps;   // tensor maps encoded
     int n_launches;
+    bool capturing;                    // the stream is being captured in a graph
     rt_launch launch;                  // the last one
     uint8_t params[FP4_MAX_ARGS][128]; // its parameters
     rt_tensormap map[FP4_MAX_ARGS];    // tensor maps since the last launch, in order

@@ -153,9 +153,9 @@ static void launches_as_the_module_says(void **state) {
     assert_int_equal(fake->launch.smem_bytes, 200000);
     assert_ptr_equal(fake->launch.stream, &stream);
     assert_int_equal(fake->launch.n_attributes, 1);
-    assert_int_equal(fake->attribute.id, 4);
-    assert_int_equal(fake->attribute.value.cluster[0], 2);
-    assert_int_equal(fake->attribute.value.cluster[1], 1);
+    assert_int_equal(fake->attributes_of[0].id, 4);
+    assert_int_equal(fake->attributes_of[0].value.cluster[0], 2);
+    assert_int_equal(fake->attributes_of[0].value.cluster[1], 1);
     uint64_t words[16];
     memcpy(words, fake->params[0], sizeof words);
     // dtype, rank, address, dims, stride, box, element stride, interleave, swizzle, promotion, fill
@@ -232,6 +232,89 @@ static void refusals(void **state) {
     assert_all_given_back();
 }
 
+static fp4_ctx *gpu;
+static fp4_tensor in_a, in_b, out_d;
+
+// A context on the fake GPU with the module loaded and three tensors.
+static fp4_kernel *begin(const char *meta) {
+    fp4_config config = config_of("cuda");
+    fp4_module *module;
+    fp4_kernel *kernel;
+    sample_file edited = sample_of(meta, sample_gemm_ptx);
+    assert_int_equal(fp4_open(&config, &gpu), FP4_OK);
+    assert_int_equal(fp4_module_load_memory(gpu, edited.bytes, edited.n_bytes, &module), FP4_OK);
+    assert_int_equal(fp4_module_kernel_at(module, 0, &kernel), FP4_OK);
+    assert_int_equal(fp4_tensor_new(gpu, "nvfp4", 2, (int64_t[]){300, 512}, &in_a), FP4_OK);
+    assert_int_equal(fp4_tensor_new(gpu, "nvfp4", 2, (int64_t[]){264, 512}, &in_b), FP4_OK);
+    assert_int_equal(fp4_tensor_new(gpu, "bf16", 2, (int64_t[]){300, 264}, &out_d), FP4_OK);
+    free(edited.bytes);
+    return kernel;
+}
+
+static void launch_attributes(void **state) {
+    (void)state;
+    char *meta = sample_replace(sample_gemm_meta, "sm_100a", "sm_90a");
+    char *more = sample_replace(meta, "\"smem\":", "\"pdl\":true,\"cooperative\":true,\"smem\":");
+    fp4_kernel *kernel = begin(more);
+    fp4_arg args[] = {fp4_arg_tensor(&in_a), fp4_arg_tensor(&in_b), fp4_arg_tensor(&out_d),
+                      fp4_arg_f32(1)};
+    assert_int_equal(fp4_launch(kernel, args, 4, NULL), FP4_OK);
+    assert_int_equal(fake->launch.n_attributes, 3);
+    const int want[] = {4, 6, 2}; // cluster, programmatic stream serialization, cooperative
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fake->attributes_of[i].id, want[i]);
+        assert_int_equal(fake->attributes_of[i].value.flag, i == 0 ? 2 : 1);
+    }
+    fp4_close(gpu);
+    free(more);
+    more = sample_replace(meta, "\"smem\":", "\"pdl\":1,\"smem\":");
+    sample_file edited = sample_of(more, sample_gemm_ptx);
+    fp4_config config = config_of("cuda");
+    fp4_module *module;
+    assert_int_equal(fp4_open(&config, &gpu), FP4_OK);
+    assert_int_equal(fp4_module_load_memory(gpu, edited.bytes, edited.n_bytes, &module),
+                     FP4_ERROR_MODULE);
+    assert_non_null(strstr(fp4_last_error(), ".launch: 'pdl' is neither true nor false"));
+    fp4_close(gpu);
+    free(edited.bytes);
+    free(more);
+    free(meta);
+    assert_all_given_back();
+}
+
+// Into a graph go launches and fills; what would spoil the capture is refused before it does.
+static void capture(void **state) {
+    (void)state;
+    char *meta = sample_replace(sample_gemm_meta, "sm_100a", "sm_90a");
+    fp4_kernel *kernel = begin(meta);
+    fp4_arg args[] = {fp4_arg_tensor(&in_a), fp4_arg_tensor(&in_b), fp4_arg_tensor(&out_d),
+                      fp4_arg_f32(1)};
+    char bytes[16] = "";
+    fake->spoiled = 0;
+    fake->capture = 1;
+    assert_int_equal(fp4_launch(kernel, args, 4, NULL), FP4_ERROR_ARGUMENT);
+    assert_non_null(strstr(fp4_last_error(), "cannot hold the first launch of a kernel"));
+    assert_int_equal(fp4_copy_to(gpu, out_d.data, bytes, 16, NULL), FP4_ERROR_ARGUMENT);
+    assert_non_null(strstr(fp4_last_error(), "cannot hold a copy from host memory"));
+    assert_int_equal(fp4_copy_from(gpu, bytes, out_d.data, 16, NULL), FP4_ERROR_ARGUMENT);
+    assert_int_equal(fp4_sync(gpu, NULL), FP4_ERROR_ARGUMENT);
+    fake->capture = 0;
+    assert_int_equal(fp4_launch(kernel, args, 4, NULL), FP4_OK);
+    fake->capture = 1;
+    int n_memory = fake->n_memory;
+    int n_calls = fake->n_calls;
+    assert_int_equal(fp4_launch(kernel, args, 4, NULL), FP4_OK);
+    assert_int_equal(fp4_fill(gpu, out_d.data, 0, 16, NULL), FP4_OK);
+    // two maps, the launch and the fill, each between a push and a pop
+    assert_int_equal(fake->n_calls - n_calls, 12);
+    assert_int_equal(fake->n_memory, n_memory);
+    assert_int_equal(fake->spoiled, 0);
+    fake->capture = 0;
+    fp4_close(gpu);
+    free(meta);
+    assert_all_given_back();
+}
+
 static void auto_takes_what_fits(void **state) {
     (void)state;
     fp4_config config = config_of("auto");
@@ -294,6 +377,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(launches_as_the_module_says),
         cmocka_unit_test(every_call_may_fail),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(launch_attributes),
+        cmocka_unit_test(capture),
         cmocka_unit_test(auto_takes_what_fits),
     };
     const struct CMUnitTest none_tests[] = {cmocka_unit_test(no_driver)};
