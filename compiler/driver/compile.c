@@ -92,6 +92,14 @@ static int emit_module(unit *u, const builds *b, bool alone) {
                              : write_out(u, path_of(u, b, NULL, "tkm", alone), image.bytes, image.len);
 }
 
+// A path as make and ninja read it.
+static void put_path(FILE *out, const char *path) {
+    for (; *path != '\0'; path++) {
+        fputs(*path == ' ' ? "\\" : *path == '$' ? "$" : "", out);
+        fputc(*path, out);
+    }
+}
+
 static int emit_deps(unit *u, const char *target) {
     const options *o = u->opt;
     if (!o->deps) {
@@ -100,10 +108,12 @@ static int emit_deps(unit *u, const char *target) {
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    fprintf(out, "%s:", o->deps_of != NULL ? o->deps_of : target);
+    put_path(out, o->deps_of != NULL ? o->deps_of : target);
+    fputc(':', out);
     for (uint32_t i = 0; i < src_n_files(u->src); i++) {
-        if (strncmp(src_name(u->src, i), "std.", 4) != 0) { // built in
-            fprintf(out, " %s", src_name(u->src, i));
+        if (src_name(u->src, i)[0] != '<') { // <std.formats>: built in
+            fputc(' ', out);
+            put_path(out, src_name(u->src, i));
         }
     }
     fprintf(out, "\n");

@@ -46,7 +46,7 @@ static void assert_all_given_back(void) {
 // What a launch told the driver.
 typedef struct {
     cu_launch_config launch;
-    cu_launch_attribute attribute;
+    cu_launch_attribute attributes_of[3];
     char attributes[200];
     char function[32];
     unsigned char params[16][128];
@@ -56,7 +56,7 @@ static void expect_params(const size_t *bytes, int n) {
     fake->n_params = n;
     memcpy(fake->param_bytes, bytes, (size_t)n * sizeof *bytes);
     memset(&fake->launch, 0, sizeof fake->launch);
-    memset(&fake->attribute, 0, sizeof fake->attribute);
+    memset(fake->attributes_of, 0, sizeof fake->attributes_of);
     memset(fake->params, 0, sizeof fake->params);
     fake->attributes[0] = 0;
 }
@@ -66,7 +66,7 @@ static record taken(void) {
     memset(&r, 0, sizeof r);
     r.launch = fake->launch;
     r.launch.attributes = NULL;
-    r.attribute = fake->attribute;
+    memcpy(r.attributes_of, fake->attributes_of, sizeof r.attributes_of);
     strcpy(r.attributes, fake->attributes);
     memcpy(r.params, fake->params, sizeof r.params);
     if (fake->function) { // the entry's name inside the library
@@ -78,7 +78,7 @@ static record taken(void) {
 static void assert_same(const record *lib, const record *alone) {
     assert_true(lib->launch.grid[0] > 0);
     assert_memory_equal(&lib->launch, &alone->launch, sizeof lib->launch);
-    assert_memory_equal(&lib->attribute, &alone->attribute, sizeof lib->attribute);
+    assert_memory_equal(lib->attributes_of, alone->attributes_of, sizeof lib->attributes_of);
     assert_string_equal(lib->attributes, alone->attributes);
     assert_memory_equal(lib->function, alone->function, 8);
     assert_memory_equal(lib->params, alone->params, sizeof lib->params);
@@ -138,7 +138,7 @@ static void gemm_is_the_same(int64_t m, int64_t n, int64_t k, int64_t pitch) {
     drv_gemm_close(alone);
     assert_same(&lib, &own);
     assert_ptr_equal(own.launch.stream, &stream);
-    assert_int_equal(own.attribute.value.cluster[0], 2);
+    assert_int_equal(own.attributes_of[0].value.cluster[0], 2);
     assert_all_given_back();
 }
 
