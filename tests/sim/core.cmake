@@ -9,6 +9,9 @@ foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_syn
         add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
         target_link_libraries(${name} PRIVATE core_util sim_ref)
         add_test(NAME sim.${name} COMMAND ${name})
+        if(name MATCHES "bench")
+            set_tests_properties(sim.${name} PROPERTIES LABELS bench)
+        endif()
     endif()
 endforeach()
 
