@@ -90,9 +90,10 @@ static const char *mode_name(param_mode m) {
     return names[m];
 }
 
-// The granule speaks of the last axis; every axis before it has one scale an element.
+// The granule speaks of the last axis and, for f32 scales, of the one before it; other axes have one
+// scale an element.
 static cJSON *granule_json(const tir_param *p) {
-    int v[2] = {1, p->granule};
+    int v[2] = {p->granule_rows, p->granule};
     if (p->scale == ELEM_NONE) {
         return cJSON_CreateArray();
     }

@@ -9,9 +9,11 @@
 //
 // Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one step
 // later, when wgmma.wait_group 1 says that its products are done; results are waited for when they are
-// read. ptxas serialises products whose accumulators are touched in between (advisory C7514), so
-// registers change hands only behind a wait: the accumulators pass through an empty asm there.
-#include "mma_int.h"
+// read. Operands with f32 scales are summed a granule of k at a time into registers of their own, then
+// scaled and added (wgmma_scale.c); the other warpgroup's products fill the time. ptxas serialises
+// products whose accumulators are touched in between (advisory C7514), so registers change hands only
+// behind a wait: the accumulators pass through an empty asm there.
+#include "wgmma_int.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct cg_wgmma {
     bool open;      // accumulators are not settled: their registers may not be read
     ll_var *last;   // per channel: i32, empty barrier of the slot that was read last ...
     ll_var *unsent; // ... and i1: it was not told yet
+    ll_var **parts; // per accumulator that is promoted: sums of one granule; else NULL
 };
 
 static struct cg_wgmma *state(cg *c) {
@@ -31,6 +34,7 @@ static struct cg_wgmma *state(cg *c) {
         c->wgmma = ARENA_NEW(c->mem, struct cg_wgmma);
         c->wgmma->last = ARENA_ARRAY(c->mem, ll_var, n);
         c->wgmma->unsent = ARENA_ARRAY(c->mem, ll_var, n);
+        c->wgmma->parts = ARENA_ARRAY(c->mem, ll_var *, c->k->n_accs + 1);
         for (int i = 0; i < n; i++) {
             c->wgmma->last[i] = ll_variable(c->b, LL_I32, "last");
             c->wgmma->unsent[i] = ll_variable(c->b, LL_I1, "unsent");
@@ -54,10 +58,37 @@ static int registers(const cg_acc *a) {
     return a->n_m * a->n_n * 4;
 }
 
-// Nothing is written at the start of a tile: the first product overwrites.
+static bool is_promoted(const cg *c, int acc) {
+    for (int i = 0; i < c->k->n_mmas; i++) {
+        if (c->k->mmas[i].acc == acc && c->k->mmas[i].promote > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums.
+static void begin_promoted(cg *c, int acc, const cg_acc *a) {
+    ll_var *parts = state(c)->parts[acc];
+    if (!parts) {
+        parts = state(c)->parts[acc] = ARENA_ARRAY(c->mem, ll_var, registers(a));
+        for (int i = 0; i < registers(a); i++) {
+            parts[i] = ll_variable(c->b, LL_F32, "part");
+        }
+    }
+    for (int i = 0; i < registers(a); i++) {
+        ll_set(c->b, a->regs[i], ll_f32(c->b, 0));
+    }
+}
+
+// Otherwise nothing is written at the start of a tile: the first product overwrites.
 void cg_wgmma_begin(cg *c, int acc) {
     cg_acc *a = cg_accumulator(c, acc);
     if (!a) {
+        return;
+    }
+    if (is_promoted(c, acc)) {
+        begin_promoted(c, acc, a);
         return;
     }
     if (!c->fresh[acc].slot) {
@@ -84,17 +115,16 @@ static const char *tied(cg *c, int n, const char *more) {
 }
 
 // What stands behind this reads the registers as they are now, not earlier.
-static void fence_registers(cg *c, const cg_acc *a) {
-    int n = registers(a);
+static void fence_registers(cg *c, int n, const ll_var *regs) {
     ll_val *args = ARENA_ARRAY(c->mem, ll_val, n);
     for (int i = 0; i < n; i++) {
-        args[i] = ll_get(c->b, a->regs[i]);
+        args[i] = ll_get(c->b, regs[i]);
     }
     ll_asm none = {.text = "", .constraints = tied(c, n, ""), .effect = true, .n_out = n,
                    .out = {LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32}};
     ll_val r = ll_call_asm(c->b, &none, n, args);
     for (int i = 0; i < n; i++) {
-        ll_set(c->b, a->regs[i], ll_extract(c->b, r, i));
+        ll_set(c->b, regs[i], ll_extract(c->b, r, i));
     }
 }
 
@@ -123,10 +153,10 @@ void cg_wgmma_results(cg *c) {
     settle(c);
     for (int i = 0; i < c->k->n_accs; i++) {
         cg_acc *a = &c->accs[i];
-        if (!is_mine(c, i) || !a->used) {
+        if (!is_mine(c, i) || !a->used || c->wgmma->parts[i]) {
             continue;
         }
-        fence_registers(c, a);
+        fence_registers(c, registers(a), a->regs);
         ll_if none = ll_if_begin(c->b, ll_get(c->b, c->fresh[i])); // no K at all
         for (int r = 0; r < registers(a); r++) {
             ll_set(c->b, a->regs[r], ll_f32(c->b, 0));
@@ -149,12 +179,16 @@ typedef struct {
     const tir_mma *m;
     const mma_info *kind;
     cg_acc *acc;
-    int per_group; // instructions of 64 rows that a warpgroup issues a step
-    const char *text, *more;
+    int per_group;      // instructions of 64 rows that a warpgroup issues a step
+    const ll_var *regs; // what they add to: the accumulator's, or a granule's sums
+    const char *text[3];
     const char *constraints[2]; // without and with a predicate
 } product;
 
-static const char *instruction(cg *c, const product *p, bool predicate) {
+// The first instruction on an accumulator overwrites it.
+typedef enum { OVERWRITE, ADD, ADD_UNLESS_FRESH } add_mode;
+
+static const char *instruction(cg *c, const product *p, add_mode mode) {
     int n = 4 * p->acc->n_n;
     char *text = ARENA_ARRAY(c->mem, char, (size_t)n * 6 + 256), *at = text;
     at += sprintf(at, "wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", p->acc->cols, p->kind->k,
@@ -163,7 +197,7 @@ static const char *instruction(cg *c, const product *p, bool predicate) {
         at += sprintf(at, "%s$%d", i ? "," : "", i);
     }
     at += sprintf(at, "}, $%d, $%d, ", 2 * n, 2 * n + 1);
-    at += predicate ? sprintf(at, "$%d", 2 * n + 2) : sprintf(at, "1");
+    at += mode == ADD_UNLESS_FRESH ? sprintf(at, "$%d", 2 * n + 2) : sprintf(at, "%d", mode == ADD);
     sprintf(at, p->kind->k == 32 ? ", 1, 1;" : ", 1, 1, 0, 0;"); // 8 bits: K-major only, no transposing
     return text;
 }
@@ -195,8 +229,10 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
                    "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
                 c->k->accs[m->acc].rows, c->k->accs[m->acc].cols, c->role->warps_m, c->role->warps_n);
     }
-    p->text = instruction(c, p, false);
-    p->more = instruction(c, p, true);
+    p->regs = m->promote > 0 ? state(c)->parts[m->acc] : p->acc->regs;
+    for (int i = 0; i < 3; i++) {
+        p->text[i] = instruction(c, p, (add_mode)i);
+    }
     p->constraints[0] = tied(c, 4 * p->acc->n_n, ",l,l");
     p->constraints[1] = tied(c, 4 * p->acc->n_n, ",l,l,b");
     return CG_OK(c);
@@ -226,28 +262,28 @@ static ll_val descriptor(cg *c, ll_val low, int64_t high) {
 
 // Register i of column fragment n of instruction j. The instruction's row half h is row group
 // R * h + j of the warp's 2 * R groups.
-static ll_var *result(const product *p, int j, int i) {
+static ll_var result(const product *p, int j, int i) {
     int n = i / 4, group = p->per_group * (i / 2 % 2) + j;
-    return &p->acc->regs[(group / 2 * p->acc->n_n + n) * 4 + group % 2 * 2 + i % 2];
+    return p->regs[(group / 2 * p->acc->n_n + n) * 4 + group % 2 * 2 + i % 2];
 }
 
-static void issue(cg *c, const product *p, int j, ll_val a, ll_val b, ll_val keep) {
+static void issue(cg *c, const product *p, int j, ll_val a, ll_val b, add_mode mode) {
     int n = 4 * p->acc->n_n, n_args = n;
     ll_val *args = ARENA_ARRAY(c->mem, ll_val, n + 3);
     for (int i = 0; i < n; i++) {
-        args[i] = ll_get(c->b, *result(p, j, i));
+        args[i] = mode == OVERWRITE ? ll_undef(c->b, LL_F32) : ll_get(c->b, result(p, j, i));
     }
     args[n_args++] = descriptor(c, a, desc_high(&c->k->operands[p->m->a], p->per_group));
     args[n_args++] = descriptor(c, b, desc_high(&c->k->operands[p->m->b], 1));
-    if (keep) {
-        args[n_args++] = keep;
+    if (mode == ADD_UNLESS_FRESH) {
+        args[n_args++] = ll_not(c->b, ll_get(c->b, c->fresh[p->m->acc]));
     }
-    ll_asm mma = {.text = keep ? p->more : p->text, .constraints = p->constraints[keep != NULL],
+    ll_asm mma = {.text = p->text[mode], .constraints = p->constraints[mode == ADD_UNLESS_FRESH],
                   .effect = true, .n_out = n,
                   .out = {LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32, LL_F32}};
     ll_val r = ll_call_asm(c->b, &mma, n_args, args);
     for (int i = 0; i < n; i++) {
-        ll_set(c->b, *result(p, j, i), ll_extract(c->b, r, i));
+        ll_set(c->b, result(p, j, i), ll_extract(c->b, r, i));
     }
 }
 
@@ -259,7 +295,8 @@ static ll_val warpgroup(cg *c) {
     return c->role->turns > 1 ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
 }
 
-static void issue_product(cg *c, const product *p) {
+// Instructions first .. last - 1 of a K tile.
+static void issue_steps(cg *c, const product *p, int first, int last) {
     ll *b = c->b;
     const tir_operand *oa = &c->k->operands[p->m->a], *ob = &c->k->operands[p->m->b];
     ll_val row = NULL;
@@ -267,16 +304,58 @@ static void issue_product(cg *c, const product *p) {
         row = ll_muli(b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
     }
     ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
-    ll_val keep = ll_not(b, ll_get(b, c->fresh[p->m->acc]));
-    for (int step = 0; step < p->m->k_elems / p->kind->k; step++) {
+    add_mode start = p->m->promote > 0 ? OVERWRITE : ADD_UNLESS_FRESH;
+    for (int step = first; step < last; step++) {
         ll_val at_a = step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
         for (int j = 0; j < p->per_group; j++) {
             ll_val a = ll_addi(b, at_a, (int64_t)j * GROUP_ROWS * oa->row_bytes >> 4);
-            issue(c, p, j, a, at_b, step ? NULL : keep);
+            issue(c, p, j, a, at_b, step > first ? ADD : start);
         }
     }
-    ll_set(b, c->fresh[p->m->acc], ll_i1(b, false));
     state(c)->open = true;
+}
+
+static void issue_product(cg *c, const product *p) {
+    issue_steps(c, p, 0, p->m->k_elems / p->kind->k);
+    ll_set(c->b, c->fresh[p->m->acc], ll_i1(c->b, false));
+}
+
+static void begin_batch(cg *c) {
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.fence.sync.aligned");
+}
+
+static void end_batch(cg *c) {
+    LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+}
+
+// --- Promoted sums ---------------------------------------------------------------------------------
+
+// The f32 scales of all granules of a K tile.
+static wgmma_factors *load_factors(cg *c, const tir_mma *m) {
+    int n = m->k_elems / m->promote;
+    wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
+    ll_val start = c->starts[c->k->n_loops + m->loop];
+    for (int i = 0; i < n; i++) {
+        f[i] = wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote));
+    }
+    return f;
+}
+
+// One K tile, granule by granule. 'release' gives the slots back when the last products are done.
+static void promote_product(cg *c, const product *p, const wgmma_factors *f, const tir_stmt *s,
+                            void (*release)(cg *, const tir_stmt *)) {
+    int n = p->m->k_elems / p->m->promote, steps = p->m->promote / p->kind->k;
+    for (int i = 0; i < n; i++) {
+        begin_batch(c);
+        issue_steps(c, p, i * steps, (i + 1) * steps);
+        end_batch(c);
+        wait_group(c, 0);
+        if (i == n - 1 && release) {
+            release(c, s);
+        }
+        fence_registers(c, registers(p->acc), p->regs);
+        wgmma_promote(c, &f[i], p->acc, p->regs);
+    }
 }
 
 void cg_wgmma(cg *c, const tir_mma *m) {
@@ -284,9 +363,13 @@ void cg_wgmma(cg *c, const tir_mma *m) {
     if (!begin_product(c, m, &p)) {
         return;
     }
-    LL_INTR0(c->b, "llvm.nvvm.wgmma.fence.sync.aligned");
+    if (m->promote > 0) {
+        promote_product(c, &p, load_factors(c, m), NULL, NULL);
+        return;
+    }
+    begin_batch(c);
     issue_product(c, &p);
-    LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+    end_batch(c);
     settle(c);
 }
 
@@ -307,13 +390,13 @@ static bool is_plain(const cg *c, const tir_stmt *s) {
 }
 
 static void issue_step(cg *c, const tir_stmt *s, const product *products) {
-    LL_INTR0(c->b, "llvm.nvvm.wgmma.fence.sync.aligned");
+    begin_batch(c);
     for (int i = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
             issue_product(c, &products[i]);
         }
     }
-    LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+    end_batch(c);
 }
 
 // The slots of the step before are free; those of this step come next.
@@ -330,9 +413,57 @@ static void hand_back(cg *c, const tir_stmt *s) {
     }
 }
 
+// Slots whose products are done.
+static void free_slots(cg *c, const tir_stmt *s) {
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_RELEASE) {
+            int ch = s->body[i]->ref;
+            cg_signal_empty(c, ch, cg_empty_bar(c, ch), NULL);
+            cg_advance(c, ch);
+        }
+    }
+}
+
+static void await_slots(cg *c, const tir_stmt *s) {
+    for (int i = 0; i < s->n_body && s->body[i]->kind == TS_AWAIT; i++) {
+        cg_await(c, s->body[i]->ref);
+    }
+}
+
+// All products of the step are promoted, or none: returns their number.
+static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
+    int promoted = 0;
+    *n_mmas = 0;
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            ++*n_mmas;
+            promoted += c->k->mmas[s->body[i]->ref].promote > 0;
+        }
+    }
+    return promoted;
+}
+
+// Scales are read before the slots are awaited; they pass to the other warps with the last product.
+static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n) {
+    wgmma_factors **f = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            f[i] = load_factors(c, products[i].m);
+        }
+    }
+    await_slots(c, s);
+    for (int i = 0, done = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            done++;
+            promote_product(c, &products[i], f[i], s, done == n ? free_slots : NULL);
+        }
+    }
+}
+
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll *b = c->b;
-    if (!is_plain(c, s)) {
+    int n_mmas = 0, promoted = promoted_in(c, s, &n_mmas);
+    if (!is_plain(c, s) || (promoted != 0 && promoted != n_mmas)) {
         return false;
     }
     product *products = ARENA_ARRAY(c->mem, product, s->n_body);
@@ -349,12 +480,16 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val i = ll_get(b, at);
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
-    for (int j = 0; j < s->n_body && s->body[j]->kind == TS_AWAIT; j++) {
-        cg_await(c, s->body[j]->ref);
+    c->starts[c->k->n_loops + s->ref] = i;
+    if (promoted) {
+        promoted_step(c, s, products, n_mmas);
+    } else {
+        await_slots(c, s);
+        issue_step(c, s, products);
+        wait_group(c, 1);
+        hand_back(c, s);
     }
-    issue_step(c, s, products);
-    wait_group(c, 1);
-    hand_back(c, s);
+    c->starts[c->k->n_loops + s->ref] = NULL;
     ll_set(b, at, ll_addi(b, i, f->step));
     ll_loop_end(b, l);
     return true;

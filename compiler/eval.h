@@ -31,7 +31,7 @@ typedef struct {
     int n_dims;
     int64_t dims[EVAL_MAX_DIMS];
     void *data;
-    uint8_t *scales; // NULL for unscaled formats
+    uint8_t *scales; // NULL for unscaled formats; f32 scales take 4 bytes each
 } eval_tensor;
 
 typedef struct {
@@ -86,6 +86,9 @@ bool eval_size(const ast_expr *e, const int64_t *tparams, const int64_t *dims, i
 size_t eval_code_bytes(elem_kind e); // 1, 2, 4 or 8
 int64_t eval_count(const eval_tensor *t);
 int64_t eval_scale_count(const eval_tensor *t);
+// The code of scale i (4 bytes where it is an f32).
+uint32_t eval_scale_code(const eval_tensor *t, int64_t i);
+void eval_set_scale_code(eval_tensor *t, int64_t i, uint32_t code);
 // Number of scales along an axis.
 int64_t eval_scale_dim(const eval_tensor *t, int axis);
 int64_t eval_scale_index(const eval_tensor *t, const int64_t *coords);

@@ -229,7 +229,7 @@ static double gather_run(const eval *x, const run *r, double *out, double *err) 
     for (int64_t k = 0; k < r->inside; k++) {
         int64_t at = r->first + k * r->step;
         if (fm->scale != ELEM_NONE && k % g == 0) {
-            scale = eval_code_value(x, fm->scale, r->t->scales[r->scale + k / g]);
+            scale = eval_code_value(x, fm->scale, eval_scale_code(r->t, r->scale + k / g));
         }
         double elem = eval_code_value(x, fm->elem, (uint32_t)eval_get_code(r->t, at));
         out[k] = elem * scale;
@@ -509,7 +509,7 @@ static void panel_row(eval *x, const product *m, factor *f, uint32_t *codes, uin
     for (int64_t k = 0; k < r.inside; k++) {
         codes[k] = (uint32_t)eval_get_code(r.t, r.first + k * r.step);
     }
-    if (f->format->scale == ELEM_NONE || r.inside == 0) {
+    if (f->format->scale == ELEM_NONE || f->format->scale == ELEM_F32 || r.inside == 0) {
         return;
     }
     int64_t g = f->format->granule[f->format->n_granule - 1];
@@ -525,6 +525,29 @@ static void panel_row(eval *x, const product *m, factor *f, uint32_t *codes, uin
     }
 }
 
+// f32 scales of a row; what lies outside is multiplied by zeros.
+static void panel_factors(eval *x, const product *m, const factor *f, mach_panel *p, int64_t row) {
+    run r;
+    int64_t g = f->format->granule[f->format->n_granule - 1];
+    int64_t n = (range_extent(x, m->inner) + g - 1) / g;
+    if (!find_run(x, f, m->inner, &r)) {
+        return;
+    }
+    if (r.inside > 0 && !r.scales_along) {
+        eval_fail(x, EVAL_EPROGRAM, f->e->span, "the tiles of '%s' must start at multiples of %lld",
+                  m->inner->name, (long long)g);
+        return;
+    }
+    uint32_t *factors = malloc((size_t)(n + 1) * sizeof *factors);
+    for (int64_t j = 0; factors != NULL && j < n; j++) {
+        factors[j] = j * g < r.inside ? eval_scale_code(r.t, r.scale + j) : 0;
+    }
+    if (factors != NULL) {
+        mach_panel_factors(p, row, factors);
+    }
+    free(factors);
+}
+
 static bool fill_panel(eval *x, const product *m, factor *f, mach_panel *p) {
     size_t n = (size_t)range_extent(x, m->inner) + 1;
     uint32_t *codes = malloc(n * sizeof *codes);
@@ -537,7 +560,12 @@ static bool fill_panel(eval *x, const product *m, factor *f, mach_panel *p) {
     for (bool more = points_begin(x, &f->own); ok && more && !x->failed;
          more = points_next(x, &f->own)) {
         panel_row(x, m, f, codes, scales);
-        mach_panel_set(p, row++, codes, f->format->scale != ELEM_NONE ? scales : NULL);
+        bool wide = f->format->scale == ELEM_F32;
+        mach_panel_set(p, row, codes, f->format->scale != ELEM_NONE && !wide ? scales : NULL);
+        if (wide && !x->failed) {
+            panel_factors(x, m, f, p, row);
+        }
+        row++;
     }
     points_begin(x, &f->own);
     free(codes);

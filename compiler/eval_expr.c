@@ -26,7 +26,7 @@ val eval_load(eval *x, storage *s, const int64_t *coords) {
     }
     val r = {.v = eval_code_value(x, e, (uint32_t)code)};
     if (s->t.format->scale != ELEM_NONE) {
-        r.v *= eval_code_value(x, s->t.format->scale, s->t.scales[eval_scale_index(&s->t, coords)]);
+        r.v *= eval_code_value(x, s->t.format->scale, eval_scale_code(&s->t, eval_scale_index(&s->t, coords)));
         r.v = x->machine ? (double)(float)r.v : r.v;
     }
     r.err = s->bound != NULL ? s->bound[i] : 0;

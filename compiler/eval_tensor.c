@@ -60,6 +60,22 @@ static bool size_fits(const eval_tensor *t) {
     return true;
 }
 
+static size_t scale_bytes(const eval_tensor *t) {
+    return t->format->scale == ELEM_F32 ? 4 : 1;
+}
+
+uint32_t eval_scale_code(const eval_tensor *t, int64_t i) {
+    return scale_bytes(t) == 4 ? ((const uint32_t *)(const void *)t->scales)[i] : t->scales[i];
+}
+
+void eval_set_scale_code(eval_tensor *t, int64_t i, uint32_t code) {
+    if (scale_bytes(t) == 4) {
+        ((uint32_t *)(void *)t->scales)[i] = code;
+    } else {
+        t->scales[i] = (uint8_t)code;
+    }
+}
+
 bool eval_tensor_alloc(eval_tensor *t) {
     t->data = NULL;
     t->scales = NULL;
@@ -69,7 +85,7 @@ bool eval_tensor_alloc(eval_tensor *t) {
     size_t n = (size_t)eval_count(t) * eval_code_bytes(t->format->elem);
     size_t n_scales = (size_t)eval_scale_count(t);
     t->data = calloc(n + 1, 1); // an empty tensor still has an address
-    t->scales = n_scales > 0 ? calloc(n_scales, 1) : NULL;
+    t->scales = n_scales > 0 ? calloc(n_scales, scale_bytes(t)) : NULL;
     if (t->data == NULL || (n_scales > 0 && t->scales == NULL)) {
         eval_tensor_free(t);
         return false;
@@ -121,7 +137,7 @@ double eval_value(const eval_tensor *t, int64_t i) {
     }
     int64_t coords[EVAL_MAX_DIMS];
     coords_of(t, i, coords);
-    return v * mach_decode(t->format->scale, t->scales[eval_scale_index(t, coords)]);
+    return v * mach_decode(t->format->scale, eval_scale_code(t, eval_scale_index(t, coords)));
 }
 
 bool storage_alloc(storage *s) {
@@ -163,8 +179,11 @@ static uint32_t random_code(elem_kind e, uint64_t *state) {
     return isfinite(mach_decode(e, code)) ? code : code & (mask >> 1 & ~8u);
 }
 
-static uint8_t random_scale(elem_kind scale, uint64_t *state) {
+static uint32_t random_scale(elem_kind scale, uint64_t *state) {
     uint64_t r = random_next(state);
+    if (scale == ELEM_F32) { // 2^-3 .. 2^3
+        return (uint32_t)(124 + r % 6) << 23 | (uint32_t)(r >> 41);
+    }
     if (scale == ELEM_UE8M0) { // 2^-3 .. 2^3
         return (uint8_t)(124 + (r >> 32) % 7);
     }
@@ -179,7 +198,7 @@ void eval_random(eval_tensor *t, uint64_t seed) {
     }
     int64_t n_scales = eval_scale_count(t);
     for (int64_t i = 0; i < n_scales; i++) {
-        t->scales[i] = random_scale(t->format->scale, &state);
+        eval_set_scale_code(t, i, random_scale(t->format->scale, &state));
     }
 }
 
@@ -222,13 +241,13 @@ int64_t eval_diff_codes(const eval_tensor *a, const eval_tensor *b, int64_t *fir
     }
     int64_t n_scales = eval_scale_count(a);
     for (int64_t i = 0; i < n_scales; i++) {
-        differ += a->scales[i] != b->scales[i];
+        differ += eval_scale_code(a, i) != eval_scale_code(b, i);
     }
     for (int64_t i = 0; i < n && *first < 0 && differ > 0; i++) {
         int64_t coords[EVAL_MAX_DIMS];
         coords_of(a, i, coords);
         int64_t at = eval_scale_index(a, coords);
-        *first = a->scales[at] != b->scales[at] ? i : -1;
+        *first = eval_scale_code(a, at) != eval_scale_code(b, at) ? i : -1;
     }
     return differ;
 }

@@ -55,6 +55,8 @@
 // A step is T-FDPA(L, F) or GST-FDPA(F = 35) as PTX "Matrix multiply-accumulate" leaves it to the
 // hardware and measurement pins it: exact products, each truncated towards zero to a multiple of
 // 2^(emax - F), summed exactly, rounded towards zero to f32.
+// Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule of
+// K starts from 0; part * (sa * sb) is added by fma.rn.f32(part, mul.rn.f32(sa, sb), acc).
 #ifndef FP4_COMPILER_MACH_H
 #define FP4_COMPILER_MACH_H
 
@@ -107,6 +109,8 @@ typedef struct {
     elem_kind a, b;     // element types
     elem_kind sa, sb;   // scale types; ELEM_NONE: scale 1
     int granule;        // elements of K that share a scale; 0 when unscaled
+    int promote;        // f32 scales: elements of K that are summed from 0 before fma.rn adds the sum,
+                        // times the mul.rn of both scales, to the accumulator; 0: none
 } mach_instr;
 
 // The instruction that multiplies the two formats on a target. False if there is none.
@@ -118,6 +122,8 @@ mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_
 void mach_panel_free(mach_panel *p);
 // codes[k], scales[ceil(k / granule)] (NULL: scale 1).
 void mach_panel_set(mach_panel *p, int64_t row, const uint32_t *codes, const uint8_t *scales);
+// The f32 scales of a row (bits), one for 'promote' elements each; 1 where this is not called.
+void mach_panel_factors(mach_panel *p, int64_t row, const uint32_t *factors);
 // The chain of all steps of K over row ra of a and row rb of b, from c: bits of an f32.
 uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, uint32_t c);
 

@@ -32,6 +32,7 @@ struct mach_panel {
     int16_t *gexp;    // GST: exponent of the group's scale
     uint8_t *gsig;    // GST: significand of it with three fraction bits
     uint8_t *cls;     // T-FDPA, rows with specials: class of each element; NULL until one appears
+    float *factor;    // f32 scales, one for in.promote elements
 };
 
 // Classes of elements.
@@ -82,21 +83,48 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
                             64,       35,
                             23,       a->elem,
                             b->elem,  a->scale,
-                            b->scale, (int)ga};
+                            b->scale, (int)ga, 0};
         return nv || mx;
     }
     bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga == 32);
     bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb == 32);
     *out =
-        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32};
+        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, 0};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
+// Elements of K under one f32 scale; 0: unscaled, -1: scaled otherwise.
+static int factor_granule(const ast_format *f) {
+    if (f->scale == ELEM_NONE) {
+        return 0;
+    }
+    return f->scale == ELEM_F32 ? (int)f->granule[f->n_granule - 1] : -1;
+}
+
+// FP8 with f32 scales: plain products, promoted once a granule.
+static bool choose_promoted(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
+    int ga = factor_granule(a);
+    int gb = factor_granule(b);
+    int g = ga > 0 ? ga : gb;
+    ast_format plain_a = *a;
+    ast_format plain_b = *b;
+    plain_a.scale = plain_b.scale = ELEM_NONE;
+    if (t != MACH_SM90A || g <= 0 || (ga > 0 && gb > 0 && ga != gb) || ga < 0 || gb < 0 ||
+        !mach_choose(t, &plain_a, &plain_b, out) || out->k != 32 || g % out->k != 0) {
+        return false;
+    }
+    out->promote = g;
+    return true;
+}
+
 bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
+    if (a->scale == ELEM_F32 || b->scale == ELEM_F32) {
+        return choose_promoted(t, a, b, out);
+    }
     if (a->scale != ELEM_NONE || b->scale != ELEM_NONE) {
         return t != MACH_SM90A && choose_scaled(a, b, out);
     }
-    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0};
+    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, 0};
     if (is_narrow(a->elem) && is_narrow(b->elem)) {
         out->name = "f8f6f4";
         out->k = 32;
@@ -112,6 +140,10 @@ bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_i
         return true;
     }
     return a->elem == b->elem && (a->elem == ELEM_BF16 || a->elem == ELEM_F16);
+}
+
+static int64_t chunks_of(const mach_panel *p) {
+    return (p->k + p->in.promote - 1) / p->in.promote;
 }
 
 mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_t k) {
@@ -141,6 +173,14 @@ mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_
         p->cls = calloc(elems, 1);
         ok = ok && p->value != NULL && p->exp != NULL && p->cls != NULL;
     }
+    if (in->promote > 0) {
+        size_t n = (size_t)(rows * chunks_of(p)) + 1;
+        p->factor = malloc(n * sizeof *p->factor);
+        for (size_t i = 0; p->factor != NULL && i < n; i++) {
+            p->factor[i] = 1;
+        }
+        ok = ok && p->factor != NULL;
+    }
     if (!ok) {
         mach_panel_free(p);
         return NULL;
@@ -160,6 +200,7 @@ void mach_panel_free(mach_panel *p) {
     free(p->gexp);
     free(p->gsig);
     free(p->cls);
+    free(p->factor);
     free(p);
 }
 
@@ -415,10 +456,21 @@ static uint32_t special_gst(bool scale_nan, accumulator c) {
     return c.neg ? 0xFF800000u : 0x7F800000u;
 }
 
-uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, uint32_t c) {
+void mach_panel_factors(mach_panel *p, int64_t row, const uint32_t *factors) {
+    memcpy(p->factor + row * chunks_of(p), factors, (size_t)chunks_of(p) * sizeof *factors);
+}
+
+static float f32_of(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t dot_steps(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, int64_t first,
+                          int64_t last, uint32_t c) {
     int64_t sa = ra * a->steps;
     int64_t sb = rb * b->steps;
-    for (int64_t s = 0; s < a->steps; s++) {
+    for (int64_t s = first; s < last; s++) {
         accumulator acc = unpack_acc(c);
         bool bad = a->special[sa + s] != 0 || b->special[sb + s] != 0;
         int64_t ia = (sa + s) * a->in.k;
@@ -429,6 +481,22 @@ uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t 
             c = bad || acc.inf || acc.nan ? special_step(a, ia, b, ib, acc)
                                           : step_tfdpa(a, ia, b, ib, acc);
         }
+    }
+    return c;
+}
+
+uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, uint32_t c) {
+    if (a->in.promote == 0) {
+        return dot_steps(a, ra, b, rb, 0, a->steps, c);
+    }
+    int64_t per = a->in.promote / a->in.k;
+    for (int64_t i = 0; i < chunks_of(a); i++) {
+        int64_t last = (i + 1) * per < a->steps ? (i + 1) * per : a->steps;
+        float part = f32_of(dot_steps(a, ra, b, rb, i * per, last, 0));
+        float scale = a->factor[ra * chunks_of(a) + i] * b->factor[rb * chunks_of(b) + i];
+        float sum = fmaf(part, scale, f32_of(c));
+        memcpy(&c, &sum, sizeof c);
+        c = isnan(sum) ? canonical_nan : c;
     }
     return c;
 }

@@ -53,6 +53,20 @@ static void budget_registers(planner *p) {
     }
 }
 
+// What a thread needs beside accumulators; operands of wgmma need no registers.
+static int work_regs(const planner *p) {
+    return p->arch->family == MMA_WGMMA ? PLAN_WGMMA_REGS : PLAN_WORK_REGS;
+}
+
+static bool is_promoted(const tir_kernel *k, int acc) { // partial sums beside it
+    for (int i = 0; i < k->n_mmas; i++) {
+        if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Accumulators in registers (mma.sync, wgmma): what a thread of the role holds, beside fragments and
 // addresses, must fit what the role has.
 static void budget_accumulators(planner *p) {
@@ -64,22 +78,22 @@ static void budget_accumulators(planner *p) {
         const tir_acc *last = NULL;
         for (int i = 0; i < k->n_accs; i++) {
             if (k->accs[i].role == r) {
-                held += k->accs[i].rows * k->accs[i].cols / threads;
+                held += k->accs[i].rows * k->accs[i].cols / threads * (is_promoted(k, i) ? 2 : 1);
                 last = &k->accs[i];
             }
         }
-        if (last == NULL || held + PLAN_WORK_REGS <= p->roles[r].regs) {
+        if (last == NULL || held + work_regs(p) <= p->roles[r].regs) {
             continue;
         }
         PLAN_REFUSE(p, "R201", p->roles[r].stated != NULL ? p->roles[r].stated->span : p->at,
                     "accumulators of role '%s' need %d registers a thread, it has %d", role->name, held,
                     p->roles[r].regs);
         diag_because(p->d, "%d x %d elements a tile over %d threads, and at least %d registers to work with",
-                     last->rows, last->cols, threads, PLAN_WORK_REGS);
+                     last->rows, last->cols, threads, work_regs(p));
         bool wide = last->cols >= last->rows;
         int loop = wide ? last->col_loop : last->row_loop;
         int tile = k->loops[loop].tile;
-        for (int left = held; left + PLAN_WORK_REGS > p->roles[r].regs && tile % 32 == 0; left /= 2) {
+        for (int left = held; left + work_regs(p) > p->roles[r].regs && tile % 32 == 0; left /= 2) {
             tile /= 2;
         }
         plan_help_with(p, p->g->loops[loop], tile, "a smaller tile");

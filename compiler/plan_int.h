@@ -15,6 +15,7 @@ enum {
     PLAN_ATOM_BLOCKS = 4,
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
+    PLAN_WGMMA_REGS = 40,      // beside accumulators of wgmma: scales, addresses, counters
     PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x 4
                                // fragment registers of B for two k steps, 16 of A, scales, counters)
 };

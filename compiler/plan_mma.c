@@ -17,7 +17,8 @@ static bool check_family(planner *p) {
     }
     for (int i = 0; i < p->g->n_operands && p->arch->family == MMA_WGMMA; i++) {
         const ast_format *op = p->g->operands[i].param->format;
-        if (op->scale != ELEM_NONE || elem_bits(op->elem) < 8) {
+        bool scaled = op->scale != ELEM_NONE && op->scale != ELEM_F32;
+        if (scaled || elem_bits(op->elem) < 8) {
             PLAN_REFUSE(p, "A110", f->has_mma ? f->mma_span : p->at,
                         "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
                         p->arch->name, op->name);
@@ -256,7 +257,7 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
                     k->name, go->param->format->name);
         return false;
     }
-    o->scaled = go->param->format->scale != ELEM_NONE;
+    o->scaled = go->param->format->scale != ELEM_NONE && m->promote == 0;
     o->is_m_side = m_side;
     o->k_elems = m->k_elems;
     o->row_loop = m_side ? acc->row_loop : acc->col_loop;
@@ -302,8 +303,11 @@ static void plan_mma(planner *p, int number) {
     }
     const ast_format *fa = left_rows ? l : r;
     const ast_format *fb = left_rows ? r : l;
+    // f32 scales are no instruction's: sums of one granule of k are scaled and added outside of it.
+    bool wide = l->scale == ELEM_F32 && p->arch->family == MMA_WGMMA && elem_bits(l->elem) == 8;
     int kind = granule == r_granule && l->scale == r->scale
-                   ? mma_find(fa->elem, fb->elem, fa->scale, granule, p->arch->family)
+                   ? mma_find(fa->elem, fb->elem, wide ? ELEM_NONE : fa->scale, wide ? 0 : granule,
+                              p->arch->family)
                    : -1;
     if (kind < 0) {
         PLAN_REFUSE(p, "A110", gm->stmt->span, "%s has no MMA that multiplies %s by %s", p->arch->name,
@@ -320,7 +324,14 @@ static void plan_mma(planner *p, int number) {
                    .k_elems = g->steps[gm->level],
                    .inst_m = a->rows * (p->k->pair ? 2 : 1),
                    .inst_n = a->cols,
+                   .promote = wide ? granule : 0,
                    .loop = gm->level};
+    if (wide && (granule % mma_kinds[kind].k != 0 || m->k_elems % granule != 0)) {
+        PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' is no whole number of granules of %d",
+                    m->k_elems, gm->k->name, granule);
+        plan_help_with(p, gm->k, round_up(m->k_elems, granule), "whole granules a step");
+        return;
+    }
     if (check_k(p, gm, &mma_kinds[kind], m->k_elems) && set_side(p, m->a, true, m, gm->k) &&
         set_side(p, m->b, false, m, gm->k)) {
         tir_acc *out = &p->k->accs[acc];

@@ -114,10 +114,13 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
                        .elem = f->elem,
                        .scale = f->scale,
                        .layout = f->layout,
+                       .granule_rows = 1,
                        .n_dims = sym->n_dims,
                        .align = 16};
     if (f->scale != ELEM_NONE) {
-        for (int i = 0; i + 1 < f->n_granule; i++) {
+        bool rows = f->scale == ELEM_F32 && f->n_granule > 1; // may be shared between rows
+        out->granule_rows = rows ? (int)f->granule[f->n_granule - 2] : 1;
+        for (int i = 0; i + (rows ? 2 : 1) < f->n_granule; i++) {
             if (f->granule[i] != 1) {
                 PLAN_REFUSE(p, "X101", sym->span, "'%s' shares scales between rows: no lowering yet",
                             sym->name);

@@ -54,6 +54,7 @@ typedef struct {
     elem_kind elem;     // data elements; for a scalar its type
     elem_kind scale;    // ELEM_NONE: unscaled
     int granule;        // elements along the last axis that share a scale (0 unscaled)
+    int granule_rows;   // ... and along the last but one; 1 but for f32 scales
     const char *layout; // "sf128x4" or NULL
     int n_dims;
     tir_size **dims; // outermost first
@@ -267,6 +268,8 @@ typedef struct {
     int a, b;     // operand numbers: a is the M side
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
+    int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in f32;
+                        // 0: the instruction adds to the accumulator itself
     int loop;     // number in fors[]: the first step of it (and of all outer ones since the
                   // accumulator was zeroed) overwrites
 } tir_mma;

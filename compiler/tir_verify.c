@@ -92,8 +92,10 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
     }
     VERIFY(v, p->n_dims >= 1, "param '%s': a tensor of %d axes", p->name, p->n_dims);
     bool scaled = p->scale != ELEM_NONE;
-    VERIFY(v, !scaled || p->scale == ELEM_UE4M3 || p->scale == ELEM_UE8M0,
+    VERIFY(v, !scaled || p->scale == ELEM_UE4M3 || p->scale == ELEM_UE8M0 || p->scale == ELEM_F32,
            "param '%s': %s is no type of scales", p->name, elem_name(p->scale));
+    VERIFY(v, p->granule_rows == 1 || (p->scale == ELEM_F32 && tir_in(p->granule_rows, 1, 1024)),
+           "param '%s': %d rows share scales", p->name, p->granule_rows);
     VERIFY(v, scaled ? tir_in(p->granule, 1, 1024) : p->granule == 0,
            "param '%s': a granule of %d elements %s scales", p->name, p->granule,
            scaled ? "with" : "without");

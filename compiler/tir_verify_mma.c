@@ -59,7 +59,8 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
 
 static bool verify_scale(verifier *v, const tir_operand *o, const char *name) {
     const tir_kernel *k = v->k;
-    bool scaled = k->params[o->param].scale != ELEM_NONE;
+    elem_kind scale = k->params[o->param].scale; // f32 scales are read straight from memory
+    bool scaled = scale != ELEM_NONE && scale != ELEM_F32;
     VERIFY(v, scaled == (o->scale >= 0) && o->scale >= -1, "operand '%s': box %d brings its scales; it %s",
            name, o->scale, scaled ? "has some" : "has none");
     if (!scaled) {
@@ -166,7 +167,8 @@ typedef struct {
 static bool verify_side_format(verifier *v, const side *s) {
     const tir_param *p = &v->k->params[s->o->param];
     elem_kind elem = s->m_side ? s->kind->a : s->kind->b;
-    VERIFY(v, p->elem == elem && p->scale == s->kind->scale && p->granule == s->kind->granule,
+    bool wide = s->m->promote > 0 && p->scale == ELEM_F32 && p->granule == s->m->promote;
+    VERIFY(v, p->elem == elem && (wide || (p->scale == s->kind->scale && p->granule == s->kind->granule)),
            "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name, elem_name(p->elem),
            p->scale == ELEM_NONE ? "none" : elem_name(p->scale), p->granule);
     return true;
@@ -269,6 +271,9 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     VERIFY(v, tir_in(m->k_elems, 1, 1 << 16) && m->k_elems % kind->k == 0 &&
                   (kind->granule == 0 || m->k_elems % (TIR_ATOM_COLS * kind->granule) == 0),
            "mma #%d: a step of %d elements of k in instructions of %d", number, m->k_elems, kind->k);
+    VERIFY(v, m->promote == 0 || (v->arch->family == MMA_WGMMA && tir_in(m->promote, 1, m->k_elems) &&
+                                  m->promote % kind->k == 0 && m->k_elems % m->promote == 0),
+           "mma #%d: sums of %d elements of k are promoted in steps of %d", number, m->promote, m->k_elems);
     if (v->arch->family == MMA_TCGEN05) {
         int rows = acc->rows * (k->pair ? 2 : 1);
         VERIFY(v, m->inst_m == rows && m->inst_n == acc->cols,

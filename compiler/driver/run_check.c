@@ -50,7 +50,7 @@ static bool make_outputs(const run_state *r, eval_tensor *out) {
             eval_set_code(&out[i], j, eval_get_code(&t->before, j));
         }
         for (int64_t j = 0; t->before.scales != NULL && j < eval_scale_count(&out[i]); j++) {
-            out[i].scales[j] = t->before.scales[j];
+            eval_set_scale_code(&out[i], j, eval_scale_code(&t->before, j));
         }
     }
     return true;

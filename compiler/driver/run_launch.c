@@ -24,6 +24,14 @@ static int64_t rows_of(const run_tensor *t) {
     return t->storage.n_matrices * t->storage.rows;
 }
 
+// Number of the scale of an element, 'row' counting through the matrices.
+static int64_t scale_at(const run_tensor *t, int64_t row, int64_t col) {
+    const fp4_storage *s = &t->storage;
+    const fp4_format *f = &t->host.format;
+    int64_t scale_row = s->rows > 0 ? row / s->rows * s->scale_rows + row % s->rows / f->granule_rows : 0;
+    return scale_row * s->scale_cols + col / f->granule_cols;
+}
+
 static void pack(const run_tensor *t, const eval_tensor *codes) {
     int64_t cols = t->storage.cols;
     int granule = t->host.format.granule_cols;
@@ -32,8 +40,7 @@ static void pack(const run_tensor *t, const eval_tensor *codes) {
             fp4_host_set_code(&t->host, row, col, eval_get_code(codes, row * cols + col));
         }
         for (int64_t col = 0; codes->scales != NULL && col < cols; col += granule) {
-            fp4_host_set_scale_code(&t->host, row, col,
-                                    codes->scales[row * t->storage.scale_cols + col / granule]);
+            fp4_host_set_scale_code(&t->host, row, col, eval_scale_code(codes, scale_at(t, row, col)));
         }
     }
 }
@@ -46,8 +53,8 @@ static void unpack(const run_tensor *t, eval_tensor *codes) {
             eval_set_code(codes, row * cols + col, fp4_host_code(&t->host, row, col));
         }
         for (int64_t col = 0; codes->scales != NULL && col < cols; col += granule) {
-            codes->scales[row * t->storage.scale_cols + col / granule] =
-                (uint8_t)fp4_host_scale_code(&t->host, row, col);
+            eval_set_scale_code(codes, scale_at(t, row, col),
+                                (uint32_t)fp4_host_scale_code(&t->host, row, col));
         }
     }
 }
@@ -78,6 +85,18 @@ static bool alloc_guarded(fp4_ctx *ctx, int64_t bytes, uint64_t *base, uint64_t 
     return true;
 }
 
+// The scales of a format by its parts: programs may declare formats of their own.
+static bool set_scales(fp4_format *out, const ast_format *f) {
+    if (f->scale == ELEM_NONE) {
+        return true;
+    }
+    out->granule_cols = (int32_t)f->granule[f->n_granule - 1];
+    out->granule_rows = f->n_granule > 1 ? (int32_t)f->granule[f->n_granule - 2] : 1;
+    out->layout = FP4_SF_LINEAR;
+    return fp4_elem_find(elem_name(f->scale), &out->scale) == FP4_OK &&
+           (f->layout == NULL || fp4_sf_layout_find(f->layout, &out->layout) == FP4_OK);
+}
+
 static bool make_tensor(run_state *r, int i, uint64_t seed) {
     const ast_sym *sym = r->b->ast->params[i];
     run_tensor *t = &r->tensors[i];
@@ -87,7 +106,8 @@ static bool make_tensor(run_state *r, int i, uint64_t seed) {
     t->device.size = sizeof t->device;
     t->storage.size = sizeof t->storage;
     t->host.size = sizeof t->host;
-    if (fp4_tensor_init(&t->device, sym->format->name, sym->n_dims, t->codes.dims) != FP4_OK ||
+    if (fp4_tensor_init(&t->device, elem_name(sym->format->elem), sym->n_dims, t->codes.dims) != FP4_OK ||
+        !set_scales(&t->device.format, sym->format) ||
         fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
         fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
         return failed(sym->name);

@@ -41,6 +41,7 @@ static tir_kernel *sample(arena *mem) {
                        .elem = ELEM_E2M1,
                        .scale = ELEM_UE4M3,
                        .granule = 16,
+                       .granule_rows = 1,
                        .layout = "sf128x4",
                        .n_dims = 2,
                        .dims = a_dims,

@@ -1,0 +1,21 @@
+// Inside of wgmma: products (wgmma.c) and the f32 scales of operands (wgmma_scale.c).
+#ifndef FP4_CODEGEN_WGMMA_INT_H
+#define FP4_CODEGEN_WGMMA_INT_H
+
+#include "mma_int.h"
+
+// f32 scales of one granule of k, as a thread needs them for its elements.
+typedef struct {
+    ll_val *rows; // of each of the thread's rows, 8 apart: 2 a row fragment
+    ll_val *cols; // of its columns: 2 a column fragment, or one a block of columns that share a scale
+    int n_blocks; // 0: a scale a column
+    ll_val into;  // i32: columns of the tile's first block before the tile; NULL: none
+    int block;    // columns of a block
+} wgmma_factors;
+
+// Reads them (straight from memory) for the granule that element 'k' (i32) is in.
+wgmma_factors wgmma_load_factors(cg *c, const tir_mma *m, ll_val k);
+// acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h). 'part' is ordered as acc->regs.
+void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_var *part);
+
+#endif

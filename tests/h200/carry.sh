@@ -1,0 +1,17 @@
+#!/bin/sh
+# What an H200 run needs, in one folder: modules of the programs, the tools, the shapes.
+#   carry.sh BUILD FOLDER        then on the machine, in one call:   sh FOLDER/run.sh RESULTS
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+build=$1
+out=$2
+mkdir -p "$out"
+rm -f "$out"/*.tkm
+for f in "$here"/programs/*.tk; do
+    "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/check_$(basename "$f" .tk).tkm"
+done
+for f in "$here"/../../lib/fp8/*.tk; do
+    "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/bench_$(basename "$f" .tk).tkm"
+done
+cp "$build/tests/h200/h200_check" "$build/lib/fp4-bench" "$here/run.sh" "$here"/*.shapes "$out"
+cp -L "$(ldconfig -p | sed -n 's/.*libcjson\.so\.1.*=> //p' | head -1)" "$out/libcjson.so.1"

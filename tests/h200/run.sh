@@ -1,0 +1,19 @@
+#!/bin/sh
+# On a machine with an H200, in the folder that carry.sh filled: bit identity with the simulator over random
+# shapes of every program, then the bench. run.sh RESULTS [SHAPES [SEED]]
+set -u
+cd "$(dirname "$0")" || exit 1
+results=$1
+shapes=${2:-60}
+seed=${3:-1}
+export LD_LIBRARY_PATH="$PWD"
+bad=0
+for m in check_*.tkm; do
+    ./h200_check --shapes "$shapes" --seed "$seed" "$m" || bad=1
+done
+lt=$(find / -name 'libcublasLt.so.1[23]' -not -path '/proc/*' 2>/dev/null | head -1)
+for list in *.shapes; do
+    set -- bench_"$(basename "$list" .shapes)"*.tkm
+    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$(basename "$list" .shapes).json" "$@" || bad=1
+done
+exit $bad
