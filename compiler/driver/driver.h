@@ -66,6 +66,31 @@ typedef struct {
     assign assigns[MAX_ASSIGNS];
 } options;
 
+// The tables of options (options.def) and commands; both end with an entry of NULLs.
+typedef enum { OPT_FLAG, OPT_VALUE, OPT_JOINED } opt_form;
+
+typedef struct {
+    const char *id; // "ARCH"
+    const char *spelling;
+    opt_form form;
+    const char *placeholder;
+    const char *help;
+} option_info;
+
+typedef struct {
+    const char *word;
+    command cmd;
+    const char *args;
+    const char *help;
+} command_info;
+
+extern const option_info option_infos[];
+extern const command_info command_infos[];
+
+// Prints what there is: topic "" in short, "man" a manual page, "bash", "zsh", "fish" completions.
+// False: no such topic.
+bool print_help(const char *topic);
+
 // Parses the command line. False: a sentence was printed and *code is the exit code (help and version
 // end so with 0).
 bool options_parse(int argc, char **argv, options *out, int *code);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef enum { FLAG, VALUE, JOINED } opt_form;
 typedef enum {
 #define OPT(id, spelling, form, placeholder, help) OPT_##id,
 #include "options.def"
@@ -15,42 +14,20 @@ typedef enum {
     OPT_COUNT,
 } opt_id;
 
-static const struct {
-    const char *spelling;
-    opt_form form;
-    const char *placeholder;
-    const char *help;
-} opts[OPT_COUNT] = {
-#define OPT(id, spelling, form, placeholder, help) {spelling, form, placeholder, help},
+const option_info option_infos[] = {
+#define OPT(id, spelling, form, placeholder, help) {#id, spelling, OPT_##form, placeholder, help},
 #include "options.def"
 #undef OPT
+    {NULL, NULL, OPT_FLAG, NULL, NULL},
 };
 
-static const struct {
-    const char *word;
-    command cmd;
-    const char *help;
-} commands[] = {
-    {"run", CMD_RUN, "FILE -arch A M=512 ...   runs a kernel on random operands"},
-    {"explain", CMD_EXPLAIN, "FILE -arch A | CODE   the complete schedule; or what a code means"},
-    {"check", CMD_CHECK, "FILE   reports the mistakes of a program"},
-    {"fmt", CMD_FMT, "FILE [-i]   prints it in canonical form"},
+const command_info command_infos[] = {
+    {"run", CMD_RUN, "FILE -arch A M=512 ...", "runs a kernel on random operands"},
+    {"explain", CMD_EXPLAIN, "FILE -arch A | CODE", "the complete schedule; or what a code means"},
+    {"check", CMD_CHECK, "FILE", "reports the mistakes of a program"},
+    {"fmt", CMD_FMT, "FILE [-i]", "prints it in canonical form"},
+    {NULL, CMD_COMPILE, NULL, NULL},
 };
-
-static void print_help(void) {
-    printf("usage: fp4c FILE -arch A [options]      compiles to a module\n");
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        printf("       fp4c %s %s\n", commands[i].word, commands[i].help);
-    }
-    printf("\noptions:\n");
-    for (int i = 0; i < OPT_COUNT; i++) {
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s", opts[i].spelling,
-                 opts[i].form == VALUE ? (opts[i].spelling[1] == '-' ? "=" : " ") : "",
-                 opts[i].placeholder != NULL ? opts[i].placeholder : "");
-        printf("  %-24s %s\n", left, opts[i].help);
-    }
-}
 
 static bool fail(const char *what, const char *value, const char *way_out) {
     fprintf(stderr, "fp4c: %s '%s'%s%s\n", what, value, way_out[0] != '\0' ? ": " : "", way_out);
@@ -181,7 +158,7 @@ static bool set_number(opt_id id, const char *value, options *o) {
     long long v = 0;
     bool ok = number(value, id == OPT_SEED ? 0 : 1, id == OPT_SEED ? INT64_MAX : 1000000, &v);
     if (!ok) {
-        return fail("not a number in range:", value, opts[id].spelling);
+        return fail("not a number in range:", value, option_infos[id].spelling);
     }
     switch (id) {
     case OPT_SEED:
@@ -278,24 +255,24 @@ static bool apply(options *o, opt_id id, const char *value) {
 static bool parse_option(int argc, char **argv, int *i, options *o) {
     const char *arg = argv[*i];
     for (int id = 0; id < OPT_COUNT; id++) {
-        size_t n = strlen(opts[id].spelling);
-        if (strncmp(arg, opts[id].spelling, n) != 0) {
+        size_t n = strlen(option_infos[id].spelling);
+        if (strncmp(arg, option_infos[id].spelling, n) != 0) {
             continue;
         }
-        if (opts[id].form == JOINED) {
+        if (option_infos[id].form == OPT_JOINED) {
             return arg[n] != '\0' ? apply(o, (opt_id)id, arg + n) : fail("nothing follows", arg, "");
         }
-        if (opts[id].form == VALUE && arg[n] == '=') {
+        if (option_infos[id].form == OPT_VALUE && arg[n] == '=') {
             return apply(o, (opt_id)id, arg + n + 1);
         }
         if (arg[n] != '\0') {
             continue;
         }
-        if (opts[id].form == FLAG) {
+        if (option_infos[id].form == OPT_FLAG) {
             return apply(o, (opt_id)id, NULL);
         }
         if (*i + 1 >= argc) {
-            return fail("a value must follow", arg, opts[id].placeholder);
+            return fail("a value must follow", arg, option_infos[id].placeholder);
         }
         *i += 1;
         return apply(o, (opt_id)id, argv[*i]);
@@ -335,19 +312,21 @@ bool options_parse(int argc, char **argv, options *o, int *code) {
     o->color = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
     *code = EXIT_MISTAKE;
     int first = 1;
-    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(argv[1], commands[i].word) == 0) {
-            o->cmd = commands[i].cmd;
+    for (const command_info *c = command_infos; argc > 1 && c->word != NULL; c++) {
+        if (strcmp(argv[1], c->word) == 0) {
+            o->cmd = c->cmd;
             first = 2;
         }
     }
     for (int i = first; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "--version") == 0) {
-            if (argv[i][2] == 'h') {
-                print_help();
-            } else {
-                printf("fp4c %s\n", FP4C_VERSION);
-            }
+        bool help = strncmp(argv[i], "--help", 6) == 0 && (argv[i][6] == '\0' || argv[i][6] == '=');
+        if (help && !print_help(argv[i][6] == '=' ? argv[i] + 7 : "")) {
+            return fail("--help knows no", argv[i] + 7, "man, bash, zsh, fish");
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("fp4c %s\n", FP4C_VERSION);
+        }
+        if (help || strcmp(argv[i], "--version") == 0) {
             *code = EXIT_DONE;
             return false;
         }
