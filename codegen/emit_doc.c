@@ -30,8 +30,9 @@ static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
     }
     fprintf(out, "]");
     if (p->scale != ELEM_NONE) {
-        fprintf(out, ", %s elements with a %s scale for each %d along a row, layout %s;\n//          data and scales",
-                elem_name(p->elem), elem_name(p->scale), p->granule, p->layout);
+        fprintf(out, ", %s elements with a %s scale for each %d x %d, layout %s;\n//          data and scales",
+                elem_name(p->elem), elem_name(p->scale), p->granule_rows, p->granule,
+                p->layout != NULL ? p->layout : "linear");
     } else {
         fprintf(out, "; data");
     }

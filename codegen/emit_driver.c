@@ -128,8 +128,8 @@ static void parameter_table(writer *w) {
         const tir_param *p = &k->params[i];
         if (p->is_tensor) {
             bool blocked = p->layout != NULL && strcmp(p->layout, "sf128x4") == 0;
-            fprintf(w->out, "    {\"%s\", \"%s\", %d, %d, %d, %d, %d, %d, %d},\n", k->name, p->name, p->n_dims,
-                    elem_bits(p->elem), p->scale == ELEM_NONE ? 0 : p->granule,
+            fprintf(w->out, "    {\"%s\", \"%s\", %d, %d, %d, %d, %d, %d, %d, %d},\n", k->name, p->name, p->n_dims,
+                    elem_bits(p->elem), p->scale == ELEM_NONE ? 0 : p->granule, p->granule_rows,
                     p->scale == ELEM_NONE ? 0 : elem_bits(p->scale) / 8, blocked, p->align, is_mapped(k, i));
         }
     }

@@ -53,8 +53,8 @@ static const char *layout_constant(const tir_param *p, arena *mem) {
 
 static void format_of(FILE *out, const tir_param *p, arena *mem) {
     const char *scale = p->scale == ELEM_NONE ? "NONE" : upper_name(elem_name(p->scale), mem);
-    fprintf(out, "{FP4_ELEM_%s, FP4_ELEM_%s, 1, %d, %s}", upper_name(elem_name(p->elem), mem), scale,
-            p->scale == ELEM_NONE ? 1 : p->granule, layout_constant(p, mem));
+    fprintf(out, "{FP4_ELEM_%s, FP4_ELEM_%s, %d, %d, %s}", upper_name(elem_name(p->elem), mem), scale,
+            p->scale == ELEM_NONE ? 1 : p->granule_rows, p->scale == ELEM_NONE ? 1 : p->granule, layout_constant(p, mem));
 }
 
 static void tensor_rows(FILE *out, const tir_param *p, arena *mem) {

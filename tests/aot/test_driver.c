@@ -5,7 +5,9 @@
 //   aot_driver          the fake
 //   aot_driver none     no driver (skipped where there is one)
 #include "batched.h"
+#include "blocks.h"
 #include "drv_batched.h"
+#include "drv_blocks.h"
 #include "drv_gemm.h"
 #include "drv_names.h"
 #include "drv_quantise.h"
@@ -85,9 +87,9 @@ static void assert_same(const record *lib, const record *alone) {
     assert_int_equal(fake->misaligned_maps, 0);
 }
 
-static fp4_ctx *open_b200(void) {
+static fp4_ctx *open_gpu(const char *device) {
     fp4_config config = FP4_CONFIG_INIT;
-    config.device = "cuda:1";
+    config.device = device;
     fp4_ctx *ctx;
     if (fp4_open(&config, &ctx) != FP4_OK) {
         fail_msg("%s", fp4_last_error());
@@ -113,7 +115,7 @@ static fp4_tensor tensor_at(uint64_t address, const char *format, int rank, cons
 static void gemm_is_the_same(int64_t m, int64_t n, int64_t k, int64_t pitch) {
     const size_t bytes[] = {128, 128, 128, 128, 128, 4, 4, 4, 4};
     int stream;
-    fp4_ctx *ctx = open_b200();
+    fp4_ctx *ctx = open_gpu("cuda:1");
     gemm_kernels kernels;
     fp4_tensor a = tensor_at(0x7f0000000000, "nvfp4", 2, (int64_t[]){m, k}, pitch);
     fp4_tensor b = tensor_at(0x7f0010000000, "nvfp4", 2, (int64_t[]){n, k}, 0);
@@ -154,7 +156,7 @@ static void batched(void **state) {
     (void)state;
     const int64_t e = 5, m = 130, n = 264, k = 160;
     const size_t bytes[] = {128, 128, 128, 128, 128, 8, 4, 4, 4, 4};
-    fp4_ctx *ctx = open_b200();
+    fp4_ctx *ctx = open_gpu("cuda:1");
     batched_kernels kernels;
     fp4_tensor x = tensor_at(0x7f0000000000, "nvfp4", 3, (int64_t[]){e, m, k}, 96);
     fp4_tensor w = tensor_at(0x7f0010000000, "nvfp4", 3, (int64_t[]){e, n, k}, 0);
@@ -180,6 +182,54 @@ static void batched(void **state) {
     record own = taken();
     drv_batched_close(alone);
     assert_same(&lib, &own);
+    assert_all_given_back();
+}
+
+// Scales of 128 x 128, on the H200.
+static void blocks(void **state) {
+    (void)state;
+    const int64_t m = 130, n = 264, k = 160;
+    const size_t bytes[] = {128, 128, 128, 8, 8, 4, 4, 4};
+    const fp4_format rows = {FP4_ELEM_E4M3, FP4_ELEM_F32, 1, 128, FP4_SF_LINEAR};
+    const fp4_format squares = {FP4_ELEM_E4M3, FP4_ELEM_F32, 128, 128, FP4_SF_LINEAR};
+    fp4_ctx *ctx = open_gpu("cuda:0");
+    blocks_kernels kernels;
+    fp4_tensor a = tensor_at(0x7f0000000000, "e4m3", 2, (int64_t[]){m, k}, 0);
+    fp4_tensor b = tensor_at(0x7f0010000000, "e4m3", 2, (int64_t[]){n, k}, 176);
+    fp4_tensor d = tensor_at(0x7f0020000000, "bf16", 2, (int64_t[]){m, n}, 0);
+    a.format = rows;
+    b.format = squares;
+    a.scale = a.data + (1 << 20);
+    b.scale = b.data + (1 << 20);
+    expect_params(bytes, 8);
+    assert_int_equal(blocks_open(ctx, &kernels), FP4_OK);
+    if (blocks_blocks(&kernels, &a, &b, &d, NULL) != FP4_OK) {
+        fail_msg("%s", fp4_last_error());
+    }
+    record lib = taken();
+    b.scale = 0;
+    assert_int_equal(blocks_blocks(&kernels, &a, &b, &d, NULL), FP4_ERROR_MISMATCH);
+    const char *want = strstr(fp4_last_error(), "(24 bytes)"); // ceil(264 / 128) x ceil(160 / 128) x 4
+    assert_non_null(want);
+    b.scale = b.data + (1 << 20);
+    fp4_close(ctx);
+    drv_blocks_kernels *alone;
+    drv_blocks_tensor a2 = SAME_TENSOR(drv_blocks_tensor, a);
+    drv_blocks_tensor b2 = SAME_TENSOR(drv_blocks_tensor, b);
+    drv_blocks_tensor d2 = SAME_TENSOR(drv_blocks_tensor, d);
+    expect_params(bytes, 8);
+    if (drv_blocks_open(0, &alone) != DRV_BLOCKS_OK ||
+        drv_blocks_blocks(alone, &a2, &b2, &d2, NULL) != DRV_BLOCKS_OK) {
+        fail_msg("%s", drv_blocks_last_error());
+    }
+    record own = taken();
+    b2.scale = 0;
+    assert_int_equal(drv_blocks_blocks(alone, &a2, &b2, &d2, NULL), DRV_BLOCKS_ERROR_MISMATCH);
+    assert_non_null(strstr(drv_blocks_last_error(), "(24 bytes)"));
+    drv_blocks_close(alone);
+    assert_same(&lib, &own);
+    assert_int_equal(own.launch.n_attributes, 0);
+    assert_int_equal(own.launch.grid[0], 6); // 2 x 3 tiles, fewer than SMs
     assert_all_given_back();
 }
 
@@ -315,8 +365,8 @@ static void no_driver(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm),     cmocka_unit_test(batched),  cmocka_unit_test(quantise),
-        cmocka_unit_test(refusals), cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(gemm),     cmocka_unit_test(batched),  cmocka_unit_test(blocks),
+        cmocka_unit_test(quantise), cmocka_unit_test(refusals), cmocka_unit_test(every_call_may_fail),
     };
     const struct CMUnitTest none_tests[] = {cmocka_unit_test(no_driver)};
     if (argc > 1 && strcmp(argv[1], "none") == 0) {
