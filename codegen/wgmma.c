@@ -330,11 +330,10 @@ static void end_batch(cg *c) {
 
 // --- Promoted sums ---------------------------------------------------------------------------------
 
-// The f32 scales of all granules of a K tile.
-static wgmma_factors *load_factors(cg *c, const tir_mma *m) {
+// The f32 scales of all granules of the K tile at 'start'.
+static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
     int n = m->k_elems / m->promote;
     wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
-    ll_val start = c->starts[c->k->n_loops + m->loop];
     for (int i = 0; i < n; i++) {
         f[i] = wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote));
     }
@@ -364,7 +363,8 @@ void cg_wgmma(cg *c, const tir_mma *m) {
         return;
     }
     if (m->promote > 0) {
-        promote_product(c, &p, load_factors(c, m), NULL, NULL);
+        ll_val start = c->starts[c->k->n_loops + m->loop];
+        promote_product(c, &p, load_factors(c, m, start), NULL, NULL);
         return;
     }
     begin_batch(c);
@@ -443,12 +443,67 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// Scales are read before the slots are awaited; they pass to the other warps with the last product.
-static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n) {
-    wgmma_factors **f = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
+// Scales of a product that pass from one step to the next.
+typedef struct {
+    int n;
+    ll_var *vars;
+} carried;
+
+static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, carried *v, bool take) {
+    int at = 0;
+    for (int i = 0; i < m->k_elems / m->promote; i++) {
+        for (int j = 0; j < f[i].n_rows + f[i].n_cols; j++, at++) {
+            ll_val *x = j < f[i].n_rows ? &f[i].rows[j] : &f[i].cols[j - f[i].n_rows];
+            if (v && take) {
+                *x = ll_get(c->b, v->vars[at]);
+            } else if (v) {
+                ll_set(c->b, v->vars[at], *x);
+            }
+        }
+    }
+    return at;
+}
+
+static void carry(cg *c, const tir_mma *m, wgmma_factors *f, carried *v) {
+    if (!v->vars) {
+        v->n = each_factor(c, m, f, NULL, false);
+        v->vars = ARENA_ARRAY(c->mem, ll_var, v->n);
+        for (int i = 0; i < v->n; i++) {
+            v->vars[i] = ll_variable(c->b, LL_F32, "scale");
+        }
+    }
+    each_factor(c, m, f, v, false);
+}
+
+// The first step's scales, if there is a step.
+static carried *first_factors(cg *c, const tir_stmt *s, const product *products, ll_val extent) {
+    carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
+    ll_if some = ll_if_begin(c->b, ll_cmpi(c->b, LL_SGT, extent, 0));
     for (int i = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
-            f[i] = load_factors(c, products[i].m);
+            carry(c, products[i].m, load_factors(c, products[i].m, ll_i32(c->b, 0)), &v[i]);
+        }
+    }
+    ll_if_end(c->b, some);
+    return v;
+}
+
+// The next step's scales are on their way while this one's products run; a last step reads its own again.
+static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, carried *v,
+                          ll_val next) {
+    wgmma_factors **f = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
+    wgmma_factors **ahead = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            const tir_mma *m = products[i].m;
+            ahead[i] = load_factors(c, m, next);
+            f[i] = ARENA_ARRAY(c->mem, wgmma_factors, m->k_elems / m->promote);
+            for (int j = 0; j < m->k_elems / m->promote; j++) {
+                f[i][j] = ahead[i][j];
+                f[i][j].rows = ARENA_ARRAY(c->mem, ll_val, ahead[i][j].n_rows);
+                f[i][j].cols = ARENA_ARRAY(c->mem, ll_val, ahead[i][j].n_cols);
+            }
+            each_factor(c, m, f[i], &v[i], true);
         }
     }
     await_slots(c, s);
@@ -456,6 +511,7 @@ static void promoted_step(cg *c, const tir_stmt *s, const product *products, int
         if (s->body[i]->kind == TS_MMA) {
             done++;
             promote_product(c, &products[i], f[i], s, done == n ? free_slots : NULL);
+            carry(c, products[i].m, ahead[i], &v[i]);
         }
     }
 }
@@ -475,6 +531,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     }
     const tir_for *f = &c->k->fors[s->ref];
     ll_val extent = cg_size(c, f->extent);
+    carried *factors = promoted ? first_factors(c, s, products, extent) : NULL;
     ll_var at = ll_variable(b, LL_I32, f->index);
     ll_set(b, at, ll_i32(b, 0));
     ll_loop l = ll_loop_begin(b, "steps");
@@ -482,7 +539,9 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, n_mmas);
+        ll_val next = ll_addi(b, i, f->step);
+        next = ll_select(b, ll_cmp(b, LL_SLT, next, extent), next, i);
+        promoted_step(c, s, products, n_mmas, factors, next);
     } else {
         await_slots(c, s);
         issue_step(c, s, products);

@@ -6,9 +6,10 @@
 
 // f32 scales of one granule of k, as a thread needs them for its elements.
 typedef struct {
+    int n_rows, n_cols;
     ll_val *rows; // of each of the thread's rows, 8 apart: 2 a row fragment
     ll_val *cols; // of its columns: 2 a column fragment, or one a block of columns that share a scale
-    int n_blocks; // 0: a scale a column
+    int n_blocks; // blocks of columns; 0: a scale a column
     ll_val into;  // i32: columns of the tile's first block before the tile; NULL: none
     int block;    // columns of a block
 } wgmma_factors;

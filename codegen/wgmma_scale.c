@@ -1,8 +1,9 @@
 // FP8 products with f32 scales on sm_90a: the tensor core sums one granule of k (its FP8 accumulator keeps
 // 13 fraction bits, so that longer chains lose precision), the warps scale the sum and add it in f32.
 //
-// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). A thread reads
-// those of its rows and columns before it waits for the operands: the latency passes during the products.
+// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop a thread
+// reads those of its rows and columns one K step ahead: ptxas multiplies them as soon as it can, before the
+// products, so a step's own loads would be waited for in front of them.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };
@@ -75,7 +76,8 @@ static void load_blocks(cg *c, const tir_acc *t, const scale_place *s, wgmma_fac
         f->into = ll_bini(b, LL_UREM, first, s->share);
         first = ll_sub(b, first, f->into);
     }
-    f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_blocks);
+    f->n_cols = f->n_blocks;
+    f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_cols);
     for (int i = 0; i < f->n_blocks; i++) {
         f->cols[i] = scale_of(c, s, ll_addi(b, first, (int64_t)i * s->share));
     }
@@ -85,8 +87,9 @@ static void load_columns(cg *c, const tir_acc *t, const scale_place *s, wgmma_fa
     ll *b = c->b;
     ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
     ll_val first = ll_add(b, start_of(c, t->col_loop, t->col_rank_step), q2);
-    f->cols = ARENA_ARRAY(c->mem, ll_val, t->cols / 4);
-    for (int i = 0; i < t->cols / 4; i++) {
+    f->n_cols = t->cols / 4;
+    f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_cols);
+    for (int i = 0; i < f->n_cols; i++) {
         f->cols[i] = scale_of(c, s, ll_addi(b, first, i / 2 * FRAG_COLS + i % 2));
     }
 }
@@ -95,7 +98,7 @@ wgmma_factors wgmma_load_factors(cg *c, const tir_mma *m, ll_val k) {
     ll *b = c->b;
     const tir_acc *t = &c->k->accs[m->acc];
     const cg_acc *acc = &c->accs[m->acc];
-    wgmma_factors f = {.rows = ARENA_ARRAY(c->mem, ll_val, 2 * acc->n_m)};
+    wgmma_factors f = {.n_rows = 2 * acc->n_m, .rows = ARENA_ARRAY(c->mem, ll_val, 2 * acc->n_m)};
     scale_place rows = place_of(c, &c->k->operands[m->a], k);
     scale_place cols = place_of(c, &c->k->operands[m->b], k);
     ll_val first = ll_add(b, start_of(c, t->row_loop, t->row_rank_step), mma_warp_row(c, acc->rows));
