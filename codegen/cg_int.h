@@ -66,6 +66,7 @@ ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
 ll_val cg_size(cg *c, const tir_size *s);                   // i32
 ll_val cg_smem_at(cg *c, int offset);                       // i32 address
 ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
+int cg_role_regs(const cg *c);                              // registers of the role's threads
 bool cg_is_umma(const cg *c);                               // the role issues tcgen05.mma
 
 // --- sync.c: mbarriers and fences ------------------------------------------------------------------
@@ -138,32 +139,36 @@ double cg_largest(elem_kind e);
 typedef struct {
     ll_val row;  // i32, element index along row_loop (tile start, rank, warp and lane included)
     ll_val col;  // i32, element index along col_loop of the first element
-    ll_val box_row; // i32: row inside the warp's staging box
+    ll_val box_row; // i32: row inside the warp's staging box, of a fragment that begins at ...
+    int first_row;  // ... this row of the box (quad)
     int box_col;    // first column inside the warp's box, known at compile time ...
     ll_val box_col_lane; // ... plus this lane's share (i32, NULL: 0)
     int n;
     ll_val *acc[4]; // acc[a][i]: accumulator number accs[a] at element i
 } cg_run;
 
-// What one warp holds of a sub-tile.
+// What one warp stores of a sub-tile: a box of 'box_rows' rows by 'cols' columns from (row, col) on.
 typedef struct {
-    int n_runs;
-    cg_run *runs;
+    const tir_acc *acc; // geometry
     int n_accs;
     int accs[4];
-    int cols;     // columns it covers
-    int box_rows; // rows of the warp's box
-    // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them; runs are
-    // ordered by 16-row fragment, half of it, 8-column fragment.
+    int cols;
+    int box_rows;
+    ll_val row, col; // i32: element indices along row_loop and col_loop
+    // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them. A piece is
+    // 16 rows; its runs are ordered by half of it, 8-column fragment.
     bool quad;
 } cg_frag;
 
 void cg_store(cg *c, int store);
 // Accumulators that the expressions of a store read; returns their number, fails above 4.
 int cg_store_accs(cg *c, const tir_store *s, int accs[4]);
-// One sub-tile whose fragment is given: evaluate, quantise, convert, stage, issue.
-void cg_store_sub(cg *c, int store, const cg_frag *f);
-// The sub-tiles of a store, one fragment kind each: store_lane.c, mma_sync.c.
+// A sub-tile, in pieces: evaluate, quantise, convert, stage; all is issued at the end.
+typedef struct cg_sub cg_sub;
+cg_sub *cg_sub_begin(cg *c, int store, const cg_frag *f);
+void cg_sub_piece(cg *c, cg_sub *u, int n_runs, const cg_run *runs);
+void cg_sub_end(cg *c, cg_sub *u);
+// The sub-tiles of a store, one fragment kind each: store_lane.c, store_mma.c.
 void cg_store_lane(cg *c, int store);
 void cg_store_mma(cg *c, int store);
 

@@ -259,6 +259,11 @@ static bool has_stmt(int n, tir_stmt *const *body, tir_stmt_kind kind) {
     return false;
 }
 
+int cg_role_regs(const cg *c) {
+    int regs = c->k->wg_regs[c->role->first_warp / 4];
+    return regs ? regs : c->k->entry_regs;
+}
+
 bool cg_is_umma(const cg *c) {
     const tir_role *r = c->role;
     return c->k->arch == ARCH_SM100A && r->frag != FRAG_MMA && has_stmt(r->n_body, r->body, TS_MMA);

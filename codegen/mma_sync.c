@@ -342,8 +342,7 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
     int cols = k->accs[m->acc].cols / r->warps_n / FRAG_N;
     bool scaled = mma_kinds[m->kind].scale != ELEM_NONE;
     need += 4 * rows + 2 * cols + (scaled ? 2 * (rows + cols) : 0);
-    int budget = k->wg_regs[r->first_warp / 4];
-    return !c->shallow && need <= (budget ? budget : k->entry_regs);
+    return !c->shallow && need <= cg_role_regs(c);
 }
 
 // for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot and
@@ -386,72 +385,4 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     cg_arrive_if(c, empty, ll_bin(b, LL_AND, one, ll_not(b, more)));
     carry(c, &p, &v, &then.out);
     ll_loop_end(b, l);
-}
-
-// --- Results ---------------------------------------------------------------------------------------
-
-// The runs of one sub-tile: per row fragment and half (8 rows), a pair of columns of each column
-// fragment (PTX ISA "Matrix fragments", C and D: row g + 8 * (i / 2), column 2q + i % 2).
-static void fill_runs(cg *c, const tir_acc *t, int sub, cg_frag *f) {
-    ll *b = c->b;
-    int n_m = f->box_rows / FRAG_M, n_n = f->cols / FRAG_N;
-    ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
-    ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
-    const cg_acc *first = &c->accs[f->accs[0]];
-    ll_val row0 = ll_add(b, c->starts[t->row_loop], ll_muli(b, c->rank, t->row_rank_step));
-    ll_val col0 = ll_add(b, c->starts[t->col_loop], ll_muli(b, c->rank, t->col_rank_step));
-    row0 = ll_add(b, row0, mma_warp_row(c, first->rows));
-    col0 = ll_add(b, col0, mma_warp_col(c, first->cols));
-    col0 = ll_add(b, ll_addi(b, col0, (int64_t)sub * f->cols), q2);
-    for (int m = 0; m < n_m; m++) {
-        for (int half = 0; half < 2; half++) {
-            ll_val box_row = ll_addi(b, g, m * FRAG_M + half * 8);
-            ll_val row = ll_add(b, row0, box_row);
-            for (int n = 0; n < n_n; n++) {
-                cg_run *r = &f->runs[f->n_runs++];
-                *r = (cg_run){.row = row, .col = ll_addi(b, col0, n * FRAG_N), .box_row = box_row,
-                              .box_col = n * FRAG_N, .box_col_lane = q2, .n = 2};
-                for (int a = 0; a < f->n_accs; a++) {
-                    const cg_acc *acc = &c->accs[f->accs[a]];
-                    int at = (m * acc->n_n + sub * n_n + n) * 4 + half * 2;
-                    r->acc[a] = ARENA_ARRAY(c->mem, ll_val, 2);
-                    r->acc[a][0] = ll_get(b, acc->regs[at]);
-                    r->acc[a][1] = ll_get(b, acc->regs[at + 1]);
-                }
-            }
-        }
-    }
-}
-
-void cg_store_mma(cg *c, int store) {
-    const tir_store *s = &c->k->stores[store];
-    const char *name = c->k->params[s->param].name;
-    cg_frag f = {.quad = true};
-    f.n_accs = cg_store_accs(c, s, f.accs);
-    if (CG_OK(c) && f.n_accs == 0) {
-        cg_fail(c, "'%s' is made of no accumulator: a role that holds tiles in registers stores what it multiplied",
-                name);
-    }
-    if (!CG_OK(c)) {
-        return;
-    }
-    const cg_acc *first = cg_accumulator(c, f.accs[0]);
-    int cols = s->warp_cols > 0 ? s->warp_cols : FRAG_N;
-    for (int i = 0; i < f.n_accs; i++) {
-        const cg_acc *a = cg_accumulator(c, f.accs[i]);
-        if (!a || a->rows != first->rows || a->cols != first->cols || a->cols % cols ||
-            cols % FRAG_N) {
-            cg_fail(c, "'%s' is stored in pieces of %d columns from accumulators whose warps hold "
-                       "other shapes", name, cols);
-            return;
-        }
-    }
-    f.cols = cols;
-    f.box_rows = first->rows;
-    f.runs = ARENA_ARRAY(c->mem, cg_run, first->n_m * 2 * (cols / FRAG_N));
-    for (int sub = 0; sub < first->cols / cols && CG_OK(c); sub++) {
-        f.n_runs = 0;
-        fill_runs(c, &c->k->accs[f.accs[0]], sub, &f);
-        cg_store_sub(c, store, &f);
-    }
 }

@@ -5,27 +5,51 @@
 #include "cg_int.h"
 
 enum { SF_ATOM_ROWS = 128, SF_ATOM_COLS = 4, SF_ATOM_BYTES = 512, SF_LINE = 16, SF_MAX_ATOMS = 16 };
+enum { MAX_CODES = SF_MAX_ATOMS * SF_ATOM_COLS };
+
+// Where a sub-tile is staged.
+typedef struct {
+    const tir_map *map;
+    int pitch;     // bytes from line to line of a box
+    int box_bytes;
+    int cols;      // of the tensor's last axis in a box
+    int n_boxes;   // of one warp, one after another
+    ll_val buffer; // i32: address of the current buffer ...
+    ll_val region; // ... and of this warp's first box in it
+} cg_staging;
 
 // One sub-tile on its way out.
-typedef struct {
+struct cg_sub {
     const tir_store *s;
     const tir_param *p;
     const tir_acc *acc;
-    const cg_frag *f;
+    cg_frag f;
     bool transposed; // the tensor's last axis runs along the accumulator's rows
-    ll_val **x;      // [run][element]
+    // the current piece
+    int n_runs;
+    const cg_run *runs;
+    ll_val **x; // [run][element]
+    // scales of this lane's row that are not stored yet; the first one belongs to code_run
+    int n_codes;
+    ll_val codes[MAX_CODES];
+    cg_run code_run;
+    // staging, begun with the first piece
+    bool staged;
+    cg_staging g;
     int n_words;     // staged scales: one word of four scales an atom, of this lane's row
     ll_val words[SF_MAX_ATOMS];
-} cg_sub;
+};
 
-// --- store.c
-// ---------------------------------------------------------------------------------------
-void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at,
-                   ll_val *out); // position in the tensor
+// --- store.c ---------------------------------------------------------------------------------------
+void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out); // position in the tensor
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
-// --- store_scale.c
-// ---------------------------------------------------------------------------------
+// --- store_stage.c ---------------------------------------------------------------------------------
+void cg_stage_check(cg *c, const cg_sub *u);
+void cg_stage_piece(cg *c, cg_sub *u); // waits for a free buffer before the first one
+void cg_stage_end(cg *c, cg_sub *u);
+
+// --- store_scale.c ---------------------------------------------------------------------------------
 bool cg_scales_staged(const cg_sub *u);
 // The scales (codes) of n <= 4 granules of one row, the first one at run r's first column.
 void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n);

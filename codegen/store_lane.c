@@ -1,9 +1,12 @@
 // Results of tcgen05: sub-tiles of an accumulator from TMEM into registers, one row a lane.
 //
 // Warp w reaches the lanes 32 * (w % 4) .. + 31 (PTX ISA "tcgen05.ld", access restrictions), which
-// are the rows of its quarter of the CTA's tile; register r holds column r of the sub-tile. Where
-// two slots share columns, slot 0 is walked downwards and slot 1 upwards, so that the shared
+// are the rows of its quarter of the CTA's tile; register r holds column r of a piece of the sub-tile.
+// Where two slots share columns, slot 0 is walked downwards and slot 1 upwards, so that the shared
 // columns are read first and the slot is handed back after 'release_after' sub-tiles.
+//
+// A store of no accumulator at all is the same without the reading: the role's accumulator of no
+// channel says which rows and columns its warps cover.
 #include "cg_int.h"
 
 enum { QUARTER_ROWS = 32, MAX_LD = 64, TIE = 8 };
@@ -14,39 +17,82 @@ typedef struct {
     int accs[4];
     int n_accs;
     int n_subs;
+    int cols;       // of a piece
     ll_val base[4]; // TMEM address of each accumulator's first column, the warp's lanes included
 } lane_store;
+
+// What a lane needs beside the elements of a piece: addresses, bounds, loop state.
+enum { OTHER_REGS = 72 };
+
+static int count_loads(const tir_expr *e) {
+    int n = e && e->kind == TX_LOAD;
+    for (int i = 0; e && i < e->n_args; i++) {
+        n += count_loads(e->args[i]);
+    }
+    return n;
+}
+
+// The widest piece of whole granules, or of 16 bytes, that fits the role's registers.
+static int piece_cols(const cg *c, const lane_store *l) {
+    const tir_store *s = l->s;
+    int unit = s->scale != ELEM_NONE ? s->granule : 128 / elem_bits(s->elem);
+    int column = l->n_accs + count_loads(s->value) + count_loads(s->divide);
+    int room = (cg_role_regs(c) - OTHER_REGS) / (column > 0 ? column : 1);
+    int best = s->sub_cols;
+    for (int n = s->sub_cols; n >= unit && best > room; n -= unit) {
+        if (s->sub_cols % n == 0 && n % unit == 0) {
+            best = n;
+        }
+    }
+    return best;
+}
+
+// The accumulator of the role that has no channel: what a store of none covers.
+static const tir_acc *shape_of_role(const cg *c) {
+    for (int i = 0; i < c->k->n_accs; i++) {
+        const tir_acc *a = &c->k->accs[i];
+        if (a->channel < 0 && &c->k->roles[a->role] == c->role) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static void check_acc(cg *c, const lane_store *l, const tir_acc *a) {
+    if (a->channel < 0 || a->rows != 128 || a->cols != l->acc->cols || a->cols % l->s->sub_cols) {
+        cg_fail(c, "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in TMEM "
+                   "and whole sub-tiles are possible", a->name, a->rows, a->cols,
+                c->k->params[l->s->param].name, l->s->sub_cols);
+    }
+}
 
 static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     *l = (lane_store){.s = s};
     const char *name = c->k->params[s->param].name;
     int group = c->role->n_warps / c->role->turns;
     l->n_accs = cg_store_accs(c, s, l->accs);
-    if (l->n_accs == 0) {
+    l->acc = l->n_accs > 0 ? &c->k->accs[l->accs[0]] : shape_of_role(c);
+    if (!l->acc) {
         cg_fail(c, "'%s' is made of no accumulator", name);
-    } else if (group != 4) {
+    } else if (l->n_accs > 0 && group != 4) {
         cg_fail(c, "role '%s' reads TMEM with groups of %d warps: 4 warps cover the 128 rows",
                 c->role->name, group);
+    } else if (l->n_accs == 0 && (l->acc->rows != QUARTER_ROWS * group || l->acc->cols % s->sub_cols)) {
+        cg_fail(c, "a tile of %d x %d for '%s' in sub-tiles of %d columns: the %d warps of role '%s' "
+                   "cover 32 rows each and whole sub-tiles", l->acc->rows, l->acc->cols, name,
+                s->sub_cols, group, c->role->name);
     }
-    if (!CG_OK(c)) {
-        return false;
+    for (int i = 0; i < l->n_accs && CG_OK(c); i++) {
+        check_acc(c, l, &c->k->accs[l->accs[i]]);
     }
-    l->acc = &c->k->accs[l->accs[0]];
-    l->n_subs = l->acc->cols / s->sub_cols;
-    for (int i = 0; i < l->n_accs; i++) {
-        const tir_acc *a = &c->k->accs[l->accs[i]];
-        if (a->channel < 0 || a->rows != 128 || a->cols != l->acc->cols || a->cols % s->sub_cols) {
-            cg_fail(c,
-                    "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in "
-                    "TMEM and whole sub-tiles are possible",
-                    a->name, a->rows, a->cols, name, s->sub_cols);
-        }
+    if (CG_OK(c)) {
+        l->n_subs = l->acc->cols / s->sub_cols;
+        l->cols = piece_cols(c, l);
     }
     return CG_OK(c);
 }
 
-// --- Loading
-// -----------------------------------------------------------------------------------------
+// --- Loading ---------------------------------------------------------------------------------------
 
 static ll_val first_column(cg *c, const tir_acc *a) {
     ll *b = c->b;
@@ -109,10 +155,10 @@ static ll_val has_value(cg *c, const tir_acc *a) {
     return ll_cmpi(c->b, LL_SGT, trips, 0);
 }
 
-// The columns of one accumulator, or zeros when no k iteration wrote them.
+// The columns of a piece of one accumulator, or zeros when no k iteration wrote them.
 static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *out) {
     ll *b = c->b;
-    int n = l->s->sub_cols;
+    int n = l->cols;
     ll_val at = ll_add(b, l->base[i], first);
     ll_val some = has_value(c, &c->k->accs[l->accs[i]]);
     if (!some) {
@@ -138,14 +184,13 @@ static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *ou
     }
 }
 
-// --- Sub-tiles
-// ---------------------------------------------------------------------------------------
+// --- Sub-tiles -------------------------------------------------------------------------------------
 
 // Sub-tile that is the i-th to be read.
 static ll_val order(cg *c, const lane_store *l, ll_val i) {
     ll *b = c->b;
-    const tir_channel *ch = &c->k->channels[l->acc->channel];
-    if (ch->shared == 0) {
+    const tir_channel *ch = l->n_accs > 0 ? &c->k->channels[l->acc->channel] : NULL;
+    if (!ch || ch->shared == 0) {
         return i;
     }
     ll_val down = ll_sub(b, ll_i32(b, l->n_subs - 1), i);
@@ -153,40 +198,60 @@ static ll_val order(cg *c, const lane_store *l, ll_val i) {
     return ll_select(b, even, down, i);
 }
 
-static void fill_run(cg *c, const lane_store *l, ll_val first, cg_run *run) {
+// The piece from column 'first' of the accumulator on, 'at' in the sub-tile. Hands the slot back with
+// the last piece of the last sub-tile that holds shared columns (without any: of the last of all).
+static void load_piece(cg *c, const lane_store *l, ll_val sub, int at, ll_val first, cg_run *run) {
     ll *b = c->b;
-    const tir_acc *a = l->acc;
-    ll_val quarter = ll_muli(b, ll_bini(b, LL_AND, c->warp, 3), QUARTER_ROWS);
-    ll_val row = ll_add(b, c->starts[a->row_loop], ll_muli(b, c->rank, a->row_rank_step));
-    ll_val col = ll_add(b, c->starts[a->col_loop], ll_muli(b, c->rank, a->col_rank_step));
-    run->row = ll_add(b, ll_add(b, row, quarter), c->lane);
-    run->col = ll_add(b, col, first);
-    run->box_row = c->lane;
-    run->n = l->s->sub_cols;
-}
-
-// Loads, and hands the slot back when the sub-tile was the last that holds shared columns (without
-// any: the last of all).
-static void load_sub(cg *c, const lane_store *l, ll_val i, cg_run *run) {
-    ll *b = c->b;
-    ll_val first = ll_muli(b, order(c, l, i), l->s->sub_cols);
-    fill_run(c, l, first, run);
     for (int a = 0; a < l->n_accs; a++) {
-        run->acc[a] = ARENA_ARRAY(c->mem, ll_val, l->s->sub_cols);
-        load_acc(c, l, a, first, run->acc[a]);
+        run->acc[a] = ARENA_ARRAY(c->mem, ll_val, l->cols);
+        load_acc(c, l, a, ll_addi(b, first, at), run->acc[a]);
     }
-    LL_INTR0(b, "llvm.nvvm.tcgen05.wait.ld");
+    if (l->n_accs > 0) {
+        LL_INTR0(b, "llvm.nvvm.tcgen05.wait.ld");
+    }
     for (int a = 0; a < l->n_accs; a++) {
-        tie(c, run->acc[a], l->s->sub_cols);
-        for (int j = 0; j < l->s->sub_cols; j++) {
+        tie(c, run->acc[a], l->cols);
+        for (int j = 0; j < l->cols; j++) {
             run->acc[a][j] = ll_to(b, run->acc[a][j], LL_F32);
         }
     }
-    if (l->s->release >= 0) {
-        ll_if f = ll_if_begin(b, ll_cmpi(b, LL_EQ, i, l->s->release_after - 1));
+    if (l->s->release >= 0 && at + l->cols == l->s->sub_cols) {
+        ll_if f = ll_if_begin(b, ll_cmpi(b, LL_EQ, sub, l->s->release_after - 1));
         cg_tmem_release(c, l->s->release);
         ll_if_end(b, f);
     }
+}
+
+static cg_frag frag_of(cg *c, const lane_store *l, ll_val first) {
+    ll *b = c->b;
+    const tir_acc *a = l->acc;
+    cg_frag f = {.acc = a, .n_accs = l->n_accs, .cols = l->s->sub_cols, .box_rows = QUARTER_ROWS};
+    for (int i = 0; i < l->n_accs; i++) {
+        f.accs[i] = l->accs[i];
+    }
+    ll_val warp = l->n_accs > 0 ? ll_bini(b, LL_AND, c->warp, 3) : c->role_warp;
+    f.row = ll_add(b, c->starts[a->row_loop], ll_muli(b, c->rank, a->row_rank_step));
+    f.row = ll_add(b, f.row, ll_muli(b, warp, QUARTER_ROWS));
+    f.col = ll_add(b, c->starts[a->col_loop], ll_muli(b, c->rank, a->col_rank_step));
+    f.col = ll_add(b, f.col, first);
+    return f;
+}
+
+static void store_sub(cg *c, int store, const lane_store *l, ll_val sub) {
+    ll *b = c->b;
+    ll_val first = ll_muli(b, order(c, l, sub), l->s->sub_cols);
+    cg_frag f = frag_of(c, l, first);
+    cg_sub *u = cg_sub_begin(c, store, &f);
+    for (int at = 0; at < l->s->sub_cols && CG_OK(c); at += l->cols) {
+        cg_run run = {.row = ll_add(b, f.row, c->lane),
+                      .col = ll_addi(b, f.col, at),
+                      .box_row = c->lane,
+                      .box_col = at,
+                      .n = l->cols};
+        load_piece(c, l, sub, at, first, &run);
+        cg_sub_piece(c, u, 1, &run);
+    }
+    cg_sub_end(c, u);
 }
 
 void cg_store_lane(cg *c, int store) {
@@ -202,17 +267,7 @@ void cg_store_lane(cg *c, int store) {
     ll_set(b, sub, ll_i32(b, 0));
     ll_loop loop = ll_loop_begin(b, "sub_tiles");
     ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, ll_get(b, sub), l.n_subs));
-    cg_run run = {0};
-    load_sub(c, &l, ll_get(b, sub), &run);
-    cg_frag frag = {.n_runs = 1,
-                    .runs = &run,
-                    .n_accs = l.n_accs,
-                    .cols = l.s->sub_cols,
-                    .box_rows = QUARTER_ROWS};
-    for (int i = 0; i < l.n_accs; i++) {
-        frag.accs[i] = l.accs[i];
-    }
-    cg_store_sub(c, store, &frag);
+    store_sub(c, store, &l, ll_get(b, sub));
     ll_set(b, sub, ll_addi(b, ll_get(b, sub), 1));
     ll_loop_end(b, loop);
     if (l.s->release >= 0) {

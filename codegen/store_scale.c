@@ -12,7 +12,7 @@
 enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
 
 bool cg_scales_staged(const cg_sub *u) {
-    return u->s->via_smem && u->s->scale != ELEM_NONE && u->s->scale_offset >= 0 && !u->f->quad;
+    return u->s->via_smem && u->s->scale != ELEM_NONE && u->s->scale_offset >= 0 && !u->f.quad;
 }
 
 // Address of the scale of granule column 'kb' of the row that 'at' lies in; 'ok' is false outside
@@ -62,8 +62,8 @@ static ll_val word_of(cg *c, const ll_val *scales, int n) {
 // A group of scales is always the whole of one word (columns 4j .. 4j + 3 of a tile).
 static bool is_word(cg *c, const cg_sub *u, int n) {
     int span = u->s->granule * SF_ATOM_COLS;
-    int warp = u->f->quad ? u->acc->cols / c->role->warps_n : u->acc->cols;
-    return n == SF_ATOM_COLS && u->f->cols % span == 0 && warp % span == 0 &&
+    int warp = u->f.quad ? u->acc->cols / c->role->warps_n : u->acc->cols;
+    return n == SF_ATOM_COLS && u->f.cols % span == 0 && warp % span == 0 &&
            u->s->axes[u->s->n_axes - 1].add % span == 0;
 }
 
@@ -78,7 +78,7 @@ typedef struct {
 static scale_group group_of(cg *c, const cg_sub *u, const cg_run *r, int n) {
     ll *b = c->b;
     cg_elem at = {.row = r->row, .col = r->col, .acc = u->acc};
-    if (u->f->quad) {
+    if (u->f.quad) {
         at.col = ll_sub(b, r->col, r->box_col_lane);
     }
     ll_val axes[8];
@@ -144,18 +144,15 @@ static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *sca
     }
 }
 
-// --- Whole tiles through shared memory
-// -------------------------------------------------------------
+// --- Whole tiles through shared memory -------------------------------------------------------------
 
 // A lane's word is that of its row only if the CTA's rows start with a tile of scales.
 static bool check_staged(cg *c, const cg_sub *u, int n) {
     const tir_axis *row = &u->s->axes[u->s->n_axes - 2];
     int atom = SF_ATOM_COLS * u->s->granule;
-    if (n != SF_ATOM_COLS || u->f->cols % atom || u->f->cols / atom > SF_MAX_ATOMS) {
-        cg_fail(
-            c,
-            "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
-            u->p->name, u->f->cols, atom);
+    if (n != SF_ATOM_COLS || u->f.cols % atom || u->f.cols / atom > SF_MAX_ATOMS) {
+        cg_fail(c, "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
+                u->p->name, u->f.cols, atom);
     } else if (row->loop != u->acc->row_loop || row->add % SF_ATOM_ROWS ||
                u->acc->rows != SF_ATOM_ROWS || c->k->loops[row->loop].tile % SF_ATOM_ROWS) {
         cg_fail(c, "the rows of '%s' do not start at multiples of 128, as tiles of scales do",
@@ -165,7 +162,7 @@ static bool check_staged(cg *c, const cg_sub *u, int n) {
 }
 
 void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
-    if (u->f->quad) {
+    if (u->f.quad) {
         store_quad(c, u, r, scales, n);
     } else if (!cg_scales_staged(u)) {
         store_row(c, u, r, scales, n);
@@ -195,7 +192,7 @@ void cg_scales_meet(cg *c) {
 // Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32.
 void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
-    ll_val row = u->f->runs[0].row;
+    ll_val row = u->runs[0].row;
     ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
     ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
     ll_val at = ll_addi(b, ll_add(b, buffer, ll_add(b, line, word)), u->s->scale_offset);
@@ -206,11 +203,10 @@ void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
 
 void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
-    const cg_run *r = &u->f->runs[0];
     ll_if first = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->role_warp, 0));
     for (int i = 0; i < u->n_words; i++) {
-        cg_elem at = {
-            .row = ll_bini(b, LL_AND, r->row, -SF_ATOM_ROWS), .col = r->col, .acc = u->acc};
+        cg_elem at = {.row = ll_bini(b, LL_AND, u->f.row, -SF_ATOM_ROWS), .col = u->f.col,
+                      .acc = u->acc};
         ll_val axes[8], ok;
         cg_store_axes(c, u, &at, axes);
         ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
