@@ -97,23 +97,46 @@ static bool set_scales(fp4_format *out, const ast_format *f) {
            (f->layout == NULL || fp4_sf_layout_find(f->layout, &out->layout) == FP4_OK);
 }
 
+// Rows begin where TMA can address them (multiples of 16 bytes), and in one tensor of four further
+// apart than they need: nothing may be read or written between them.
+static int64_t draw_pitch(const fp4_storage *dense, uint64_t seed) {
+    int64_t pitch = (dense->pitch + 15) / 16 * 16;
+    uint64_t x = run_random(&seed);
+    return x % 4 == 0 ? pitch + 16 * (1 + (int64_t)(x >> 8) % 5) : pitch;
+}
+
+static bool init_tensor(const ast_sym *sym, run_tensor *t, uint64_t seed) {
+    t->device.size = sizeof t->device;
+    t->storage.size = sizeof t->storage;
+    t->host.size = sizeof t->host;
+    if (fp4_tensor_init(&t->device, elem_name(sym->format->elem), sym->n_dims, t->codes.dims) != FP4_OK ||
+        !set_scales(&t->device.format, sym->format) ||
+        fp4_tensor_storage(&t->device, &t->storage) != FP4_OK) {
+        return false;
+    }
+    if (sym->n_dims > 1) {
+        t->device.pitch = draw_pitch(&t->storage, seed);
+    }
+    if (fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
+        fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
+        return false;
+    }
+    t->host.pitch = t->device.pitch;
+    t->host.data = malloc((size_t)t->storage.data_bytes + 1);
+    t->host.scale = calloc(1, (size_t)t->storage.scale_bytes + 1);
+    memset(t->host.data, RUN_POISON, (size_t)t->storage.data_bytes);
+    return true;
+}
+
 static bool make_tensor(run_state *r, int i, uint64_t seed) {
     const ast_sym *sym = r->b->ast->params[i];
     run_tensor *t = &r->tensors[i];
     if (!alloc_codes(r, sym, &t->codes)) {
         return false;
     }
-    t->device.size = sizeof t->device;
-    t->storage.size = sizeof t->storage;
-    t->host.size = sizeof t->host;
-    if (fp4_tensor_init(&t->device, elem_name(sym->format->elem), sym->n_dims, t->codes.dims) != FP4_OK ||
-        !set_scales(&t->device.format, sym->format) ||
-        fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
-        fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
+    if (!init_tensor(sym, t, seed)) {
         return failed(sym->name);
     }
-    t->host.data = calloc(1, (size_t)t->storage.data_bytes + 1);
-    t->host.scale = calloc(1, (size_t)t->storage.scale_bytes + 1);
     if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {
         return false;
     }
@@ -197,6 +220,19 @@ static void check_padding(run_state *r, const run_tensor *t) {
     }
 }
 
+static bool gaps_intact(const run_tensor *t) {
+    const fp4_storage *s = &t->storage;
+    const uint8_t *bytes = t->host.data;
+    for (int64_t row = 0; row < rows_of(t); row++) {
+        for (int64_t at = s->row_bytes; at < s->pitch; at++) {
+            if (bytes[row * s->pitch + at] != RUN_POISON) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool fetch(run_state *r, int i) {
     run_tensor *t = &r->tensors[i];
     bool scaled = t->codes.scales != NULL;
@@ -212,6 +248,7 @@ static bool fetch(run_state *r, int i) {
         return failed(sym->name);
     }
     unpack(t, &t->codes);
+    r->result.guards_hurt |= !gaps_intact(t);
     if (scaled) {
         check_padding(r, t);
     }
