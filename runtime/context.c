@@ -169,27 +169,27 @@ void fp4_close(fp4_ctx *ctx) {
     rt_release(&heap, ctx, sizeof *ctx);
 }
 
-fp4_status fp4_get_device_info(const fp4_ctx *ctx, fp4_device_info *info) {
+fp4_status(fp4_get_device_info)(const fp4_ctx *ctx, fp4_device_info *info) {
     if (!ctx || !info) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_get_device_info(): NULL argument");
     }
-    *info = (fp4_device_info){.size = sizeof *info,
-                              .name = ctx->properties.name,
-                              .arch = ctx->properties.arch,
-                              .n_sms = ctx->properties.n_sms};
-    return FP4_OK;
+    fp4_device_info full = {.size = sizeof full,
+                            .name = ctx->properties.name,
+                            .arch = ctx->properties.arch,
+                            .n_sms = ctx->properties.n_sms};
+    return rt_give("fp4_device_info", info, &full, sizeof full);
 }
 
-fp4_status fp4_get_stats(fp4_ctx *ctx, fp4_stats *stats) {
+fp4_status(fp4_get_stats)(fp4_ctx *ctx, fp4_stats *stats) {
     if (!ctx || !stats) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_get_stats(): NULL argument");
     }
-    *stats = (fp4_stats){.size = sizeof *stats, .n_launches = atomic_load(&ctx->n_launches)};
+    fp4_stats full = {.size = sizeof full, .n_launches = atomic_load(&ctx->n_launches)};
     pthread_mutex_lock(&ctx->lock);
-    stats->device_bytes = ctx->device_bytes;
+    full.device_bytes = ctx->device_bytes;
     pthread_mutex_unlock(&ctx->lock);
-    ctx->ops->stats(ctx->device, stats);
-    return FP4_OK;
+    ctx->ops->stats(ctx->device, &full);
+    return rt_give("fp4_stats", stats, &full, sizeof full);
 }
 
 fp4_status fp4_sync(fp4_ctx *ctx, void *stream) {

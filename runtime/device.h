@@ -68,6 +68,8 @@ typedef struct {
     char arch[16]; // "any", "sm_90a"
     int n_sms;
     bool runs_any_arch;
+    bool is_cuda; // its memory has addresses that CUDA programs can use
+    int index;    // of the GPU
 } rt_properties;
 
 typedef struct {

@@ -396,6 +396,7 @@ static fp4_status find_gpu(rt_device *device, int index) {
     if (index >= count) {
         return rt_fail(FP4_ERROR_UNAVAILABLE, "cuda:%d: the driver shows %d GPUs", index, count);
     }
+    device->properties.index = index;
     return check(device, "cuDeviceGet", cu->device_get(&device->device, index));
 }
 
@@ -419,6 +420,7 @@ static fp4_status read_properties(rt_device *device) {
                        cu->device_attribute(&minor, CU_DEVICE_CC_MINOR, device->device));
     }
     p->name[sizeof p->name - 1] = 0;
+    p->is_cuda = true;
     snprintf(p->arch, sizeof p->arch, "sm_%u%u%s", (unsigned)major % 1000, (unsigned)minor % 10,
              major >= 9 ? "a" : "");
     return status;

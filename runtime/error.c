@@ -58,3 +58,13 @@ fp4_status rt_check_size(const char *what, uint32_t size, size_t oldest, size_t 
     return rt_fail(FP4_ERROR_ARGUMENT, "%s.size is %u, expected %zu; was it initialised?", what,
                    (unsigned)size, newest);
 }
+
+fp4_status rt_give(const char *what, void *out, const void *full, size_t bytes) {
+    uint32_t size;
+    memcpy(&size, out, sizeof size);
+    fp4_status status = rt_check_size(what, size, 2 * sizeof size, bytes);
+    if (status == FP4_OK) {
+        memcpy((char *)out + sizeof size, (const char *)full + sizeof size, size - sizeof size);
+    }
+    return status;
+}

@@ -10,8 +10,11 @@
 // Rules that hold for every function:
 // * Status: 0 is success. Whatever failed left a sentence for fp4_last_error(), which speaks of the
 //   calling thread's last failed call. Nothing is printed, nothing exits, no argument asserts.
-// * Structs: the first field 'size' is sizeof the struct as the caller compiled it; set it with the
-//   _INIT macro or the function that fills the struct. Structs grow only at the end.
+// * Structs: the first field 'size' is sizeof the struct as the caller compiled it; an _INIT macro
+//   or the function that fills the struct sets it (functions that answer questions are wrapped in a
+//   macro for that; who calls them without this header sets it first). Configurations and answers
+//   grow at the end and the library takes smaller ones; storage, host and tensor structs stay as
+//   they are within a major version.
 // * Sizes: dimensions are elements, outermost first, the last axis contiguous. Sums and products
 //   are checked; what does not fit 63 bits is refused.
 // * Ownership: what a function gives out by '**out' is closed by the matching _free or _close.
@@ -70,6 +73,15 @@ FP4_API const char *fp4_status_name(fp4_status status);
 // The sentence of this thread's last failed call; "" when none failed. Valid until the next one.
 FP4_API const char *fp4_last_error(void);
 FP4_API int fp4_version(void);
+
+// Answers: the wrapper tells the library how much of the struct this caller knows.
+#define FP4_SIZED(type)                                                                            \
+    static inline type *type##_sized(type *out) {                                                  \
+        if (out) {                                                                                 \
+            out->size = (uint32_t)sizeof *out;                                                     \
+        }                                                                                          \
+        return out;                                                                                \
+    }
 
 // ---- formats ------------------------------------------------------------------------------------
 
@@ -260,7 +272,10 @@ typedef struct fp4_config {
 
 #ifdef __cplusplus
 #define FP4_CONFIG_INIT                                                                            \
-    { sizeof(fp4_config) }
+    {                                                                                              \
+        sizeof(fp4_config), NULL, NULL, NULL, NULL, NULL, FP4_LOG_OFF, 0, FP4_SCHEDULE_EAGER, 0,   \
+            NULL                                                                                   \
+    }
 #else
 #define FP4_CONFIG_INIT                                                                            \
     { .size = sizeof(fp4_config) }
@@ -279,6 +294,8 @@ typedef struct fp4_device_info {
 } fp4_device_info;
 
 FP4_API fp4_status fp4_get_device_info(const fp4_ctx *ctx, fp4_device_info *info);
+FP4_SIZED(fp4_device_info)
+#define fp4_get_device_info(ctx, info) fp4_get_device_info((ctx), fp4_device_info_sized(info))
 
 // Sums since fp4_open. What only the simulator counts is 0 on a GPU.
 typedef struct fp4_stats {
@@ -293,6 +310,8 @@ typedef struct fp4_stats {
 } fp4_stats;
 
 FP4_API fp4_status fp4_get_stats(fp4_ctx *ctx, fp4_stats *stats);
+FP4_SIZED(fp4_stats)
+#define fp4_get_stats(ctx, stats) fp4_get_stats((ctx), fp4_stats_sized(stats))
 
 // Waits for the stream's work; reports what a launch did wrong on the device.
 FP4_API fp4_status fp4_sync(fp4_ctx *ctx, void *stream);
@@ -418,7 +437,12 @@ typedef struct fp4_param_info {
 } fp4_param_info;
 
 FP4_API fp4_status fp4_kernel_get_info(const fp4_kernel *kernel, fp4_kernel_info *info);
+FP4_SIZED(fp4_kernel_info)
+#define fp4_kernel_get_info(kernel, info) fp4_kernel_get_info((kernel), fp4_kernel_info_sized(info))
 FP4_API fp4_status fp4_kernel_param(const fp4_kernel *kernel, int index, fp4_param_info *info);
+FP4_SIZED(fp4_param_info)
+#define fp4_kernel_param(kernel, index, info)                                                      \
+    fp4_kernel_param((kernel), (index), fp4_param_info_sized(info))
 FP4_API const char *fp4_kernel_dim(const fp4_kernel *kernel, int index);   // NULL beyond the last
 FP4_API const char *fp4_kernel_where(const fp4_kernel *kernel, int index); // text; NULL likewise
 

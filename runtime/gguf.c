@@ -445,37 +445,36 @@ int fp4_gguf_count(const fp4_gguf *file) {
     return file ? (int)file->n_entries : 0;
 }
 
-static void give(const fp4_gguf *f, const entry *e, fp4_gguf_tensor *out) {
-    *out = (fp4_gguf_tensor){.size = sizeof *out,
-                             .name = e->name,
-                             .type = e->type->name,
-                             .format = {.elem = FP4_ELEM_NONE, .scale = FP4_ELEM_NONE},
-                             .rank = e->rank,
-                             .data = f->data + e->offset,
-                             .bytes = e->bytes};
-    memcpy(out->dims, e->dims, sizeof out->dims);
-    if (e->type->format && fp4_format_find(e->type->format, &out->format) == FP4_OK &&
-        rt_format_scaled(&out->format)) {
-        out->format.layout = FP4_SF_GGUF;
+static fp4_status give(const fp4_gguf *f, const entry *e, fp4_gguf_tensor *out) {
+    fp4_gguf_tensor full = {.size = sizeof full,
+                            .name = e->name,
+                            .type = e->type->name,
+                            .format = {.elem = FP4_ELEM_NONE, .scale = FP4_ELEM_NONE},
+                            .rank = e->rank,
+                            .data = f->data + e->offset,
+                            .bytes = e->bytes};
+    memcpy(full.dims, e->dims, sizeof full.dims);
+    if (e->type->format && fp4_format_find(e->type->format, &full.format) == FP4_OK &&
+        rt_format_scaled(&full.format)) {
+        full.format.layout = FP4_SF_GGUF;
     }
+    return rt_give("fp4_gguf_tensor", out, &full, sizeof full);
 }
 
-fp4_status fp4_gguf_at(const fp4_gguf *file, int index, fp4_gguf_tensor *out) {
+fp4_status(fp4_gguf_at)(const fp4_gguf *file, int index, fp4_gguf_tensor *out) {
     if (!file || !out || index < 0 || (uint64_t)index >= file->n_entries) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_gguf_at(): there is no tensor %d", index);
     }
-    give(file, &file->entries[index], out);
-    return FP4_OK;
+    return give(file, &file->entries[index], out);
 }
 
-fp4_status fp4_gguf_find(const fp4_gguf *file, const char *name, fp4_gguf_tensor *out) {
+fp4_status(fp4_gguf_find)(const fp4_gguf *file, const char *name, fp4_gguf_tensor *out) {
     if (!file || !name || !out) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_gguf_find(): NULL argument");
     }
     for (uint64_t i = 0; i < file->n_entries; i++) {
         if (strcmp(file->entries[i].name, name) == 0) {
-            give(file, &file->entries[i], out);
-            return FP4_OK;
+            return give(file, &file->entries[i], out);
         }
     }
     return rt_fail(FP4_ERROR_NOT_FOUND, "there is no tensor '%.200s' in the file", name);

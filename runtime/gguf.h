@@ -40,6 +40,9 @@ FP4_API int fp4_gguf_count(const fp4_gguf *file);
 // By position, in the order of the file.
 FP4_API fp4_status fp4_gguf_at(const fp4_gguf *file, int index, fp4_gguf_tensor *out);
 FP4_API fp4_status fp4_gguf_find(const fp4_gguf *file, const char *name, fp4_gguf_tensor *out);
+FP4_SIZED(fp4_gguf_tensor)
+#define fp4_gguf_at(file, index, out) fp4_gguf_at((file), (index), fp4_gguf_tensor_sized(out))
+#define fp4_gguf_find(file, name, out) fp4_gguf_find((file), (name), fp4_gguf_tensor_sized(out))
 // The tensor's bytes as a host tensor, which only reads them: for fp4_tensor_import,
 // fp4_host_decode and fp4_host_repack. Its global scale is a tensor of its own ("x.scale" beside
 // "x.weight"), to be multiplied.

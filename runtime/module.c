@@ -250,12 +250,12 @@ fp4_status fp4_module_kernel(fp4_module *module, const char *name, const char *a
     return status;
 }
 
-fp4_status fp4_kernel_get_info(const fp4_kernel *kernel, fp4_kernel_info *info) {
+fp4_status(fp4_kernel_get_info)(const fp4_kernel *kernel, fp4_kernel_info *info) {
     if (!kernel || !info) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_kernel_get_info(): NULL argument");
     }
-    *info = (fp4_kernel_info){
-        .size = sizeof *info,
+    fp4_kernel_info full = {
+        .size = sizeof full,
         .name = kernel->name,
         .arch = kernel->arch,
         .entry = kernel->entry,
@@ -272,10 +272,10 @@ fp4_status fp4_kernel_get_info(const fp4_kernel *kernel, fp4_kernel_info *info) 
         .ptx = kernel->ptx,
         .ptx_bytes = kernel->ptx_bytes,
     };
-    return FP4_OK;
+    return rt_give("fp4_kernel_info", info, &full, sizeof full);
 }
 
-fp4_status fp4_kernel_param(const fp4_kernel *kernel, int index, fp4_param_info *info) {
+fp4_status(fp4_kernel_param)(const fp4_kernel *kernel, int index, fp4_param_info *info) {
     if (!kernel || !info) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_kernel_param(): NULL argument");
     }
@@ -284,14 +284,14 @@ fp4_status fp4_kernel_param(const fp4_kernel *kernel, int index, fp4_param_info 
                        kernel->name, kernel->n_params, index);
     }
     const rt_param *p = &kernel->params[index];
-    *info = (fp4_param_info){.size = sizeof *info,
-                             .name = p->name,
-                             .kind = p->kind,
-                             .mode = p->mode,
-                             .format = p->format,
-                             .rank = p->rank,
-                             .align = p->align};
-    return FP4_OK;
+    fp4_param_info full = {.size = sizeof full,
+                           .name = p->name,
+                           .kind = p->kind,
+                           .mode = p->mode,
+                           .format = p->format,
+                           .rank = p->rank,
+                           .align = p->align};
+    return rt_give("fp4_param_info", info, &full, sizeof full);
 }
 
 const char *fp4_kernel_dim(const fp4_kernel *kernel, int index) {

@@ -24,6 +24,9 @@ __attribute__((format(printf, 2, 3))) fp4_status rt_prefix(fp4_status status, co
 // Whether a caller's struct is at least as large as the smallest version and no larger than ours.
 fp4_status rt_check_size(const char *what, uint32_t size, size_t oldest, size_t newest);
 
+// Answers a question: as much of our struct as the caller's 'size' says it has.
+fp4_status rt_give(const char *what, void *out, const void *full, size_t bytes);
+
 // ---- memory.c ----
 
 typedef struct {

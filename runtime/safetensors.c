@@ -298,34 +298,33 @@ int fp4_safetensors_count(const fp4_safetensors *file) {
     return file ? file->n_entries : 0;
 }
 
-static void give(const fp4_safetensors *f, const entry *e, fp4_safetensor *out) {
-    *out = (fp4_safetensor){.size = sizeof *out,
-                            .name = e->name,
-                            .dtype = e->dtype->name,
-                            .elem = e->dtype->elem,
-                            .rank = e->rank,
-                            .data = f->data + e->begin,
-                            .bytes = e->end - e->begin};
-    memcpy(out->dims, e->dims, sizeof out->dims);
+static fp4_status give(const fp4_safetensors *f, const entry *e, fp4_safetensor *out) {
+    fp4_safetensor full = {.size = sizeof full,
+                           .name = e->name,
+                           .dtype = e->dtype->name,
+                           .elem = e->dtype->elem,
+                           .rank = e->rank,
+                           .data = f->data + e->begin,
+                           .bytes = e->end - e->begin};
+    memcpy(full.dims, e->dims, sizeof full.dims);
+    return rt_give("fp4_safetensor", out, &full, sizeof full);
 }
 
-fp4_status fp4_safetensors_at(const fp4_safetensors *file, int index, fp4_safetensor *out) {
+fp4_status(fp4_safetensors_at)(const fp4_safetensors *file, int index, fp4_safetensor *out) {
     if (!file || !out || index < 0 || index >= file->n_entries) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_at(): there is no tensor %d", index);
     }
-    give(file, &file->entries[index], out);
-    return FP4_OK;
+    return give(file, &file->entries[index], out);
 }
 
-fp4_status fp4_safetensors_find(const fp4_safetensors *file, const char *name,
-                                fp4_safetensor *out) {
+fp4_status(fp4_safetensors_find)(const fp4_safetensors *file, const char *name,
+                                 fp4_safetensor *out) {
     if (!file || !name || !out) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_find(): NULL argument");
     }
     for (int i = 0; i < file->n_entries; i++) {
         if (strcmp(file->entries[i].name, name) == 0) {
-            give(file, &file->entries[i], out);
-            return FP4_OK;
+            return give(file, &file->entries[i], out);
         }
     }
     return rt_fail(FP4_ERROR_NOT_FOUND, "there is no tensor '%.200s' in the file", name);

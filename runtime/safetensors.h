@@ -42,6 +42,11 @@ FP4_API int fp4_safetensors_count(const fp4_safetensors *file);
 FP4_API fp4_status fp4_safetensors_at(const fp4_safetensors *file, int index, fp4_safetensor *out);
 FP4_API fp4_status fp4_safetensors_find(const fp4_safetensors *file, const char *name,
                                         fp4_safetensor *out);
+FP4_SIZED(fp4_safetensor)
+#define fp4_safetensors_at(file, index, out)                                                       \
+    fp4_safetensors_at((file), (index), fp4_safetensor_sized(out))
+#define fp4_safetensors_find(file, name, out)                                                      \
+    fp4_safetensors_find((file), (name), fp4_safetensor_sized(out))
 // A text of "__metadata__"; NULL when there is none of that key.
 FP4_API const char *fp4_safetensors_metadata(const fp4_safetensors *file, const char *key);
 

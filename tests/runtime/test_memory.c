@@ -185,6 +185,36 @@ static void raw_memory(void **state) {
     fp4_close(NULL);
 }
 
+// An older program's struct is filled as far as it goes; a newer one's is refused.
+static void answers_have_the_callers_size(void **state) {
+    (void)state;
+    fake_device fake = {.properties = {.name = "fake", .n_sms = 4}};
+    fp4_ctx *ctx;
+    assert_int_equal(fake_open(&fake, NULL, &ctx), FP4_OK);
+    struct {
+        fp4_stats stats;
+        uint64_t more;
+    } s;
+    memset(&s, 0x77, sizeof s);
+    s.stats.size = offsetof(fp4_stats, device_bytes);
+    assert_int_equal((fp4_get_stats)(ctx, &s.stats), FP4_OK);
+    assert_int_equal(s.stats.size, offsetof(fp4_stats, device_bytes));
+    assert_int_equal(s.stats.n_launches, 0);
+    assert_int_equal(s.stats.device_bytes, 0x7777777777777777);
+    s.stats.size = sizeof s;
+    assert_int_equal((fp4_get_stats)(ctx, &s.stats), FP4_ERROR_ARGUMENT);
+    assert_non_null(strstr(fp4_last_error(), "newer fp4rt.h"));
+    s.stats.size = 0;
+    assert_int_equal((fp4_get_stats)(ctx, &s.stats), FP4_ERROR_ARGUMENT);
+    assert_non_null(strstr(fp4_last_error(), "fp4_stats.size is 0"));
+    assert_int_equal(fp4_get_stats(ctx, &s.stats), FP4_OK);
+    assert_int_equal(s.stats.size, sizeof s.stats);
+    assert_int_equal(s.stats.sim_ns, 0);
+    assert_int_equal(s.more, 0x7777777777777777);
+    assert_int_equal(fp4_get_stats(ctx, NULL), FP4_ERROR_ARGUMENT);
+    fp4_close(ctx);
+}
+
 static int setup(void **state) {
     (void)state;
     cJSON_Hooks hooks = {json_malloc, free};
@@ -205,6 +235,7 @@ int main(void) {
         cmocka_unit_test(device_calls),
         cmocka_unit_test(open_fails),
         cmocka_unit_test(raw_memory),
+        cmocka_unit_test(answers_have_the_callers_size),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
