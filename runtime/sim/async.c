@@ -1,7 +1,7 @@
 // The asynchronous agents: queues of operations that have been issued and not yet performed, and
-// what performing them does. Eager performs at issue; lazy when every warp waits, the oldest first;
-// random whenever the generator says. Operations on one tensor pipe keep their order, all others
-// have none.
+// what performing them does. Eager performs at issue; lazy when every warp waits, what somebody
+// waits for; random whenever the generator says. Operations on one tensor pipe keep their order,
+// all others have none.
 #include "async.h"
 #include "exec.h"
 #include "sync.h"
@@ -151,6 +151,11 @@ static bool bulk_dsmem(const struct async_op *op) {
 
 static const struct sim_tmap *op_map(const struct async_op *op) {
     struct exec *x = op->cta->x;
+    if ((op->global & 63) != 0) {
+        sim_fault_op(op, "the tensor map at 0x%llx is not aligned to 64 bytes",
+                     (unsigned long long)op->global);
+        return NULL;
+    }
     if ((op->global & WINDOW_MASK) == WINDOW_PARAM) {
         uint32_t off = (uint32_t)op->global;
         if (off + SIM_TMAP_BYTES > x->k->param_bytes) {
@@ -370,32 +375,92 @@ struct choice {
     struct async_op *op, *before;
 };
 
+// Does a split of the warp (of a warp of the cluster) wait in this state, for this?
+static bool warp_waits(const struct warp *w, enum split_state state, uint32_t what) {
+    for (int s = 0; s < w->n_splits; s++) {
+        if (w->split[s].state == state && w->split[s].what == what) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool cluster_waits(const struct cluster *cl, enum split_state state, uint32_t what) {
+    for (uint32_t r = 0; r < cl->size; r++) {
+        const struct cta *c = &cl->cta[r];
+        for (uint32_t n = 0; n < c->n_warps; n++) {
+            if (warp_waits(&c->warp[n], state, what)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Is somebody blocked until this operation is done?
+static bool wanted(const struct async_op *op) {
+    switch (op->kind) {
+    case ASYNC_BULK_STORE:
+    case ASYNC_BULK_REDUCE:
+    case ASYNC_TMA_STORE:
+    case ASYNC_TMA_REDUCE:
+        return warp_waits(op->warp, SPLIT_BULK, 0);
+    case ASYNC_CP:
+        return warp_waits(op->warp, SPLIT_CP_ASYNC, 0);
+    case ASYNC_WGMMA:
+        for (int k = 0; k < 4; k++) {
+            if (warp_waits(op->wg.warp[k], SPLIT_WGMMA, 0)) {
+                return true;
+            }
+        }
+        return false;
+    default:
+        return cluster_waits(op->cta->cluster, SPLIT_MBAR, op->mbar & OFFSET_MASK);
+    }
+}
+
+// A pipe works in order: its head is wanted when a commit behind it is.
+static bool pipe_wanted(const struct op_queue *q) {
+    for (const struct async_op *o = q->head; o != NULL; o = o->next) {
+        if (o->kind == ASYNC_COMMIT && wanted(o)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Goes through the operations that may be performed now: counts them, keeps the one of number
-// 'want', or the oldest one.
+// 'want'; when lazy the oldest one that somebody waits for, or the oldest of all.
 struct search {
     struct choice found;
     uint32_t count, want;
-    bool oldest;
+    bool lazy, found_wanted;
 };
 
-static void consider(struct search *s, struct op_queue *q, struct async_op *op,
-                     struct async_op *before) {
-    bool take = s->oldest ? s->found.op == NULL || op->seq < s->found.op->seq : s->count == s->want;
+static void consider(struct search *s, const struct choice *c, bool is_wanted) {
+    bool take = s->count == s->want;
+    if (s->lazy) {
+        take = s->found.op == NULL || (is_wanted && !s->found_wanted) ||
+               (is_wanted == s->found_wanted && c->op->seq < s->found.op->seq);
+    }
     s->count++;
     if (take) {
-        s->found = (struct choice){q, op, before};
+        s->found = *c;
+        s->found_wanted = is_wanted;
     }
 }
 
 static void consider_cluster(struct search *s, struct cluster *cl) {
     for (uint32_t q = 0; q < cl->size; q++) {
         if (cl->tensor[q].head != NULL) {
-            consider(s, &cl->tensor[q], cl->tensor[q].head, NULL);
+            consider(s, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL},
+                     s->lazy && pipe_wanted(&cl->tensor[q]));
         }
         struct cta *c = &cl->cta[q];
         for (uint32_t g = 0; g < (c->n_warps + 3) / 4; g++) {
-            if (c->wgmma[g].head != NULL && wgmma_ready(c->wgmma[g].head)) {
-                consider(s, &c->wgmma[g], c->wgmma[g].head, NULL);
+            struct async_op *o = c->wgmma[g].head;
+            if (o != NULL && wgmma_ready(o)) {
+                consider(s, &(struct choice){&c->wgmma[g], o, NULL}, s->lazy && wanted(o));
             }
         }
     }
@@ -405,9 +470,9 @@ static void look(struct exec *x, struct search *s) {
     struct async_op *before = NULL;
     for (struct async_op *o = x->loose.head; o != NULL; before = o, o = o->next) {
         if (may_go(x, o)) {
-            consider(s, &x->loose, o, before);
-            if (s->oldest) {
-                break;
+            consider(s, &(struct choice){&x->loose, o, before}, s->lazy && wanted(o));
+            if (s->found_wanted) {
+                break; // they stand in the order of their age
             }
         }
     }
@@ -417,9 +482,9 @@ static void look(struct exec *x, struct search *s) {
 }
 
 static struct choice choose(struct exec *x) {
-    struct search s = {.oldest = x->config.policy != SIM_RANDOM, .want = UINT32_MAX};
+    struct search s = {.lazy = x->config.policy != SIM_RANDOM, .want = UINT32_MAX};
     look(x, &s);
-    if (!s.oldest && s.count > 0) {
+    if (!s.lazy && s.count > 0) {
         s = (struct search){.want = exec_choice(x, s.count)};
         look(x, &s);
     }
@@ -469,6 +534,34 @@ uint32_t async_pending_cp(const struct warp *w, uint32_t upto) {
         n += o->kind == ASYNC_CP && o->warp == w && o->group < upto;
     }
     return n;
+}
+
+// Stores of a CTA whose threads have ended: the hardware keeps its shared memory until they have
+// read it, kernels in the field rely on that.
+void async_drain_stores(struct cta *c) {
+    struct exec *x = c->x;
+    struct op_queue *q = &x->loose;
+    struct async_op *before = NULL;
+    for (struct async_op *o = q->head; o != NULL && !x->failed;) {
+        struct async_op *next = o->next;
+        if (o->cta != c || !is_store(o)) {
+            before = o;
+            o = next;
+            continue;
+        }
+        if (before == NULL) {
+            q->head = next;
+        } else {
+            before->next = next;
+        }
+        q->tail = q->tail == o ? before : q->tail;
+        x->n_async--;
+        c->warps_alive = 1; // its memory is still there
+        async_perform(o);
+        c->warps_alive = 0;
+        free(o);
+        o = next;
+    }
 }
 
 // An operation that still uses the CTA.

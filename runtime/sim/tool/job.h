@@ -1,0 +1,80 @@
+// fp4sim: what a launch file asks for. job.c reads its top, buffers.c makes the memory, params.c
+// packs parameters, report.c tells what happened.
+#ifndef FP4_SIM_TOOL_JOB_H
+#define FP4_SIM_TOOL_JOB_H
+
+#include "sim.h"
+#include <cjson/cJSON.h>
+
+struct buffer {
+    const char *name;
+    uint64_t bytes, count, address;
+    int type;                  // of its elements: index in the table of buffers.c
+    uint8_t *host;             // what it holds at first, later what it holds at the end
+    const char *save, *expect; // files, NULL: none
+    bool compared;
+    uint64_t differing, first; // elements that differ from 'expect'
+};
+struct launch_result {
+    const char *kernel;
+    sim_launch_config config;
+    int status;
+    char *message; // NULL when it ended
+    sim_stats stats;
+};
+struct job {
+    const char *ptx_path, *launch_path;
+    char *directory; // of the launch file, with a / at its end, or ""
+    cJSON *root;
+    sim *sim;
+    sim_module *module;
+    struct buffer *buffers;
+    int n_buffers;
+    struct launch_result *results;
+    int n_results;
+    sim_policy policy;
+    uint64_t seed;
+    int sms;
+    uint64_t max_steps;
+    sim_decisions replay, record;
+    bool replays, records;
+    char error[700];
+};
+
+// The command line overrides the launch file where it says something.
+struct options {
+    const char *ptx, *launch, *report, *log, *replay, *out;
+    int policy; // -1: not given
+    bool has_seed, list, quiet;
+    uint64_t seed;
+    int sms;
+};
+
+// All return false with a sentence in j->error.
+bool job_read(struct job *j, const struct options *o);
+bool job_run(struct job *j);
+void job_free(struct job *j);
+// A sentence about a place in the launch file.
+bool job_fail(struct job *j, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+// Every key of the object must be in the list (names between blanks).
+bool job_keys(struct job *j, const char *where, const cJSON *object, const char *known);
+bool job_number(struct job *j, const char *where, const cJSON *v, uint64_t most, uint64_t *out);
+char *job_path(const struct job *j, const char *name); // beside the launch file; free it
+uint8_t *read_file(const char *path, size_t *bytes);   // NULL: cannot be read; free it
+
+bool buffers_make(struct job *j);
+struct buffer *buffer_find(struct job *j, const char *name);
+bool buffers_finish(struct job *j, const char *out); // reads back, saves and compares
+const char *buffer_type_name(const struct buffer *b);
+
+bool params_pack(struct job *j, const char *where, const cJSON *list, const sim_kernel_info *k,
+                 uint8_t *out);
+
+void report_kernels(const sim_module *m);
+void report_text(const struct job *j);
+bool report_json(struct job *j, const char *path);
+const char *status_word(int status);
+const char *policy_word(sim_policy p);
+
+#endif
