@@ -1,5 +1,5 @@
-// Matrix products of warpgroups (wgmma.mma_async) on sm_90a, both operands in shared memory, the
-// accumulators in registers.
+// Matrix products of warpgroups (wgmma.mma_async) on sm_90a: accumulators in registers, B in shared memory,
+// A in shared memory or, decoded from 4 bits, in registers.
 //
 // A warpgroup owns 64 * R rows of the CTA's tile and multiplies them with R instructions a K step. The
 // descriptor of A steps R groups of 8 rows at a time, so that the 16 rows which an instruction gives a
@@ -181,6 +181,7 @@ typedef struct {
     cg_acc *acc;
     int per_group;      // instructions of 64 rows that a warpgroup issues a step
     const ll_var *regs; // what they add to: the accumulator's, or a granule's sums
+    ll_val *decoded;    // operand A in registers (wgmma_decode), or NULL
     const char *text[3];
     const char *constraints[2]; // without and with a predicate
 } product;
@@ -196,9 +197,17 @@ static const char *instruction(cg *c, const product *p, add_mode mode) {
     for (int i = 0; i < n; i++) {
         at += sprintf(at, "%s$%d", i ? "," : "", i);
     }
-    at += sprintf(at, "}, $%d, $%d, ", 2 * n, 2 * n + 1);
-    at += mode == ADD_UNLESS_FRESH ? sprintf(at, "$%d", 2 * n + 2) : sprintf(at, "%d", mode == ADD);
-    sprintf(at, p->kind->k == 32 ? ", 1, 1;" : ", 1, 1, 0, 0;"); // 8 bits: K-major only, no transposing
+    int in = 2 * n; // number of the next input
+    if (p->decoded) {
+        at += sprintf(at, "}, {$%d,$%d,$%d,$%d}, ", in, in + 1, in + 2, in + 3);
+        in += 4;
+    } else {
+        at += sprintf(at, "}, $%d, ", in++);
+    }
+    at += sprintf(at, "$%d, ", in++);
+    at += mode == ADD_UNLESS_FRESH ? sprintf(at, "$%d", in) : sprintf(at, "%d", mode == ADD);
+    // 8 bits: K-major only, no transposing; A in registers has none either.
+    sprintf(at, p->kind->k == 32 ? ", 1, 1;" : p->decoded ? ", 1, 1, 0;" : ", 1, 1, 0, 0;");
     return text;
 }
 
@@ -207,7 +216,7 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
     const tir_operand *sides[] = {&c->k->operands[m->a], &c->k->operands[m->b]};
     for (int i = 0; i < 2; i++) {
         const tir_box *data = &c->k->channels[sides[i]->channel].boxes[sides[i]->data];
-        int bytes = m->k_elems * elem_bits(i ? p->kind->b : p->kind->a) / 8;
+        int bytes = m->k_elems * elem_bits(c->k->params[sides[i]->param].elem) / 8;
         if (sides[i]->swizzle == SWZ_NONE || bytes != data->n_boxes * sides[i]->row_bytes) {
             cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes",
                     c->k->params[sides[i]->param].name, data->n_boxes, sides[i]->row_bytes, bytes);
@@ -229,12 +238,16 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
                    "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
                 c->k->accs[m->acc].rows, c->k->accs[m->acc].cols, c->role->warps_m, c->role->warps_n);
     }
+    if (m->decode) {
+        int steps = m->k_elems / p->kind->k;
+        p->decoded = ARENA_ARRAY(c->mem, ll_val, steps * p->per_group * 4);
+    }
     p->regs = m->promote > 0 ? state(c)->parts[m->acc] : p->acc->regs;
     for (int i = 0; i < 3; i++) {
         p->text[i] = instruction(c, p, (add_mode)i);
     }
-    p->constraints[0] = tied(c, 4 * p->acc->n_n, ",l,l");
-    p->constraints[1] = tied(c, 4 * p->acc->n_n, ",l,l,b");
+    p->constraints[0] = tied(c, 4 * p->acc->n_n, p->decoded ? ",r,r,r,r,l" : ",l,l");
+    p->constraints[1] = tied(c, 4 * p->acc->n_n, p->decoded ? ",r,r,r,r,l,b" : ",l,l,b");
     return CG_OK(c);
 }
 
@@ -267,13 +280,19 @@ static ll_var result(const product *p, int j, int i) {
     return p->regs[(group / 2 * p->acc->n_n + n) * 4 + group % 2 * 2 + i % 2];
 }
 
-static void issue(cg *c, const product *p, int j, ll_val a, ll_val b, add_mode mode) {
+static void issue(cg *c, const product *p, int j, int step, ll_val a, ll_val b, add_mode mode) {
     int n = 4 * p->acc->n_n, n_args = n;
-    ll_val *args = ARENA_ARRAY(c->mem, ll_val, n + 3);
+    ll_val *args = ARENA_ARRAY(c->mem, ll_val, n + 6);
     for (int i = 0; i < n; i++) {
         args[i] = mode == OVERWRITE ? ll_undef(c->b, LL_F32) : ll_get(c->b, result(p, j, i));
     }
-    args[n_args++] = descriptor(c, a, desc_high(&c->k->operands[p->m->a], p->per_group));
+    for (int i = 0; i < 4 && p->decoded; i++) {
+        args[n_args++] = p->decoded[(step * p->per_group + j) * 4 + i];
+    }
+    if (!p->decoded) {
+        ll_val group = ll_addi(c->b, a, (int64_t)j * GROUP_ROWS * c->k->operands[p->m->a].row_bytes >> 4);
+        args[n_args++] = descriptor(c, group, desc_high(&c->k->operands[p->m->a], p->per_group));
+    }
     args[n_args++] = descriptor(c, b, desc_high(&c->k->operands[p->m->b], 1));
     if (mode == ADD_UNLESS_FRESH) {
         args[n_args++] = ll_not(c->b, ll_get(c->b, c->fresh[p->m->acc]));
@@ -304,12 +323,11 @@ static void issue_steps(cg *c, const product *p, int first, int last) {
         row = ll_muli(b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
     }
     ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
-    add_mode start = p->m->promote > 0 ? OVERWRITE : ADD_UNLESS_FRESH;
+    add_mode start = p->m->promote > 0 ? OVERWRITE : first > 0 ? ADD : ADD_UNLESS_FRESH;
     for (int step = first; step < last; step++) {
-        ll_val at_a = step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
+        ll_val at_a = p->decoded ? NULL : step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
         for (int j = 0; j < p->per_group; j++) {
-            ll_val a = ll_addi(b, at_a, (int64_t)j * GROUP_ROWS * oa->row_bytes >> 4);
-            issue(c, p, j, a, at_b, step > first ? ADD : start);
+            issue(c, p, j, step, at_a, at_b, step > first ? ADD : start);
         }
     }
     state(c)->open = true;
@@ -326,6 +344,12 @@ static void begin_batch(cg *c) {
 
 static void end_batch(cg *c) {
     LL_INTR0(c->b, "llvm.nvvm.wgmma.commit_group.sync.aligned");
+}
+
+static void decode_steps(cg *c, const product *p, int first, int last) {
+    if (p->decoded) {
+        wgmma_decode(c, &(wgmma_decoding){p->m, p->per_group}, first, last, p->decoded);
+    }
 }
 
 // --- Promoted sums ---------------------------------------------------------------------------------
@@ -367,6 +391,7 @@ void cg_wgmma(cg *c, const tir_mma *m) {
         promote_product(c, &p, load_factors(c, m, start), NULL, NULL);
         return;
     }
+    decode_steps(c, &p, 0, m->k_elems / p.kind->k);
     begin_batch(c);
     issue_product(c, &p);
     end_batch(c);
@@ -389,6 +414,32 @@ static bool is_plain(const cg *c, const tir_stmt *s) {
     return phase == 2;
 }
 
+// Weights of one half of a K tile are decoded while those of the half before are multiplied: registers of
+// operand A may change only when their products are done ("wgmma.wait_group"), and either half has its own.
+static void decoded_half(cg *c, const tir_stmt *s, const product *products, int half) {
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 1) {
+            begin_batch(c);
+        }
+        for (int i = 0; i < s->n_body; i++) {
+            if (s->body[i]->kind != TS_MMA) {
+                continue;
+            }
+            const product *p = &products[i];
+            int steps = p->m->k_elems / p->kind->k, first = half * (steps / 2);
+            int last = half ? steps : steps / 2;
+            if (pass == 0) {
+                decode_steps(c, p, first, last);
+            } else {
+                issue_steps(c, p, first, last);
+                ll_set(c->b, c->fresh[p->m->acc], ll_i1(c->b, false));
+            }
+        }
+    }
+    end_batch(c);
+    wait_group(c, 1);
+}
+
 static void issue_step(cg *c, const tir_stmt *s, const product *products) {
     begin_batch(c);
     for (int i = 0; i < s->n_body; i++) {
@@ -399,13 +450,23 @@ static void issue_step(cg *c, const tir_stmt *s, const product *products) {
     end_batch(c);
 }
 
-// The slots of the step before are free; those of this step come next.
-static void hand_back(cg *c, const tir_stmt *s) {
+// The slots of the step before are free ...
+static void free_last(cg *c, const tir_stmt *s) {
     struct cg_wgmma *w = state(c);
     for (int i = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_RELEASE) {
             int ch = s->body[i]->ref;
             cg_signal_empty(c, ch, ll_get(c->b, w->last[ch]), ll_get(c->b, w->unsent[ch]));
+        }
+    }
+}
+
+// ... and those of this step come next.
+static void keep_slots(cg *c, const tir_stmt *s) {
+    struct cg_wgmma *w = state(c);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_RELEASE) {
+            int ch = s->body[i]->ref;
             ll_set(c->b, w->last[ch], cg_empty_bar(c, ch));
             ll_set(c->b, w->unsent[ch], ll_i1(c->b, true));
             cg_advance(c, ch);
@@ -531,6 +592,10 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     }
     const tir_for *f = &c->k->fors[s->ref];
     ll_val extent = cg_size(c, f->extent);
+    bool decoding = false;
+    for (int i = 0; i < s->n_body; i++) {
+        decoding |= s->body[i]->kind == TS_MMA && products[i].decoded;
+    }
     carried *factors = promoted ? first_factors(c, s, products, extent) : NULL;
     ll_var at = ll_variable(b, LL_I32, f->index);
     ll_set(b, at, ll_i32(b, 0));
@@ -542,11 +607,19 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
         ll_val next = ll_addi(b, i, f->step);
         next = ll_select(b, ll_cmp(b, LL_SLT, next, extent), next, i);
         promoted_step(c, s, products, n_mmas, factors, next);
+    } else if (decoding) {
+        await_slots(c, s);
+        decoded_half(c, s, products, 0);
+        cg_warp_sync(c); // all lanes have read the slot that is freed now
+        free_last(c, s);
+        decoded_half(c, s, products, 1);
+        keep_slots(c, s);
     } else {
         await_slots(c, s);
         issue_step(c, s, products);
         wait_group(c, 1);
-        hand_back(c, s);
+        free_last(c, s);
+        keep_slots(c, s);
     }
     c->starts[c->k->n_loops + s->ref] = NULL;
     ll_set(b, at, ll_addi(b, i, f->step));

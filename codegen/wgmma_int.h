@@ -19,4 +19,13 @@ wgmma_factors wgmma_load_factors(cg *c, const tir_mma *m, ll_val k);
 // acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h). 'part' is ordered as acc->regs.
 void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_var *part);
 
+typedef struct {
+    const tir_mma *m;
+    int per_group; // instructions of 64 rows that a warpgroup issues a K step
+} wgmma_decoding;
+
+// Decodes this warp's rows of K steps first .. last - 1 (both even) of the current tile of 4-bit weights:
+// registers of operand A, ordered [K step][instruction of the step][4] from step 0 (wgmma_decode.c).
+void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out);
+
 #endif

@@ -168,6 +168,12 @@ static void parse_mma(cursor *c) {
         c->failed = true;
         return;
     }
+    if (strcmp(f->mma, "wgmma") == 0 && accept(c, "dequant")) {
+        f->has_dequant = expect_name(c, &f->dequant);
+        if (!f->has_dequant) {
+            return;
+        }
+    }
     at_end(c);
 }
 

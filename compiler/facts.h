@@ -58,6 +58,8 @@ typedef struct {
     ast_span mma_span;
     const char *mma; // "tcgen05", "sync", "wgmma"
     bool pair;
+    bool has_dequant;
+    fact_name dequant; // type that 4-bit operands are decoded to
     bool has_walk;
     ast_span walk_span;
     const char *walk; // "clc", "static", "atomic"

@@ -55,6 +55,8 @@
 // A step is T-FDPA(L, F) or GST-FDPA(F = 35) as PTX "Matrix multiply-accumulate" leaves it to the
 // hardware and measurement pins it: exact products, each truncated towards zero to a multiple of
 // 2^(emax - F), summed exactly, rounded towards zero to f32.
+// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16', as the other operand is): element times scale
+// in that type, exact but for a ue8m0 scale at the end of the range; then its plain product.
 // Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule of
 // K starts from 0; part * (sa * sb) is added by fma.rn.f32(part, mul.rn.f32(sa, sb), acc).
 #ifndef FP4_COMPILER_MACH_H
@@ -109,6 +111,8 @@ typedef struct {
     elem_kind a, b;     // element types
     elem_kind sa, sb;   // scale types; ELEM_NONE: scale 1
     int granule;        // elements of K that share a scale; 0 when unscaled
+    bool decode_a, decode_b; // 4-bit elements whose value with the scale, rounded to the type a or b, is
+                             // what the instruction multiplies (sa, sb and granule are theirs)
     int promote;        // f32 scales: elements of K that are summed from 0 before fma.rn adds the sum,
                         // times the mul.rn of both scales, to the accumulator; 0: none
 } mach_instr;

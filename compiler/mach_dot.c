@@ -23,6 +23,7 @@ static const uint32_t canonical_nan = 0x7FFFFFFFu;
 struct mach_panel {
     mach_instr in;
     elem_kind elem, scale;
+    bool decode; // codes are of e2m1 with scales
     int64_t rows, k, steps;
     double *value; // T-FDPA: elements times their scales, rows * steps * in.k; Inf and NaN as +-1
     int16_t *exp;  // T-FDPA: raw exponents with the scale's, ZERO_EXP for zeros
@@ -83,13 +84,13 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
                             64,       35,
                             23,       a->elem,
                             b->elem,  a->scale,
-                            b->scale, (int)ga, 0};
+                            b->scale, (int)ga, false, false, 0};
         return nv || mx;
     }
     bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga == 32);
     bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb == 32);
     *out =
-        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, 0};
+        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, false, false, 0};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
@@ -117,14 +118,40 @@ static bool choose_promoted(mach_target t, const ast_format *a, const ast_format
     return true;
 }
 
+static bool is_weight(const ast_format *f) {
+    return f->elem == ELEM_E2M1 && (f->scale == ELEM_UE4M3 || f->scale == ELEM_UE8M0);
+}
+
+// 4-bit weights by a 16-bit type.
+static bool choose_decoded(const ast_format *a, const ast_format *b, mach_instr *out) {
+    const ast_format *w = is_weight(a) ? a : b;
+    const ast_format *x = is_weight(a) ? b : a;
+    *out = (mach_instr){.rule = MACH_TFDPA,
+                        .name = "f16",
+                        .k = 16,
+                        .frac = 25,
+                        .out_frac = 23,
+                        .a = x->elem,
+                        .b = x->elem,
+                        .sa = w == a ? w->scale : ELEM_NONE,
+                        .sb = w == b ? w->scale : ELEM_NONE,
+                        .granule = (int)w->granule[w->n_granule - 1],
+                        .decode_a = w == a,
+                        .decode_b = w == b};
+    return x->scale == ELEM_NONE && (x->elem == ELEM_BF16 || x->elem == ELEM_F16);
+}
+
 bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
+    if (t == MACH_SM90A && is_weight(a) != is_weight(b)) {
+        return choose_decoded(a, b, out);
+    }
     if (a->scale == ELEM_F32 || b->scale == ELEM_F32) {
         return choose_promoted(t, a, b, out);
     }
     if (a->scale != ELEM_NONE || b->scale != ELEM_NONE) {
         return t != MACH_SM90A && choose_scaled(a, b, out);
     }
-    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, 0};
+    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0};
     if (is_narrow(a->elem) && is_narrow(b->elem)) {
         out->name = "f8f6f4";
         out->k = 32;
@@ -154,6 +181,7 @@ mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_
     p->in = *in;
     p->elem = is_a ? in->a : in->b;
     p->scale = is_a ? in->sa : in->sb;
+    p->decode = is_a ? in->decode_a : in->decode_b;
     p->rows = rows;
     p->k = k;
     p->steps = (k + in->k - 1) / in->k;
@@ -289,9 +317,24 @@ static void set_gst(mach_panel *p, int64_t row, const uint32_t *codes, const uin
     }
 }
 
+// 4-bit codes as those of the type that is multiplied.
+static void set_decoded(mach_panel *p, int64_t row, const uint32_t *codes, const uint8_t *scales) {
+    uint32_t *wide = malloc((size_t)(p->k + 1) * sizeof *wide);
+    for (int64_t k = 0; wide != NULL && k < p->k; k++) {
+        double scale = mach_decode(p->scale, scales[k / p->in.granule]);
+        wide[k] = mach_encode(p->elem, mach_decode(ELEM_E2M1, codes[k] & 15) * scale);
+    }
+    if (wide != NULL) {
+        set_tfdpa(p, row, wide, NULL);
+    }
+    free(wide);
+}
+
 void mach_panel_set(mach_panel *p, int64_t row, const uint32_t *codes, const uint8_t *scales) {
     if (p->in.rule == MACH_GST) {
         set_gst(p, row, codes, scales);
+    } else if (p->decode) {
+        set_decoded(p, row, codes, scales);
     } else {
         set_tfdpa(p, row, codes, scales);
     }

@@ -18,10 +18,15 @@ static bool check_family(planner *p) {
     for (int i = 0; i < p->g->n_operands && p->arch->family == MMA_WGMMA; i++) {
         const ast_format *op = p->g->operands[i].param->format;
         bool scaled = op->scale != ELEM_NONE && op->scale != ELEM_F32;
-        if (scaled || elem_bits(op->elem) < 8) {
+        bool decodes = f->has_dequant && op->elem == ELEM_E2M1 && scaled;
+        if ((scaled || elem_bits(op->elem) < 8) && !decodes) {
             PLAN_REFUSE(p, "A110", f->has_mma ? f->mma_span : p->at,
                         "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
                         p->arch->name, op->name);
+            if (op->elem == ELEM_E2M1 && scaled && f->has_mma) {
+                diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma dequant bf16;",
+                         "decode it on the way, exactly");
+            }
             return false;
         }
     }
@@ -219,8 +224,7 @@ static void plan_acc_shape(planner *p, int acc) {
     }
 }
 
-static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int k_elems) {
-    int bits = elem_bits(info->a);
+static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bits, int k_elems) {
     int bytes = k_elems * bits / 8;
     const ast_sym *index = m->k;
     if (k_elems % info->k != 0 || (bytes > 128 ? bytes % 128 != 0 : (bytes & (bytes - 1)) != 0)) {
@@ -283,6 +287,69 @@ static tir_size *trips_of(planner *p, int level) {
     return n;
 }
 
+static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
+    const mma_info *info = &mma_kinds[m->kind];
+    int bits_a = elem_bits(p->g->operands[m->a].param->format->elem);
+    int bits_b = elem_bits(p->g->operands[m->b].param->format->elem);
+    if (check_k(p, gm, info, bits_a, m->k_elems) &&
+        (bits_a == bits_b || check_k(p, gm, info, bits_b, m->k_elems)) &&
+        set_side(p, m->a, true, m, gm->k) && set_side(p, m->b, false, m, gm->k)) {
+        tir_acc *out = &p->k->accs[m->acc];
+        tir_size *t = trips_of(p, gm->level);
+        bool first = out->trips->op == SZ_INT && out->trips->value == 0;
+        out->trips = first ? t : size_bin(p->mem, SZ_ADD, out->trips, t);
+    }
+}
+
+// 4-bit weights are decoded in registers, which hold the M side of wgmma only.
+static void plan_decoded(planner *p, int number, bool left_rows) {
+    const graph *g = p->g;
+    const graph_mma *gm = &g->mmas[number];
+    int rows = left_rows ? gm->left : gm->right;
+    int cols = left_rows ? gm->right : gm->left;
+    const ast_format *weights = g->operands[rows].param->format;
+    const ast_format *other = g->operands[cols].param->format;
+    int acc = graph_acc_of(g, gm->acc);
+    if (weights->elem != ELEM_E2M1 || other->elem == ELEM_E2M1) {
+        PLAN_REFUSE(p, "A110", gm->stmt->span, "'%s' is decoded in registers: it must be the M side of '%s'",
+                    g->operands[weights->elem == ELEM_E2M1 ? cols : rows].param->name, g->accs[acc]->name);
+        diag_help(p->d, "swap %s;", g->accs[acc]->name);
+        return;
+    }
+    const char *to = p->f->dequant.text;
+    elem_kind wide = strcmp(to, "bf16") == 0 ? ELEM_BF16 : strcmp(to, "f16") == 0 ? ELEM_F16 : ELEM_NONE;
+    if (wide == ELEM_NONE || other->elem != wide || other->scale != ELEM_NONE) {
+        PLAN_REFUSE(p, "A110", p->f->dequant.span, "'%s' is multiplied by %s, which %s cannot be", weights->name,
+                    other->name, to);
+        diag_because(p->d, "wgmma multiplies 16-bit types by their own kind: dequant bf16 with bf16, "
+                           "dequant f16 with f16");
+        return;
+    }
+    if (wide == ELEM_F16 && weights->scale != ELEM_UE4M3) {
+        PLAN_REFUSE(p, "A110", p->f->dequant.span, "scales of %s do not fit f16", weights->name);
+        diag_because(p->d, "a ue8m0 scale is 2^-127 to 2^127; bf16 has that range");
+        return;
+    }
+    int granule = (int)weights->granule[weights->n_granule - 1];
+    tir_mma *m = &p->k->mmas[number];
+    *m = (tir_mma){.acc = acc,
+                   .kind = mma_find(wide, wide, ELEM_NONE, 0, p->arch->family),
+                   .a = rows,
+                   .b = cols,
+                   .k_elems = g->steps[gm->level],
+                   .inst_m = p->k->accs[acc].rows,
+                   .inst_n = p->k->accs[acc].cols,
+                   .decode = true,
+                   .loop = gm->level};
+    if (m->k_elems % (granule * PLAN_ATOM_BLOCKS) != 0) {
+        PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d",
+                    m->k_elems, gm->k->name, granule * PLAN_ATOM_BLOCKS);
+        plan_help_with(p, gm->k, round_up(m->k_elems, granule * PLAN_ATOM_BLOCKS), "whole scale tiles a step");
+        return;
+    }
+    place_mma(p, gm, m);
+}
+
 static void plan_mma(planner *p, int number) {
     const graph *g = p->g;
     const graph_mma *gm = &g->mmas[number];
@@ -303,6 +370,10 @@ static void plan_mma(planner *p, int number) {
     }
     const ast_format *fa = left_rows ? l : r;
     const ast_format *fb = left_rows ? r : l;
+    if (p->f->has_dequant && (fa->elem == ELEM_E2M1 || fb->elem == ELEM_E2M1)) {
+        plan_decoded(p, number, left_rows);
+        return;
+    }
     // f32 scales are no instruction's: sums of one granule of k are scaled and added outside of it.
     bool wide = l->scale == ELEM_F32 && p->arch->family == MMA_WGMMA && elem_bits(l->elem) == 8;
     int kind = granule == r_granule && l->scale == r->scale
@@ -332,13 +403,7 @@ static void plan_mma(planner *p, int number) {
         plan_help_with(p, gm->k, round_up(m->k_elems, granule), "whole granules a step");
         return;
     }
-    if (check_k(p, gm, &mma_kinds[kind], m->k_elems) && set_side(p, m->a, true, m, gm->k) &&
-        set_side(p, m->b, false, m, gm->k)) {
-        tir_acc *out = &p->k->accs[acc];
-        tir_size *t = trips_of(p, gm->level);
-        bool first = out->trips->op == SZ_INT && out->trips->value == 0;
-        out->trips = first ? t : size_bin(p->mem, SZ_ADD, out->trips, t);
-    }
+    place_mma(p, gm, m);
 }
 
 void plan_products(planner *p) {

@@ -268,6 +268,8 @@ typedef struct {
     int a, b;     // operand numbers: a is the M side
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
+    bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
+                        // instruction takes
     int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in f32;
                         // 0: the instruction adds to the accumulator itself
     int loop;     // number in fors[]: the first step of it (and of all outer ones since the

@@ -167,6 +167,11 @@ typedef struct {
 static bool verify_side_format(verifier *v, const side *s) {
     const tir_param *p = &v->k->params[s->o->param];
     elem_kind elem = s->m_side ? s->kind->a : s->kind->b;
+    if (s->m->decode && s->m_side) {
+        VERIFY(v, p->elem == ELEM_E2M1 && (p->scale == ELEM_UE4M3 || p->scale == ELEM_UE8M0),
+               "mma %s: operand '%s' is %s, which is not decoded", s->kind->name, s->name, elem_name(p->elem));
+        return true;
+    }
     bool wide = s->m->promote > 0 && p->scale == ELEM_F32 && p->granule == s->m->promote;
     VERIFY(v, p->elem == elem && (wide || (p->scale == s->kind->scale && p->granule == s->kind->granule)),
            "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name, elem_name(p->elem),
@@ -234,7 +239,7 @@ static bool verify_side_scales(verifier *v, const side *s) {
     const tir_channel *c = &k->channels[s->o->channel];
     const tir_box *data = &c->boxes[s->o->data];
     const tir_box *scale = &c->boxes[s->o->scale];
-    int words = s->m->k_elems / (TIR_ATOM_COLS * s->kind->granule);
+    int words = s->m->k_elems / (TIR_ATOM_COLS * k->params[s->o->param].granule);
     VERIFY(v, k->maps[scale->map].box[1] == words, "operand '%s': %d scale tiles along k, a step has %d",
            s->name, k->maps[scale->map].box[1], words);
     const tir_coord *row = &data->coords[1];
@@ -274,6 +279,11 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     VERIFY(v, m->promote == 0 || (v->arch->family == MMA_WGMMA && tir_in(m->promote, 1, m->k_elems) &&
                                   m->promote % kind->k == 0 && m->k_elems % m->promote == 0),
            "mma #%d: sums of %d elements of k are promoted in steps of %d", number, m->promote, m->k_elems);
+    int granule = k->params[k->operands[m->a].param].granule;
+    VERIFY(v, !m->decode || (v->arch->family == MMA_WGMMA && kind->k == 16 && granule > 0 &&
+                             m->k_elems % (TIR_ATOM_COLS * granule) == 0),
+           "mma #%d: %d elements of k with scales by %d are not decoded for %s", number, m->k_elems, granule,
+           kind->name);
     if (v->arch->family == MMA_TCGEN05) {
         int rows = acc->rows * (k->pair ? 2 : 1);
         VERIFY(v, m->inst_m == rows && m->inst_n == acc->cols,

@@ -1,0 +1,191 @@
+// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16'): a warp reads its rows of the tile from shared
+// memory, decodes them and feeds them as operand A from registers.
+//
+// An element times its scale is exact in the 16-bit type (2 by 4 significant bits; f16 is allowed for ue4m3
+// scales only), so the products are those of the numbers that the format means.
+//
+// PTX ISA "Register Fragments for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements
+// 2q and 2q + 1 (+ 8 for r / 2) of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so a register
+// comes from byte q of a word of eight elements: shifted left by 4 the word has the low nibble where the
+// high one was, one byte permutation brings both to the top of the halves, and sign, exponent and fraction
+// move to their places in the wide type with too small an exponent, which a multiplication puts right
+// (subnormal e2m1 included).
+//
+// Scales lie as 128 x 4 atoms (hardware manual of the block-scaled MMAs): the word of row r holds four.
+#include "wgmma_int.h"
+
+enum { ATOM_ROWS = 128, ATOM_BYTES = 512, STEP = 16, CHUNK = 16, CHUNK_STEPS = 2 };
+
+typedef struct {
+    bool bf16;
+    int shift;          // of sign-exponent-fraction from the top of a half to its place
+    int64_t mask;       // of exponent and fraction there, both halves
+    int64_t bias;       // the power of two that puts the exponent right, both halves
+} wide_type;
+
+static const wide_type to_bf16 = {true, 6, 0x01C001C0, 0x7E807E80}; // 2^126
+static const wide_type to_f16 = {false, 3, 0x0E000E00, 0x74007400}; // 2^14
+
+static ll_val multiply(cg *c, const wide_type *t, ll_val x, ll_val y) {
+    ll_asm a = {.text = t->bf16 ? "mul.rn.bf16x2 $0, $1, $2;" : "mul.rn.f16x2 $0, $1, $2;",
+                .constraints = "=r,r,r", .n_out = 1, .out = {LL_I32}};
+    return LL_ASM(c->b, &a, x, y);
+}
+
+static ll_val permute(cg *c, ll_val x, ll_val y, ll_val select) {
+    return LL_INTR(c->b, "llvm.nvvm.prmt", x, y, select);
+}
+
+// --- Scales ----------------------------------------------------------------------------------------
+
+// Four ue4m3 codes of a word as f16 pairs: elements 0, 1 and 2, 3. The sign bit means nothing.
+static void unpack_ue4m3(cg *c, ll_val word, ll_val out[2]) {
+    ll *b = c->b;
+    ll_asm cvt = {.text = "{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $2; cvt.rn.f16x2.e4m3x2 $0, lo; "
+                          "cvt.rn.f16x2.e4m3x2 $1, hi; }",
+                  .constraints = "=r,=r,r", .n_out = 2, .out = {LL_I32, LL_I32}};
+    ll_val r = LL_ASM(b, &cvt, ll_bini(b, LL_AND, word, 0x7F7F7F7F));
+    out[0] = ll_extract(b, r, 0);
+    out[1] = ll_extract(b, r, 1);
+}
+
+// Element 'high' of an f16 pair in both halves of the wide type.
+static ll_val spread_f16(cg *c, const wide_type *t, ll_val pair, bool high) {
+    ll *b = c->b;
+    if (!t->bf16) {
+        return permute(c, pair, pair, ll_i32(b, high ? 0x3232 : 0x1010));
+    }
+    ll_asm cvt = {.text = high ? "{ .reg .b16 lo, hi; .reg .f32 x; mov.b32 {lo, hi}, $1; cvt.f32.f16 x, hi; "
+                                 "cvt.rn.bf16x2.f32 $0, x, x; }"
+                               : "{ .reg .b16 lo, hi; .reg .f32 x; mov.b32 {lo, hi}, $1; cvt.f32.f16 x, lo; "
+                                 "cvt.rn.bf16x2.f32 $0, x, x; }",
+                  .constraints = "=r,r", .n_out = 1, .out = {LL_I32}};
+    return LL_ASM(b, &cvt, pair);
+}
+
+// Code 'byte' of a word of ue8m0 as bf16 in both halves: the exponent field; 2^-127 is subnormal.
+static ll_val spread_ue8m0(cg *c, ll_val word, int byte) {
+    ll *b = c->b;
+    ll_val code = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, word, 8 * byte), 255);
+    ll_val v = ll_muli(b, code, 0x00800080);
+    v = ll_select(b, ll_cmpi(b, LL_EQ, code, 0), ll_i32(b, 0x00400040), v);
+    return ll_select(b, ll_cmpi(b, LL_EQ, code, 255), ll_i32(b, 0x7FFF7FFF), v);
+}
+
+// --- Rows ------------------------------------------------------------------------------------------
+
+typedef struct {
+    const tir_operand *op;
+    const tir_box *data, *scale;
+    const wide_type *type;
+    elem_kind scale_type;
+    int granule;
+    ll_val slot;
+    ll_val row;     // i32: this lane's first row in the CTA's tile
+    ll_val swizzle; // i32: what its chunks are xored with, in bytes
+    ll_val into;    // i32: rows from the first row of the scales to the tile's first
+    ll_val select;  // byte permutation of the lane
+} rows;
+
+// A slot's scales begin with the 128-row tile that its first row is in.
+static ll_val rows_into(cg *c, const rows *r) {
+    tir_coord row = r->data->coords[1], tile = r->scale->coords[2];
+    row.rank_mul = r->data->rank_offset ? 0 : row.rank_mul;
+    tile.rank_mul = r->scale->rank_offset ? 0 : tile.rank_mul;
+    return ll_sub(c->b, cg_coord(c, &row), ll_muli(c->b, cg_coord(c, &tile), ATOM_ROWS));
+}
+
+static rows rows_of(cg *c, const tir_mma *m) {
+    ll *b = c->b;
+    const tir_operand *op = &c->k->operands[m->a];
+    const tir_channel *ch = &c->k->channels[op->channel];
+    const tir_param *p = &c->k->params[op->param];
+    rows r = {.op = op,
+              .data = &ch->boxes[op->data],
+              .scale = &ch->boxes[op->scale],
+              .type = mma_kinds[m->kind].a == ELEM_BF16 ? &to_bf16 : &to_f16,
+              .scale_type = p->scale,
+              .granule = p->granule,
+              .slot = cg_slot_addr(c, op->channel)};
+    ll_val g = ll_bini(b, LL_LSHR, c->lane, 2), q = ll_bini(b, LL_AND, c->lane, 3);
+    int span = op->row_bytes, bits = span == 128 ? 3 : span == 64 ? 2 : 1; // 16 << bits bytes
+    ll_val part = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, g, 3 - bits), (1 << bits) - 1);
+    r.swizzle = ll_bini(b, LL_SHL, part, 4);
+    r.row = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), g);
+    r.into = rows_into(c, &r);
+    // Byte 1: byte q of the shifted word; byte 3: byte q of the word.
+    ll_val both = ll_muli(b, q, 0x1010);
+    r.select = ll_addi(b, both, 0x4000);
+    return r;
+}
+
+// The 16 bytes (32 elements) of chunk 'chunk' of the lane's row 8 * group + g.
+static void load_chunk(cg *c, const rows *r, int group, int chunk, ll_val words[4]) {
+    ll *b = c->b;
+    int slab = chunk * CHUNK / r->op->row_bytes, in = chunk * CHUNK % r->op->row_bytes;
+    ll_val at = ll_muli(b, ll_addi(b, r->row, (int64_t)8 * group), r->op->row_bytes);
+    at = ll_add(b, at, ll_addi(b, r->slot, r->data->offset + (int64_t)slab * r->data->box_pitch));
+    at = ll_add(b, at, ll_bini(b, LL_XOR, r->swizzle, in));
+    ll_load_words(b, at, 4, words);
+}
+
+static ll_val load_scales(cg *c, const rows *r, int group, int word) {
+    ll *b = c->b;
+    int atoms = c->k->maps[r->scale->map].box[1];
+    ll_val row = ll_add(b, r->into, ll_addi(b, r->row, (int64_t)8 * group));
+    ll_val at = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * ATOM_BYTES);
+    at = ll_add(b, at, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 31), 4));
+    at = ll_add(b, at, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), 2));
+    at = ll_add(b, at, ll_addi(b, r->slot, r->scale->offset + (int64_t)word * ATOM_BYTES));
+    ll_val out;
+    ll_load_words(b, at, 1, &out);
+    return out;
+}
+
+// The scales of a row for granules first .. last - 1 of the tile.
+static void spread_scales(cg *c, const rows *r, int group, int first, int last, ll_val *out) {
+    for (int word = first / 4; word < (last + 3) / 4; word++) {
+        ll_val codes = load_scales(c, r, group, word), pairs[2];
+        if (r->scale_type == ELEM_UE4M3) {
+            unpack_ue4m3(c, codes, pairs);
+        }
+        for (int i = 4 * word; i < 4 * word + 4 && i < last; i++) {
+            if (i >= first) {
+                out[i] = r->scale_type == ELEM_UE4M3 ? spread_f16(c, r->type, pairs[i % 4 / 2], i % 2)
+                                                     : spread_ue8m0(c, codes, i % 4);
+            }
+        }
+    }
+}
+
+// Two elements of a word of eight: those of the lane.
+static ll_val decode(cg *c, const rows *r, ll_val word, ll_val scale) {
+    ll *b = c->b;
+    ll_val both = permute(c, ll_bini(b, LL_SHL, word, 4), word, r->select);
+    ll_val sign = ll_bini(b, LL_AND, both, 0x80008000);
+    ll_val rest = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, both, r->type->shift), r->type->mask);
+    ll_val v = multiply(c, r->type, ll_bin(b, LL_OR, sign, rest), ll_i32(b, r->type->bias));
+    return multiply(c, r->type, v, scale);
+}
+
+// --- A tile ----------------------------------------------------------------------------------------
+
+void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out) {
+    const tir_mma *m = d->m;
+    rows r = rows_of(c, m);
+    int per = d->per_group;
+    ll_val *scales = ARENA_ARRAY(c->mem, ll_val, m->k_elems / r.granule);
+    for (int group = 0; group < 2 * per; group++) {
+        int j = group % per, half = group / per;
+        spread_scales(c, &r, group, first * STEP / r.granule, (last * STEP - 1) / r.granule + 1, scales);
+        for (int chunk = first / CHUNK_STEPS; chunk < last / CHUNK_STEPS; chunk++) {
+            ll_val words[4];
+            load_chunk(c, &r, group, chunk, words);
+            for (int i = 0; i < 4; i++) {
+                int step = chunk * CHUNK_STEPS + i / 2;
+                ll_val scale = scales[step * STEP / r.granule];
+                out[(step * per + j) * 4 + i % 2 * 2 + half] = decode(c, &r, words[i], scale);
+            }
+        }
+    }
+}
