@@ -189,10 +189,11 @@ void cg_scales_meet(cg *c) {
             ll_i32(c->b, 32 * c->role->n_warps / c->role->turns));
 }
 
-// Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32.
+// Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32. Staged scales are those of
+// lanes that hold a row each.
 void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
-    ll_val row = u->runs[0].row;
+    ll_val row = ll_add(b, u->f.row, c->lane);
     ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
     ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
     ll_val at = ll_addi(b, ll_add(b, buffer, ll_add(b, line, word)), u->s->scale_offset);
