@@ -480,6 +480,21 @@ typedef struct fp4_arg {
 // succeeds and does nothing.
 FP4_API fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void *stream);
 
+// ---- variants -----------------------------------------------------------------------------------
+
+// A module may hold several variants of (name, target). A launch takes the first one in the file,
+// from 'kernel' on, whose 'when' admits the sizes; of a module with measured times the one that
+// they favour: nearest to the sizes and the device's number of multiprocessors, then fastest.
+// Which one that is for these arguments:
+FP4_API fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
+                                      fp4_kernel **out);
+// Measures every variant that admits the arguments, 'runs' launches each after a first one, and
+// keeps the times in the module. No other thread may use the module meanwhile.
+FP4_API fp4_status fp4_tune(fp4_kernel *kernel, const fp4_arg *args, int n_args, int runs,
+                            void *stream);
+// Writes the times into the module's file, in place of those it had; the file is replaced at once.
+FP4_API fp4_status fp4_tune_save(const fp4_module *module, const char *path);
+
 static inline fp4_arg fp4_arg_tensor(const fp4_tensor *tensor) {
     fp4_arg arg;
     arg.kind = FP4_ARG_TENSOR;

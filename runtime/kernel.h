@@ -38,6 +38,8 @@ typedef struct {
     uint32_t box[5];
 } rt_entry_arg;
 
+typedef struct rt_tune_point rt_tune_point; // tune.c
+
 struct fp4_kernel {
     fp4_module *module;
     const char *name, *arch, *entry;
@@ -58,6 +60,7 @@ struct fp4_kernel {
     size_t ptx_bytes;
     const void *cubin;
     size_t cubin_bytes;
+    rt_tune_point *points;           // measured times, linked
     rt_image *image;                 // under the lock
     _Atomic(rt_function *) function; // set once the code is on the device
 };
@@ -69,12 +72,39 @@ struct fp4_module {
     const char *source;
     int n_kernels;
     fp4_kernel *kernels;
+    bool tuned; // some kernel has measured times
 };
 
 // module_meta.c: fills source and kernels from the text of section META.
 fp4_status rt_meta_read(fp4_module *module, const char *text, size_t bytes);
 // module_file.c: the whole file; prefixes no name.
 fp4_status rt_module_read(fp4_module *module, const uint8_t *bytes, size_t n_bytes);
+// module_file.c: the module file with another TUNE section, in the pool.
+fp4_status rt_module_retune(rt_pool *pool, const rt_mapping *file, const char *text, uint8_t **out,
+                            size_t *n_out);
+
+// How well measurements speak for a variant: the smaller the better, in this order.
+typedef struct {
+    float distance;
+    int64_t ns;
+} rt_tune_rank;
+
+// tune.c
+fp4_status rt_tune_read(fp4_module *module, const char *text, size_t bytes);
+rt_tune_rank rt_tune_of(const fp4_kernel *kernel, const int64_t *sizes, int sms);
+bool rt_tune_better(const rt_tune_rank *a, const rt_tune_rank *b);
+
+typedef struct {
+    bool holds;                  // its 'when', else nothing was launched
+    int64_t sizes[FP4_MAX_DIMS]; // of the call
+} rt_outcome;
+
+// launch.c: this variant and no other.
+fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream,
+                         rt_outcome *outcome);
+// The next kernel of the same name and target; NULL after the last.
+fp4_kernel *rt_next_variant(const fp4_kernel *kernel);
+
 // module.c: brings the kernel's code onto the device unless it is there.
 fp4_status rt_kernel_load(fp4_kernel *kernel);
 

@@ -335,8 +335,7 @@ static fp4_status bind_variant(binding *b, const fp4_kernel *kernel, const fp4_a
     return status == FP4_OK ? check_when(b, holds) : status;
 }
 
-// The next kernel of the same name and target behind k; NULL after the last.
-static fp4_kernel *next_variant(const fp4_kernel *k) {
+fp4_kernel *rt_next_variant(const fp4_kernel *k) {
     fp4_module *module = k->module;
     for (fp4_kernel *v = module->kernels + (k - module->kernels) + 1;
          v < module->kernels + module->n_kernels; v++) {
@@ -531,41 +530,103 @@ static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid, void *stream) {
     return status == FP4_OK ? status : rt_prefix(status, "%s(): ", k->name);
 }
 
+static fp4_status check_device(const fp4_kernel *k) {
+    const rt_properties *device = &k->module->ctx->properties;
+    if (!device->runs_any_arch && strcmp(device->arch, k->arch) != 0) {
+        return refuse(k, "compiled for %s, the device %s is %s", k->arch, device->name,
+                      device->arch);
+    }
+    return FP4_OK;
+}
+
+// The variant that serves the call, bound: the first whose 'when' holds, or the one that the
+// module's measurements favour.
+static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, int n_args,
+                         fp4_kernel **out) {
+    fp4_kernel *best = NULL;
+    rt_tune_rank best_rank = {0, 0};
+    int sms = kernel->module->ctx->properties.n_sms;
+    for (fp4_kernel *v = kernel; v; v = rt_next_variant(v)) {
+        bool holds;
+        fp4_status status = bind_variant(b, v, args, n_args, &holds);
+        if (status != FP4_OK) {
+            return status;
+        }
+        if (!holds) {
+            continue;
+        }
+        *out = v;
+        if (!kernel->module->tuned) {
+            return FP4_OK;
+        }
+        rt_tune_rank rank = rt_tune_of(v, b->env.value, sms);
+        if (!best || rt_tune_better(&rank, &best_rank)) {
+            best = v;
+            best_rank = rank;
+        }
+    }
+    if (!best) {
+        return refuse(kernel, "no variant for %s admits these sizes", kernel->arch);
+    }
+    bool holds;
+    *out = best;
+    return b->kernel == best ? FP4_OK : bind_variant(b, best, args, n_args, &holds);
+}
+
+// The clauses and limits of a call that is bound; then it goes to the device.
+static fp4_status launch_bound(binding *b, fp4_kernel *variant, void *stream) {
+    uint32_t grid = 0;
+    fp4_status status = check_where(b);
+    if (status == FP4_OK) {
+        status = check_pitches(b);
+    }
+    if (status == FP4_OK) {
+        status = grid_of(b, &grid);
+    }
+    return status != FP4_OK || grid == 0 ? status : run(b, variant, grid, stream);
+}
+
 fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void *stream) {
     if (!kernel || n_args < 0 || (n_args > 0 && !args)) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_launch(): %s",
                        n_args < 0 ? "a negative number of arguments" : "NULL argument");
     }
-    const rt_properties *device = &kernel->module->ctx->properties;
-    if (!device->runs_any_arch && strcmp(device->arch, kernel->arch) != 0) {
-        return refuse(kernel, "compiled for %s, the device %s is %s", kernel->arch, device->name,
-                      device->arch);
-    }
-    binding b;
-    fp4_kernel *variant = kernel;
-    bool holds = false;
-    fp4_status status = bind_variant(&b, variant, args, n_args, &holds);
-    while (status == FP4_OK && !holds) {
-        variant = next_variant(variant);
-        if (!variant) {
-            return refuse(kernel, "no variant for %s admits these sizes", kernel->arch);
-        }
-        status = bind_variant(&b, variant, args, n_args, &holds);
-    }
-    uint32_t grid = 0;
-    if (status == FP4_OK) {
-        status = check_where(&b);
-    }
-    if (status == FP4_OK) {
-        status = check_pitches(&b);
-    }
-    if (status == FP4_OK) {
-        status = grid_of(&b, &grid);
-    }
-    if (status != FP4_OK || grid == 0) {
+    fp4_status status = check_device(kernel);
+    if (status != FP4_OK) {
         return status;
     }
-    return run(&b, variant, grid, stream);
+    binding b;
+    fp4_kernel *variant;
+    status = choose(&b, kernel, args, n_args, &variant);
+    return status == FP4_OK ? launch_bound(&b, variant, stream) : status;
+}
+
+fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream,
+                         rt_outcome *outcome) {
+    binding b;
+    outcome->holds = false;
+    fp4_status status = check_device(variant);
+    if (status == FP4_OK) {
+        status = bind_variant(&b, variant, args, n_args, &outcome->holds);
+    }
+    if (status != FP4_OK || !outcome->holds) {
+        return status;
+    }
+    memcpy(outcome->sizes, b.env.value, sizeof outcome->sizes);
+    return launch_bound(&b, variant, stream);
+}
+
+fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
+                              fp4_kernel **out) {
+    binding b;
+    if (!kernel || n_args < 0 || (n_args > 0 && !args) || !out) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_kernel_variant(): NULL argument");
+    }
+    *out = NULL;
+    fp4_kernel *variant;
+    fp4_status status = choose(&b, kernel, args, n_args, &variant);
+    *out = status == FP4_OK ? variant : NULL;
+    return status;
 }
 
 // ---- questions ----------------------------------------------------------------------------------

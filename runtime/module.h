@@ -11,7 +11,9 @@
 //         32   section table: per section  u32 kind, u32 index, u64 offset, u64 bytes
 //
 // Section META (one): the JSON text below. Sections PTX and CUBIN (one each per entry of
-// "kernels", matched by 'index' = position in that array; CUBIN may be missing).
+// "kernels", matched by 'index' = position in that array; CUBIN may be missing). Section TUNE (one,
+// may be missing): measured times, a line each: position of the kernel, multiprocessors of the
+// device, nanoseconds, the kernel's "dims" in order; decimal numbers with one space between.
 //
 // META:
 // { "fp4c": "0.1.0", "source": "gemm.tk",
@@ -61,5 +63,6 @@
 #define FP4_MODULE_META 1u
 #define FP4_MODULE_PTX 2u
 #define FP4_MODULE_CUBIN 3u
+#define FP4_MODULE_TUNE 4u
 
 #endif

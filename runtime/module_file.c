@@ -80,7 +80,7 @@ static fp4_status check_header(file *f) {
 static fp4_status check_section(const file *f, uint32_t i) {
     section s = section_at(f, i);
     uint64_t first = FP4_MODULE_HEADER_BYTES + (uint64_t)f->n_sections * FP4_MODULE_SECTION_BYTES;
-    if (s.kind != FP4_MODULE_META && s.kind != FP4_MODULE_PTX && s.kind != FP4_MODULE_CUBIN) {
+    if (s.kind < FP4_MODULE_META || s.kind > FP4_MODULE_TUNE) {
         return rt_fail(FP4_ERROR_MODULE,
                        "section %u is of kind %u, which this version does not know", (unsigned)i,
                        (unsigned)s.kind);
@@ -149,7 +149,9 @@ fp4_status rt_module_read(fp4_module *module, const uint8_t *bytes, size_t n_byt
     }
     for (uint32_t i = 0; i < f.n_sections && status == FP4_OK; i++) {
         section s = section_at(&f, i);
-        if (s.kind != FP4_MODULE_META) {
+        if (s.kind == FP4_MODULE_TUNE) {
+            status = rt_tune_read(module, (const char *)f.bytes + s.offset, (size_t)s.bytes);
+        } else if (s.kind != FP4_MODULE_META) {
             status = read_code(module, &f, s);
         }
     }
@@ -161,4 +163,58 @@ fp4_status rt_module_read(fp4_module *module, const uint8_t *bytes, size_t n_byt
         }
     }
     return status;
+}
+
+// ---- writing ------------------------------------------------------------------------------------
+
+static void put(uint8_t *p, uint64_t value, size_t bytes) {
+    memcpy(p, &value, bytes);
+}
+
+// Appends a section to the file that is being made; its table entry is number 'i'.
+static void put_section(uint8_t *out, size_t *end, uint32_t i, section s, const void *bytes) {
+    *end = (*end + 15) / 16 * 16;
+    uint8_t *entry = out + FP4_MODULE_HEADER_BYTES + (size_t)i * FP4_MODULE_SECTION_BYTES;
+    put(entry, s.kind, 4);
+    put(entry + 4, s.index, 4);
+    put(entry + 8, *end, 8);
+    put(entry + 16, s.bytes, 8);
+    memcpy(out + *end, bytes, (size_t)s.bytes);
+    *end += (size_t)s.bytes;
+}
+
+fp4_status rt_module_retune(rt_pool *pool, const rt_mapping *mapping, const char *text,
+                            uint8_t **out, size_t *n_out) {
+    file f = {.bytes = mapping->bytes, .n_bytes = mapping->n};
+    fp4_status status = check_header(&f);
+    if (status != FP4_OK) {
+        return status;
+    }
+    section tune = {FP4_MODULE_TUNE, 0, 0, strlen(text)};
+    size_t most = f.n_bytes + FP4_MODULE_SECTION_BYTES + tune.bytes + 16 * (f.n_sections + 2);
+    uint8_t *bytes = rt_pool_new(pool, most);
+    if (!bytes) {
+        return FP4_ERROR_MEMORY;
+    }
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < f.n_sections; i++) {
+        n += section_at(&f, i).kind != FP4_MODULE_TUNE;
+    }
+    size_t end = FP4_MODULE_HEADER_BYTES + (size_t)n * FP4_MODULE_SECTION_BYTES;
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < f.n_sections; i++) {
+        section s = section_at(&f, i);
+        if (s.kind != FP4_MODULE_TUNE) {
+            put_section(bytes, &end, done++, s, f.bytes + s.offset);
+        }
+    }
+    put_section(bytes, &end, done, tune, text);
+    memcpy(bytes, FP4_MODULE_MAGIC, strlen(FP4_MODULE_MAGIC));
+    put(bytes + 8, FP4_MODULE_VERSION, 4);
+    put(bytes + 12, n, 4);
+    put(bytes + 16, end, 8);
+    put(bytes + 24, fnv1a(bytes + FP4_MODULE_HEADER_BYTES, end - FP4_MODULE_HEADER_BYTES), 8);
+    *out = bytes;
+    *n_out = end;
+    return FP4_OK;
 }
