@@ -4,6 +4,7 @@
 // all others have none.
 #include "async.h"
 #include "exec.h"
+#include "haz.h"
 #include "sync.h"
 #include <stdlib.h>
 
@@ -338,8 +339,11 @@ void async_push(struct op_queue *q, struct async_op *op) {
     q->tail = op;
 }
 
-bool async_submit(struct warp *w, const struct async_op *op) {
+bool async_submit(struct warp *w, struct async_op *op) {
     struct exec *x = w->x;
+    if (x->haz != NULL) {
+        haz_issue(w, op);
+    }
     if (x->config.policy == SIM_EAGER) {
         return async_perform(op);
     }

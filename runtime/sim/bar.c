@@ -1,5 +1,6 @@
 // Named barriers, the cluster barrier, bar.warp.sync, setmaxnreg.
 // PTX ISA "bar, barrier", "barrier.cluster", "setmaxnreg".
+#include "haz.h"
 #include "sync.h"
 
 void sim_wake_cta(struct cta *c, enum split_state state, uint32_t what) {
@@ -37,6 +38,9 @@ static void write_red(struct warp *w, uint32_t mask, const struct uop *u,
 
 static void complete(struct cta *c, uint32_t id) {
     struct named_bar *b = &c->bar[id];
+    if (c->x->haz != NULL) {
+        haz_named_complete(c, id);
+    }
     for (uint32_t n = 0; n < c->n_warps; n++) {
         struct warp *w = &c->warp[n];
         for (int s = 0; s < w->n_splits; s++) {
@@ -129,6 +133,9 @@ void cluster_bar_check(struct cluster *cl) {
     }
     cl->arrived = 0;
     cl->phase++;
+    if (cl->x->haz != NULL) {
+        haz_cluster_complete(cl);
+    }
     for (uint32_t c = 0; c < cl->size; c++) {
         sim_wake_cta(&cl->cta[c], SPLIT_CLUSTER, 0);
     }

@@ -37,6 +37,8 @@ typedef double __attribute__((may_alias)) f64;
 
 struct warp;
 struct uop;
+struct haz; // the hazard detector (haz.h)
+struct haz_cluster;
 // Executes u for the lanes of w->active and returns the next micro-operation, or STOP.
 typedef const struct uop *uop_fn(struct warp *w, const struct uop *u);
 #define STOP ((const struct uop *)UINTPTR_MAX)
@@ -79,6 +81,7 @@ struct sim_kernel {
     uint32_t n_params, param_bytes;
     struct uop *code;
     uint32_t *source; // .loc line of each micro-operation, 0 when unknown
+    uint32_t *text_at; // where its instruction begins in the text
     uint32_t n_code;
     uint32_t n_rows, n_preds;
     uint32_t carry; // predicate of the .cc flag, 0 when the kernel has none
@@ -281,6 +284,7 @@ struct cluster {
         bool waiting;
         uint32_t by, column, columns;
     } pair[MAX_CLUSTER / 2];
+    struct haz_cluster *haz;
     struct op_queue *tensor; // [MAX_CLUSTER] FIFO of tcgen05 operations, by the leader's rank
 };
 struct sm {
@@ -342,6 +346,7 @@ struct async_op {
         struct wgmma_issue wg;
     };
     uint32_t disable[8];
+    uint32_t haz, haz_read; // what the hazard detector knows it by
 };
 
 // ---- a launch (exec.c)
@@ -372,6 +377,7 @@ struct exec {
     int status;
     char message[2048];
     sim_stats stats;
+    struct haz *haz; // NULL: off
     struct warp_memory *pool; // memory of warps that have ended
     size_t warp_bytes;
 };
@@ -380,6 +386,8 @@ struct sim {
     struct devmem mem;
     struct sim_module *modules;
     sim_stats stats;
+    sim_finding *finding;
+    size_t n_findings, finding_capacity;
     char error[2304];
 };
 
@@ -438,7 +446,7 @@ void cluster_bar_check(struct cluster *cl);
 // ---- asynchronous operations
 // ---------------------------------------------------------------------- Takes the operation:
 // performs it at once (eager) or queues a copy. False after a fault.
-bool async_submit(struct warp *w, const struct async_op *op);
+bool async_submit(struct warp *w, struct async_op *op);
 bool async_step(struct exec *x); // performs one pending operation; false when there is none
 bool async_perform(const struct async_op *op);
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto);

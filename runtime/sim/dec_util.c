@@ -440,9 +440,14 @@ struct ptx_operand *ptx_part(struct ptx_ins *i, const struct ptx_operand *v, int
 
 struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn) {
     struct sim_kernel *k = p->kernel;
-    uint32_t capacity = p->uop_capacity;
+    uint32_t before = p->uop_capacity;
+    uint32_t capacity = before;
     k->code = grow(p, k->code, k->n_code, &p->uop_capacity, sizeof *k->code);
     k->source = grow(p, k->source, k->n_code, &capacity, sizeof *k->source);
+    capacity = before;
+    k->text_at = grow(p, k->text_at, k->n_code, &capacity, sizeof *k->text_at);
+    const char *text = p->ins->opcode;
+    k->text_at[k->n_code] = text == NULL ? 0 : (uint32_t)(text - p->module->text);
     k->source[k->n_code] = p->source_line;
     struct uop *u = &k->code[k->n_code++];
     *u = (struct uop){.fn = fn,

@@ -3,6 +3,7 @@
 // they must (or at random); the grid ends when its last CTA does. Nothing runnable and nothing
 // asynchronous left is a deadlock, which report.c explains.
 #include "exec.h"
+#include "haz.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -308,7 +309,7 @@ static bool start_cluster(struct exec *x, struct sm **sms) {
             return false;
         }
     }
-    return true;
+    return x->haz == NULL || haz_cluster_start(cl);
 }
 
 static void out_of_memory(struct exec *x) {
@@ -347,6 +348,7 @@ static void free_queue(struct op_queue *q) {
 }
 
 static void free_cluster(struct exec *x, struct cluster *cl) {
+    haz_cluster_end(cl);
     for (uint32_t r = 0; r < cl->size; r++) {
         struct cta *c = &cl->cta[r];
         for (uint32_t n = 0; c->warp != NULL && n < c->n_warps; n++) {
@@ -381,6 +383,9 @@ void exec_cta_ended(struct cta *c) {
         sim_fault(w, w->code + w->x->k->n_code - 1,
                   "the CTA exits with %u columns of tensor memory allocated", c->tmem_cols);
         return;
+    }
+    if (c->x->haz != NULL) {
+        haz_cta_exit(c);
     }
     leave_slot(c);
     c->cluster->ctas_alive--;
@@ -457,6 +462,9 @@ static void run(struct exec *x) {
             }
         } else {
             warp_run(next_warp(x));
+        }
+        if (x->haz != NULL && haz_failed(x)) {
+            out_of_memory(x);
         }
         if (x->steps > x->max_steps) {
             report_steps(x);
@@ -642,6 +650,10 @@ int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config) {
     x->k = k;
     x->config = *config;
     int status = prepare(s, k, x);
+    haz_free_findings(s);
+    if (status == SIM_OK && s->options.hazards != SIM_HAZARDS_OFF && !haz_begin(x)) {
+        status = sim_set_error(s, SIM_ERROR_MEMORY, "out of host memory");
+    }
     if (status == SIM_OK) {
         run(x);
         if (x->failed) {
@@ -652,6 +664,7 @@ int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config) {
     x->stats.ns = now_ns() - start;
     s->stats = x->stats;
     clean_up(x);
+    haz_end(x);
     free(x);
     return status;
 }

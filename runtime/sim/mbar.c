@@ -1,6 +1,7 @@
 // mbarriers: phases of arrivals and transaction bytes. The object lives beside shared memory (its
 // bytes are opaque to programs); its state is pending, expected, tx and the number of completed
 // phases. PTX ISA "Parallel Synchronization and Communication Instructions: mbarrier".
+#include "haz.h"
 #include "sync.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,9 @@ struct mbar *mbar_at(struct warp *w, const struct uop *u, uint32_t shared, struc
 
 static void check_phase(struct cta *c, struct mbar *b) {
     if (b->pending == 0 && b->tx == 0) {
+        if (c->x->haz != NULL) {
+            haz_phase(c, b);
+        }
         b->phase++;
         b->pending = b->expected;
         sim_wake_cta(c, SPLIT_MBAR, b->address);
@@ -90,6 +94,9 @@ bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes) {
         return false;
     }
     char why[160];
+    if (cl->x->haz != NULL) {
+        haz_complete(op, &cl->cta[rank], b);
+    }
     if (!mbar_tx(&cl->cta[rank], b, -(int64_t)bytes, why)) {
         sim_fault_op(op, "%s", why);
         return false;
@@ -105,6 +112,9 @@ bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count) 
     if (b == NULL || cl->cta[rank].warps_alive == 0) {
         sim_fault_op(op, "there is no initialised mbarrier at shared address 0x%x", shared);
         return false;
+    }
+    if (cl->x->haz != NULL) {
+        haz_arrive_op(op, &cl->cta[rank], b);
     }
     if (!mbar_arrive(&cl->cta[rank], b, count, why)) {
         sim_fault_op(op, "%s", why);
@@ -160,6 +170,9 @@ const struct uop *run_mbar_init(struct warp *w, const struct uop *u) {
             .address = a & OFFSET_MASK, .expected = n[l], .pending = n[l], .line = u->line};
         if (!add_mbar(c, &b)) {
             return sim_fault(w, u, "too many mbarriers");
+        }
+        if (w->x->haz != NULL) {
+            haz_init(w, u, &b);
         }
     }
     return u + 1;

@@ -1,5 +1,6 @@
 // The simulator's interface: devices, modules, tensor maps. sim.h says what each function does.
 #include "core.h"
+#include "haz.h"
 #include <stdlib.h>
 
 #define DEFAULT_SMS 8
@@ -21,6 +22,10 @@ int sim_sm_count(const sim *s) {
     return s->options.sms > 0 ? s->options.sms : DEFAULT_SMS;
 }
 
+void sim_set_hazards(sim *s, sim_hazards hazards) {
+    s->options.hazards = hazards;
+}
+
 const char *sim_last_error(const sim *s) {
     return s->error;
 }
@@ -38,6 +43,7 @@ static void free_module(struct sim_module *m) {
     for (size_t n = 0; n < m->n_kernels; n++) {
         free(m->kernels[n]->code);
         free(m->kernels[n]->source);
+        free(m->kernels[n]->text_at);
         free(m->kernels[n]->consts);
     }
     free(m->kernels);
@@ -94,6 +100,7 @@ void sim_close(sim *s) {
         free(s->mem.list[n].host);
     }
     free(s->mem.list);
+    haz_free_findings(s);
     free(s);
 }
 

@@ -40,11 +40,19 @@ typedef enum {
     SIM_RANDOM, // whenever 'seed' says, and warps take turns at random
 } sim_policy;
 
+// The hazard detector: what it reports. It slows a launch down and changes no result.
+typedef enum {
+    SIM_HAZARDS_OFF,
+    SIM_HAZARDS_PRACTICE, // what is wrong on hardware
+    SIM_HAZARDS_STRICT    // also what kernels in the field do against the manual's text
+} sim_hazards;
+
 typedef struct {
     int sms;               // 0 = 8. SMs of the device; %nsmid; what persistent grids are sized by
     int smem_per_sm;       // 0 = 233472 (sm_90, sm_100); sm_120: 102400
     int ctas_per_sm;       // 0 = as many as shared memory, threads and registers allow
     uint64_t memory_bytes; // 0 = 16 GiB. sim_alloc fails beyond it
+    sim_hazards hazards;
 } sim_options;
 
 sim *sim_open(const sim_options *options); // NULL: defaults. Returns NULL when out of memory
@@ -145,6 +153,23 @@ typedef struct {
     uint64_t ns;        // host CPU time of the last launch
 } sim_stats;
 void sim_get_stats(const sim *s, sim_stats *out); // of the last launch
+
+// ---- findings of the hazard detector ------------------------------------------------------------
+typedef enum { SIM_SEVERITY_INFO, SIM_SEVERITY_STRICT, SIM_SEVERITY_ERROR } sim_severity;
+typedef struct {
+    const char *kind; // "data-race", "missing-proxy-fence" ...: haz_kinds.def
+    sim_severity severity;
+    uint32_t line[2];   // of the PTX: here, and the earlier instruction or 0
+    uint32_t source[2]; // .loc lines, 0: unknown
+    uint64_t address;
+    const char *space; // of the address, "" when there is none
+    uint64_t count;    // how often these two instructions did it
+    char text[640];    // one sentence
+} sim_finding;
+// Findings of the last launch, in the order they were found; they do not make a launch fail.
+size_t sim_finding_count(const sim *s, sim_severity least);
+const sim_finding *sim_finding_at(const sim *s, size_t index); // of any severity; NULL behind the last
+void sim_set_hazards(sim *s, sim_hazards hazards); // for launches from now on
 
 // ---- tensor maps --------------------------------------------------------------------------------
 // cuTensorMapEncodeTiled with its own arguments and codes: writes 128 bytes that kernels of this

@@ -1,6 +1,7 @@
 // tcgen05: allocation of tensor memory, issue and execution of mma, cp, shift and commit, loads and
 // stores. PTX ISA "TensorCore 5th Generation Family Instructions".
 #include "async.h"
+#include "haz.h"
 #include "ptx.h"
 #include "sync.h"
 #include <stdlib.h>
@@ -59,6 +60,9 @@ static bool give_columns(struct cta *c, uint32_t column, uint32_t n) {
         s->owner[b] = (uint8_t)(c->slot + 1);
     }
     c->tmem_cols += n;
+    if (c->x->haz != NULL) {
+        haz_columns(c, column, n);
+    }
     return true;
 }
 

@@ -261,3 +261,14 @@ enum unit_status unit_tma_reduce(const struct unit_tma *t, const struct unit_gme
     return unit_tmap_elem_bits(t->map->dtype) < 8 ? UNIT_REDUCE_TYPE
                                                   : for_stored_rows(t, g, cta, &op);
 }
+
+void unit_tma_rows(const struct unit_tma *t,
+                   void (*row)(void *user, uint64_t address, uint64_t bytes), void *user) {
+    struct box b = box_of(t->map, t->mode);
+    for (uint32_t i = 0; t->map->rank >= 1 && t->map->rank <= 5 && i < b.n_rows; i++) {
+        struct run r = run_of(t, &b, i);
+        if (r.bytes > 0) {
+            row(user, r.address, r.bytes);
+        }
+    }
+}

@@ -4,6 +4,10 @@
 
 #include "units.h"
 
+// Tells the runs of global memory that a copy touches, row by row.
+void unit_tma_rows(const struct unit_tma *t,
+                   void (*row)(void *user, uint64_t address, uint64_t bytes), void *user);
+
 int unit_tmap_elem_bits(int dtype);        // in global memory
 uint32_t unit_tmap_swizzle_span(int mode); // bytes of the repeated row; 0 without swizzle
 bool unit_tmap_is_float(int dtype);

@@ -1,0 +1,271 @@
+// The hazard detector: vector clocks over warps and asynchronous operations, shadow memory, rules.
+//
+// A launch with the detector on runs a copy of the kernel's code whose micro-operations first tell
+// the detector what they are about to do; with it off none of this exists. A clock has one component
+// for every way in which a warp's work can be known to be done (haz_comp) and one for every mbarrier
+// (phases completed), in three planes:
+//   G  what happened before, in the usual sense
+//   A  the part of it whose generic accesses are published to the async proxy (fence.proxy.async)
+//   W  the same, but published by the warp that made the access
+// An access is a record: (component, epoch). It happened before a warp's next instruction when the
+// warp's clock holds at least that epoch. Copies that signal an mbarrier get theirs as they signal.
+// Between clusters a clock holds copies of the others' components (foreign), which only memory
+// operations at gpu scope hand over.
+#ifndef FP4_SIM_HAZ_H
+#define FP4_SIM_HAZ_H
+
+#include "async.h"
+#include "exec.h"
+#include "mem.h"
+#include "sync.h"
+
+enum haz_plane { PLANE_G, PLANE_A, PLANE_W, N_PLANES };
+
+enum haz_comp {
+    COMP_OWN,    // its own instructions
+    COMP_MMA,    // tcgen05.mma, cp, shift that a commit has reported
+    COMP_LD,     // tcgen05.ld up to wait::ld
+    COMP_ST,     // tcgen05.st up to wait::st
+    COMP_BEFORE, // tcgen05 operations before its fence::before_thread_sync
+    COMP_STORED, // bulk stores up to wait_group: written
+    COMP_SOURCE, // bulk stores up to wait_group.read: read
+    COMP_CP,     // cp.async up to wait_group
+    COMP_WGMMA,  // wgmma of its warpgroup up to wait_group
+    COMP_INIT,   // mbarrier.init before its fence.mbarrier_init
+    N_COMPS
+};
+#define UNRESOLVED UINT32_MAX // component of a copy that has not signalled
+
+struct haz_foreign {
+    uint32_t uid, n; // cluster, components
+    u32 *v[2];       // PLANE_G, PLANE_A
+};
+struct haz_clock {
+    struct haz_clock *next; // all of the cluster, for growing
+    u32 *v;                 // [N_PLANES][capacity]
+    struct haz_foreign *foreign;
+    uint32_t n_foreign;
+};
+
+enum haz_order { ORDER_WEAK, ORDER_RELAXED, ORDER_ACQUIRE, ORDER_RELEASE, ORDER_ACQ_REL };
+enum haz_scope { SCOPE_CTA, SCOPE_CLUSTER, SCOPE_GPU };
+enum haz_fence {
+    FENCE_NONE,
+    FENCE_MEMORY,
+    FENCE_ASYNC,
+    FENCE_MBAR_INIT,
+    FENCE_MAP_ACQUIRE,
+    FENCE_BEFORE,
+    FENCE_AFTER,
+    FENCE_WGMMA,
+    FENCE_PDL_WAIT
+};
+// What the detector knows of one micro-operation.
+struct haz_ins {
+    uop_fn *fn; // the instruction itself
+    uint8_t order, scope, fence;
+    bool read, nc, aligned, store;
+    bool strong; // not weak
+};
+
+enum { // of a record
+    REC_WRITE = 1,
+    REC_ASYNC = 2,  // by the async proxy
+    REC_STRONG = 4, // a memory operation with an order, an atomic or a reduction
+    REC_CP = 8,     // cp.async: asynchronous, in the generic proxy
+    REC_SET = 16,   // a list of readers: 'comp' is one, 'next' the others
+    REC_MARK = 32
+};
+enum haz_pipe { PIPE_NONE, PIPE_MMA, PIPE_CP, PIPE_SHIFT, PIPE_LD, PIPE_ST, PIPE_DEALLOC };
+struct haz_rec {
+    uint32_t comp, epoch;
+    uint32_t uid;  // cluster
+    uint32_t uop;  // index
+    uint32_t next; // of a list of readers; of the copies of one multicast
+    uint32_t issue; // COMP_OWN of the issuer as it was issued
+    uint16_t warp; // in the cluster
+    uint8_t flags, pipe, swizzle, scope, rank;
+};
+struct haz_cell {
+    uint32_t w, r; // records of the last write and of the reads since
+};
+#define TMEM_PARTS 8 // lanes are told apart in groups of 16
+
+struct haz_thread {
+    struct haz_cluster *cluster;
+    struct warp *warp;
+    uint32_t base;            // of its components
+    uint16_t index;           // in the cluster
+    struct haz_clock now;     // what happened before its next instruction
+    struct haz_clock fenced;  // ... before its last fence that releases
+    struct haz_clock pending; // observed by relaxed operations, not acquired yet
+    struct haz_clock active;  // what fence::after_thread_sync has let through
+    struct haz_clock maps;    // tensor maps acquired
+    uint32_t tcgen05;         // operations issued so far
+    uint32_t committed;       // of them, when it last committed
+    uint32_t stores;          // bulk stores issued
+    struct haz_store {
+        uint32_t seq, lane, group;
+        bool read, written;
+    } * open; // bulk stores not known to be written
+    uint32_t n_open, open_capacity;
+    uint32_t cp, n_commits;
+    uint32_t commit[64]; // cp.async: epoch of the last commits
+    uint32_t inits;
+    bool pdl; // it has passed griddepcontrol.wait
+    struct haz_regs *regs;
+    struct {
+        uint32_t uop, comp, epoch, id;
+    } recent[64]; // records by uop
+};
+struct haz_bar {
+    struct haz_clock cur, done;
+    uint32_t comp;        // phases completed
+    uint64_t arrivers[8]; // bit set of warps of the cluster
+    uint32_t init_uop, init_epoch, init_seq, init_warp;
+};
+struct haz_cta {
+    struct cta *cta;
+    struct haz_cell *smem;
+    struct haz_cell *tmem; // [UNIT_TMEM_COLS][TMEM_PARTS]
+    struct haz_bar **bar;  // by number of mbarrier
+    uint32_t n_bars;
+    struct haz_clock named[N_NAMED];
+    // [warps of the cluster] the last arrival of another CTA's warp: its COMP_OWN, where
+    uint32_t *remote, *remote_uop;
+};
+struct haz_cluster {
+    struct haz *haz;
+    struct cluster *cluster;
+    uint32_t uid, n_comps, capacity;
+    struct haz_clock *clocks;
+    uint32_t n_threads;
+    struct haz_thread *thread; // [rank * warps of a CTA + warp]
+    struct haz_cta cta[MAX_CLUSTER];
+    struct haz_clock cur, done; // the cluster barrier
+};
+
+struct haz_page {
+    uint64_t number;
+    struct haz_cell cell[1024];
+};
+struct haz_place { // a location of memory that synchronises
+    uint64_t key;
+    struct haz_foreign *v;
+    uint32_t n;
+};
+struct haz {
+    struct sim *sim;
+    struct exec *x;
+    bool strict, failed; // failed: out of memory
+    struct sim_kernel kernel;
+    struct haz_ins *ins;
+    bool has_pdl;
+    uint32_t next_uid;
+    struct haz_rec *rec;
+    uint32_t n_rec, rec_capacity, rec_limit, spare;
+    struct haz_page **page;
+    uint32_t n_pages, page_capacity;
+    struct haz_page *last_page;
+    struct haz_place *place;
+    uint32_t n_places, place_capacity;
+    struct {
+        uint32_t r, x, to;
+    } memo[256];
+    const uint32_t *wgmma_rows; // bit a row: a wgmma names it
+};
+
+// One access that is being checked.
+struct haz_access {
+    struct haz *h;
+    struct haz_thread *t;
+    uint32_t rec;
+    bool write, read; // both: an atomic
+    const char *space;
+    uint64_t base; // added to offsets in messages
+    bool check_initial, nc;
+};
+
+enum haz_kind {
+#define HAZARD(ID, name, severity, text) HAZ_##ID,
+#include "haz_kinds.def"
+#undef HAZARD
+    HAZ_COUNT
+};
+
+// ---- hooks that the interpreter calls when a launch has a detector (haz_run.c) -----------------
+bool haz_begin(struct exec *x); // false: out of memory
+void haz_end(struct exec *x);
+bool haz_failed(const struct exec *x); // out of memory
+bool haz_cluster_start(struct cluster *cl);
+void haz_cluster_end(struct cluster *cl);
+void haz_cta_exit(struct cta *c);
+void haz_phase(struct cta *c, const struct mbar *b);            // a phase is about to be over
+void haz_init(struct warp *w, const struct uop *u, const struct mbar *b);
+void haz_complete(const struct async_op *op, struct cta *c, const struct mbar *b);
+void haz_arrive_op(const struct async_op *op, struct cta *c, const struct mbar *b);
+void haz_named_complete(struct cta *c, uint32_t id);
+void haz_cluster_complete(struct cluster *cl);
+void haz_issue(struct warp *w, struct async_op *op); // before it is performed or queued
+void haz_columns(struct cta *c, uint32_t column, uint32_t n);
+void haz_explain(const struct cta *c, const struct mbar *b, char *out, size_t bytes);
+
+// ---- clocks (haz_clock.c) ----------------------------------------------------------------------
+bool haz_clock_make(struct haz_cluster *cl, struct haz_clock *k);
+void haz_clock_free(struct haz_clock *k); // its foreign part; v goes with the cluster
+void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
+void haz_copy(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
+void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own); // A := G
+bool haz_known(const struct haz_cluster *cl, const struct haz_clock *k, int plane,
+               const struct haz_rec *x);
+uint32_t haz_new_comp(struct haz_cluster *cl); // 0: out of memory
+void haz_set(struct haz_cluster *cl, struct haz_clock *k, uint32_t comp, uint32_t epoch);
+static inline uint32_t haz_get(const struct haz_cluster *cl, const struct haz_clock *k, int plane,
+                               uint32_t comp) {
+    return k->v[(size_t)plane * cl->capacity + comp];
+}
+void haz_tick(struct haz_thread *t); // its later accesses are not in what it has released
+void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
+                       const struct haz_clock *k);
+void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct haz_clock *k);
+
+// ---- records and shadow memory (haz_shadow.c) --------------------------------------------------
+struct haz_make {
+    uint32_t uop, comp, epoch;
+    uint8_t flags, pipe, swizzle;
+};
+uint32_t haz_record(struct haz_thread *t, const struct haz_make *m);
+void haz_shared(const struct haz_access *y, struct haz_cta *c, uint32_t offset, uint32_t bytes);
+void haz_global(const struct haz_access *y, uint64_t address, uint64_t bytes);
+void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, uint32_t columns,
+                uint32_t parts); // parts: bit set of 16-lane groups
+void haz_map_read(const struct haz_access *y, uint64_t address);
+
+// ---- findings (haz_report.c) -------------------------------------------------------------------
+void haz_report(struct haz *h, enum haz_kind kind, uint32_t uop, uint32_t other,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
+struct haz_conflict {
+    const struct haz_access *y;
+    uint32_t x; // record
+    uint64_t address;
+};
+void haz_report_conflict(enum haz_kind kind, const struct haz_conflict *c);
+void haz_free_findings(struct sim *s);
+
+// ---- instructions (haz_ins.c, haz_mem.c, haz_tensor.c, haz_regs.c) -----------------------------
+void haz_read_ins(const struct sim_kernel *k, uint32_t n, struct haz_ins *out);
+struct haz_thread *haz_thread_of(const struct warp *w);
+struct haz_cluster *haz_of(const struct cluster *cl);
+static inline struct haz_ins *haz_ins_of(const struct warp *w, const struct uop *u) {
+    return &w->x->haz->ins[u - w->code];
+}
+static inline const struct uop *haz_do(struct warp *w, const struct uop *u) {
+    return haz_ins_of(w, u)->fn(w, u);
+}
+uop_fn haz_ld, haz_st, haz_atom, haz_ldmatrix, haz_stmatrix;
+uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_cluster_arrive, haz_cluster_wait, haz_fence;
+uop_fn haz_bulk_wait, haz_cp_commit, haz_cp_wait, haz_tmem_ld, haz_tmem_st, haz_tmem_wait;
+uop_fn haz_tmem_alloc, haz_tmem_dealloc, haz_wgmma, haz_wgmma_wait, haz_tmap;
+void haz_collect(struct haz *h);
+
+#endif

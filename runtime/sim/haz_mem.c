@@ -1,0 +1,180 @@
+// Loads, stores and atomics of threads as the detector sees them: the addresses of the lanes become
+// visits of shadow cells; operations with an order hand clocks over through their location.
+#include "haz.h"
+
+static void addresses(const struct warp *w, const struct uop *u, uint64_t out[LANES]) {
+    uint64_t offset = (uint64_t)u->imm;
+    if ((u->a & ADDRESS_32) != 0) {
+        const u32 *a = row(w, u->a & ~ADDRESS_32);
+        for (int i = 0; i < LANES; i++) {
+            out[i] = (uint32_t)(a[i] + (uint32_t)offset);
+        }
+        return;
+    }
+    const u64 *a = row(w, u->a);
+    for (int i = 0; i < LANES; i++) {
+        out[i] = a[i] + offset;
+    }
+}
+
+static enum ptx_space space_of(const struct access *x, uint64_t a) {
+    if (x->space != SP_GENERIC) {
+        return x->space;
+    }
+    uint64_t window = a & WINDOW_MASK;
+    return window == WINDOW_SHARED  ? SP_SHARED
+           : window == WINDOW_LOCAL ? SP_LOCAL
+           : window == WINDOW_PARAM ? SP_PARAM
+                                    : SP_GLOBAL;
+}
+
+static struct haz_cta *cta_at(struct haz_thread *t, uint64_t shared) {
+    uint32_t rank = (uint32_t)shared >> RANK_SHIFT;
+    return rank < t->cluster->cluster->size ? &t->cluster->cta[rank] : NULL;
+}
+
+static uint64_t key_of(const struct haz_thread *t, enum ptx_space space, uint64_t a) {
+    return space == SP_SHARED ? 1ull << 63 | (uint64_t)t->cluster->uid << 32 | (uint32_t)a : a;
+}
+
+static void synchronise(struct haz_thread *t, const struct haz_ins *i, uint64_t key, bool read,
+                        bool write) {
+    struct haz *h = t->cluster->haz;
+    if (read) {
+        bool acquire = i->order == ORDER_ACQUIRE || i->order == ORDER_ACQ_REL;
+        haz_place_acquire(h, key, t, acquire ? &t->now : &t->pending);
+    }
+    if (write) {
+        bool release = i->order == ORDER_RELEASE || i->order == ORDER_ACQ_REL;
+        haz_place_release(h, key, t, release ? &t->now : &t->fenced);
+    }
+}
+
+// A location that a flag lives in is synchronised through; polls do not race.
+static void strong(struct haz_thread *t, const struct haz_ins *i, const struct access *x,
+                   const uint64_t a[LANES], uint32_t m) {
+    bool read = i->fn == run_ld || i->fn == run_ld_shared_32 || i->fn == run_atom;
+    bool write = i->fn != run_ld && i->fn != run_ld_shared_32;
+    uint64_t last = 0;
+    FOR_LANES(l, m) {
+        enum ptx_space space = space_of(x, a[l]);
+        uint64_t key = key_of(t, space, a[l]);
+        if (key != last && (space == SP_SHARED || space == SP_GLOBAL)) {
+            synchronise(t, i, key, read, write);
+        }
+        last = key;
+    }
+}
+
+static void check(struct haz_thread *t, const struct uop *u, const struct access *x,
+                  const uint64_t a[LANES], uint32_t m, bool write) {
+    struct haz *h = t->cluster->haz;
+    const struct warp *w = t->warp;
+    const struct haz_ins *i = haz_ins_of(w, u);
+    bool both = i->fn == run_atom;
+    struct haz_make make = {.uop = (uint32_t)(u - w->code),
+                            .comp = t->base + COMP_OWN,
+                            .epoch = t->now.v[t->base + COMP_OWN],
+                            .flags = (uint8_t)((write ? REC_WRITE : 0) | (i->strong ? REC_STRONG
+                                                                                    : 0))};
+    struct haz_access y = {.h = h,
+                           .t = t,
+                           .rec = haz_record(t, &make),
+                           .write = write,
+                           .read = !write || both,
+                           .space = "shared memory",
+                           .check_initial = true};
+    bool global = false;
+    FOR_LANES(l, m) {
+        enum ptx_space space = space_of(x, a[l]);
+        if (space == SP_SHARED) {
+            struct haz_cta *c = cta_at(t, a[l]);
+            if (c != NULL) {
+                haz_shared(&y, c, (uint32_t)a[l] & OFFSET_MASK, x->bytes);
+            }
+        }
+        global |= space == SP_GLOBAL;
+    }
+    if (!global || (!write && h->n_pages == 0)) {
+        return;
+    }
+    if (h->has_pdl && !t->pdl) {
+        haz_report(h, HAZ_PDL, make.uop, UINT32_MAX, "global memory");
+    }
+    y.space = "global memory";
+    y.check_initial = false;
+    y.nc = i->nc;
+    uint64_t from = 0;
+    uint64_t end = 0;
+    FOR_LANES(l, m) { // neighbours in one go
+        if (space_of(x, a[l]) != SP_GLOBAL) {
+            continue;
+        }
+        if (a[l] != end) {
+            haz_global(&y, from, end - from);
+            from = a[l];
+        }
+        end = a[l] + x->bytes;
+    }
+    haz_global(&y, from, end - from);
+}
+
+static const struct uop *memory(struct warp *w, const struct uop *u, const struct access *x,
+                                bool write) {
+    uint32_t m = exec_mask(w, u);
+    bool shadowed = x->space == SP_SHARED || x->space == SP_GLOBAL || x->space == SP_GENERIC;
+    if (m == 0 || !shadowed) {
+        return haz_do(w, u);
+    }
+    struct haz_thread *t = haz_thread_of(w);
+    const struct haz_ins *i = haz_ins_of(w, u);
+    uint64_t a[LANES];
+    addresses(w, u, a);
+    check(t, u, x, a, m, write);
+    if (i->strong) {
+        bool releases = write && i->order >= ORDER_RELEASE;
+        strong(t, i, x, a, m);
+        if (releases) {
+            haz_tick(t);
+        }
+    }
+    return haz_do(w, u);
+}
+
+const struct uop *haz_ld(struct warp *w, const struct uop *u) {
+    const struct mem_aux *x = u->aux;
+    return memory(w, u, &x->access, false);
+}
+
+const struct uop *haz_st(struct warp *w, const struct uop *u) {
+    const struct mem_aux *x = u->aux;
+    return memory(w, u, &x->access, true);
+}
+
+const struct uop *haz_atom(struct warp *w, const struct uop *u) {
+    const struct atom_aux *x = u->aux;
+    return memory(w, u, &x->access, true);
+}
+
+// ldmatrix and stmatrix: 16 bytes a row, of as many lanes as the form has rows.
+static const struct uop *matrix(struct warp *w, const struct uop *u, bool write) {
+    const struct lm_aux *x = u->aux;
+    int rows = unit_lm_rows(&x->op);
+    uint64_t a[LANES];
+    addresses(w, u, a);
+    const struct uop *next = haz_do(w, u);
+    if (next != STOP && exec_mask(w, u) != 0) {
+        uint32_t m = rows >= LANES ? FULL : (1u << rows) - 1;
+        struct access as = {.space = SP_SHARED, .bytes = 16};
+        check(haz_thread_of(w), u, &as, a, m, write);
+    }
+    return next;
+}
+
+const struct uop *haz_ldmatrix(struct warp *w, const struct uop *u) {
+    return matrix(w, u, false);
+}
+
+const struct uop *haz_stmatrix(struct warp *w, const struct uop *u) {
+    return matrix(w, u, true);
+}

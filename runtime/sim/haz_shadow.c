@@ -1,0 +1,456 @@
+// Records of accesses, shadow cells, and the rules that decide whether two accesses conflict
+// (PTX ISA "Memory Consistency Model", "Async proxy", "tcgen05 memory consistency model").
+#include "haz.h"
+#include <stdlib.h>
+
+#define FIRST_LIMIT (1u << 20) // records before unused ones are looked for
+
+static struct haz_rec *rec_at(const struct haz *h, uint32_t id) {
+    return &h->rec[id];
+}
+
+// ---- records ------------------------------------------------------------------------------------
+static void mark(struct haz *h, uint32_t id) {
+    while (id != 0 && (h->rec[id].flags & REC_MARK) == 0) {
+        struct haz_rec *r = &h->rec[id];
+        r->flags |= REC_MARK;
+        if ((r->flags & REC_SET) != 0) {
+            mark(h, r->comp);
+        }
+        id = r->next;
+    }
+}
+
+static void mark_cells(struct haz *h, const struct haz_cell *c, size_t n) {
+    for (size_t i = 0; c != NULL && i < n; i++) {
+        mark(h, c[i].w);
+        mark(h, c[i].r);
+    }
+}
+
+static void mark_all(struct haz *h) {
+    for (struct cluster *cl = h->x->live; cl != NULL; cl = cl->next) {
+        for (uint32_t r = 0; cl->haz != NULL && r < cl->size; r++) {
+            const struct haz_cta *c = &cl->haz->cta[r];
+            mark_cells(h, c->smem, (h->x->smem_bytes + 16) / 4);
+            mark_cells(h, c->tmem, (size_t)UNIT_TMEM_COLS * TMEM_PARTS);
+        }
+        for (uint32_t n = 0; cl->haz != NULL && n < cl->haz->n_threads; n++) {
+            memset(cl->haz->thread[n].recent, 0, sizeof cl->haz->thread[n].recent);
+        }
+    }
+    for (uint32_t p = 0; p < h->page_capacity; p++) {
+        mark_cells(h, h->page[p] == NULL ? NULL : h->page[p]->cell, 1024);
+    }
+    for (uint32_t id = 1; id < h->n_rec; id++) { // copies in flight are found by their signal
+        if (h->rec[id].comp == UNRESOLVED) {
+            mark(h, id);
+        }
+    }
+}
+
+// Puts records that no cell names any more on the list of spare ones, when there are many. Called
+// between instructions: nobody holds a record of his own.
+void haz_collect(struct haz *h) {
+    if (h->rec_limit == 0) {
+        h->rec_limit = FIRST_LIMIT;
+    }
+    if (h->spare != 0 || h->n_rec < h->rec_limit) {
+        return;
+    }
+    mark_all(h);
+    uint32_t used = 0;
+    h->spare = 0;
+    memset(h->memo, 0, sizeof h->memo);
+    for (uint32_t id = h->n_rec - 1; id > 0; id--) {
+        struct haz_rec *r = &h->rec[id];
+        if ((r->flags & REC_MARK) != 0) {
+            r->flags &= (uint8_t)~REC_MARK;
+            used++;
+        } else {
+            *r = (struct haz_rec){.next = h->spare};
+            h->spare = id;
+        }
+    }
+    h->rec_limit = used > h->rec_limit / 2 ? h->rec_limit * 2 : h->rec_limit;
+}
+
+// A new record; 0 when out of memory.
+static uint32_t new_rec(struct haz *h) {
+    if (h->spare != 0) {
+        uint32_t id = h->spare;
+        h->spare = h->rec[id].next;
+        return id;
+    }
+    if (h->n_rec == h->rec_capacity) {
+        uint32_t more = h->rec_capacity == 0 ? 1024 : h->rec_capacity * 2;
+        struct haz_rec *list = realloc(h->rec, more * sizeof *list);
+        if (list == NULL) {
+            h->failed = true;
+            return 0;
+        }
+        h->rec = list;
+        h->rec_capacity = more;
+        h->n_rec = h->n_rec == 0 ? 1 : h->n_rec; // 0 is none
+        h->rec[0] = (struct haz_rec){.comp = 0};
+    }
+    return h->n_rec++;
+}
+
+uint32_t haz_record(struct haz_thread *t, const struct haz_make *m) {
+    struct haz *h = t->cluster->haz;
+    uint32_t slot = (m->uop * 4 + m->pipe + (m->flags & REC_WRITE)) % 64;
+    bool reuse = m->comp != UNRESOLVED;
+    if (reuse && t->recent[slot].id != 0 && t->recent[slot].uop == m->uop &&
+        t->recent[slot].epoch == m->epoch && t->recent[slot].comp == m->comp) {
+        const struct haz_rec *r = &h->rec[t->recent[slot].id];
+        if (r->flags == m->flags && r->pipe == m->pipe && r->swizzle == m->swizzle) {
+            return t->recent[slot].id;
+        }
+    }
+    uint32_t id = new_rec(h);
+    if (id == 0) {
+        return 0;
+    }
+    h->rec[id] = (struct haz_rec){.comp = m->comp,
+                                  .epoch = m->epoch,
+                                  .uid = t->cluster->uid,
+                                  .uop = m->uop,
+                                  .issue = t->now.v[t->base + COMP_OWN],
+                                  .warp = t->index,
+                                  .flags = m->flags,
+                                  .pipe = m->pipe,
+                                  .swizzle = m->swizzle,
+                                  .scope = h->ins[m->uop].scope,
+                                  .rank = (uint8_t)t->warp->cta->rank};
+    if (reuse) {
+        t->recent[slot].uop = m->uop;
+        t->recent[slot].epoch = m->epoch;
+        t->recent[slot].comp = m->comp;
+        t->recent[slot].id = id;
+    }
+    return id;
+}
+
+// ---- lists of readers ---------------------------------------------------------------------------
+static uint32_t set_head(const struct haz *h, uint32_t id) {
+    const struct haz_rec *r = rec_at(h, id);
+    return (r->flags & REC_SET) != 0 ? r->comp : id;
+}
+
+static uint32_t set_next(const struct haz *h, uint32_t id) {
+    const struct haz_rec *r = rec_at(h, id);
+    return (r->flags & REC_SET) != 0 ? r->next : 0;
+}
+
+// Later work of the same kind by the same warp stands for the earlier: it is complete no sooner.
+static bool supersedes(const struct haz_rec *x, const struct haz_rec *old) {
+    return x->comp == old->comp && x->comp != UNRESOLVED && x->uid == old->uid &&
+           x->flags == old->flags && x->pipe == old->pipe && x->epoch >= old->epoch;
+}
+
+static uint32_t add_reader(struct haz *h, uint32_t r, uint32_t x) {
+    if (r == 0 || r == x) {
+        return x;
+    }
+    uint32_t slot = (r * 31 + x) % 256;
+    if (h->memo[slot].r == r && h->memo[slot].x == x) {
+        return h->memo[slot].to;
+    }
+    uint32_t to = 0;
+    uint32_t keep[64];
+    uint32_t n = 0;
+    for (uint32_t at = r; at != 0; at = set_next(h, at)) {
+        uint32_t old = set_head(h, at);
+        if (old != x && n < 64 && !supersedes(rec_at(h, x), rec_at(h, old))) {
+            keep[n++] = old;
+        }
+    }
+    keep[n == 64 ? 63 : n] = x;
+    n = n == 64 ? 64 : n + 1;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = i == 0 ? keep[0] : new_rec(h);
+        if (id != 0 && i > 0) {
+            h->rec[id] = (struct haz_rec){.comp = keep[i], .next = to, .flags = REC_SET};
+        }
+        to = id != 0 ? id : to;
+    }
+    h->memo[slot].r = r;
+    h->memo[slot].x = x;
+    h->memo[slot].to = to;
+    return to;
+}
+
+// ---- rules --------------------------------------------------------------------------------------
+static bool morally_strong(const struct haz_rec *x, const struct haz_rec *y) {
+    if ((x->flags & y->flags & REC_STRONG) == 0) {
+        return false;
+    }
+    bool same_cta = x->uid == y->uid && x->rank == y->rank;
+    bool same_cluster = x->uid == y->uid;
+    uint8_t need = same_cta ? SCOPE_CTA : same_cluster ? SCOPE_CLUSTER : SCOPE_GPU;
+    return x->scope >= need && y->scope >= need;
+}
+
+static enum haz_kind unordered(const struct haz_rec *x) {
+    bool in_flight = (x->flags & (REC_ASYNC | REC_CP)) != 0;
+    return !in_flight ? HAZ_RACE : (x->flags & REC_WRITE) != 0 ? HAZ_INCOMPLETE : HAZ_SOURCE;
+}
+
+// HAZ_COUNT: no conflict.
+static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_rec *x) {
+    const struct haz_cluster *cl = a->t->cluster;
+    const struct haz_rec *y = rec_at(a->h, a->rec);
+    const struct haz_clock *now = &a->t->now;
+    if (morally_strong(x, y)) {
+        return HAZ_COUNT;
+    }
+    bool x_async = (x->flags & REC_ASYNC) != 0;
+    bool y_async = (y->flags & REC_ASYNC) != 0;
+    if (!y_async || x_async) {
+        return haz_known(cl, now, PLANE_G, x) ? HAZ_COUNT : unordered(x);
+    }
+    bool wrote = (x->flags & REC_WRITE) != 0;
+    if (haz_known(cl, now, PLANE_A, x)) {
+        bool by_writer = x->uid != cl->uid || haz_known(cl, now, PLANE_W, x);
+        return wrote && !by_writer ? HAZ_PROXY_PLACE : HAZ_COUNT;
+    }
+    if (!haz_known(cl, now, PLANE_G, x)) {
+        return unordered(x);
+    }
+    return !wrote ? HAZ_PROXY_READ : (x->flags & REC_CP) != 0 ? HAZ_PROXY_CP : HAZ_PROXY;
+}
+
+// Pairs that the tensor pipe keeps in order (PTX ISA "Implicitly pipelined tcgen05 instructions").
+static bool pipelined(const struct haz_rec *x, const struct haz_rec *y) {
+    switch (y->pipe) {
+    case PIPE_MMA:
+        return x->pipe == PIPE_MMA || x->pipe == PIPE_CP || x->pipe == PIPE_SHIFT;
+    case PIPE_SHIFT:
+        return x->pipe == PIPE_MMA;
+    case PIPE_CP:
+        return x->pipe == PIPE_SHIFT;
+    default:
+        return false;
+    }
+}
+
+static enum haz_kind judge_tensor(const struct haz_access *a, const struct haz_rec *x) {
+    const struct haz_cluster *cl = a->t->cluster;
+    const struct haz_rec *y = rec_at(a->h, a->rec);
+    const struct haz_clock *now = &a->t->now;
+    const struct haz_clock *active = &a->t->active;
+    bool same = x->warp == y->warp;
+    if (haz_known(cl, now, PLANE_G, x)) {
+        if (same) {
+            return HAZ_COUNT;
+        }
+        struct haz_rec before = *x;
+        before.comp = x->warp * N_COMPS + COMP_BEFORE;
+        bool ldst = x->pipe == PIPE_LD || x->pipe == PIPE_ST;
+        if (ldst && !haz_known(cl, now, PLANE_G, &before)) {
+            return HAZ_TENSOR_BEFORE;
+        }
+        return haz_known(cl, active, PLANE_G, x) ? HAZ_COUNT : HAZ_TENSOR_AFTER;
+    }
+    if (!pipelined(x, y)) {
+        bool reuse = x->pipe <= PIPE_SHIFT && y->pipe <= PIPE_SHIFT && y->pipe != PIPE_NONE;
+        return reuse && same ? HAZ_TENSOR_PIPE : HAZ_TENSOR;
+    }
+    if (same) {
+        return HAZ_COUNT;
+    }
+    struct haz_rec order = *x;
+    order.comp = x->warp * N_COMPS + COMP_BEFORE;
+    if (haz_known(cl, now, PLANE_G, &order)) {
+        return haz_known(cl, active, PLANE_G, &order) ? HAZ_COUNT : HAZ_TENSOR_AFTER;
+    }
+    order.comp = x->warp * N_COMPS + COMP_OWN;
+    order.epoch = x->issue;
+    return haz_known(cl, now, PLANE_G, &order) ? HAZ_TENSOR_BEFORE : HAZ_TENSOR;
+}
+
+static void judge(const struct haz_access *a, uint32_t id, uint64_t address, bool tensor) {
+    if (id == 0 || id == a->rec) {
+        return;
+    }
+    const struct haz_rec *x = rec_at(a->h, id);
+    enum haz_kind k = tensor ? judge_tensor(a, x) : judge_memory(a, x);
+    if (k != HAZ_COUNT) {
+        haz_report_conflict(k, &(struct haz_conflict){a, id, address});
+    }
+}
+
+static void swizzles(const struct haz_access *a, uint32_t id, uint64_t address) {
+    uint8_t x = id == 0 ? 0 : rec_at(a->h, id)->swizzle;
+    uint8_t y = rec_at(a->h, a->rec)->swizzle;
+    if (x != 0 && y != 0 && x != y) {
+        haz_report_conflict(HAZ_SWIZZLE, &(struct haz_conflict){a, id, address});
+    }
+}
+
+// What an access does to one cell.
+static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint64_t address,
+                             bool tensor) {
+    if (a->read && c.w == 0 && a->check_initial) {
+        haz_report_conflict(tensor ? HAZ_UNINIT_TENSOR : HAZ_UNINIT_SHARED,
+                            &(struct haz_conflict){a, 0, address});
+    }
+    judge(a, c.w, address, tensor);
+    if (a->nc && c.w != 0) {
+        haz_report_conflict(HAZ_NC, &(struct haz_conflict){a, c.w, address});
+    }
+    if (a->read && !tensor) {
+        swizzles(a, c.w, address);
+    }
+    if (!a->write) {
+        return (struct haz_cell){c.w, add_reader(a->h, c.r, a->rec)};
+    }
+    for (uint32_t at = c.r; at != 0; at = set_next(a->h, at)) {
+        judge(a, set_head(a->h, at), address, tensor);
+    }
+    return (struct haz_cell){a->rec, 0};
+}
+
+static void visit_run(const struct haz_access *a, struct haz_cell *c, size_t n, uint64_t address) {
+    struct haz_cell old = {UINT32_MAX, UINT32_MAX};
+    struct haz_cell to = old;
+    bool again = !a->write;
+    for (size_t i = 0; i < n; i++) {
+        if (again && c[i].r == a->rec) {
+            continue; // it has read this since the last write
+        }
+        if (c[i].w != old.w || c[i].r != old.r) {
+            old = c[i];
+            to = visit(a, old, address + 4 * i, false);
+        }
+        c[i] = to;
+    }
+}
+
+void haz_shared(const struct haz_access *y, struct haz_cta *c, uint32_t offset, uint32_t bytes) {
+    uint64_t end = (uint64_t)offset + bytes;
+    if (y->rec == 0 || bytes == 0 || c->smem == NULL || end > c->cta->smem_bytes) {
+        return; // the instruction itself is going to fault
+    }
+    uint32_t first = offset / 4;
+    visit_run(y, c->smem + first, (uint32_t)((end + 3) / 4) - first,
+              ((uint64_t)c->cta->rank << RANK_SHIFT) + 4 * first);
+}
+
+// ---- global memory ------------------------------------------------------------------------------
+static struct haz_page *page_of(struct haz *h, uint64_t number, bool make) {
+    if (h->last_page != NULL && h->last_page->number == number) {
+        return h->last_page;
+    }
+    if (h->n_pages * 2 >= h->page_capacity && make) {
+        uint32_t more = h->page_capacity == 0 ? 256 : h->page_capacity * 2;
+        struct haz_page **list = calloc(more, sizeof(struct haz_page *));
+        if (list == NULL) {
+            h->failed = true;
+            return NULL;
+        }
+        for (uint32_t i = 0; i < h->page_capacity; i++) {
+            if (h->page[i] != NULL) {
+                uint64_t at = h->page[i]->number * 0x9E3779B97F4A7C15ull >> 32;
+                while (list[at % more] != NULL) {
+                    at++;
+                }
+                list[at % more] = h->page[i];
+            }
+        }
+        free(h->page);
+        h->page = list;
+        h->page_capacity = more;
+    }
+    uint64_t at = number * 0x9E3779B97F4A7C15ull >> 32;
+    for (; h->page_capacity > 0; at++) {
+        struct haz_page **p = &h->page[at % h->page_capacity];
+        if (*p == NULL && !make) {
+            return NULL;
+        }
+        if (*p == NULL) {
+            *p = calloc(1, sizeof **p);
+            h->failed |= *p == NULL;
+            if (*p == NULL) {
+                return NULL;
+            }
+            (*p)->number = number;
+            h->n_pages++;
+        }
+        if ((*p)->number == number) {
+            h->last_page = *p;
+            return *p;
+        }
+    }
+    return NULL;
+}
+
+// Memory that this launch has not written is not shadowed: reading it is not a conflict.
+void haz_global(const struct haz_access *y, uint64_t address, uint64_t bytes) {
+    if (y->rec == 0 || (!y->write && y->h->n_pages == 0)) {
+        return;
+    }
+    uint64_t at = address;
+    while (at < address + bytes) {
+        uint64_t end = (at | 4095) + 1;
+        end = end < address + bytes ? end : address + bytes;
+        struct haz_page *p = page_of(y->h, at >> 12, y->write);
+        uint32_t first = (uint32_t)(at & 4095) / 4;
+        uint32_t last = (uint32_t)((end - 1) & 4095) / 4;
+        if (p != NULL) {
+            visit_run(y, p->cell + first, last + 1 - first, at & ~(uint64_t)3);
+        }
+        at = end;
+    }
+}
+
+// A copy reads its tensor map: what wrote it must have been acquired for the tensormap proxy.
+void haz_map_read(const struct haz_access *y, uint64_t address) {
+    struct haz_page *p = y->h->n_pages == 0 ? NULL : page_of(y->h, address >> 12, false);
+    for (uint32_t i = 0; p != NULL && i < SIM_TMAP_BYTES / 4; i++) {
+        struct haz_cell *c = &p->cell[(address & 4095) / 4 + i];
+        if (c->w == 0) {
+            continue;
+        }
+        const struct haz_rec *x = rec_at(y->h, c->w);
+        bool acquired = haz_known(y->t->cluster, &y->t->maps, PLANE_G, x);
+        bool ordered = haz_known(y->t->cluster, &y->t->now, PLANE_G, x);
+        if (!acquired) {
+            haz_report_conflict(ordered ? HAZ_MAP : HAZ_RACE,
+                                &(struct haz_conflict){y, c->w, address});
+            return;
+        }
+        c->r = add_reader(y->h, c->r, y->rec);
+    }
+}
+
+// ---- tensor memory ------------------------------------------------------------------------------
+void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, uint32_t columns,
+                uint32_t parts) {
+    if (y->rec == 0 || column + columns > UNIT_TMEM_COLS) {
+        return;
+    }
+    if (c->tmem == NULL) {
+        c->tmem = calloc((size_t)UNIT_TMEM_COLS * TMEM_PARTS, sizeof *c->tmem);
+        if (c->tmem == NULL) {
+            y->h->failed = true;
+            return;
+        }
+    }
+    struct haz_cell old = {UINT32_MAX, UINT32_MAX};
+    struct haz_cell to = old;
+    for (uint32_t i = column; i < column + columns; i++) {
+        for (uint32_t p = 0; p < TMEM_PARTS; p++) {
+            struct haz_cell *at = &c->tmem[i * TMEM_PARTS + p];
+            if ((parts >> p & 1) == 0) {
+                continue;
+            }
+            if (at->w != old.w || at->r != old.r) {
+                old = *at;
+                to = visit(y, old, i | (uint64_t)p << 20, true);
+            }
+            *at = to;
+        }
+    }
+}
