@@ -364,20 +364,25 @@ static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
     return f;
 }
 
-// One K tile, granule by granule. 'release' gives the slots back when the last products are done.
-static void promote_product(cg *c, const product *p, const wgmma_factors *f, const tir_stmt *s,
-                            void (*release)(cg *, const tir_stmt *)) {
-    int n = p->m->k_elems / p->m->promote, steps = p->m->promote / p->kind->k;
-    for (int i = 0; i < n; i++) {
-        begin_batch(c);
-        issue_steps(c, p, i * steps, (i + 1) * steps);
-        end_batch(c);
+static void issue_granule(cg *c, const product *p, int i) {
+    int steps = p->m->promote / p->kind->k;
+    begin_batch(c);
+    issue_steps(c, p, i * steps, (i + 1) * steps);
+    end_batch(c);
+}
+
+// The sums are complete: scale and add.
+static void add_granule(cg *c, const product *p, const wgmma_factors *f) {
+    fence_registers(c, registers(p->acc), p->regs);
+    wgmma_promote(c, f, p->acc, p->regs);
+}
+
+static void promote_tile(cg *c, const product *p) {
+    wgmma_factors *f = load_factors(c, p->m, c->starts[c->k->n_loops + p->m->loop]);
+    for (int i = 0; i < p->m->k_elems / p->m->promote; i++) {
+        issue_granule(c, p, i);
         wait_group(c, 0);
-        if (i == n - 1 && release) {
-            release(c, s);
-        }
-        fence_registers(c, registers(p->acc), p->regs);
-        wgmma_promote(c, &f[i], p->acc, p->regs);
+        add_granule(c, p, &f[i]);
     }
 }
 
@@ -387,8 +392,7 @@ void cg_wgmma(cg *c, const tir_mma *m) {
         return;
     }
     if (m->promote > 0) {
-        ll_val start = c->starts[c->k->n_loops + m->loop];
-        promote_product(c, &p, load_factors(c, m, start), NULL, NULL);
+        promote_tile(c, &p);
         return;
     }
     decode_steps(c, &p, 0, m->k_elems / p.kind->k);
@@ -549,30 +553,47 @@ static carried *first_factors(cg *c, const tir_stmt *s, const product *products,
     return v;
 }
 
-// The next step's scales are on their way while this one's products run; a last step reads its own again.
+// The values of this step in the shape of the next one's.
+static wgmma_factors *taken(cg *c, const tir_mma *m, const wgmma_factors *ahead, carried *v) {
+    int n = m->k_elems / m->promote;
+    wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
+    for (int j = 0; j < n; j++) {
+        f[j] = ahead[j];
+        f[j].rows = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_rows);
+        f[j].cols = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_cols);
+    }
+    each_factor(c, m, f, v, true);
+    return f;
+}
+
+// One product of a step: the next step's scales are asked for while this one's products run. 'last': the
+// slots are free when they are done.
+static void promoted_product(cg *c, const tir_stmt *s, const product *p, carried *v, ll_val next,
+                             bool last) {
+    wgmma_factors *ahead = NULL, *now = NULL;
+    int n = p->m->k_elems / p->m->promote;
+    for (int i = 0; i < n; i++) {
+        issue_granule(c, p, i);
+        if (i == 0) {
+            ahead = load_factors(c, p->m, next);
+            now = taken(c, p->m, ahead, v);
+        }
+        wait_group(c, 0);
+        if (last && i == n - 1) {
+            free_slots(c, s);
+        }
+        add_granule(c, p, &now[i]);
+    }
+    carry(c, p->m, ahead, v);
+}
+
 static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, carried *v,
                           ll_val next) {
-    wgmma_factors **f = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
-    wgmma_factors **ahead = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
-    for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            const tir_mma *m = products[i].m;
-            ahead[i] = load_factors(c, m, next);
-            f[i] = ARENA_ARRAY(c->mem, wgmma_factors, m->k_elems / m->promote);
-            for (int j = 0; j < m->k_elems / m->promote; j++) {
-                f[i][j] = ahead[i][j];
-                f[i][j].rows = ARENA_ARRAY(c->mem, ll_val, ahead[i][j].n_rows);
-                f[i][j].cols = ARENA_ARRAY(c->mem, ll_val, ahead[i][j].n_cols);
-            }
-            each_factor(c, m, f[i], &v[i], true);
-        }
-    }
     await_slots(c, s);
     for (int i = 0, done = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
             done++;
-            promote_product(c, &products[i], f[i], s, done == n ? free_slots : NULL);
-            carry(c, products[i].m, ahead[i], &v[i]);
+            promoted_product(c, s, &products[i], &v[i], next, done == n);
         }
     }
 }
@@ -604,7 +625,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        ll_val next = ll_addi(b, i, f->step);
+        ll_val next = ll_addi(b, i, f->step); // a last step reads its own scales again
         next = ll_select(b, ll_cmp(b, LL_SLT, next, extent), next, i);
         promoted_step(c, s, products, n_mmas, factors, next);
     } else if (decoding) {
