@@ -10,6 +10,10 @@ const char *fp4_last_error(void) {
     return last_error;
 }
 
+fp4_status fp4_fail(fp4_status status, const char *sentence) {
+    return rt_fail(status, "%s", sentence ? sentence : fp4_status_name(status));
+}
+
 int fp4_version(void) {
     return FP4RT_VERSION;
 }

@@ -72,6 +72,8 @@ typedef enum {
 FP4_API const char *fp4_status_name(fp4_status status);
 // The sentence of this thread's last failed call; "" when none failed. Valid until the next one.
 FP4_API const char *fp4_last_error(void);
+// For libraries on top of this one: keeps the sentence as this thread's and returns the status.
+FP4_API fp4_status fp4_fail(fp4_status status, const char *sentence);
 FP4_API int fp4_version(void);
 
 // Answers: the wrapper tells the library how much of the struct this caller knows.
@@ -256,6 +258,14 @@ typedef enum {
     FP4_SCHEDULE_RANDOM, // in an order drawn from the seed
 } fp4_schedule;
 
+// What the simulator's hazard detector reports; a launch that has such findings fails with them.
+typedef enum {
+    FP4_HAZARDS_OFF,
+    FP4_HAZARDS_PRACTICE, // what is wrong on hardware
+    FP4_HAZARDS_STRICT,   // also what kernels in the field do against the manual's text
+    FP4_HAZARDS_MANUAL,   // also three rules that nobody keeps because they cost time
+} fp4_hazards;
+
 typedef struct fp4_config {
     uint32_t size;
     const char *device; // "sim", "cuda:N" ("cuda" is cuda:0), "auto"; NULL is "auto"
@@ -268,13 +278,14 @@ typedef struct fp4_config {
     fp4_schedule sim_schedule;
     uint64_t sim_seed; // of FP4_SCHEDULE_RANDOM
     const char *arch;  // "auto" takes only a GPU of this target ("sm_90a"); NULL: the first GPU
+    fp4_hazards sim_hazards;
 } fp4_config;
 
 #ifdef __cplusplus
 #define FP4_CONFIG_INIT                                                                            \
     {                                                                                              \
         sizeof(fp4_config), NULL, NULL, NULL, NULL, NULL, FP4_LOG_OFF, 0, FP4_SCHEDULE_EAGER, 0,   \
-            NULL                                                                                   \
+            NULL, FP4_HAZARDS_OFF                                                                  \
     }
 #else
 #define FP4_CONFIG_INIT                                                                            \

@@ -11,7 +11,7 @@ fp4_status fp4_gemm(fp4_module *module, const fp4_tensor *d, const fp4_tensor *a
                     const fp4_tensor *b, float alpha, void *stream) {
     fp4_kernel *kernel = NULL;
     if (!module || !d || !a || !b) {
-        return fp4_launch(NULL, NULL, 0, stream);
+        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_gemm(): NULL argument");
     }
     char format[FP4_MAX_NAME];
     char name[FP4_MAX_NAME + 8];
