@@ -66,7 +66,8 @@ ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
 ll_val cg_size(cg *c, const tir_size *s);                   // i32
 ll_val cg_smem_at(cg *c, int offset);                       // i32 address
 ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
-int cg_role_regs(const cg *c);                              // registers of the role's threads
+int cg_role_regs(const cg *c);                              // registers of the role's threads ...
+int cg_role_accs(const cg *c);                              // ... and of its accumulators among them
 bool cg_is_umma(const cg *c);                               // the role issues tcgen05.mma
 
 // --- sync.c: mbarriers and fences ------------------------------------------------------------------
@@ -163,6 +164,7 @@ typedef struct {
 void cg_store(cg *c, int store);
 // Accumulators that the expressions of a store read; returns their number, fails above 4.
 int cg_store_accs(cg *c, const tir_store *s, int accs[4]);
+int cg_store_loads(const tir_store *s); // elements of tensors read for one element of it
 // A sub-tile, in pieces: evaluate, quantise, convert, stage; all is issued at the end.
 typedef struct cg_sub cg_sub;
 cg_sub *cg_sub_begin(cg *c, int store, const cg_frag *f);

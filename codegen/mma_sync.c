@@ -332,12 +332,7 @@ static int epilogue_registers(const cg *c, int n_body, tir_stmt *const *body) {
 bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
     const tir_kernel *k = c->k;
     const tir_role *r = c->role;
-    int need = LOOP_REGS + epilogue_registers(c, r->n_body, r->body);
-    for (int i = 0; i < k->n_accs; i++) {
-        if (&k->roles[k->accs[i].role] == r) {
-            need += k->accs[i].rows * k->accs[i].cols / (r->warps_m * r->warps_n * 32);
-        }
-    }
+    int need = LOOP_REGS + epilogue_registers(c, r->n_body, r->body) + cg_role_accs(c);
     int rows = k->accs[m->acc].rows / r->warps_m / FRAG_M;
     int cols = k->accs[m->acc].cols / r->warps_n / FRAG_N;
     bool scaled = mma_kinds[m->kind].scale != ELEM_NONE;

@@ -40,6 +40,18 @@ int cg_store_accs(cg *c, const tir_store *s, int accs[4]) {
     return n;
 }
 
+static int count_loads(const tir_expr *e) {
+    int n = e && e->kind == TX_LOAD;
+    for (int i = 0; e && i < e->n_args; i++) {
+        n += count_loads(e->args[i]);
+    }
+    return n;
+}
+
+int cg_store_loads(const tir_store *s) {
+    return count_loads(s->value) + count_loads(s->divide);
+}
+
 void cg_store(cg *c, int store) {
     if (c->role->frag == FRAG_LANE_ROW) {
         cg_store_lane(c, store);

@@ -24,19 +24,11 @@ typedef struct {
 // What a lane needs beside the elements of a piece: addresses, bounds, loop state.
 enum { OTHER_REGS = 72 };
 
-static int count_loads(const tir_expr *e) {
-    int n = e && e->kind == TX_LOAD;
-    for (int i = 0; e && i < e->n_args; i++) {
-        n += count_loads(e->args[i]);
-    }
-    return n;
-}
-
 // The widest piece of whole granules, or of 16 bytes, that fits the role's registers.
 static int piece_cols(const cg *c, const lane_store *l) {
     const tir_store *s = l->s;
     int unit = s->scale != ELEM_NONE ? s->granule : 128 / elem_bits(s->elem);
-    int column = l->n_accs + count_loads(s->value) + count_loads(s->divide);
+    int column = l->n_accs + cg_store_loads(s);
     int room = (cg_role_regs(c) - OTHER_REGS) / (column > 0 ? column : 1);
     int best = s->sub_cols;
     for (int n = s->sub_cols; n >= unit && best > room; n -= unit) {
@@ -248,6 +240,9 @@ static void store_sub(cg *c, int store, const lane_store *l, ll_val sub) {
                       .box_row = c->lane,
                       .box_col = at,
                       .n = l->cols};
+        if (at > 0) {
+            cg_warp_sync(c); // ptxas moves no reads across
+        }
         load_piece(c, l, sub, at, first, &run);
         cg_sub_piece(c, u, 1, &run);
     }

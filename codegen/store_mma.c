@@ -5,7 +5,7 @@
 // 2q + i % 2 of lane 4g + q.
 #include "mma_int.h"
 
-enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64 };
+enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48 };
 
 typedef struct {
     int sub; // sub-tile
@@ -55,13 +55,26 @@ static int piece_cols(const tir_store *s, int cols) {
     return n;
 }
 
+// Whether the registers have no room for what a whole sub-tile reads beside the accumulators: ptxas
+// moves the reads of all its pieces to the front, but not across a warp barrier.
+static bool is_tight(const cg *c, const tir_store *s, const cg_frag *f) {
+    int n = OTHER_REGS + cg_role_accs(c);
+    int elements = f->box_rows * f->cols / 32;
+    return n + elements * cg_store_loads(s) > cg_role_regs(c);
+}
+
 static void store_sub(cg *c, int store, cg_frag *f, int sub) {
-    int cols = piece_cols(&c->k->stores[store], f->cols);
+    const tir_store *s = &c->k->stores[store];
+    int cols = piece_cols(s, f->cols);
     cg_run *runs = ARENA_ARRAY(c->mem, cg_run, 2 * (cols / FRAG_N));
     cg_sub *u = cg_sub_begin(c, store, f);
+    bool tight = is_tight(c, s, f);
     for (int m = 0; m < f->box_rows / FRAG_M; m++) {
         for (int col = 0; col < f->cols && CG_OK(c); col += cols) {
             piece p = {.sub = sub, .m = m, .col = col, .n_n = cols / FRAG_N};
+            if (tight) {
+                cg_warp_sync(c);
+            }
             fill_runs(c, f, &p, runs);
             cg_sub_piece(c, u, 2 * p.n_n, runs);
         }
