@@ -1,9 +1,10 @@
 // Ahead of time: C source that holds compiled kernels.
 //
 //   emit_h, emit_c   NAME.h and NAME.c. Over libfp4rt: the module as words, one typed function a
-//                    kernel. Driver only: cubins as words and the launch spelled out (checks, sizes,
-//                    tensor maps, grid), so that libcuda is all it needs.
-//   emit_ffi         NAME_ffi.c: the kernels of NAME.h as functions of the TVM FFI, for Python frameworks.
+//                    kernel. Driver only: cubins as words and the launch spelled out (checks,
+//                    sizes, tensor maps, grid), so that libcuda is all it needs.
+//   emit_ffi         NAME_ffi.c: the kernels of NAME.h as functions of the TVM FFI, for Python
+//   frameworks.
 //
 // The text around the generated parts is in templates/; what is generated comes from the role
 // programs alone. The same input gives the same text. A function returns NULL or a sentence.

@@ -7,18 +7,10 @@
 
 static const char *mode_text(param_mode m) {
     static const char *const names[] = {
-        [MODE_IN] = "in", [MODE_OUT] = "out", [MODE_INOUT] = "in and out", [MODE_CONST] = "in", [MODE_TEMP] = "scratch",
+        [MODE_IN] = "in",    [MODE_OUT] = "out",      [MODE_INOUT] = "in and out",
+        [MODE_CONST] = "in", [MODE_TEMP] = "scratch",
     };
     return names[m];
-}
-
-static bool is_mapped(const tir_kernel *k, int param) {
-    for (int i = 0; i < k->n_maps; i++) {
-        if (k->maps[i].param == param && k->maps[i].part == PART_DATA && k->maps[i].rank > 1) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
@@ -30,22 +22,27 @@ static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
     }
     fprintf(out, "]");
     if (p->scale != ELEM_NONE) {
-        fprintf(out, ", %s elements with a %s scale for each %d x %d, layout %s;\n//          data and scales",
+        fprintf(out,
+                ", %s elements with a %s scale for each %d x %d, layout %s;\n//          data and "
+                "scales",
                 elem_name(p->elem), elem_name(p->scale), p->granule_rows, p->granule,
                 p->layout != NULL ? p->layout : "linear");
     } else {
         fprintf(out, "; data");
     }
-    fprintf(out, " at multiples of %d bytes%s\n", p->align, is_mapped(k, index) ? ", rows at multiples of 16" : "");
+    fprintf(out, " at multiples of %d bytes%s\n", p->align,
+            emit_is_mapped(k, index) ? ", rows at multiples of 16" : "");
 }
 
 static void variant_doc(FILE *out, const tir_kernel *k) {
-    fprintf(out, "// %s: %d threads, %d bytes of shared memory", arch_infos[k->arch].name, k->threads, k->smem_bytes);
+    fprintf(out, "// %s: %d threads, %d bytes of shared memory", arch_infos[k->arch].name,
+            k->threads, k->smem_bytes);
     if (k->cluster > 1) {
         fprintf(out, ", clusters of %d", k->cluster);
     }
     for (int i = 0; i < k->n_tparams; i++) {
-        fprintf(out, "%s%s = %" PRId64, i == 0 ? "; " : ", ", k->tparams[i].name, k->tparams[i].value);
+        fprintf(out, "%s%s = %" PRId64, i == 0 ? "; " : ", ", k->tparams[i].name,
+                k->tparams[i].value);
     }
     if (k->when != NULL) {
         fprintf(out, "; when ");
@@ -60,7 +57,8 @@ void emit_doc(FILE *out, const emit_job *job, const tir_kernel *k) {
         if (k->params[i].is_tensor) {
             tensor_doc(out, k, i);
         } else {
-            fprintf(out, "//   %-6s %s, by value\n", k->params[i].name, elem_name(k->params[i].elem));
+            fprintf(out, "//   %-6s %s, by value\n", k->params[i].name,
+                    elem_name(k->params[i].elem));
         }
     }
     for (int i = 0; i < k->n_dims; i++) {
@@ -69,7 +67,8 @@ void emit_doc(FILE *out, const emit_job *job, const tir_kernel *k) {
         }
     }
     for (int i = 0; i < k->n_where; i++) {
-        fprintf(out, "%s%s%s", i == 0 ? "// Sizes: " : ", ", k->where[i].text, i + 1 == k->n_where ? "\n" : "");
+        fprintf(out, "%s%s%s", i == 0 ? "// Sizes: " : ", ", k->where[i].text,
+                i + 1 == k->n_where ? "\n" : "");
     }
     for (int i = 0; i < job->n_kernels; i++) {
         if (strcmp(job->kernels[i].tir->name, k->name) == 0) {
@@ -85,8 +84,8 @@ static const char *scalar_type(elem_kind e) {
 void emit_prototype(FILE *out, const emit_text *t, const tir_kernel *k) {
     const char *lib = t->job->driver_only ? t->prefix : "fp4";
     emit_names n = emit_names_of(k, t->job->mem);
-    fprintf(out, "%s_status %s(const %s_kernels *kernels", lib, emit_function(t->prefix, k, t->job->mem),
-            t->prefix);
+    fprintf(out, "%s_status %s(const %s_kernels *kernels", lib,
+            emit_function(t->prefix, k, t->job->mem), t->prefix);
     for (int i = 0; i < k->n_params; i++) {
         const tir_param *p = &k->params[i];
         if (p->is_tensor) {

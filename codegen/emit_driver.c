@@ -1,8 +1,8 @@
 // NAME.c that needs libcuda alone: per compiled variant one function that does what fp4_launch does
 // with a module's metadata, as straight C.
 //
-// Sizes are 64-bit and checked, as the runtime's are (runtime/expr.c): every operation is a call that
-// sets 'bad' instead of overflowing; comparisons are C's.
+// Sizes are 64-bit and checked, as the runtime's are (runtime/expr.c): every operation is a call
+// that sets 'bad' instead of overflowing; comparisons are C's.
 #include "arch.h"
 #include "args.h"
 #include "emit_int.h"
@@ -18,7 +18,7 @@ typedef struct {
     const tir_kernel *k;
     cg_args args;
     emit_names names;
-    int index;               // in the job
+    int index;                  // in the job
     bool used[SZ_SF_BYTES + 1]; // operators, over all variants
     bool fits, maps, tensors;
 } writer;
@@ -35,7 +35,8 @@ static const char *function_of(size_op op) {
 
 static const char *compare_of(size_op op) {
     static const char *const text[] = {
-        [SZ_EQ] = "==", [SZ_NE] = "!=", [SZ_LT] = "<", [SZ_LE] = "<=", [SZ_GT] = ">", [SZ_GE] = ">=",
+        [SZ_EQ] = "==", [SZ_NE] = "!=", [SZ_LT] = "<",
+        [SZ_LE] = "<=", [SZ_GT] = ">",  [SZ_GE] = ">=",
     };
     return op < sizeof text / sizeof text[0] ? text[op] : NULL;
 }
@@ -44,7 +45,8 @@ static void size(writer *w, const tir_size *s) {
     w->used[s->op] = true;
     switch (s->op) {
     case SZ_INT:
-        fprintf(w->out, s->value > INT32_MAX || s->value < INT32_MIN ? "INT64_C(%" PRId64 ")" : "%" PRId64,
+        fprintf(w->out,
+                s->value > INT32_MAX || s->value < INT32_MIN ? "INT64_C(%" PRId64 ")" : "%" PRId64,
                 s->value);
         return;
     case SZ_DIM:
@@ -99,15 +101,6 @@ static void sentence(writer *w, const char *text) { // inside a C string
     }
 }
 
-static bool is_mapped(const tir_kernel *k, int param) {
-    for (int i = 0; i < k->n_maps; i++) {
-        if (k->maps[i].param == param && k->maps[i].part == PART_DATA && k->maps[i].rank > 1) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // A number for every tensor among the variant's tensors: its place in 'parameters_N'.
 static int tensor_number(const tir_kernel *k, int param) {
     int n = 0;
@@ -128,9 +121,10 @@ static void parameter_table(writer *w) {
         const tir_param *p = &k->params[i];
         if (p->is_tensor) {
             bool blocked = p->layout != NULL && strcmp(p->layout, "sf128x4") == 0;
-            fprintf(w->out, "    {\"%s\", \"%s\", %d, %d, %d, %d, %d, %d, %d, %d},\n", k->name, p->name, p->n_dims,
-                    elem_bits(p->elem), p->scale == ELEM_NONE ? 0 : p->granule, p->granule_rows,
-                    p->scale == ELEM_NONE ? 0 : elem_bits(p->scale) / 8, blocked, p->align, is_mapped(k, i));
+            fprintf(w->out, "    {\"%s\", \"%s\", %d, %d, %d, %d, %d, %d, %d, %d},\n", k->name,
+                    p->name, p->n_dims, elem_bits(p->elem), p->scale == ELEM_NONE ? 0 : p->granule,
+                    p->granule_rows, p->scale == ELEM_NONE ? 0 : elem_bits(p->scale) / 8, blocked,
+                    p->align, emit_is_mapped(k, i));
         }
     }
     fprintf(w->out, "};\n");
@@ -146,7 +140,10 @@ static void signature(writer *w) {
         if (q->is_tensor) {
             fprintf(w->out, ", const %s_tensor *%s", p, w->names.params[i]);
         } else {
-            fprintf(w->out, ", %s %s", q->elem == ELEM_F32 ? "float" : q->elem == ELEM_I32 ? "int32_t" : "int64_t",
+            fprintf(w->out, ", %s %s",
+                    q->elem == ELEM_F32   ? "float"
+                    : q->elem == ELEM_I32 ? "int32_t"
+                                          : "int64_t",
                     w->names.params[i]);
         }
     }
@@ -174,7 +171,8 @@ static void locals(writer *w) {
     const char *u = w->t->upper;
     for (int i = 0; i < k->n_params; i++) {
         if (k->params[i].is_tensor) {
-            fprintf(out, "    int64_t %s = 0;\n    int64_t %s = 0;\n", w->names.pitch[i], w->names.sf[i]);
+            fprintf(out, "    int64_t %s = 0;\n    int64_t %s = 0;\n", w->names.pitch[i],
+                    w->names.sf[i]);
         }
     }
     for (int i = 0; i < k->n_dims; i++) {
@@ -183,14 +181,18 @@ static void locals(writer *w) {
         }
     }
     if (n_maps > 0) {
-        fprintf(out, "    unsigned char room[64 + %d * 128];\n"
-                     "    unsigned char *maps = room + (64 - (uintptr_t)room %% 64) %% 64;\n    map_of map;\n",
+        fprintf(out,
+                "    unsigned char room[64 + %d * 128];\n"
+                "    unsigned char *maps = room + (64 - (uintptr_t)room %% 64) %% 64;\n    map_of "
+                "map;\n",
                 n_maps);
     }
     if (n_words > 0) {
         fprintf(out, "    word words[%d];\n", n_words);
     }
-    fprintf(out, "    void *pointers[%d];\n    launch_of grid;\n    unsigned blocks = 0;\n    int bad = 0;\n",
+    fprintf(out,
+            "    void *pointers[%d];\n    launch_of grid;\n    unsigned blocks = 0;\n    int bad = "
+            "0;\n",
             w->args.n > 0 ? w->args.n : 1);
     fprintf(out, "    %s status = %s_OK;\n    *taken = 1;\n", status_type(w), u);
 }
@@ -210,8 +212,9 @@ static void bind(writer *w) {
             if (any) {
                 fprintf(out, "    if (status == %s_OK) {\n", u);
             }
-            fprintf(out, "%sstatus = check_tensor(&parameters_%d[%d], %s, &%s, &%s);\n", indent, w->index,
-                    tensor_number(k, i), w->names.params[i], w->names.pitch[i], w->names.sf[i]);
+            fprintf(out, "%sstatus = check_tensor(&parameters_%d[%d], %s, &%s, &%s);\n", indent,
+                    w->index, tensor_number(k, i), w->names.params[i], w->names.pitch[i],
+                    w->names.sf[i]);
             fprintf(out, "%s", any ? "    }\n" : "");
             any = true;
         }
@@ -232,14 +235,17 @@ static void shapes(writer *w) {
             const tir_size *s = k->params[i].dims[a];
             if (s->op == SZ_DIM && !bound[s->dim]) {
                 bound[s->dim] = defines[5 * i + a] = true;
-                fprintf(out, "    %s = %s->dims[%d];\n", w->names.dims[s->dim], w->names.params[i], a);
+                fprintf(out, "    %s = %s->dims[%d];\n", w->names.dims[s->dim], w->names.params[i],
+                        a);
             }
         }
     }
     for (int i = 0; i < k->n_params; i++) {
         for (int a = 0; a < k->params[i].n_dims; a++) {
             if (!defines[5 * i + a]) {
-                fprintf(out, "    if (status == %s_OK) {\n        status = equal(&parameters_%d[%d], %d, %s->dims[%d], ",
+                fprintf(out,
+                        "    if (status == %s_OK) {\n        status = equal(&parameters_%d[%d], "
+                        "%d, %s->dims[%d], ",
                         w->t->upper, w->index, tensor_number(k, i), a, w->names.params[i], a);
                 size(w, k->params[i].dims[a]);
                 fprintf(out, ");\n    }\n");
@@ -254,7 +260,8 @@ static void free_sizes(writer *w) {
         if (emit_dim_is_free(w->k, i)) {
             const char *name = w->names.dims[i];
             fprintf(w->out,
-                    "    if (%s < 0) {\n        return fail(%s_ERROR_ARGUMENT, \"%s(): %s = %%lld; sizes are not "
+                    "    if (%s < 0) {\n        return fail(%s_ERROR_ARGUMENT, \"%s(): %s = %%lld; "
+                    "sizes are not "
                     "negative\", (long long)%s);\n    }\n",
                     name, w->t->upper, w->k->name, w->k->dims[i], name);
         }
@@ -274,15 +281,20 @@ static void conditions(writer *w) {
     for (int i = 0; i < k->n_where; i++) {
         fprintf(out, "    if (!");
         size(w, k->where[i].cond);
-        fprintf(out, ") {\n        return fail(%s_ERROR_MISMATCH, \"%s(): %%s\",\n                    \"", u, k->name);
-        sentence(w, arena_printf(w->job->mem, "%s:%d 'where %s' does not hold", w->job->source, k->where[i].line,
-                                 k->where[i].text));
+        fprintf(
+            out,
+            ") {\n        return fail(%s_ERROR_MISMATCH, \"%s(): %%s\",\n                    \"", u,
+            k->name);
+        sentence(w, arena_printf(w->job->mem, "%s:%d 'where %s' does not hold", w->job->source,
+                                 k->where[i].line, k->where[i].text));
         fprintf(out, "\");\n    }\n");
     }
     for (int i = 0; i < k->n_params; i++) {
-        if (k->params[i].is_tensor && is_mapped(k, i)) {
-            fprintf(out, "    if (status == %s_OK) {\n        status = check_pitch(&parameters_%d[%d], %s);\n    }\n", u,
-                    w->index, tensor_number(k, i), w->names.pitch[i]);
+        if (k->params[i].is_tensor && emit_is_mapped(k, i)) {
+            fprintf(out,
+                    "    if (status == %s_OK) {\n        status = check_pitch(&parameters_%d[%d], "
+                    "%s);\n    }\n",
+                    u, w->index, tensor_number(k, i), w->names.pitch[i]);
         }
     }
 }
@@ -290,7 +302,8 @@ static void conditions(writer *w) {
 static void tiles(writer *w) {
     const tir_kernel *k = w->k;
     FILE *out = w->out;
-    fprintf(out, "    grid.kernel = \"%s\";\n    grid.image = %d;\n    grid.tiles = ", k->name, w->index);
+    fprintf(out, "    grid.kernel = \"%s\";\n    grid.image = %d;\n    grid.tiles = ", k->name,
+            w->index);
     for (int i = 0; i + 1 < k->n_loops; i++) {
         fprintf(out, "mul(&bad, ");
     }
@@ -304,21 +317,28 @@ static void tiles(writer *w) {
         fprintf(out, "%s", i > 0 ? ")" : "");
     }
     fprintf(out, "%s;\n", k->n_loops == 0 ? "1" : "");
-    fprintf(out, "    grid.persistent = %d;\n    grid.cluster = %d;\n    grid.threads = %d;\n    grid.smem_bytes = %d;\n",
+    fprintf(out,
+            "    grid.persistent = %d;\n    grid.cluster = %d;\n    grid.threads = %d;\n    "
+            "grid.smem_bytes = %d;\n",
             k->walk.kind == WALK_STATIC, k->cluster, k->threads, k->smem_bytes);
-    fprintf(out, "    if (status == %s_OK) {\n        status = check_tiles(kernels, &grid, &blocks);\n    }\n",
+    fprintf(out,
+            "    if (status == %s_OK) {\n        status = check_tiles(kernels, &grid, &blocks);\n  "
+            "  }\n",
             w->t->upper);
 }
 
 static const char *part_of(const writer *w, int param, tir_part part) {
-    return arena_printf(w->job->mem, "%s->%s", w->names.params[param], part == PART_DATA ? "data" : "scale");
+    return arena_printf(w->job->mem, "%s->%s", w->names.params[param],
+                        part == PART_DATA ? "data" : "scale");
 }
 
 static void map(writer *w, const tir_map *m, int at, int number) {
     FILE *out = w->out;
     w->maps = true;
-    fprintf(out, "    map.dtype = %d;\n    map.rank = %d;\n    map.address = %s;\n    map.swizzle = %d;\n", m->dtype,
-            m->rank, part_of(w, m->param, m->part), m->swizzle);
+    fprintf(
+        out,
+        "    map.dtype = %d;\n    map.rank = %d;\n    map.address = %s;\n    map.swizzle = %d;\n",
+        m->dtype, m->rank, part_of(w, m->param, m->part), m->swizzle);
     for (int i = 0; i < m->rank; i++) {
         fprintf(out, "    map.dims[%d] = ", i);
         size(w, m->dims[i]);
@@ -355,7 +375,11 @@ static void value(writer *w, const cg_arg *a, int at, int number) {
         break;
     default: {
         elem_kind e = w->k->params[a->ref].elem;
-        fprintf(out, "%s = %s", e == ELEM_F32 ? "f32" : e == ELEM_I32 ? "i32" : "i64", w->names.params[a->ref]);
+        fprintf(out, "%s = %s",
+                e == ELEM_F32   ? "f32"
+                : e == ELEM_I32 ? "i32"
+                                : "i64",
+                w->names.params[a->ref]);
         break;
     }
     }
@@ -385,18 +409,25 @@ static void variant(writer *w) {
     shapes(w);
     conditions(w);
     tiles(w);
-    fprintf(w->out, "    if (status == %s_OK && bad) {\n"
-                    "        status = fail(%s_ERROR_MISMATCH, \"%s(): a size does not fit 64 bits\");\n    }\n",
-            u, u, w->k->name);
-    fprintf(w->out, "    if (status != %s_OK || blocks == 0) {\n        return status;\n    }\n", u);
+    fprintf(
+        w->out,
+        "    if (status == %s_OK && bad) {\n"
+        "        status = fail(%s_ERROR_MISMATCH, \"%s(): a size does not fit 64 bits\");\n    }\n",
+        u, u, w->k->name);
+    fprintf(w->out, "    if (status != %s_OK || blocks == 0) {\n        return status;\n    }\n",
+            u);
     fprintf(w->out, "    status = enter(kernels); // the maps are encoded in the context too\n");
     stop_if_failed(w);
     arguments(w);
-    fprintf(w->out, "    if (status == %s_OK && bad) {\n"
-                    "        status = fail(%s_ERROR_MISMATCH, \"%s(): a size does not fit its parameter\");\n    }\n",
+    fprintf(w->out,
+            "    if (status == %s_OK && bad) {\n"
+            "        status = fail(%s_ERROR_MISMATCH, \"%s(): a size does not fit its "
+            "parameter\");\n    }\n",
             u, u, w->k->name);
-    fprintf(w->out, "    if (status == %s_OK) {\n        status = launch(kernels, &grid, blocks, pointers, stream);\n"
-                    "    }\n    return leave(kernels, status);\n}\n",
+    fprintf(w->out,
+            "    if (status == %s_OK) {\n        status = launch(kernels, &grid, blocks, pointers, "
+            "stream);\n"
+            "    }\n    return leave(kernels, status);\n}\n",
             u);
 }
 
@@ -404,7 +435,8 @@ static void variant(writer *w) {
 
 static void call_variant(writer *w, int index) {
     const char *u = w->t->upper;
-    fprintf(w->out, "    if (kernels->function[%d] != NULL) {\n        status = variant_%d(kernels", index, index);
+    fprintf(w->out, "    if (kernels->function[%d] != NULL) {\n        status = variant_%d(kernels",
+            index, index);
     for (int i = 0; i < w->k->n_params; i++) {
         fprintf(w->out, ", %s", w->names.params[i]);
     }
@@ -413,9 +445,11 @@ static void call_variant(writer *w, int index) {
             fprintf(w->out, ", %s", w->names.dims[i]);
         }
     }
-    fprintf(w->out, ", stream, &taken);\n        if (status != %s_OK || taken) {\n            return status;\n"
-                    "        }\n        seen = 1;\n    }\n",
-            u);
+    fprintf(
+        w->out,
+        ", stream, &taken);\n        if (status != %s_OK || taken) {\n            return status;\n"
+        "        }\n        seen = 1;\n    }\n",
+        u);
 }
 
 static void function(writer *w) {
@@ -423,7 +457,9 @@ static void function(writer *w) {
     fprintf(w->out, "\n");
     emit_prototype(w->out, w->t, w->k);
     fprintf(w->out, " {\n    %s status;\n    int taken = 0;\n    int seen = 0;\n", status_type(w));
-    fprintf(w->out, "    if (kernels == NULL) {\n        return fail(%s_ERROR_ARGUMENT, \"%s(): NULL argument\");\n    }\n",
+    fprintf(w->out,
+            "    if (kernels == NULL) {\n        return fail(%s_ERROR_ARGUMENT, \"%s(): NULL "
+            "argument\");\n    }\n",
             u, w->k->name);
     for (int i = 0; i < w->job->n_kernels; i++) {
         if (strcmp(w->job->kernels[i].tir->name, w->k->name) == 0) {
@@ -431,8 +467,10 @@ static void function(writer *w) {
         }
     }
     fprintf(w->out,
-            "    return seen ? fail(%s_ERROR_MISMATCH, \"%s(): no variant for %%s admits these sizes\", kernels->arch)\n"
-            "                : fail(%s_ERROR_UNAVAILABLE, \"%s(): was not compiled for %%s\", kernels->arch);\n}\n",
+            "    return seen ? fail(%s_ERROR_MISMATCH, \"%s(): no variant for %%s admits these "
+            "sizes\", kernels->arch)\n"
+            "                : fail(%s_ERROR_UNAVAILABLE, \"%s(): was not compiled for %%s\", "
+            "kernels->arch);\n}\n",
             u, w->k->name, u, w->k->name);
 }
 
@@ -442,12 +480,12 @@ static void code(FILE *out, FILE *table, const emit_kernel *e, int i) {
     const void *bytes = e->cubin != NULL ? e->cubin : e->ptx;
     size_t len = e->cubin != NULL ? e->cubin_len : e->ptx_len + 1; // the driver wants the final 0
     const char *arch = arch_infos[e->tir->arch].name;
-    fprintf(out, "// %s of %s for %s\nstatic const uint64_t code_%d[] = {\n", e->cubin != NULL ? "cubin" : "PTX",
-            e->tir->name, arch, i);
+    fprintf(out, "// %s of %s for %s\nstatic const uint64_t code_%d[] = {\n",
+            e->cubin != NULL ? "cubin" : "PTX", e->tir->name, arch, i);
     emit_words(out, bytes, len);
     fprintf(out, "};\n");
-    fprintf(table, "    {\"%s\", \"%s\", code_%d, %d, %d},\n", arch, e->tir->name, i, e->tir->smem_bytes,
-            e->tir->cluster);
+    fprintf(table, "    {\"%s\", \"%s\", code_%d, %d, %d},\n", arch, e->tir->name, i,
+            e->tir->smem_bytes, e->tir->cluster);
 }
 
 static const char *unsupported(const emit_job *job) {
@@ -456,10 +494,11 @@ static const char *unsupported(const emit_job *job) {
         for (int p = 0; p < k->n_params; p++) {
             const char *layout = k->params[p].layout;
             if (layout != NULL && strcmp(layout, "sf128x4") != 0 && strcmp(layout, "linear") != 0) {
-                return arena_printf(job->mem,
-                                    "--driver-only knows scales in layouts sf128x4 and linear, '%s' of %s has %s: "
-                                    "leave it out, libfp4rt knows all",
-                                    k->params[p].name, k->name, layout);
+                return arena_printf(
+                    job->mem,
+                    "--driver-only knows scales in layouts sf128x4 and linear, '%s' of %s has %s: "
+                    "leave it out, libfp4rt knows all",
+                    k->params[p].name, k->name, layout);
             }
         }
     }
@@ -470,7 +509,8 @@ static void set_used(writer *w) {
     static const struct {
         size_op op;
         const char *key;
-    } ops[] = {{SZ_ADD, "add"}, {SZ_SUB, "sub"}, {SZ_DIV, "div"}, {SZ_MOD, "mod"}, {SZ_MIN, "min"}, {SZ_MAX, "max"}};
+    } ops[] = {{SZ_ADD, "add"}, {SZ_SUB, "sub"}, {SZ_DIV, "div"},
+               {SZ_MOD, "mod"}, {SZ_MIN, "min"}, {SZ_MAX, "max"}};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
         emit_set(w->t, ops[i].key, w->used[ops[i].op] ? "" : NULL);
     }

@@ -1,7 +1,8 @@
-// NAME_ffi.c: per kernel the list of its arguments, the call of its typed function, and the function of
-// the TVM FFI. How DLPack tensors become fp4_tensors is the template's part.
+// NAME_ffi.c: per kernel the list of its arguments, the call of its typed function, and the
+// function of the TVM FFI. How DLPack tensors become fp4_tensors is the template's part.
 //
-// The ABI: include/tvm/ffi/c_api.h and the guide "Compiler Integration" of apache/tvm-ffi, dlpack.h 1.1.
+// The ABI: include/tvm/ffi/c_api.h and the guide "Compiler Integration" of apache/tvm-ffi,
+// dlpack.h 1.1.
 #include "emit_int.h"
 #include "templates.h"
 
@@ -48,24 +49,26 @@ static const char *layout_constant(const tir_param *p, arena *mem) {
         return "FP4_SF_NONE";
     }
     const char *name = p->layout == NULL ? "linear" : p->layout;
-    return arena_printf(mem, "FP4_SF_%s", upper_name(strncmp(name, "sf", 2) == 0 ? name + 2 : name, mem));
+    return arena_printf(mem, "FP4_SF_%s",
+                        upper_name(strncmp(name, "sf", 2) == 0 ? name + 2 : name, mem));
 }
 
 static void format_of(FILE *out, const tir_param *p, arena *mem) {
     const char *scale = p->scale == ELEM_NONE ? "NONE" : upper_name(elem_name(p->scale), mem);
-    fprintf(out, "{FP4_ELEM_%s, FP4_ELEM_%s, %d, %d, %s}", upper_name(elem_name(p->elem), mem), scale,
-            p->scale == ELEM_NONE ? 1 : p->granule_rows, p->scale == ELEM_NONE ? 1 : p->granule, layout_constant(p, mem));
+    fprintf(out, "{FP4_ELEM_%s, FP4_ELEM_%s, %d, %d, %s}", upper_name(elem_name(p->elem), mem),
+            scale, p->scale == ELEM_NONE ? 1 : p->granule_rows,
+            p->scale == ELEM_NONE ? 1 : p->granule, layout_constant(p, mem));
 }
 
 static void tensor_rows(FILE *out, const tir_param *p, arena *mem) {
     bool written = p->mode == MODE_OUT || p->mode == MODE_INOUT || p->mode == MODE_TEMP;
-    fprintf(out, "    {\"%s\", A_TENSOR, %d, %d, %d, %d, ", p->name, p->n_dims, written, dl_code(p->elem),
-            elem_bits(p->elem));
+    fprintf(out, "    {\"%s\", A_TENSOR, %d, %d, %d, %d, ", p->name, p->n_dims, written,
+            dl_code(p->elem), elem_bits(p->elem));
     format_of(out, p, mem);
     fprintf(out, "},\n");
     if (p->scale != ELEM_NONE) {
-        fprintf(out, "    {\"%s_scale\", A_SCALES, 0, %d, %d, %d, ", p->name, written, dl_code(p->scale),
-                elem_bits(p->scale));
+        fprintf(out, "    {\"%s_scale\", A_SCALES, 0, %d, %d, %d, ", p->name, written,
+                dl_code(p->scale), elem_bits(p->scale));
         format_of(out, p, mem);
         fprintf(out, "},\n");
     }
@@ -107,7 +110,8 @@ static void typed_call(FILE *out, const emit_text *t, const tir_kernel *k, int i
     int tensors = 0;
     int numbers = 0;
     fprintf(out,
-            "\nstatic fp4_status launch_%d(const %s_kernels *kernels, const fp4_tensor *t, const fp4_arg *n, void *stream) {\n",
+            "\nstatic fp4_status launch_%d(const %s_kernels *kernels, const fp4_tensor *t, const "
+            "fp4_arg *n, void *stream) {\n",
             index, t->prefix);
     fprintf(out, "    return %s(kernels", emit_function(t->prefix, k, t->job->mem));
     for (int i = 0; i < k->n_params; i++) {
@@ -115,7 +119,10 @@ static void typed_call(FILE *out, const emit_text *t, const tir_kernel *k, int i
         if (p->is_tensor) {
             fprintf(out, ", &t[%d]", tensors++);
         } else {
-            fprintf(out, ", n[%d].v.%s", numbers++, p->elem == ELEM_F32 ? "f32" : p->elem == ELEM_I32 ? "i32" : "i64");
+            fprintf(out, ", n[%d].v.%s", numbers++,
+                    p->elem == ELEM_F32   ? "f32"
+                    : p->elem == ELEM_I32 ? "i32"
+                                          : "i64");
         }
     }
     for (int i = 0; i < k->n_dims; i++) {
@@ -127,12 +134,15 @@ static void typed_call(FILE *out, const emit_text *t, const tir_kernel *k, int i
 }
 
 static void exported(FILE *out, const tir_kernel *k, int index, int n_args) {
-    fprintf(out,
-            "\nEXPORT int __tvm_ffi_%s(void *handle, const ffi_any *args, int32_t n_args, ffi_any *result);\n"
-            "int __tvm_ffi_%s(void *handle, const ffi_any *args, int32_t n_args, ffi_any *result) {\n"
-            "    call c;\n    (void)handle;\n    memset(&c, 0, sizeof c);\n    c.kernel = \"%s\";\n"
-            "    return take_all(&c, arguments_%d, %d, args, n_args) != 0 ? -1 : run(&c, launch_%d, result);\n}\n",
-            k->name, k->name, k->name, index, n_args, index);
+    fprintf(
+        out,
+        "\nEXPORT int __tvm_ffi_%s(void *handle, const ffi_any *args, int32_t n_args, ffi_any "
+        "*result);\n"
+        "int __tvm_ffi_%s(void *handle, const ffi_any *args, int32_t n_args, ffi_any *result) {\n"
+        "    call c;\n    (void)handle;\n    memset(&c, 0, sizeof c);\n    c.kernel = \"%s\";\n"
+        "    return take_all(&c, arguments_%d, %d, args, n_args) != 0 ? -1 : run(&c, launch_%d, "
+        "result);\n}\n",
+        k->name, k->name, k->name, index, n_args, index);
 }
 
 static void usage(FILE *out, const tir_kernel *k) {
@@ -161,12 +171,14 @@ static const char *unsupported(const emit_job *job) {
         for (int p = 0; p < k->n_params; p++) {
             any |= k->params[p].is_tensor;
             if (k->params[p].is_tensor && dl_code(k->params[p].elem) < 0) {
-                return arena_printf(job->mem, "DLPack has no elements like those of '%s' of %s (%s)", k->params[p].name,
-                                    k->name, elem_name(k->params[p].elem));
+                return arena_printf(job->mem,
+                                    "DLPack has no elements like those of '%s' of %s (%s)",
+                                    k->params[p].name, k->name, elem_name(k->params[p].elem));
             }
         }
         if (!any) {
-            return arena_printf(job->mem, "%s takes no tensor, whose device would tell where to run it", k->name);
+            return arena_printf(
+                job->mem, "%s takes no tensor, whose device would tell where to run it", k->name);
         }
     }
     return job->n_kernels == 0 ? "there is no kernel to write C for"

@@ -22,8 +22,8 @@ typedef struct {
 // Sets the slots that every template knows: P, U (upper case), STEM, SOURCE, VERSION.
 void emit_begin(emit_text *t, const emit_job *job);
 void emit_set(emit_text *t, const char *key, const char *value);
-// Copies a template: @KEY@ is replaced by the slot's value; lines between '@@if KEY' and '@@end' are
-// there when the slot is set. An '@' that encloses no key stays.
+// Copies a template: @KEY@ is replaced by the slot's value; lines between '@@if KEY' and '@@end'
+// are there when the slot is set. An '@' that encloses no key stays.
 void emit_template(const emit_text *t, const char *text, FILE *out);
 // 'words' as lines of 64-bit numbers, little-endian, filled up with 0.
 void emit_words(FILE *out, const void *bytes, size_t len);
@@ -58,6 +58,8 @@ void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s);
 bool emit_is_first(const emit_job *job, int index);
 // Whether no tensor's axis is this size alone, so that the caller has to give it.
 bool emit_dim_is_free(const tir_kernel *k, int dim);
+// Whether a tensor map of several axes speaks of the data: rows begin at multiples of 16 bytes.
+bool emit_is_mapped(const tir_kernel *k, int param);
 
 // ---- emit_doc.c ---------------------------------------------------------------------------------
 

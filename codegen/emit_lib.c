@@ -1,5 +1,5 @@
-// NAME.h and NAME.c over libfp4rt. A function puts its arguments under their names into the list that
-// fp4_launch takes; all checks are there.
+// NAME.h and NAME.c over libfp4rt. A function puts its arguments under their names into the list
+// that fp4_launch takes; all checks are there.
 #include "emit_int.h"
 #include "templates.h"
 
@@ -20,7 +20,8 @@ static void function(FILE *out, const emit_text *t, const tir_kernel *k, int ind
     }
     fprintf(out, "\n");
     emit_prototype(out, t, k);
-    fprintf(out, " {\n    fp4_arg args[%d];\n    fp4_kernel *kernel = NULL;\n", n_args > 0 ? n_args : 1);
+    fprintf(out, " {\n    fp4_arg args[%d];\n    fp4_kernel *kernel = NULL;\n",
+            n_args > 0 ? n_args : 1);
     fprintf(out, "    fp4_status status = find(kernels, %d, &kernel);\n", index);
     fprintf(out, "    if (status != FP4_OK) {\n        return status;\n    }\n");
     for (int i = 0; i < k->n_params; i++) {

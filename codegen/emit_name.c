@@ -5,27 +5,162 @@
 #include <inttypes.h>
 #include <string.h>
 
-// Words that a parameter or a size cannot be called: of C and C++, of the headers that the generated
-// files include, and of the functions that the templates give them.
+// Words that a parameter or a size cannot be called: of C and C++, of the headers that the
+// generated files include, and of the functions that the templates give them.
 static const char *const taken[] = {
-    "alignas", "alignof", "and", "and_eq", "asm", "assert", "auto", "bitand", "bitor", "bool", "break", "case",
-    "catch", "char", "class", "compl", "const", "constexpr", "continue", "decltype", "default", "delete", "do",
-    "double", "else", "enum", "errno", "explicit", "export", "extern", "false", "float", "for", "friend",
-    "goto", "if", "inline", "int", "linux", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq",
-    "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "restrict", "return",
-    "short", "signed", "sizeof", "static", "stderr", "stdin", "stdout", "struct", "switch", "template", "this",
-    "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "typeof_unqual", "union",
-    "unix", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq",
-    "BUFSIZ", "EOF", "FILENAME_MAX", "FOPEN_MAX", "NULL", "RAND_MAX", "EXIT_FAILURE", "EXIT_SUCCESS",
-    "RTLD_LOCAL", "RTLD_NOW", "RTLD_LAZY", "RTLD_GLOBAL",
+    "alignas",
+    "alignof",
+    "and",
+    "and_eq",
+    "asm",
+    "assert",
+    "auto",
+    "bitand",
+    "bitor",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "compl",
+    "const",
+    "constexpr",
+    "continue",
+    "decltype",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "errno",
+    "explicit",
+    "export",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "if",
+    "inline",
+    "int",
+    "linux",
+    "long",
+    "mutable",
+    "namespace",
+    "new",
+    "noexcept",
+    "not",
+    "not_eq",
+    "nullptr",
+    "operator",
+    "or",
+    "or_eq",
+    "private",
+    "protected",
+    "public",
+    "register",
+    "restrict",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "stderr",
+    "stdin",
+    "stdout",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "thread_local",
+    "throw",
+    "true",
+    "try",
+    "typedef",
+    "typeid",
+    "typename",
+    "typeof",
+    "typeof_unqual",
+    "union",
+    "unix",
+    "unsigned",
+    "using",
+    "virtual",
+    "void",
+    "volatile",
+    "wchar_t",
+    "while",
+    "xor",
+    "xor_eq",
+    "BUFSIZ",
+    "EOF",
+    "FILENAME_MAX",
+    "FOPEN_MAX",
+    "NULL",
+    "RAND_MAX",
+    "EXIT_FAILURE",
+    "EXIT_SUCCESS",
+    "RTLD_LOCAL",
+    "RTLD_NOW",
+    "RTLD_LAZY",
+    "RTLD_GLOBAL",
     // ours
-    "add", "args", "bad", "blocks", "ceildiv", "check_address", "check_pitch", "check_tensor", "check_tiles",
-    "divide", "encode", "enter", "equal", "fail", "find", "fits", "grid", "images", "kernel", "kernels",
-    "last_error", "launch", "launch_of", "leave", "map", "map_of", "maps", "max", "memcpy", "memset", "min", "mod",
-    "mul", "names", "parameter", "pointers", "room", "seen", "size_t", "snprintf", "status", "stream", "sub",
-    "taken", "word", "words",
+    "add",
+    "args",
+    "bad",
+    "blocks",
+    "ceildiv",
+    "check_address",
+    "check_pitch",
+    "check_tensor",
+    "check_tiles",
+    "divide",
+    "encode",
+    "enter",
+    "equal",
+    "fail",
+    "find",
+    "fits",
+    "grid",
+    "images",
+    "kernel",
+    "kernels",
+    "last_error",
+    "launch",
+    "launch_of",
+    "leave",
+    "map",
+    "map_of",
+    "maps",
+    "max",
+    "memcpy",
+    "memset",
+    "min",
+    "mod",
+    "mul",
+    "names",
+    "parameter",
+    "pointers",
+    "room",
+    "seen",
+    "size_t",
+    "snprintf",
+    "status",
+    "stream",
+    "sub",
+    "taken",
+    "word",
+    "words",
     // and of the wrappers for the TVM FFI
-    "call", "context", "device", "numbers", "result", "tensors",
+    "call",
+    "context",
+    "device",
+    "numbers",
+    "result",
+    "tensors",
 };
 
 static bool is_taken(const char *name) {
@@ -36,7 +171,8 @@ static bool is_taken(const char *name) {
     }
     // identifiers of the implementation, of the library, of the standard headers
     return name[0] == '_' || strncmp(name, "fp4_", 4) == 0 || strncmp(name, "FP4_", 4) == 0 ||
-           strncmp(name, "INT", 3) == 0 || strncmp(name, "UINT", 4) == 0 || strstr(name, "_MAX") != NULL;
+           strncmp(name, "INT", 3) == 0 || strncmp(name, "UINT", 4) == 0 ||
+           strstr(name, "_MAX") != NULL;
 }
 
 typedef struct {
@@ -67,7 +203,8 @@ static const char *add_name(name_set *s, const char *wish) {
 }
 
 emit_names emit_names_of(const tir_kernel *k, arena *mem) {
-    name_set s = {.all = ARENA_ARRAY(mem, const char *, k->n_dims + 3 * k->n_params + 1), .mem = mem};
+    name_set s = {.all = ARENA_ARRAY(mem, const char *, k->n_dims + 3 * k->n_params + 1),
+                  .mem = mem};
     emit_names n = {.dims = ARENA_ARRAY(mem, const char *, k->n_dims + 1),
                     .params = ARENA_ARRAY(mem, const char *, k->n_params + 1),
                     .pitch = ARENA_ARRAY(mem, const char *, k->n_params + 1),
@@ -86,7 +223,8 @@ emit_names emit_names_of(const tir_kernel *k, arena *mem) {
 }
 
 const char *emit_identifier(const char *text, arena *mem) {
-    char *name = arena_printf(mem, "%s%s", isdigit((unsigned char)text[0]) || text[0] == '\0' ? "k" : "", text);
+    char *name = arena_printf(mem, "%s%s",
+                              isdigit((unsigned char)text[0]) || text[0] == '\0' ? "k" : "", text);
     for (char *p = name; *p != '\0'; p++) {
         if (!isalnum((unsigned char)*p)) {
             *p = '_';
@@ -97,9 +235,9 @@ const char *emit_identifier(const char *text, arena *mem) {
 
 static const char *infix(size_op op) {
     static const char *const text[] = {
-        [SZ_ADD] = "+",  [SZ_SUB] = "-",  [SZ_MUL] = "*", [SZ_DIV] = "/",  [SZ_MOD] = "%",   [SZ_EQ] = "==",
-        [SZ_NE] = "!=",  [SZ_LT] = "<",   [SZ_LE] = "<=", [SZ_GT] = ">",   [SZ_GE] = ">=",   [SZ_AND] = "and",
-        [SZ_OR] = "or",
+        [SZ_ADD] = "+", [SZ_SUB] = "-",   [SZ_MUL] = "*", [SZ_DIV] = "/", [SZ_MOD] = "%",
+        [SZ_EQ] = "==", [SZ_NE] = "!=",   [SZ_LT] = "<",  [SZ_LE] = "<=", [SZ_GT] = ">",
+        [SZ_GE] = ">=", [SZ_AND] = "and", [SZ_OR] = "or",
     };
     return op < sizeof text / sizeof text[0] ? text[op] : NULL;
 }
@@ -122,7 +260,10 @@ void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s) {
         break;
     }
     const char *op = infix(s->op);
-    const char *call = s->op == SZ_CEILDIV ? "ceildiv" : s->op == SZ_MIN ? "min" : s->op == SZ_MAX ? "max" : "";
+    const char *call = s->op == SZ_CEILDIV ? "ceildiv"
+                       : s->op == SZ_MIN   ? "min"
+                       : s->op == SZ_MAX   ? "max"
+                                           : "";
     bool a_simple = op == NULL || s->a->op <= SZ_DIM;
     bool b_simple = op == NULL || s->b->op <= SZ_DIM;
     fprintf(out, "%s%s", call, op == NULL ? "(" : "");
@@ -137,7 +278,8 @@ void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s) {
 }
 
 const char *emit_function(const char *prefix, const tir_kernel *k, arena *mem) {
-    static const char *const ours[] = {"open", "close", "kernels", "tensor", "status", "last_error", "module"};
+    static const char *const ours[] = {"open",   "close",      "kernels", "tensor",
+                                       "status", "last_error", "module"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (strcmp(ours[i], k->name) == 0) {
             return arena_printf(mem, "%s_the_%s", prefix, k->name);
@@ -165,4 +307,13 @@ bool emit_dim_is_free(const tir_kernel *k, int dim) {
         }
     }
     return true;
+}
+
+bool emit_is_mapped(const tir_kernel *k, int param) {
+    for (int i = 0; i < k->n_maps; i++) {
+        if (k->maps[i].param == param && k->maps[i].part == PART_DATA && k->maps[i].rank > 1) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -41,7 +41,8 @@ static const char *slot_of(const emit_text *t, const char *key, size_t len) {
 static void fill_line(const emit_text *t, const char *line, size_t len, FILE *out) {
     for (size_t i = 0; i < len;) {
         const char *end = line[i] == '@' ? memchr(line + i + 1, '@', len - i - 1) : NULL;
-        const char *value = end != NULL ? slot_of(t, line + i + 1, (size_t)(end - line) - i - 1) : NULL;
+        const char *value =
+            end != NULL ? slot_of(t, line + i + 1, (size_t)(end - line) - i - 1) : NULL;
         if (value != NULL) {
             fputs(value, out);
             i = (size_t)(end - line) + 1;

@@ -52,7 +52,9 @@ int emit_ahead(unit *u, const builds *b, int emit) {
     }
     const char *slash = strrchr(stem, '/');
     const char *file = strrchr(u->opt->file, '/');
-    emit_job job = {.stem = to_stdout ? unit_stem(u) : slash != NULL ? slash + 1 : stem,
+    emit_job job = {.stem = to_stdout       ? unit_stem(u)
+                            : slash != NULL ? slash + 1
+                                            : stem,
                     .source = file != NULL ? file + 1 : u->opt->file,
                     .kernels = ARENA_ARRAY(u->mem, emit_kernel, b->n + 1),
                     .n_kernels = b->n,
@@ -61,13 +63,14 @@ int emit_ahead(unit *u, const builds *b, int emit) {
     emit_kernel *kernels = (emit_kernel *)job.kernels;
     for (int i = 0; i < b->n; i++) {
         const built *k = &b->at[i];
-        kernels[i] = (emit_kernel){k->tir, k->code.ptx, k->code.ptx_len, k->assembled ? k->report.cubin : NULL,
-                                   k->report.cubin_len};
+        kernels[i] = (emit_kernel){k->tir, k->code.ptx, k->code.ptx_len,
+                                   k->assembled ? k->report.cubin : NULL, k->report.cubin_len};
     }
     int code = build_module(u, b, &job.image);
     for (int i = 0; i < N_FILES && code == EXIT_DONE; i++) {
         if (emit & files[i].kind) {
-            code = write_file(u, &job, to_stdout ? "-" : arena_printf(u->mem, "%s%s", stem, files[i].ending), i);
+            code = write_file(
+                u, &job, to_stdout ? "-" : arena_printf(u->mem, "%s%s", stem, files[i].ending), i);
         }
     }
     return code;

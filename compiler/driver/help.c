@@ -1,5 +1,5 @@
-// What fp4c tells of itself, all from the tables of options and commands: the short help, the manual
-// page (man macros), and completions for three shells.
+// What fp4c tells of itself, all from the tables of options and commands: the short help, the
+// manual page (man macros), and completions for three shells.
 #include "driver.h"
 
 #include <stdio.h>
@@ -8,7 +8,8 @@
 // "-o FILE", "--emit=KIND", "-DNAME=VAL"
 static void option_text(const option_info *o, char *out, size_t bytes) {
     const char *between = o->form != OPT_VALUE ? "" : o->spelling[1] == '-' ? "=" : " ";
-    snprintf(out, bytes, "%s%s%s", o->spelling, between, o->placeholder != NULL ? o->placeholder : "");
+    snprintf(out, bytes, "%s%s%s", o->spelling, between,
+             o->placeholder != NULL ? o->placeholder : "");
 }
 
 static void print_short(void) {
@@ -26,7 +27,8 @@ static void print_short(void) {
 
 // ---- manual page --------------------------------------------------------------------------------
 
-// Text with what roff would take for its own: '-' that is no hyphen, '\\', a '.' that begins a line.
+// Text with what roff would take for its own: '-' that is no hyphen, '\\', a '.' that begins a
+// line.
 static void roff(const char *text) {
     if (*text == '.' || *text == '\'') {
         fputs("\\&", stdout);
@@ -47,16 +49,19 @@ static void tagged(const char *tag, const char *text) {
 
 static void print_man(void) {
     printf(".TH FP4C 1 \"\" \"fp4c %s\" \"User Commands\"\n", FP4C_VERSION);
-    printf(".SH NAME\nfp4c \\- compiler of tile programs for FP4 and FP8 tensor cores\n.SH SYNOPSIS\n"
-           ".B fp4c\n.I FILE\n.B \\-arch\n.I A\n.RI [ options ]\n");
+    printf(
+        ".SH NAME\nfp4c \\- compiler of tile programs for FP4 and FP8 tensor cores\n.SH SYNOPSIS\n"
+        ".B fp4c\n.I FILE\n.B \\-arch\n.I A\n.RI [ options ]\n");
     for (const command_info *c = command_infos; c->word != NULL; c++) {
         printf(".br\n.B fp4c %s\n", c->word);
         roff(c->args);
         printf("\n");
     }
     printf(".SH DESCRIPTION\n"
-           "Compiles a tile program (.tk) to a module (.tkm): metadata, PTX and, where ptxas is found, a cubin\n"
-           "for each kernel and target. A module is what libfp4rt loads and launches, on a GPU or in its\n"
+           "Compiles a tile program (.tk) to a module (.tkm): metadata, PTX and, where ptxas is "
+           "found, a cubin\n"
+           "for each kernel and target. A module is what libfp4rt loads and launches, on a GPU or "
+           "in its\n"
            "simulator.\nA role program (.tir), as\n.B \\-\\-emit=tir\nprints it, is taken too.\n"
            ".SH COMMANDS\n");
     for (const command_info *c = command_infos; c->word != NULL; c++) {
@@ -70,15 +75,21 @@ static void print_man(void) {
     }
     printf(".SH FILES WRITTEN BY \\-\\-emit\n");
     tagged("module", "NAME.tkm, the module.");
-    tagged("ptx, cubin, llvm", "NAME.ptx, NAME.cubin, NAME.ll; of several kernels or targets NAME.KERNEL.TARGET.ptx.");
+    tagged("ptx, cubin, llvm",
+           "NAME.ptx, NAME.cubin, NAME.ll; of several kernels or targets NAME.KERNEL.TARGET.ptx.");
     tagged("ast, tir", "The checked tree and the role programs as text.");
-    tagged("meta", "NAME.json: of every kernel its name, target, parameters with shapes, formats, layouts and "
-                   "alignment, 'where' clauses, the parameters of the PTX entry (tensor maps, pointers, sizes, "
-                   "scalars), grid, cluster, threads, shared memory, and what ptxas reported. "
-                   "runtime/module.h of the sources describes every field.");
-    tagged("c, h", "NAME.c and NAME.h: the kernels inside a C program, one typed function each, over libfp4rt; "
+    tagged(
+        "meta",
+        "NAME.json: of every kernel its name, target, parameters with shapes, formats, layouts and "
+        "alignment, 'where' clauses, the parameters of the PTX entry (tensor maps, pointers, "
+        "sizes, "
+        "scalars), grid, cluster, threads, shared memory, and what ptxas reported. "
+        "runtime/module.h of the sources describes every field.");
+    tagged("c, h", "NAME.c and NAME.h: the kernels inside a C program, one typed function each, "
+                   "over libfp4rt; "
                    "with --driver-only over libcuda alone. -o names the stem.");
-    tagged("tvm-ffi", "NAME_ffi.c, beside NAME.c and NAME.h: functions that PyTorch, JAX and others load by tvm_ffi.");
+    tagged("tvm-ffi", "NAME_ffi.c, beside NAME.c and NAME.h: functions that PyTorch, JAX and "
+                      "others load by tvm_ffi.");
     printf(".SH EXIT STATUS\n");
     tagged("0", "Done.");
     tagged("1", "A mistake in the program, the options or the surroundings, told in a sentence.");
@@ -112,18 +123,21 @@ static const char *values_of(const option_info *o) {
 }
 
 static bool takes_file(const option_info *o) {
-    return o->placeholder != NULL && (strcmp(o->placeholder, "FILE") == 0 || strcmp(o->placeholder, "DIR") == 0);
+    return o->placeholder != NULL &&
+           (strcmp(o->placeholder, "FILE") == 0 || strcmp(o->placeholder, "DIR") == 0);
 }
 
 static void print_bash(void) {
     printf("# bash completion of fp4c; made by fp4c --help=bash\n_fp4c() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
            "    # bash cuts words at '='\n"
-           "    if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
+           "    if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then "
+           "prev=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
            "    case $prev in\n");
     for (const option_info *o = option_infos; o->id != NULL; o++) {
         if (o->form == OPT_VALUE && values_of(o)[0] != '\0') {
-            printf("    %s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->spelling, values_of(o));
+            printf("    %s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->spelling,
+                   values_of(o));
         } else if (o->form == OPT_VALUE && takes_file(o)) {
             printf("    %s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", o->spelling);
         }
@@ -132,7 +146,8 @@ static void print_bash(void) {
     for (const option_info *o = option_infos; o->id != NULL; o++) {
         printf("%s%s", o == option_infos ? "" : " ", o->spelling);
     }
-    printf("' -- \"$cur\"))\n        return\n    fi\n    COMPREPLY=($(compgen -f -X '!*.t[ki]*' -- \"$cur\") $(compgen -d -- \"$cur\"))\n"
+    printf("' -- \"$cur\"))\n        return\n    fi\n    COMPREPLY=($(compgen -f -X '!*.t[ki]*' -- "
+           "\"$cur\") $(compgen -d -- \"$cur\"))\n"
            "    if [[ $COMP_CWORD == 1 ]]; then\n        COMPREPLY+=($(compgen -W '");
     for (const command_info *c = command_infos; c->word != NULL; c++) {
         printf("%s%s", c == command_infos ? "" : " ", c->word);
@@ -146,7 +161,8 @@ static void quoted(const char *text) {
         if (*text == '\'') {
             fputs("'\\''", stdout);
         } else {
-            fputs(*text == '[' || *text == ']' || *text == ':' || *text == '\\' ? "\\" : "", stdout);
+            fputs(*text == '[' || *text == ']' || *text == ':' || *text == '\\' ? "\\" : "",
+                  stdout);
             fputc(*text, stdout);
         }
     }
@@ -155,7 +171,11 @@ static void quoted(const char *text) {
 static void print_zsh(void) {
     printf("#compdef fp4c\n# made by fp4c --help=zsh\n_arguments \\\n");
     for (const option_info *o = option_infos; o->id != NULL; o++) {
-        printf("    '%s%s[", o->spelling, o->form == OPT_FLAG ? "" : o->form == OPT_JOINED ? "-" : o->spelling[1] == '-' ? "=" : "");
+        printf("    '%s%s[", o->spelling,
+               o->form == OPT_FLAG     ? ""
+               : o->form == OPT_JOINED ? "-"
+               : o->spelling[1] == '-' ? "="
+                                       : "");
         quoted(o->help);
         printf("]");
         if (o->form != OPT_FLAG) {
@@ -183,8 +203,14 @@ static void print_fish(void) {
     for (const option_info *o = option_infos; o->id != NULL; o++) {
         bool is_long = o->spelling[1] == '-';
         bool is_short = !is_long && o->spelling[2] == '\0';
-        printf("complete -c fp4c %s %s%s", is_long ? "-l" : is_short ? "-s" : "-o", o->spelling + (is_long ? 2 : 1),
-               o->form == OPT_FLAG ? "" : values_of(o)[0] != '\0' ? " -x" : " -r");
+        printf("complete -c fp4c %s %s%s",
+               is_long    ? "-l"
+               : is_short ? "-s"
+                          : "-o",
+               o->spelling + (is_long ? 2 : 1),
+               o->form == OPT_FLAG       ? ""
+               : values_of(o)[0] != '\0' ? " -x"
+                                         : " -r");
         if (values_of(o)[0] != '\0') {
             printf(" -a '%s'", values_of(o));
         }
@@ -201,7 +227,11 @@ bool print_help(const char *topic) {
     static const struct {
         const char *topic;
         void (*print)(void);
-    } topics[] = {{"", print_short}, {"man", print_man}, {"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
+    } topics[] = {{"", print_short},
+                  {"man", print_man},
+                  {"bash", print_bash},
+                  {"zsh", print_zsh},
+                  {"fish", print_fish}};
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
         if (strcmp(topic, topics[i].topic) == 0) {
             topics[i].print();

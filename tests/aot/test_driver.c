@@ -1,6 +1,7 @@
-// Embedded kernels that need libcuda alone, over the fake libcuda.so.1: what reaches the driver is what
-// libfp4rt sends it for the same tensors; every driver call is made to fail in turn; bad arguments are
-// refused by both. The fake's GPU 1 is a B200 (sm_100a), GPU 0 an H200, for which there is no code.
+// Embedded kernels that need libcuda alone, over the fake libcuda.so.1: what reaches the driver is
+// what libfp4rt sends it for the same tensors; every driver call is made to fail in turn; bad
+// arguments are refused by both. The fake's GPU 1 is a B200 (sm_100a), GPU 0 an H200, for which
+// there is no code.
 //
 //   aot_driver          the fake
 //   aot_driver none     no driver (skipped where there is one)
@@ -98,7 +99,8 @@ static fp4_ctx *open_gpu(const char *device) {
 }
 
 // Tensors at addresses of nobody: a launch of the fake reads none.
-static fp4_tensor tensor_at(uint64_t address, const char *format, int rank, const int64_t *dims, int64_t pitch) {
+static fp4_tensor tensor_at(uint64_t address, const char *format, int rank, const int64_t *dims,
+                            int64_t pitch) {
     fp4_tensor t;
     assert_int_equal(fp4_tensor_init(&t, format, rank, dims), FP4_OK);
     t.pitch = pitch;
@@ -107,9 +109,10 @@ static fp4_tensor tensor_at(uint64_t address, const char *format, int rank, cons
     return t;
 }
 
-#define SAME_TENSOR(type, t)                                                                                        \
-    {                                                                                                               \
-        (t).data, (t).scale, {(t).dims[0], (t).dims[1], (t).dims[2], (t).dims[3], (t).dims[4]}, (t).pitch           \
+#define SAME_TENSOR(type, t)                                                                       \
+    {                                                                                              \
+        (t).data, (t).scale, {(t).dims[0], (t).dims[1], (t).dims[2], (t).dims[3], (t).dims[4]},    \
+            (t).pitch                                                                              \
     }
 
 static void gemm_is_the_same(int64_t m, int64_t n, int64_t k, int64_t pitch) {
@@ -209,7 +212,8 @@ static void blocks(void **state) {
     record lib = taken();
     b.scale = 0;
     assert_int_equal(blocks_blocks(&kernels, &a, &b, &d, NULL), FP4_ERROR_MISMATCH);
-    const char *want = strstr(fp4_last_error(), "(24 bytes)"); // ceil(264 / 128) x ceil(160 / 128) x 4
+    const char *want =
+        strstr(fp4_last_error(), "(24 bytes)"); // ceil(264 / 128) x ceil(160 / 128) x 4
     assert_non_null(want);
     b.scale = b.data + (1 << 20);
     fp4_close(ctx);
@@ -267,7 +271,8 @@ static void every_call_may_fail(void **state) {
         }
         if (!hidden) {
             assert_int_equal(status, DRV_GEMM_ERROR_DEVICE);
-            assert_non_null(strstr(drv_gemm_last_error(), n % 2 ? "OUT_OF_MEMORY 2" : "OF_THE_FAKE 999"));
+            assert_non_null(
+                strstr(drv_gemm_last_error(), n % 2 ? "OUT_OF_MEMORY 2" : "OF_THE_FAKE 999"));
         }
     }
     assert_true(n > 20);
@@ -276,7 +281,8 @@ static void every_call_may_fail(void **state) {
 
 static void assert_refused(drv_gemm_status status, drv_gemm_status want, const char *sentence) {
     if (status != want || !strstr(drv_gemm_last_error(), sentence)) {
-        fail_msg("status %d, '%s', expected %d, '%s'", (int)status, drv_gemm_last_error(), (int)want, sentence);
+        fail_msg("status %d, '%s', expected %d, '%s'", (int)status, drv_gemm_last_error(),
+                 (int)want, sentence);
     }
 }
 
@@ -284,7 +290,8 @@ static void refusals(void **state) {
     (void)state;
     drv_gemm_kernels *k;
     assert_refused(drv_gemm_open(1, NULL), DRV_GEMM_ERROR_ARGUMENT, "NULL argument");
-    assert_refused(drv_gemm_open(7, &k), DRV_GEMM_ERROR_UNAVAILABLE, "cuda:7: the driver shows 2 GPUs");
+    assert_refused(drv_gemm_open(7, &k), DRV_GEMM_ERROR_UNAVAILABLE,
+                   "cuda:7: the driver shows 2 GPUs");
     assert_refused(drv_gemm_open(-1, &k), DRV_GEMM_ERROR_UNAVAILABLE, "cuda:-1");
     assert_refused(drv_gemm_open(0, &k), DRV_GEMM_ERROR_UNAVAILABLE,
                    "gemm.tk was not compiled for sm_90a, which Fake H200 is");
@@ -298,9 +305,10 @@ static void refusals(void **state) {
     fake->n_params = 0;
     int calls = fake->n_calls;
     drv_gemm_tensor t = a;
-#define REFUSED(a, b, d, status, sentence) \
+#define REFUSED(a, b, d, status, sentence)                                                         \
     assert_refused(drv_gemm_nvfp4_gemm(k, a, b, d, 1, NULL), DRV_GEMM_ERROR_##status, sentence)
-    assert_refused(drv_gemm_nvfp4_gemm(NULL, &a, &b, &d, 1, NULL), DRV_GEMM_ERROR_ARGUMENT, "NULL argument");
+    assert_refused(drv_gemm_nvfp4_gemm(NULL, &a, &b, &d, 1, NULL), DRV_GEMM_ERROR_ARGUMENT,
+                   "NULL argument");
     REFUSED(NULL, &b, &d, MISMATCH, "nvfp4_gemm(): A is a NULL tensor");
     t.dims[0] = 301;
     REFUSED(&t, &b, &d, MISMATCH, "nvfp4_gemm(): dimension 1 of D is 300, expected 301");
@@ -360,13 +368,15 @@ static void no_driver(void **state) {
         skip();
     }
     drv_gemm_kernels *k;
-    assert_refused(drv_gemm_open(0, &k), DRV_GEMM_ERROR_UNAVAILABLE, "libcuda.so.1 cannot be loaded");
+    assert_refused(drv_gemm_open(0, &k), DRV_GEMM_ERROR_UNAVAILABLE,
+                   "libcuda.so.1 cannot be loaded");
 }
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm),     cmocka_unit_test(batched),  cmocka_unit_test(blocks),
-        cmocka_unit_test(quantise), cmocka_unit_test(refusals), cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(gemm),     cmocka_unit_test(batched),
+        cmocka_unit_test(blocks),   cmocka_unit_test(quantise),
+        cmocka_unit_test(refusals), cmocka_unit_test(every_call_may_fail),
     };
     const struct CMUnitTest none_tests[] = {cmocka_unit_test(no_driver)};
     if (argc > 1 && strcmp(argv[1], "none") == 0) {

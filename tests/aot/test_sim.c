@@ -80,7 +80,8 @@ static void check_product(fp4_ctx *ctx, call_fn call, const void *kernels, const
             }
             double bound = fabs(alpha * sum) * ldexp(1, -8) + alpha * magnitude * ldexp(1, -18);
             if (!(fabs(alpha * sum - z[i * n + j]) <= bound)) {
-                fail_msg("element %d, %d is %g, expected %g", (int)i, (int)j, z[i * n + j], alpha * sum);
+                fail_msg("element %d, %d is %g, expected %g", (int)i, (int)j, z[i * n + j],
+                         alpha * sum);
             }
         }
     }

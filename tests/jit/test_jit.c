@@ -1,5 +1,5 @@
-// fp4_module_compile and its cache on disk. A script stands in for fp4c where the compiler must fail or
-// be counted; fp4c itself compiles what is run.
+// fp4_module_compile and its cache on disk. A script stands in for fp4c where the compiler must
+// fail or be counted; fp4c itself compiles what is run.
 //
 //   jit_test FP4C FAKE GEMM.TK
 #include "fp4rt_compile.h"
@@ -266,9 +266,10 @@ static void builds_damaged_entries_again(void **state) {
         long at;
         const char *text;
     } damages[] = {
-        {"module.tkm", 5000, "?"}, {"module.tkm", 0, "?"},  {"module.tkm", 0, NULL}, {"module.tkm", 77, NULL},
-        {"module.tkm", -1, NULL},  {"key", -1, NULL},       {"key", 3, NULL},        {"key", 20, "?"},
-        {"deps", -1, NULL},        {"deps", 10, NULL},      {"deps", 2, "zz"},       {"deps", 0, "\n\n\n"},
+        {"module.tkm", 5000, "?"}, {"module.tkm", 0, "?"},   {"module.tkm", 0, NULL},
+        {"module.tkm", 77, NULL},  {"module.tkm", -1, NULL}, {"key", -1, NULL},
+        {"key", 3, NULL},          {"key", 20, "?"},         {"deps", -1, NULL},
+        {"deps", 10, NULL},        {"deps", 2, "zz"},        {"deps", 0, "\n\n\n"},
     };
     assert_compiles(1);
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
@@ -368,7 +369,8 @@ static void environment(void **state) {
     assert_int_equal(runs(), 4);
     setenv("FP4C", "no-such-compiler", 1);
     assert_int_equal(compile(o), FP4_ERROR_UNAVAILABLE);
-    assert_string_equal(fp4_last_error(), "there is no compiler 'no-such-compiler' (named by FP4C)");
+    assert_string_equal(fp4_last_error(),
+                        "there is no compiler 'no-such-compiler' (named by FP4C)");
     unsetenv("FP4C");
     char *path = strdup(getenv("PATH"));
     setenv("PATH", work, 1); // nothing beside this program either
@@ -471,7 +473,8 @@ static void bad_arguments(void **state) {
     assert_int_equal(fp4_module_compile(NULL, "x", NULL, &o, &module), FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_module_compile(ctx, NULL, NULL, &o, &module), FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_module_compile(ctx, "x", NULL, &o, NULL), FP4_ERROR_ARGUMENT);
-    assert_int_equal(fp4_module_compile(ctx, in_work("missing.tk"), NULL, &o, &module), FP4_ERROR_FILE);
+    assert_int_equal(fp4_module_compile(ctx, in_work("missing.tk"), NULL, &o, &module),
+                     FP4_ERROR_FILE);
     assert_int_equal(fp4_module_compile(ctx, work, NULL, &o, &module), FP4_ERROR_FILE);
     o.size = 3;
     assert_int_equal(compile(o), FP4_ERROR_ARGUMENT);
@@ -532,7 +535,8 @@ static void every_allocation_may_fail(void **state) {
                 assert_int_equal(status, FP4_OK);
                 break;
             }
-            // The last ones of a miss may be those of keeping it, which is not the caller's concern.
+            // The last ones of a miss may be those of keeping it, which is not the caller's
+            // concern.
             assert_true(status == FP4_ERROR_MEMORY || status == FP4_OK);
         }
         assert_true(n > 3);
@@ -569,10 +573,12 @@ static void the_real_compiler(void **state) {
     assert_true(values[0] == 32 && values[47] == 32);
     fp4_module_free(module);
     only_entry();
-    // A text, with a parameter that is one and one that is none; places are told under the given name.
-    static const char text[] = "use std.formats;\n"
-                               "kernel twice<BM = 128>(A : bf16[M, K], D : out bf16[M, K]) where K % 8 == 0 {\n"
-                               "    tile m:BM of M, k:64 of K { D[m, k] = bf16(2.0 * A[m, n]); }\n}\n";
+    // A text, with a parameter that is one and one that is none; places are told under the given
+    // name.
+    static const char text[] =
+        "use std.formats;\n"
+        "kernel twice<BM = 128>(A : bf16[M, K], D : out bf16[M, K]) where K % 8 == 0 {\n"
+        "    tile m:BM of M, k:64 of K { D[m, k] = bf16(2.0 * A[m, n]); }\n}\n";
     assert_int_equal(fp4_module_compile(ctx, "my/twice.tk", text, &o, &module), FP4_ERROR_MODULE);
     if (strncmp(fp4_last_error(), "twice.tk:3:", 11) != 0) {
         fail_msg("'%s'", fp4_last_error());

@@ -1,5 +1,5 @@
-// Runs embedded kernels in the simulator and, unless EMBEDDED_ONLY, one that it compiles itself; exits
-// with 0 when every result is the sum in double precision, rounded.
+// Runs embedded kernels in the simulator and, unless EMBEDDED_ONLY, one that it compiles itself;
+// exits with 0 when every result is the sum in double precision, rounded.
 #ifndef EMBEDDED_ONLY
 #include <fp4_gemm.h>
 #include <fp4rt_compile.h>
@@ -12,10 +12,10 @@
 
 enum { M = 33, N = 40, K = 96 };
 
-#define TRY(call)                                                                                                    \
-    if ((call) != FP4_OK) {                                                                                          \
-        fprintf(stderr, #call ": %s\n", fp4_last_error());                                                           \
-        return 1;                                                                                                    \
+#define TRY(call)                                                                                  \
+    if ((call) != FP4_OK) {                                                                        \
+        fprintf(stderr, #call ": %s\n", fp4_last_error());                                         \
+        return 1;                                                                                  \
     }
 
 static double a[M * K], b[N * K], d[M * N];
@@ -37,7 +37,8 @@ static int is_product(const char *what, int bits) {
     return 1;
 }
 
-static fp4_status random_tensor(fp4_ctx *ctx, const char *format, int64_t rows, double *values, fp4_tensor *t) {
+static fp4_status random_tensor(fp4_ctx *ctx, const char *format, int64_t rows, double *values,
+                                fp4_tensor *t) {
     static float x[N * K];
     const int64_t dims[] = {rows, K};
     for (int i = 0; i < rows * K; i++) {
