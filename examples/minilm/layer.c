@@ -112,8 +112,7 @@ static void dense_fp4(fp4_module *kernels, const fp4_safetensors *file, const ch
 
 int main(int argc, char **argv) {
     if (argc != 4 && argc != 5) {
-        fprintf(stderr, "usage: %s model.safetensors nvfp4.safetensors gemm.tkm [device]\n",
-                argv[0]);
+        fprintf(stderr, "usage: layer model.safetensors nvfp4.safetensors gemm.tkm [device]\n");
         return 2;
     }
     static float x[WORDS][WIDTH], h[WORDS * HIDDEN], y[WORDS * WIDTH], want[WORDS * WIDTH];
@@ -128,12 +127,10 @@ int main(int argc, char **argv) {
     const float *b1 = floats(model, LAYER "intermediate.dense.bias", HIDDEN);
     const float *b2 = floats(model, LAYER "output.dense.bias", WIDTH);
     embed(model, x);
-
     dense(x[0], floats(model, LAYER "intermediate.dense.weight", HIDDEN * WIDTH), b1, HIDDEN, WIDTH,
           h);
     gelu(h);
     dense(h, floats(model, LAYER "output.dense.weight", HIDDEN * WIDTH), b2, WIDTH, HIDDEN, want);
-
     dense_fp4(kernels, quantised, LAYER "intermediate.dense", x[0], b1, HIDDEN, WIDTH, h);
     gelu(h);
     dense_fp4(kernels, quantised, LAYER "output.dense", h, b2, WIDTH, HIDDEN, y);
