@@ -146,7 +146,36 @@ static bool bulk_dsmem(const struct async_op *op) {
     if (to == NULL) {
         return false;
     }
-    memmove(to, from, op->bytes);
+    if (op->kind == ASYNC_BULK_DSMEM) {
+        memmove(to, from, op->bytes);
+        return mbar_complete(op, op->mbar, op->bytes);
+    }
+    note_sum(op, op->dtype);
+    enum unit_status s =
+        unit_bulk_reduce(to, from, op->bytes, (enum unit_tmap_dtype)op->dtype, op->red);
+    if (s != UNIT_OK) {
+        sim_fault_op(op, "%s", unit_reason(s));
+        return false;
+    }
+    return mbar_complete(op, op->mbar, op->bytes);
+}
+
+static bool store_remote(const struct async_op *op) {
+    uint8_t *to = op_smem(op, op->smem, op->bytes);
+    enum unit_status s = UNIT_OK;
+    if (to == NULL) {
+        return false;
+    }
+    if (op->kind == ASYNC_ST_REMOTE) {
+        memcpy(to, op->disable, op->bytes);
+    } else {
+        s = unit_bulk_reduce(to, (const uint8_t *)op->disable, op->bytes,
+                             (enum unit_tmap_dtype)op->dtype, op->red);
+    }
+    if (s != UNIT_OK) {
+        sim_fault_op(op, "%s", unit_reason(s));
+        return false;
+    }
     return mbar_complete(op, op->mbar, op->bytes);
 }
 
@@ -283,7 +312,11 @@ bool async_perform(const struct async_op *op) {
     case ASYNC_BULK_REDUCE:
         return bulk_store(op);
     case ASYNC_BULK_DSMEM:
+    case ASYNC_RED_DSMEM:
         return bulk_dsmem(op);
+    case ASYNC_ST_REMOTE:
+    case ASYNC_RED_REMOTE:
+        return store_remote(op);
     case ASYNC_TMA_LOAD:
         return tma_load(op);
     case ASYNC_TMA_STORE:

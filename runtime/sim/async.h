@@ -21,6 +21,8 @@ struct copy_aux {
     // cp.async
     uint32_t cp_bytes;
     uint32_t src_size; // row, 0: all
+    uint32_t ignore;   // predicate: the source is not read
+    bool has_ignore, ignore_negated;
     bool noinc;
 };
 uop_fn run_copy, run_bulk_commit, run_bulk_wait, run_cp_async, run_cp_commit, run_cp_wait,

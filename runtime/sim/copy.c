@@ -23,7 +23,8 @@ static bool groups_of(struct warp *w) {
 }
 
 static bool is_load(enum op_kind k) {
-    return k == ASYNC_BULK_LOAD || k == ASYNC_TMA_LOAD || k == ASYNC_BULK_DSMEM;
+    return k == ASYNC_BULK_LOAD || k == ASYNC_TMA_LOAD || k == ASYNC_BULK_DSMEM ||
+           k == ASYNC_RED_DSMEM;
 }
 
 static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op,
@@ -50,8 +51,9 @@ static bool set_signal(struct warp *w, const struct uop *u, struct async_op *op,
 static bool fill_plain(struct warp *w, const struct uop *u, struct async_op *op,
                        const struct copy_aux *x, int lane) {
     op->bytes = value_32(w, x->size, lane);
-    op->global = x->kind == ASYNC_BULK_DSMEM ? 0 : value_64(w, x->global, x->global_off, lane);
-    if (x->kind == ASYNC_BULK_DSMEM) {
+    bool dsmem = x->kind == ASYNC_BULK_DSMEM || x->kind == ASYNC_RED_DSMEM;
+    op->global = dsmem ? 0 : value_64(w, x->global, x->global_off, lane);
+    if (dsmem) {
         op->smem2 = sim_shared_address(w, x->remote, x->remote_off, lane);
     }
     op->dtype = x->dtype;
@@ -143,6 +145,9 @@ const struct uop *run_cp_async(struct warp *w, const struct uop *u) {
         op.global = value_64(w, x->global, x->global_off, l);
         op.bytes = x->cp_bytes;
         op.zero_from = x->src_size == 0 ? op.bytes : value_32(w, x->src_size, l);
+        if (x->has_ignore && ((w->p[x->ignore] ^ (0u - x->ignore_negated)) >> l & 1) != 0) {
+            op.zero_from = 0;
+        }
         op.group = w->cp_committed;
         if (op.zero_from > op.bytes || ((op.smem | op.global) & (op.bytes - 1)) != 0) {
             return sim_fault(w, u,

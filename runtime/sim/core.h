@@ -307,6 +307,9 @@ enum op_kind {
     ASYNC_CP,        // cp.async of one lane
     ASYNC_CP_ARRIVE, // cp.async.mbarrier.arrive
     ASYNC_CLC,       // the answer of try_cancel
+    ASYNC_ST_REMOTE, // st.async, red.async: the values lie in 'disable'
+    ASYNC_RED_REMOTE,
+    ASYNC_RED_DSMEM, // shared -> shared::cluster, added there
     ASYNC_WGMMA,
     ASYNC_MMA,
     ASYNC_UTCCP,

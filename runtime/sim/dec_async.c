@@ -171,9 +171,9 @@ static void dec_bulk_plain(struct ptx_parser *p, struct ptx_ins *i, bool reduce)
         set_address(p, 1, &x->smem, &x->smem_off);
         x->size = ptx_row_src(p, ptx_arg(i, 2), W_U32);
         read_options(p, x, 3);
-    } else if (!reduce) {
+    } else if (!reduce || !r.from_global) {
         ptx_need_args(p, 4, 6);
-        x->kind = r.from_global ? ASYNC_BULK_LOAD : ASYNC_BULK_DSMEM;
+        x->kind = reduce ? ASYNC_RED_DSMEM : r.from_global ? ASYNC_BULK_LOAD : ASYNC_BULK_DSMEM;
         set_address(p, 0, &x->smem, &x->smem_off);
         if (r.from_global) {
             set_address(p, 1, &x->global, &x->global_off);
@@ -239,7 +239,12 @@ static void dec_cp_async(struct ptx_parser *p, struct ptx_ins *i) {
             ptx_refuse(p, "cp.async copies 4, 8 or 16 bytes");
         }
         x->cp_bytes = (uint32_t)bytes;
-        x->src_size = i->n_args - hint > 3 ? ptx_row_src(p, ptx_arg(i, 3), W_U32) : 0;
+        if (i->n_args - hint > 3 && ptx_arg(i, 3)->kind == OP_PRED) {
+            x->has_ignore = true;
+            x->ignore = ptx_pred_src(p, ptx_arg(i, 3), &x->ignore_negated);
+        } else if (i->n_args - hint > 3) {
+            x->src_size = ptx_row_src(p, ptx_arg(i, 3), W_U32);
+        }
         emit_aux(p, run_cp_async, x);
     }
 }

@@ -118,7 +118,12 @@ void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
 
 void dec_st(struct ptx_parser *p, struct ptx_ins *i) {
     if (ptx_take(i, W_ASYNC)) {
-        ptx_refuse(p, "unsupported instruction");
+        dec_st_async(p);
+        return;
+    }
+    if (ptx_take(i, W_BULK)) {
+        dec_st_bulk(p);
+        return;
     }
     struct mem_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->access.space = ptx_take_space(i, &x->access.cluster);
@@ -156,8 +161,9 @@ void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
                                    W_AND, W_OR,  W_XOR, W_EXCH, W_CAS};
     struct atom_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->returns = i->opcode[0] == 'a';
-    if (ptx_take(i, W_ASYNC)) {
-        ptx_refuse(p, "unsupported instruction");
+    if (!x->returns && ptx_take(i, W_ASYNC)) {
+        dec_red_async(p);
+        return;
     }
     x->access.space = ptx_take_space(i, &x->access.cluster);
     x->access.cluster |= x->access.space == SP_SHARED;

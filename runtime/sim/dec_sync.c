@@ -289,6 +289,13 @@ void dec_mbarrier(struct ptx_parser *p, struct ptx_ins *i) {
         dec_mbar_tx(p, i, false);
     } else if (ptx_take(i, W_COMPLETE_TX)) {
         dec_mbar_tx(p, i, true);
+    } else if (ptx_take(i, W_PENDING_COUNT)) {
+        ptx_need_args(p, 2, 2);
+        uint32_t a = ptx_row_src(p, ptx_arg(i, 1), W_B64);
+        uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_U32);
+        struct uop *u = ptx_emit(p, run_mbar_pending);
+        u->d = d;
+        u->a = a;
     } else {
         ptx_refuse(p, "unsupported mbarrier instruction");
     }

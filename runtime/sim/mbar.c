@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PHASE_BITS 40 // of the state that an arrival returns; the pending count lies above
+#define PHASE_MASK ((1ull << PHASE_BITS) - 1)
 #define MOST ((1 << 20) - 1) // pending count and tx-count
 
 struct mbar *mbar_find(const struct cta *c, uint32_t offset) {
@@ -200,7 +202,7 @@ const struct uop *run_mbar_arrive(struct warp *w, const struct uop *u) {
         if (b == NULL) {
             return STOP;
         }
-        uint64_t state = b->phase;
+        uint64_t state = (b->phase & PHASE_MASK) | (uint64_t)b->pending << PHASE_BITS;
         uint32_t n = x->counted ? ((const u32 *)row(w, u->b))[l] : 1;
         bool ok = true;
         if (x->expect) {
@@ -261,7 +263,7 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
             return sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible",
                              (unsigned long long)state);
         }
-        bool over = parity ? (b->phase & 1) != state : b->phase > state;
+        bool over = parity ? (b->phase & 1) != state : b->phase > (state & PHASE_MASK);
         passed |= (uint32_t)over << l;
         if (!over && !blocked) {
             blocked = true;
@@ -281,9 +283,10 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
+// a: state of an arrival; the pending count before it
 const struct uop *run_mbar_pending(struct warp *w, const struct uop *u) {
     FOR_LANES(l, exec_mask(w, u)) {
-        ((u32 *)row(w, u->d))[l] = 0;
+        ((u32 *)row(w, u->d))[l] = (uint32_t)(((const u64 *)row(w, u->a))[l] >> PHASE_BITS);
     }
     return u + 1;
 }

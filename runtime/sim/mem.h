@@ -53,6 +53,12 @@ uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t address,
                           const struct access *x);
 
 uop_fn run_ld, run_st, run_ld_shared_32, run_st_shared_32, run_atom;
+// dec_st and dec_atom hand these over (remote.c).
+struct ptx_parser;
+void dec_st_async(struct ptx_parser *p);
+void dec_st_bulk(struct ptx_parser *p);
+void dec_red_async(struct ptx_parser *p);
+
 uop_fn run_mapa, run_getctarank, run_isspacep;
 
 #endif

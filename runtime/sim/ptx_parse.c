@@ -294,7 +294,7 @@ static void init_put(struct ptx_parser *p, struct init_data *x, uint64_t v) {
         if (x->at + x->unit > x->size) {
             ptx_fail(p, p->tok.line, "more initial values than the variable has elements");
         }
-        memcpy(x->bytes + x->at, &v, x->unit);
+        memcpy(x->bytes + x->at, &v, x->unit < 8 ? x->unit : 8); // the rest is zero
     }
     x->at += x->unit;
 }
