@@ -58,6 +58,8 @@ static bool read_option(bench_options *o, const char *name, const char *value) {
         o->tbs = atof(value);
     } else if (strcmp(name, "--tflops") == 0) {
         o->tflops = atof(value);
+    } else if (strcmp(name, "--each") == 0) {
+        o->each = atoi(value) != 0;
     } else if (strcmp(name, "--fast") == 0) {
         o->fast = atoi(value) != 0;
     } else {
@@ -157,7 +159,8 @@ void figures_print(const bench_options *opt, const bench_row *row) {
     } else {
         printf("%9s %6s", "-", "-");
     }
-    printf("  %s%s\n", r->label, r->distance > 0.02 ? "  RESULTS DIFFER" : "");
+    // FP8 sums of many terms are cut to 13 fraction bits in another order: some percent where they cancel.
+    printf("  %s%s\n", r->label, r->distance > 0.2 || isnan(r->distance) ? "  RESULTS DIFFER" : "");
     fflush(stdout);
 }
 

@@ -17,6 +17,7 @@ typedef struct {
     int rounds, flush_mib;
     double tbs, tflops; // of the floor
     bool fast;          // cuBLASLt accumulates without promotion
+    bool each;          // every schedule of a kernel by itself
     int n_shapes;
     bench_shape shapes[BENCH_MAX_SHAPES];
 } bench_options;

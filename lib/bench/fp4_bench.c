@@ -5,13 +5,14 @@
 //     --shapes FILE      lines "M N K"; else --shape MxNxK (may be repeated)
 //     --device cuda:0    --rounds 20    --flush MIB (256)
 //     --cublas PATH|no   the library; default: where the loader finds it
+//     --each 1                               every schedule by itself
 //     --tbs 4.2 --tflops 1513   what the floor of a shape is computed with
 //     --json FILE        all figures, with machine and date
 //
 // A round flushes the L2 cache (a fill larger than it), then times one launch with events; rounds go
 // through all contestants, so that clocks and heat are shared. The figure is the median, the spread the
-// 10th and 90th percentile. Every kernel of the modules that admits the shape runs; the table shows the
-// fastest. The floor is the larger of bytes (each operand read once, the result written once) over
+// 10th and 90th percentile. Every kernel of the modules that admits the shape runs (of several schedules the
+// one that a launch chooses; with --each 1 all that admit it); the table shows the fastest. The floor is the larger of bytes (each operand read once, the result written once) over
 // bandwidth and operations over the matrix rate. Results are compared with cuBLASLt's: the relative
 // distance must be that of other orders of summation, or the row says so.
 #include "cublas.h"
@@ -25,14 +26,13 @@
 enum { MAX_KERNELS = 128, MAX_ROUNDS = 1000, RANDOM_BYTES = 1 << 24 };
 
 typedef struct {
-    const char *label;
+    char label[64];
+    fp4_module *module;
     fp4_kernel *kernel;
     fp4_kernel_info info;
     int n;
     fp4_param_info params[FP4_MAX_ARGS];
-    bool takes; // admits the current shape
     double us[MAX_ROUNDS];
-    double checksum_error;
 } contestant;
 
 typedef struct {
@@ -258,12 +258,29 @@ static bool compare(bench *b, contestant *c, const bench_shape *s, bench_row *ro
     return ok;
 }
 
+// Some schedule of the kernel takes the shape.
+static bool admits(const bench *b, const contestant *c, const fp4_dim dims[3]) {
+    if (b->opt.each) {
+        return fp4_kernel_admits(c->kernel, dims, 3) == FP4_OK;
+    }
+    for (int i = 0; i < fp4_module_count(c->module); i++) {
+        fp4_kernel *k;
+        fp4_kernel_info info = {.size = sizeof info};
+        if (fp4_module_kernel_at(c->module, i, &k) == FP4_OK && fp4_kernel_get_info(k, &info) == FP4_OK &&
+            strcmp(info.name, c->info.name) == 0 && strcmp(info.arch, c->info.arch) == 0 &&
+            fp4_kernel_admits(k, dims, 3) == FP4_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool run_shape(bench *b, const bench_shape *s, bench_row *row) {
     fp4_dim dims[] = {{"M", s->m}, {"N", s->n}, {"K", s->k}};
     *row = (bench_row){.shape = *s};
     for (int i = 0; i < b->n; i++) {
         contestant *c = &b->kernels[i];
-        if (fp4_kernel_admits(c->kernel, dims, 3) == FP4_OK && !compare(b, c, s, row)) {
+        if (admits(b, c, dims) && !compare(b, c, s, row)) {
             return false;
         }
     }
@@ -272,26 +289,61 @@ static bool run_shape(bench *b, const bench_shape *s, bench_row *row) {
 
 // --- Set up ----------------------------------------------------------------------------------------
 
+static bool add_contestant(bench *b, fp4_module *m, fp4_kernel *k, const char *file, int number) {
+    contestant *c = &b->kernels[b->n++];
+    c->module = m;
+    c->kernel = k;
+    c->info.size = sizeof c->info;
+    if (fp4_kernel_get_info(k, &c->info) != FP4_OK) {
+        return failed(file);
+    }
+    if (number < 0) {
+        snprintf(c->label, sizeof c->label, "%.40s", file);
+    } else {
+        snprintf(c->label, sizeof c->label, "%.40s#%d", file, number);
+    }
+    c->n = c->info.n_params;
+    for (int p = 0; p < c->n; p++) {
+        c->params[p].size = sizeof c->params[p];
+        if (fp4_kernel_param(k, p, &c->params[p]) != FP4_OK) {
+            return failed(file);
+        }
+    }
+    return true;
+}
+
+static bool is_there(const bench *b, const fp4_module *m, const char *name) {
+    for (int i = 0; i < b->n; i++) {
+        if (b->kernels[i].module == m && strcmp(b->kernels[i].info.name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool load(bench *b, const char *path) {
     fp4_module *m;
-    if (fp4_module_load_file(b->ctx, path, &m) != FP4_OK) {
+    fp4_device_info device = {.size = sizeof device};
+    if (fp4_module_load_file(b->ctx, path, &m) != FP4_OK || fp4_get_device_info(b->ctx, &device) != FP4_OK) {
         return failed(path);
     }
-    const char *name = strrchr(path, '/');
+    const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     for (int i = 0; i < fp4_module_count(m) && b->n < MAX_KERNELS; i++) {
-        contestant *c = &b->kernels[b->n++];
-        c->label = name ? name + 1 : path;
-        c->info.size = sizeof c->info;
-        if (fp4_module_kernel_at(m, i, &c->kernel) != FP4_OK ||
-            fp4_kernel_get_info(c->kernel, &c->info) != FP4_OK) {
+        fp4_kernel *k;
+        fp4_kernel_info info = {.size = sizeof info};
+        if (fp4_module_kernel_at(m, i, &k) != FP4_OK || fp4_kernel_get_info(k, &info) != FP4_OK) {
             return failed(path);
         }
-        c->n = c->info.n_params;
-        for (int p = 0; p < c->n; p++) {
-            c->params[p].size = sizeof c->params[p];
-            if (fp4_kernel_param(c->kernel, p, &c->params[p]) != FP4_OK) {
-                return failed(path);
+        if (strcmp(info.arch, device.arch) != 0 && strcmp(device.arch, "any") != 0) {
+            continue;
+        }
+        if (b->opt.each) {
+            if (!add_contestant(b, m, k, file, i)) {
+                return false;
             }
+        } else if (!is_there(b, m, info.name) && (fp4_module_kernel(m, info.name, NULL, &k) != FP4_OK ||
+                                                  !add_contestant(b, m, k, file, -1))) {
+            return failed(path);
         }
     }
     return true;

@@ -10,7 +10,7 @@ rm -f "$out"/*.tkm
 for f in "$here"/programs/*.tk; do
     "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/check_$(basename "$f" .tk).tkm"
 done
-for f in "$here"/../../lib/fp8/*.tk; do
+for f in "$here"/../../lib/fp8/*.tk "$here"/../../lib/w4/*.tk; do
     "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/bench_$(basename "$f" .tk).tkm"
 done
 cp "$build/tests/h200/h200_check" "$build/lib/fp4-bench" "$here/run.sh" "$here"/*.shapes "$out"

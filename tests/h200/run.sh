@@ -13,7 +13,7 @@ for m in check_*.tkm; do
 done
 lt=$(find / -name 'libcublasLt.so.1[23]' -not -path '/proc/*' 2>/dev/null | head -1)
 for list in *.shapes; do
-    set -- bench_"$(basename "$list" .shapes)"*.tkm
-    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$(basename "$list" .shapes).json" "$@" || bad=1
+    name=$(basename "$list" .shapes)
+    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$name.json" "bench_$name.tkm" || bad=1
 done
 exit $bad
