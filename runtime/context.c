@@ -33,6 +33,10 @@ static fp4_status read_config(const fp4_config *config, fp4_config *ours) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_open(): sim_schedule %d is not a schedule",
                        (int)ours->sim_schedule);
     }
+    if ((unsigned)ours->sim_hazards > FP4_HAZARDS_MANUAL) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_open(): sim_hazards %d is not a profile",
+                       (int)ours->sim_hazards);
+    }
     if (ours->sim_sms < 0 || ours->sim_sms > 1024) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_open(): sim_sms is %d, expected 0 .. 1024",
                        (int)ours->sim_sms);

@@ -13,6 +13,7 @@ struct rt_device {
     pthread_mutex_t lock;
     sim_policy policy;
     uint64_t seed;
+    sim_severity least; // of findings that make a launch fail
     sim_stats sums;
 };
 
@@ -41,6 +42,25 @@ static fp4_status done(rt_device *device, int status, const char *what) {
     fp4_status result = status_of(status);
     if (result != FP4_OK) {
         rt_fail(result, "simulator: %s: %s", what, sim_last_error(device->sim));
+    }
+    pthread_mutex_unlock(&device->lock);
+    return result;
+}
+
+// A launch that ran: fails when the hazard detector has something to say.
+static fp4_status launched(rt_device *device, const char *what) {
+    size_t n = sim_finding_count(device->sim, device->least);
+    fp4_status result = FP4_OK;
+    for (int s = SIM_SEVERITY_ERROR; n > 0 && s >= (int)device->least; s--) { // the worst one
+        const sim_finding *f = sim_finding_at(device->sim, 0);
+        for (size_t i = 1; f != NULL && (int)f->severity != s; i++) {
+            f = sim_finding_at(device->sim, i);
+        }
+        if (f != NULL) {
+            result = rt_fail(FP4_ERROR_DEVICE, "simulator: %s: hazard 1 of %zu: %s", what, n,
+                             f->text);
+            break;
+        }
     }
     pthread_mutex_unlock(&device->lock);
     return result;
@@ -179,7 +199,7 @@ static fp4_status sim_device_launch(rt_device *device, const rt_launch *launch) 
     device->sums.tma_bytes += stats.tma_bytes;
     device->sums.ctas += stats.ctas;
     device->sums.ns += stats.ns;
-    return done(device, result, info.name);
+    return result != SIM_OK ? done(device, result, info.name) : launched(device, info.name);
 }
 
 // A mark holds the CPU time of all launches before it.
@@ -283,7 +303,11 @@ fp4_status rt_sim_open(rt_heap *heap, const fp4_config *config, const rt_device_
     }
     *device = (rt_device){
         .heap = heap, .policy = policies[config->sim_schedule], .seed = config->sim_seed};
-    sim_options options = {.sms = config->sim_sms};
+    sim_options options = {.sms = config->sim_sms,
+                           .hazards = (sim_hazards)config->sim_hazards}; // ORDER fp4_hazards
+    static const sim_severity least[] = {SIM_SEVERITY_ERROR, SIM_SEVERITY_ERROR,
+                                         SIM_SEVERITY_STRICT, SIM_SEVERITY_MANUAL};
+    device->least = least[config->sim_hazards];
     device->sim = sim_open(&options);
     if (!device->sim || pthread_mutex_init(&device->lock, NULL) != 0) {
         sim_close(device->sim);

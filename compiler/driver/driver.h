@@ -57,6 +57,7 @@ typedef struct {
     const char *deps_of;
     bool werror, verbose, times, check, in_place, json, driver_only;
     uint64_t seed;
+    int hazards; // fp4_hazards
     const char *device;
     int sms;
     run_order order;

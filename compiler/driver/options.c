@@ -154,6 +154,11 @@ static bool set_order(options *o, const char *value) {
     return ok;
 }
 
+static bool set_hazards(options *o, const char *value) {
+    static const char *const words[] = {"off", "practice", "strict", "manual"}; // ORDER fp4_hazards
+    return pick("--hazards does not know", value, words, 4, &o->hazards);
+}
+
 static bool set_number(opt_id id, const char *value, options *o) {
     long long v = 0;
     bool ok = number(value, id == OPT_SEED ? 0 : 1, id == OPT_SEED ? INT64_MAX : 1000000, &v);
@@ -240,6 +245,8 @@ static bool apply(options *o, opt_id id, const char *value) {
         return true;
     case OPT_ORDER:
         return set_order(o, value);
+    case OPT_HAZARDS:
+        return set_hazards(o, value);
     case OPT_USE_PTX:
         o->use_ptx = value;
         return true;

@@ -37,6 +37,7 @@ static bool open_device(run_state *r) {
                      : o->order == ORDER_RANDOM ? FP4_SCHEDULE_RANDOM
                                                 : FP4_SCHEDULE_EAGER;
     c.sim_seed = o->seed;
+    c.sim_hazards = (fp4_hazards)o->hazards;
     return fp4_open(&c, &r->ctx) == FP4_OK || failed("device");
 }
 

@@ -86,9 +86,15 @@ struct haz_rec {
     uint16_t warp; // in the cluster
     uint8_t flags, pipe, swizzle, scope, rank;
 };
+// Records of the last write and of the reads since, and which of the four bytes they touch.
 struct haz_cell {
-    uint32_t w, r; // records of the last write and of the reads since
+    uint32_t w, r;
 };
+#define CELL_BITS 28
+#define CELL_ID(x) ((x) & ((1u << CELL_BITS) - 1))
+#define CELL_BYTES(x) ((x) >> CELL_BITS)
+#define CELL(id, bytes) ((id) | (bytes) << CELL_BITS)
+#define ALL_BYTES 15u
 #define TMEM_PARTS 8 // lanes are told apart in groups of 16
 
 struct haz_thread {
@@ -157,7 +163,8 @@ struct haz_place { // a location of memory that synchronises
 struct haz {
     struct sim *sim;
     struct exec *x;
-    bool strict, failed; // failed: out of memory
+    sim_hazards profile;
+    bool failed; // out of memory
     struct sim_kernel kernel;
     struct haz_ins *ins;
     bool has_pdl;

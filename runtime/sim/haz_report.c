@@ -51,7 +51,10 @@ static sim_finding *find(struct haz *h, enum haz_kind kind, uint32_t line, uint3
 }
 
 static bool wanted(const struct haz *h, enum haz_kind kind) {
-    return h->strict || kinds[kind].severity != SIM_SEVERITY_STRICT;
+    static const sim_severity least[] = {SIM_SEVERITY_ERROR, SIM_SEVERITY_ERROR,
+                                         SIM_SEVERITY_STRICT, SIM_SEVERITY_MANUAL};
+    sim_severity s = kinds[kind].severity;
+    return s == SIM_SEVERITY_INFO || s >= least[h->profile];
 }
 
 static size_t add(sim_finding *f, size_t n, const char *format, ...)

@@ -56,7 +56,7 @@ bool haz_begin(struct exec *x) {
     x->haz = h;
     h->sim = x->sim;
     h->x = x;
-    h->strict = x->sim->options.hazards == SIM_HAZARDS_STRICT;
+    h->profile = x->sim->options.hazards;
     h->kernel = *k;
     h->kernel.code = malloc((k->n_code + 1) * sizeof *k->code);
     h->ins = calloc(k->n_code + 1, sizeof *h->ins);

@@ -23,8 +23,8 @@ static void mark(struct haz *h, uint32_t id) {
 
 static void mark_cells(struct haz *h, const struct haz_cell *c, size_t n) {
     for (size_t i = 0; c != NULL && i < n; i++) {
-        mark(h, c[i].w);
-        mark(h, c[i].r);
+        mark(h, CELL_ID(c[i].w));
+        mark(h, CELL_ID(c[i].r));
     }
 }
 
@@ -81,6 +81,10 @@ static uint32_t new_rec(struct haz *h) {
         uint32_t id = h->spare;
         h->spare = h->rec[id].next;
         return id;
+    }
+    if (h->n_rec >> CELL_BITS != 0) {
+        h->failed = true;
+        return 0;
     }
     if (h->n_rec == h->rec_capacity) {
         uint32_t more = h->rec_capacity == 0 ? 1024 : h->rec_capacity * 2;
@@ -289,43 +293,85 @@ static void swizzles(const struct haz_access *a, uint32_t id, uint64_t address) 
     }
 }
 
-// What an access does to one cell.
-static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint64_t address,
-                             bool tensor) {
-    if (a->read && c.w == 0 && a->check_initial) {
+// Does a reader stand between the last write and this one? What it waited for has been done.
+static bool through_reader(const struct haz_access *a, uint32_t readers, bool tensor) {
+    for (uint32_t at = readers; at != 0; at = set_next(a->h, at)) {
+        const struct haz_rec *x = rec_at(a->h, set_head(a->h, at));
+        enum haz_kind k = tensor ? judge_tensor(a, x) : judge_memory(a, x);
+        if (k == HAZ_COUNT && (x->flags & REC_WRITE) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void judge_readers(const struct haz_access *a, uint32_t readers, uint64_t address,
+                          bool tensor) {
+    for (uint32_t at = readers; at != 0; at = set_next(a->h, at)) {
+        judge(a, set_head(a->h, at), address, tensor);
+    }
+}
+
+// What an access to some bytes does to one cell.
+static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint32_t bytes,
+                             uint64_t address, bool tensor) {
+    uint32_t w = CELL_ID(c.w);
+    uint32_t r = CELL_ID(c.r);
+    bool touched = (CELL_BYTES(c.w) & bytes) != 0;
+    if (a->read && !touched && a->check_initial) {
         haz_report_conflict(tensor ? HAZ_UNINIT_TENSOR : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
-    judge(a, c.w, address, tensor);
-    if (a->nc && c.w != 0) {
-        haz_report_conflict(HAZ_NC, &(struct haz_conflict){a, c.w, address});
+    if (touched && !(a->write && r != 0 && through_reader(a, r, tensor))) {
+        judge(a, w, address, tensor);
+    }
+    if (a->nc && touched) {
+        haz_report_conflict(HAZ_NC, &(struct haz_conflict){a, w, address});
     }
     if (a->read && !tensor) {
-        swizzles(a, c.w, address);
+        swizzles(a, w, address);
     }
     if (!a->write) {
-        return (struct haz_cell){c.w, add_reader(a->h, c.r, a->rec)};
+        return (struct haz_cell){c.w, CELL(add_reader(a->h, r, a->rec), CELL_BYTES(c.r) | bytes)};
     }
-    for (uint32_t at = c.r; at != 0; at = set_next(a->h, at)) {
-        judge(a, set_head(a->h, at), address, tensor);
+    bool whole = bytes == ALL_BYTES || w == a->rec;
+    if ((CELL_BYTES(c.r) & bytes) != 0) {
+        judge_readers(a, r, address, tensor);
     }
-    return (struct haz_cell){a->rec, 0};
+    // Bytes that others wrote before stay known as written, in the name of the last writer.
+    return (struct haz_cell){CELL(a->rec, CELL_BYTES(c.w) | bytes), whole ? 0 : c.r};
 }
 
-static void visit_run(const struct haz_access *a, struct haz_cell *c, size_t n, uint64_t address) {
+// 'first' and 'last': which bytes of the cells at the ends.
+struct run_of_cells {
+    struct haz_cell *cell;
+    size_t n;
+    uint64_t address;
+    uint32_t first, last;
+};
+
+static void visit_run(const struct haz_access *a, const struct run_of_cells *run) {
+    struct haz_cell *c = run->cell;
     struct haz_cell old = {UINT32_MAX, UINT32_MAX};
     struct haz_cell to = old;
-    bool again = !a->write;
-    for (size_t i = 0; i < n; i++) {
-        if (again && c[i].r == a->rec) {
-            continue; // it has read this since the last write
-        }
-        if (c[i].w != old.w || c[i].r != old.r) {
+    uint32_t before = 0;
+    for (size_t i = 0; i < run->n; i++) {
+        uint32_t bytes = (i == 0 ? run->first : ALL_BYTES) & (i + 1 == run->n ? run->last : ALL_BYTES);
+        if (c[i].w != old.w || c[i].r != old.r || bytes != before) {
             old = c[i];
-            to = visit(a, old, address + 4 * i, false);
+            before = bytes;
+            to = visit(a, old, bytes, run->address + 4 * i, false);
         }
         c[i] = to;
     }
+}
+
+static struct run_of_cells cells_of(struct haz_cell *base, uint64_t offset, uint64_t bytes) {
+    uint64_t end = offset + bytes;
+    return (struct run_of_cells){.cell = base + offset / 4,
+                                 .n = (size_t)((end + 3) / 4 - offset / 4),
+                                 .first = ALL_BYTES << offset % 4 & ALL_BYTES,
+                                 .last = ALL_BYTES >> (3 - (end - 1) % 4)};
 }
 
 void haz_shared(const struct haz_access *y, struct haz_cta *c, uint32_t offset, uint32_t bytes) {
@@ -333,9 +379,9 @@ void haz_shared(const struct haz_access *y, struct haz_cta *c, uint32_t offset, 
     if (y->rec == 0 || bytes == 0 || c->smem == NULL || end > c->cta->smem_bytes) {
         return; // the instruction itself is going to fault
     }
-    uint32_t first = offset / 4;
-    visit_run(y, c->smem + first, (uint32_t)((end + 3) / 4) - first,
-              ((uint64_t)c->cta->rank << RANK_SHIFT) + 4 * first);
+    struct run_of_cells run = cells_of(c->smem, offset, bytes);
+    run.address = ((uint64_t)c->cta->rank << RANK_SHIFT) + offset;
+    visit_run(y, &run);
 }
 
 // ---- global memory ------------------------------------------------------------------------------
@@ -396,10 +442,10 @@ void haz_global(const struct haz_access *y, uint64_t address, uint64_t bytes) {
         uint64_t end = (at | 4095) + 1;
         end = end < address + bytes ? end : address + bytes;
         struct haz_page *p = page_of(y->h, at >> 12, y->write);
-        uint32_t first = (uint32_t)(at & 4095) / 4;
-        uint32_t last = (uint32_t)((end - 1) & 4095) / 4;
         if (p != NULL) {
-            visit_run(y, p->cell + first, last + 1 - first, at & ~(uint64_t)3);
+            struct run_of_cells run = cells_of(p->cell, at & 4095, end - at);
+            run.address = at;
+            visit_run(y, &run);
         }
         at = end;
     }
@@ -413,15 +459,16 @@ void haz_map_read(const struct haz_access *y, uint64_t address) {
         if (c->w == 0) {
             continue;
         }
-        const struct haz_rec *x = rec_at(y->h, c->w);
+        uint32_t w = CELL_ID(c->w);
+        const struct haz_rec *x = rec_at(y->h, w);
         bool acquired = haz_known(y->t->cluster, &y->t->maps, PLANE_G, x);
         bool ordered = haz_known(y->t->cluster, &y->t->now, PLANE_G, x);
         if (!acquired) {
             haz_report_conflict(ordered ? HAZ_MAP : HAZ_RACE,
-                                &(struct haz_conflict){y, c->w, address});
+                                &(struct haz_conflict){y, w, address});
             return;
         }
-        c->r = add_reader(y->h, c->r, y->rec);
+        c->r = CELL(add_reader(y->h, CELL_ID(c->r), y->rec), ALL_BYTES);
     }
 }
 
@@ -448,7 +495,7 @@ void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, 
             }
             if (at->w != old.w || at->r != old.r) {
                 old = *at;
-                to = visit(y, old, i | (uint64_t)p << 20, true);
+                to = visit(y, old, ALL_BYTES, i | (uint64_t)p << 20, true);
             }
             *at = to;
         }

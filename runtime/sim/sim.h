@@ -44,7 +44,8 @@ typedef enum {
 typedef enum {
     SIM_HAZARDS_OFF,
     SIM_HAZARDS_PRACTICE, // what is wrong on hardware
-    SIM_HAZARDS_STRICT    // also what kernels in the field do against the manual's text
+    SIM_HAZARDS_STRICT,   // also what kernels in the field do against the manual's text
+    SIM_HAZARDS_MANUAL    // also three rules that nobody keeps because they cost time
 } sim_hazards;
 
 typedef struct {
@@ -155,7 +156,12 @@ typedef struct {
 void sim_get_stats(const sim *s, sim_stats *out); // of the last launch
 
 // ---- findings of the hazard detector ------------------------------------------------------------
-typedef enum { SIM_SEVERITY_INFO, SIM_SEVERITY_STRICT, SIM_SEVERITY_ERROR } sim_severity;
+typedef enum {
+    SIM_SEVERITY_INFO,
+    SIM_SEVERITY_MANUAL,
+    SIM_SEVERITY_STRICT,
+    SIM_SEVERITY_ERROR
+} sim_severity;
 typedef struct {
     const char *kind; // "data-race", "missing-proxy-fence" ...: haz_kinds.def
     sim_severity severity;
