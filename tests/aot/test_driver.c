@@ -9,10 +9,12 @@
 #include "blocks.h"
 #include "drv_batched.h"
 #include "drv_blocks.h"
+#include "drv_free.h"
 #include "drv_gemm.h"
 #include "drv_names.h"
 #include "drv_quantise.h"
 #include "fake_cuda.h"
+#include "free.h"
 #include "gemm.h"
 #include "quantise.h"
 #include <dlfcn.h>
@@ -237,6 +239,46 @@ static void blocks(void **state) {
     assert_all_given_back();
 }
 
+// A size that no tensor tells, and clauses over it: those of free.sh in C.
+static void free_sizes(void **state) {
+    (void)state;
+    const int64_t m = 3, n = 16, k = 64;
+    const size_t bytes[] = {128, 128, 128, 128, 128, 4, 4, 4, 4, 4};
+    fp4_ctx *ctx = open_gpu("cuda:1");
+    free_kernels kernels;
+    drv_free_kernels *alone;
+    fp4_tensor a = tensor_at(0x7f0000000000, "nvfp4", 2, (int64_t[]){m, k}, 0);
+    fp4_tensor b = tensor_at(0x7f0010000000, "nvfp4", 2, (int64_t[]){n, k}, 0);
+    fp4_tensor d = tensor_at(0x7f0020000000, "bf16", 2, (int64_t[]){m, n}, 0);
+    drv_free_tensor a2 = SAME_TENSOR(drv_free_tensor, a);
+    drv_free_tensor b2 = SAME_TENSOR(drv_free_tensor, b);
+    drv_free_tensor d2 = SAME_TENSOR(drv_free_tensor, d);
+    assert_int_equal(free_open(ctx, &kernels), FP4_OK);
+    assert_int_equal(drv_free_open(1, &alone), DRV_FREE_OK);
+    for (int64_t l = -2; l < 12; l++) {
+        bool holds = l >= 0 && (l - 2 < 3 || l == 7);
+        holds = holds && (l < 4 ? l : 4) <= (l + 1 > l / 2 ? l + 1 : l / 2);
+        expect_params(bytes, 10);
+        assert_int_equal(free_nvfp4_gemm(&kernels, &a, &b, &d, 1, l, NULL) == FP4_OK, holds);
+        record lib = taken();
+        expect_params(bytes, 10);
+        assert_int_equal(drv_free_nvfp4_gemm(alone, &a2, &b2, &d2, 1, l, NULL) == DRV_FREE_OK,
+                         holds);
+        record own = taken();
+        strcpy(own.attributes, lib.attributes); // of the loading
+        if (holds) {
+            assert_same(&lib, &own);
+        }
+    }
+    assert_int_equal(drv_free_nvfp4_gemm(alone, &a2, &b2, &d2, 1, INT64_MIN, NULL),
+                     DRV_FREE_ERROR_ARGUMENT);
+    assert_int_equal(drv_free_nvfp4_gemm(alone, &a2, &b2, &d2, 1, INT64_MAX, NULL),
+                     DRV_FREE_ERROR_MISMATCH);
+    drv_free_close(alone);
+    fp4_close(ctx);
+    assert_all_given_back();
+}
+
 // The rest is about drv_gemm.
 
 static drv_gemm_status scenario(void) {
@@ -374,9 +416,13 @@ static void no_driver(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm),     cmocka_unit_test(batched),
-        cmocka_unit_test(blocks),   cmocka_unit_test(quantise),
-        cmocka_unit_test(refusals), cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(gemm),
+        cmocka_unit_test(batched),
+        cmocka_unit_test(blocks),
+        cmocka_unit_test(quantise),
+        cmocka_unit_test(free_sizes),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(every_call_may_fail),
     };
     const struct CMUnitTest none_tests[] = {cmocka_unit_test(no_driver)};
     if (argc > 1 && strcmp(argv[1], "none") == 0) {
