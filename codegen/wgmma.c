@@ -508,45 +508,57 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// Scales of a product that pass from one step to the next.
+// Scales of a product that pass from step to step: those of the coming step and of the one after.
+enum { STEPS_AHEAD = 2 };
 typedef struct {
     int n;
-    ll_var *vars;
+    ll_var *vars[STEPS_AHEAD];
 } carried;
 
-static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, carried *v, bool take) {
+static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, const ll_var *vars, bool take) {
     int at = 0;
     for (int i = 0; i < m->k_elems / m->promote; i++) {
         for (int j = 0; j < f[i].n_rows + f[i].n_cols; j++, at++) {
             ll_val *x = j < f[i].n_rows ? &f[i].rows[j] : &f[i].cols[j - f[i].n_rows];
-            if (v && take) {
-                *x = ll_get(c->b, v->vars[at]);
-            } else if (v) {
-                ll_set(c->b, v->vars[at], *x);
+            if (vars && take) {
+                *x = ll_get(c->b, vars[at]);
+            } else if (vars) {
+                ll_set(c->b, vars[at], *x);
             }
         }
     }
     return at;
 }
 
-static void carry(cg *c, const tir_mma *m, wgmma_factors *f, carried *v) {
-    if (!v->vars) {
-        v->n = each_factor(c, m, f, NULL, false);
-        v->vars = ARENA_ARRAY(c->mem, ll_var, v->n);
+static void make_carried(cg *c, const tir_mma *m, wgmma_factors *f, carried *v) {
+    v->n = each_factor(c, m, f, NULL, false);
+    for (int step = 0; step < STEPS_AHEAD; step++) {
+        v->vars[step] = ARENA_ARRAY(c->mem, ll_var, v->n);
         for (int i = 0; i < v->n; i++) {
-            v->vars[i] = ll_variable(c->b, LL_F32, "scale");
+            v->vars[step][i] = ll_variable(c->b, LL_F32, "scale");
         }
     }
-    each_factor(c, m, f, v, false);
 }
 
-// The first step's scales, if there is a step.
+// What is behind the last step is not read: a late step reads its own scales again.
+static ll_val step_ahead(cg *c, ll_val i, int steps, const tir_for *f, ll_val extent) {
+    ll_val next = ll_addi(c->b, i, (int64_t)steps * f->step);
+    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, extent), next, i);
+}
+
+// The first steps' scales, if there is a step.
 static carried *first_factors(cg *c, const tir_stmt *s, const product *products, ll_val extent) {
     carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
     ll_if some = ll_if_begin(c->b, ll_cmpi(c->b, LL_SGT, extent, 0));
     for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            carry(c, products[i].m, load_factors(c, products[i].m, ll_i32(c->b, 0)), &v[i]);
+        for (int step = 0; step < STEPS_AHEAD && s->body[i]->kind == TS_MMA; step++) {
+            const tir_mma *m = products[i].m;
+            ll_val at = step_ahead(c, ll_i32(c->b, 0), step, &c->k->fors[s->ref], extent);
+            wgmma_factors *f = load_factors(c, m, at);
+            if (step == 0) {
+                make_carried(c, m, f, &v[i]);
+            }
+            each_factor(c, m, f, v[i].vars[step], false);
         }
     }
     ll_if_end(c->b, some);
@@ -562,38 +574,44 @@ static wgmma_factors *taken(cg *c, const tir_mma *m, const wgmma_factors *ahead,
         f[j].rows = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_rows);
         f[j].cols = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_cols);
     }
-    each_factor(c, m, f, v, true);
+    each_factor(c, m, f, v->vars[0], true);
     return f;
 }
 
-// One product of a step: the next step's scales are asked for while this one's products run. 'last': the
-// slots are free when they are done.
-static void promoted_product(cg *c, const tir_stmt *s, const product *p, carried *v, ll_val next,
+// One product of a step. 'last': the slots are free when it is done.
+static void promoted_product(cg *c, const tir_stmt *s, const product *p, const wgmma_factors *now,
                              bool last) {
-    wgmma_factors *ahead = NULL, *now = NULL;
     int n = p->m->k_elems / p->m->promote;
     for (int i = 0; i < n; i++) {
         issue_granule(c, p, i);
-        if (i == 0) {
-            ahead = load_factors(c, p->m, next);
-            now = taken(c, p->m, ahead, v);
-        }
         wait_group(c, 0);
         if (last && i == n - 1) {
             free_slots(c, s);
         }
         add_granule(c, p, &now[i]);
     }
-    carry(c, p->m, ahead, v);
 }
 
+// Later scales are asked for before the slots are awaited.
 static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, carried *v,
                           ll_val next) {
+    wgmma_factors **now = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            const tir_mma *m = products[i].m;
+            wgmma_factors *ahead = load_factors(c, m, next);
+            now[i] = taken(c, m, ahead, &v[i]);
+            for (int j = 0; j < v[i].n; j++) {
+                ll_set(c->b, v[i].vars[0][j], ll_get(c->b, v[i].vars[1][j]));
+            }
+            each_factor(c, m, ahead, v[i].vars[1], false);
+        }
+    }
     await_slots(c, s);
     for (int i = 0, done = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
             done++;
-            promoted_product(c, s, &products[i], &v[i], next, done == n);
+            promoted_product(c, s, &products[i], now[i], done == n);
         }
     }
 }
@@ -625,9 +643,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        ll_val next = ll_addi(b, i, f->step); // a last step reads its own scales again
-        next = ll_select(b, ll_cmp(b, LL_SLT, next, extent), next, i);
-        promoted_step(c, s, products, n_mmas, factors, next);
+        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, STEPS_AHEAD, f, extent));
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);

@@ -2,8 +2,8 @@
 // 13 fraction bits, so that longer chains lose precision), the warps scale the sum and add it in f32.
 //
 // Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop a thread
-// reads those of its rows and columns one K step ahead: ptxas multiplies them as soon as it can, before the
-// products, so a step's own loads would be waited for in front of them.
+// reads those of its rows and columns two K steps ahead: ptxas multiplies them as soon as it can, before the
+// products, and a busy L2 takes longer than one step's products.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };
@@ -78,6 +78,9 @@ static void load_blocks(cg *c, const tir_acc *t, const scale_place *s, wgmma_fac
     }
     f->n_cols = f->n_blocks;
     f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_cols);
+    // Any column of a block serves. The lane's own keeps the value out of uniform registers, which ptxas would
+    // move it to, and wait for it, in the step that loads it.
+    first = ll_add(b, first, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1));
     for (int i = 0; i < f->n_blocks; i++) {
         f->cols[i] = scale_of(c, s, ll_addi(b, first, (int64_t)i * s->share));
     }
