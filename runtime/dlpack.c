@@ -89,7 +89,9 @@ static fp4_status read_shape(const dl_tensor *t, fp4_elem elem, int64_t dims[FP4
                        "data: DLPack type (code %d, %d bits, %d lanes) does not hold %s",
                        t->dtype.code, t->dtype.bits, t->dtype.lanes, fp4_elem_name(elem));
     }
-    memcpy(dims, t->shape, (size_t)t->ndim * sizeof *dims);
+    for (int i = 0; i < t->ndim; i++) {
+        dims[i] = t->shape[i];
+    }
     *pitch = 0;
     if (t->ndim > 0 && !rt_mul(dims[t->ndim - 1], each, &dims[t->ndim - 1])) {
         return rt_fail(FP4_ERROR_ARGUMENT, "data: its size does not fit 63 bits");

@@ -13,7 +13,7 @@ typedef struct {
 
 static inline void gguf_put(gguf_sample *f, uint64_t value, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) {
-        f->bytes[f->n++] = (uint8_t)(value >> 8 * i);
+        f->bytes[f->n++] = (uint8_t)(i < 8 ? value >> 8 * i : 0);
     }
 }
 
