@@ -142,27 +142,35 @@ static int scale_delta(const mma_operand *o, int f, int atoms) {
     return row / ATOM_ROWS * atoms * ATOM_BYTES + (row % 32) * 16 + (row % ATOM_ROWS) / 32 * 4;
 }
 
-// Scale words of all fragments for K atom 'word'.
-void mma_load_scales(cg *c, const mma_operand *o, int word, ll_val *out) {
+// First fragment of the group whose words are read together with those of fragment 'f', if that is
+// its last one; else -1.
+static int scale_group(const mma_operand *o, int f) {
+    int apart = 32 / o->frag_rows;
+    if (!scales_are_regular(o)) {
+        return f;
+    }
+    return f / apart % o->sf_vec == o->sf_vec - 1 ? f - (o->sf_vec - 1) * apart : -1;
+}
+
+void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out) {
     ll *b = c->b;
     int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
-    int slab = word / atoms;
+    int slab = word / atoms, first = scale_group(o, frag), apart = 32 / o->frag_rows;
     int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * ATOM_BYTES;
-    int n = o->rows / o->frag_rows, apart = 32 / o->frag_rows;
-    bool is_a = o->frag_rows == FRAG_ROWS_A;
-    for (int f = 0; f < n; f++) {
-        if (!scales_are_regular(o)) {
-            ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)f * o->frag_rows);
-            ll_val base = ll_addi(b, o->slot, o->scale->offset + at);
-            row = scale_first_row(c, o, row);
-            ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[f]);
-        } else if (f / apart % o->sf_vec == 0) {
-            ll_val words[4];
-            ll_val from = ll_addi(b, o->sf_base, at + scale_delta(o, f, atoms));
-            ll_load_words(b, from, o->sf_vec, words);
-            for (int i = 0; i < o->sf_vec; i++) {
-                out[f + i * apart] = words[i];
-            }
-        }
+    if (first < 0) {
+        return;
+    }
+    if (!scales_are_regular(o)) {
+        bool is_a = o->frag_rows == FRAG_ROWS_A;
+        ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)frag * o->frag_rows);
+        ll_val base = ll_addi(b, o->slot, o->scale->offset + at);
+        row = scale_first_row(c, o, row);
+        ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[frag]);
+        return;
+    }
+    ll_val words[4];
+    ll_load_words(b, ll_addi(b, o->sf_base, at + scale_delta(o, first, atoms)), o->sf_vec, words);
+    for (int i = 0; i < o->sf_vec; i++) {
+        out[first + i * apart] = words[i];
     }
 }

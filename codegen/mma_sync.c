@@ -90,21 +90,6 @@ static fragments new_fragments(cg *c, const product *p) {
                        .sfb = ARENA_ARRAY(c->mem, ll_val, p->acc->n_n)};
 }
 
-// A scale word serves the K steps that its four bytes cover.
-static void load_scales(cg *c, const product *p, int step, const fragments *before, fragments *f) {
-    int word = sf_word(p, step);
-    if (p->kind->scale == ELEM_NONE) {
-        return;
-    }
-    if (before && word == sf_word(p, step - 1)) {
-        f->sfa = before->sfa;
-        f->sfb = before->sfb;
-        return;
-    }
-    mma_load_scales(c, &p->a, word, f->sfa);
-    mma_load_scales(c, &p->b, word, f->sfb);
-}
-
 static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
     ll *b = c->b;
     ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4), zero = ll_i16(b, 0);
@@ -125,6 +110,13 @@ static void multiply(cg *c, const product *p, const fragments *f, int step, int 
     }
 }
 
+static void load_scale(cg *c, const product *p, const mma_operand *o, int step, int frag,
+                       ll_val *out) {
+    if (p->kind->scale != ELEM_NONE) {
+        mma_load_scale(c, o, sf_word(p, step), frag, out);
+    }
+}
+
 static void begin_slots(cg *c, product *p, ll_val slot_a, ll_val slot_b) {
     p->a.frag_rows = FRAG_M;
     p->b.frag_rows = FRAG_N;
@@ -135,11 +127,14 @@ static void begin_slots(cg *c, product *p, ll_val slot_a, ll_val slot_b) {
 static void load_step(cg *c, const product *p, int step, fragments *f) {
     for (int i = 0; i < p->acc->n_m; i++) {
         mma_load_fragment(c, &p->a, step, i, f->a);
+        load_scale(c, p, &p->a, step, i, f->sfa);
     }
-    for (int i = 0; i < p->acc->n_n; i += 2) {
-        mma_load_fragment(c, &p->b, step, i, f->b);
+    for (int i = 0; i < p->acc->n_n; i++) {
+        if (i % 2 == 0) {
+            mma_load_fragment(c, &p->b, step, i, f->b);
+        }
+        load_scale(c, p, &p->b, step, i, f->sfb);
     }
-    load_scales(c, p, step, NULL, f);
 }
 
 // The K step whose operands are read during the products of another: of the same slot, or the first
@@ -149,10 +144,12 @@ typedef struct {
     int step;
     ll_val more;   // i1: wait for the next slot of 'channel' first; NULL: the same slot
     int channel;
+    bool same_word; // the scales of this step are those of the next
     fragments out;
 } ahead;
 
-static void begin_ahead(cg *c, ahead *next, const fragments *now) {
+// Scale words that serve the next step too are not read again: a word's four bytes cover several steps.
+static void begin_ahead(cg *c, ahead *next, const fragments *now, int step) {
     if (next->more) {
         ll_if more = ll_if_begin(c->b, next->more);
         cg_await(c, next->channel);
@@ -160,30 +157,46 @@ static void begin_ahead(cg *c, ahead *next, const fragments *now) {
     } else {
         cg_warp_sync(c);
     }
-    load_scales(c, next->p, next->step, next->more ? NULL : now, &next->out);
+    next->same_word = !next->more && sf_word(next->p, step) == sf_word(next->p, next->step);
+    if (next->same_word) {
+        next->out.sfa = now->sfa;
+        next->out.sfb = now->sfb;
+    }
+}
+
+static void load_ahead(cg *c, const ahead *next, bool is_a, int frag) {
+    const product *p = next->p;
+    if (is_a) {
+        mma_load_fragment(c, &p->a, next->step, frag, next->out.a);
+    } else if (frag % 2 == 1 || frag == p->acc->n_n - 1) {
+        mma_load_fragment(c, &p->b, next->step, frag - frag % 2, next->out.b);
+    }
+    if (!next->same_word) {
+        load_scale(c, p, is_a ? &p->a : &p->b, next->step, frag, is_a ? next->out.sfa : next->out.sfb);
+    }
 }
 
 // The products of one K step, row after row. The next step's operands are read where this step's are
-// used for the last time: its A after each row, its B along the last row, so that about one step of
-// fragments is alive beside the accumulators. ptxas would move all these reads to the front of the K
-// tile and run out of registers; a warp barrier, which costs one issue slot, is what it does not move
-// reads across.
+// used for the last time: its A after each row, its B along the last row, each with its scales, so that
+// about one step of fragments is alive beside the accumulators and the same registers take the next
+// ones. ptxas would move all these reads to the front of the K tile and run out of registers; a warp
+// barrier, which costs one issue slot, is what it does not move reads across.
 static void multiply_step(cg *c, const product *p, const fragments *f, int step, ahead *next) {
     int last = p->acc->n_m - 1, n_n = p->acc->n_n;
     for (int m = 0; m <= last; m++) {
         if (m == last && m == 0) {
-            begin_ahead(c, next, f);
+            begin_ahead(c, next, f, step);
         }
         for (int n = 0; n < n_n; n++) {
             multiply(c, p, f, step, m, n);
-            if (m == last && (n % 2 == 1 || n == n_n - 1)) {
-                mma_load_fragment(c, &next->p->b, next->step, n - n % 2, next->out.b);
+            if (m == last) {
+                load_ahead(c, next, false, n);
             }
         }
         if (m == 0 && m < last) {
-            begin_ahead(c, next, f);
+            begin_ahead(c, next, f, step);
         }
-        mma_load_fragment(c, &next->p->a, next->step, m, next->out.a);
+        load_ahead(c, next, true, m);
     }
 }
 
@@ -302,7 +315,7 @@ static fragments taken(cg *c, const product *p, const carried *v) {
     return f;
 }
 
-// Registers that reading ahead needs at its peak: accumulators, a K step of fragments, two of scale
+// Registers that reading ahead needs at its peak: accumulators, a K step of fragments and of scale
 // words, addresses and loop state, and what an epilogue keeps across the loop (addresses and bounds of
 // what it reads and writes). Found with ptxas on the kernels of the tests; too low a number shows as
 // spills.
@@ -336,13 +349,13 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
     int rows = k->accs[m->acc].rows / r->warps_m / FRAG_M;
     int cols = k->accs[m->acc].cols / r->warps_n / FRAG_N;
     bool scaled = mma_kinds[m->kind].scale != ELEM_NONE;
-    need += 4 * rows + 2 * cols + (scaled ? 2 * (rows + cols) : 0);
+    need += 4 * rows + 2 * cols + (scaled ? rows + cols : 0);
     return !c->shallow && need <= cg_role_regs(c);
 }
 
 // for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot and
 // the reads of its first step stand between the products of the last step. The last iteration has no
-// next slot: it reads its own one again, for nothing, and releases it after that.
+// next slot: it reads its own one again, for nothing, and that is released behind the loop.
 void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     ll *b = c->b;
     product p;
@@ -354,7 +367,10 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     fragments f = new_fragments(c, &p);
     ll_var left = ll_variable(b, LL_I32, loop->index);
     ll_set(b, left, cg_size(c, loop->extent));
-    ll_if some = ll_if_begin(b, ll_cmpi(b, LL_SGT, ll_get(b, left), 0));
+    ll_val any = ll_cmpi(b, LL_SGT, ll_get(b, left), 0), one = ll_cmpi(b, LL_EQ, c->lane, 0);
+    ll_var last = ll_variable(b, LL_I32, "last");
+    ll_set(b, last, cg_empty_bar(c, ch));
+    ll_if some = ll_if_begin(b, any);
     cg_await(c, ch);
     ll_val first = cg_slot_addr(c, ch);
     begin_slots(c, &p, first, first);
@@ -366,7 +382,7 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     ll_loop_while(b, &l, ll_cmpi(b, LL_SGT, now, 0));
     ll_set(b, left, ll_addi(b, now, -loop->step));
     ll_val slot = cg_slot_addr(c, ch), empty = cg_empty_bar(c, ch);
-    ll_val more = ll_cmpi(b, LL_SGT, now, loop->step), one = ll_cmpi(b, LL_EQ, c->lane, 0);
+    ll_val more = ll_cmpi(b, LL_SGT, now, loop->step);
     begin_slots(c, &p, slot, slot);
     f = multiply_slot(c, &p, taken(c, &p, &v));
     cg_warp_sync(c);
@@ -376,8 +392,9 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     begin_slots(c, &next, after, after);
     ahead then = {.p = &next, .more = more, .channel = ch, .out = new_fragments(c, &p)};
     multiply_step(c, &p, &f, p.steps - 1, &then);
-    cg_warp_sync(c);
-    cg_arrive_if(c, empty, ll_bin(b, LL_AND, one, ll_not(b, more)));
     carry(c, &p, &v, &then.out);
+    ll_set(b, last, empty);
     ll_loop_end(b, l);
+    cg_warp_sync(c);
+    cg_arrive_if(c, ll_get(b, last), ll_bin(b, LL_AND, one, any));
 }
