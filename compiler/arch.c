@@ -4,7 +4,8 @@
 #include <string.h>
 
 const arch_info arch_infos[ARCH_COUNT] = {
-#define FP4_ARCH(id, name, smem, tmem, family, fact) [ARCH_##id] = {name, smem, tmem, family, fact},
+#define FP4_ARCH(id, name, smem, tmem, family, fact, narrow)                                         \
+    [ARCH_##id] = {name, smem, tmem, family, fact, narrow},
 #include "arch.def"
 #undef FP4_ARCH
 };

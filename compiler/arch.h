@@ -11,6 +11,7 @@ typedef struct {
     int tmem_columns;
     int family; // MMA_TCGEN05, ...
     const char *mma_fact;
+    bool narrow_cvt; // conversions to 4- and 6-bit elements and to ue8m0
 } arch_info;
 
 enum {

@@ -177,8 +177,10 @@ bool explain_print(FILE *out, const planner *p) {
     if (k->cluster > 1) {
         fprintf(out, "    cluster %d along %s;\n", k->cluster, k->loops[k->cluster_loop].index);
     }
-    fprintf(out, "    mma %s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
-            p->f->has_dequant ? " dequant " : "", p->f->has_dequant ? p->f->dequant.text : "");
+    if (!plan_is_elementwise(p)) {
+        fprintf(out, "    mma %s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
+                p->f->has_dequant ? " dequant " : "", p->f->has_dequant ? p->f->dequant.text : "");
+    }
     for (int i = 0; i < p->f->swap.n; i++) {
         fprintf(out, "%s%s%s", i == 0 ? "    swap " : ", ", p->f->swap.at[i].text,
                 i + 1 == p->f->swap.n ? ";\n" : "");

@@ -205,12 +205,6 @@ static void add_store(builder *b, const ast_stmt *s, int level) {
     }
     graph_store st = {.stmt = s, .param = t->a->sym};
     collect_accs(b, s->value, &st);
-    if (st.n_accs == 0) {
-        REFUSE(b, "X101", s->span,
-               "the value of '%s' comes from no accumulator: elementwise kernels have no lowering yet",
-               st.param->name);
-        return;
-    }
     g->nodes[g->n_nodes++] = (graph_node){NODE_STORE, g->n_stores, level};
     g->stores[g->n_stores++] = st;
 }

@@ -4,6 +4,7 @@
 //   graph.c        what is loaded, multiplied, stored (and the theorem's conditions)
 //   plan_params.c  sizes, parameters, tile space
 //   plan_mma.c     instruction, cluster, which operand is which side, tile shapes
+//   plan_tiles.c   kernels without products: who covers which rows
 //   plan_roles.c   values -> roles -> warps
 //   plan_stores.c  how results leave: fragments, sub-tiles, staging
 //   plan_memory.c  channels: slots, boxes, tensor maps, depths, barriers
@@ -63,9 +64,9 @@ void plan_help_with(planner *p, const ast_sym *index, int value, const char *sen
 }
 
 static bool run_passes(planner *p) {
-    static void (*const passes[])(planner *) = {plan_params,  plan_products, plan_roles,
-                                                plan_stores,  plan_channels, plan_budgets,
-                                                plan_barriers, plan_project};
+    static void (*const passes[])(planner *) = {plan_params, plan_products, plan_tiles,
+                                                plan_roles,  plan_stores,   plan_channels,
+                                                plan_budgets, plan_barriers, plan_project};
     for (size_t i = 0; i < sizeof passes / sizeof passes[0] && p->ok; i++) {
         passes[i](p);
     }

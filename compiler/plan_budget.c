@@ -71,7 +71,7 @@ static bool is_promoted(const tir_kernel *k, int acc) { // partial sums beside i
 // addresses, must fit what the role has.
 static void budget_accumulators(planner *p) {
     tir_kernel *k = p->k;
-    for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p); r++) {
+    for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p) && !plan_is_elementwise(p); r++) {
         const tir_role *role = &k->roles[r];
         int threads = role->n_warps / role->turns * 32;
         int held = 0;

@@ -91,6 +91,7 @@ typedef struct {
 // The passes, in order; each requires that p->ok held after the one before.
 void plan_params(planner *p);   // dims, params, where, loops
 void plan_products(planner *p); // instruction, cluster, sides, tile shapes
+void plan_tiles(planner *p);    // the tile of a kernel without products
 void plan_roles(planner *p);    // who does what, warps
 void plan_stores(planner *p);   // fragments, sub-tiles, staging
 void plan_channels(planner *p); // slots, boxes, tensor maps, depths
@@ -100,6 +101,8 @@ void plan_project(planner *p);  // role bodies
 
 // Shared by passes.
 bool plan_acc_in_regs(const planner *p); // accumulators are in registers, not in TMEM
+bool plan_is_elementwise(const planner *p); // no products: values come straight from tensors
+int plan_elementwise_warps(const planner *p); // that cover its tile, a row a lane
 tir_size *plan_size(planner *p, const ast_expr *e); // of dims; NULL after a diagnostic
 tir_size *size_int(arena *mem, int64_t v);
 tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { ELEMENTWISE_REGS = 128 };
+
 static int find_role(const planner *p, const char *name) {
     for (int i = 0; i < p->n_roles; i++) {
         if (strcmp(p->roles[i].name, name) == 0) {
@@ -188,12 +190,16 @@ static void assign_products(planner *p) {
 static void assign_stores(planner *p) {
     bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "epi", .warps = 4, .regs = 208, .turns = 1, .span = p->at};
+    if (plan_is_elementwise(p)) {
+        derived.warps = plan_elementwise_warps(p);
+        derived.regs = ELEMENTWISE_REGS;
+    }
     int sibling = -1;
     for (int i = 0; i < p->g->n_stores; i++) {
         const graph_store *st = &p->g->stores[i];
-        int home = p->accs[graph_acc_of(p->g, st->accs[0])].role;
+        int home = plan_is_elementwise(p) ? sibling : p->accs[graph_acc_of(p->g, st->accs[0])].role;
         int r = role_for(p, st->param->name, sync ? home : sibling, derived);
-        if (sync && r != home) {
+        if (sync && home >= 0 && r != home && !plan_is_elementwise(p)) {
             PLAN_REFUSE(p, "F105", p->roles[r].span,
                         "'%s' is stored from registers of role '%s', which holds '%s'", st->param->name,
                         p->roles[home].name, st->accs[0]->name);
@@ -201,6 +207,13 @@ static void assign_stores(planner *p) {
             return;
         }
         p->store_role[i] = r;
+        if (plan_is_elementwise(p)) {
+            if (sibling >= 0 && r != sibling) {
+                PLAN_REFUSE(p, "X101", p->roles[r].span, "results of one tile in two roles have no lowering yet");
+                return;
+            }
+            p->k->accs[0].role = r;
+        }
         p->roles[r].stores = true;
         sibling = r;
     }
@@ -235,7 +248,10 @@ static void check_work(planner *p) {
                         "role '%s' multiplies and stores: tcgen05 needs one thread for the one and four "
                         "warps for the other",
                         r->name);
-        } else if (r->stores && p->arch->family == MMA_TCGEN05 && (r->warps != 4 || r->turns != 1)) {
+        } else if (plan_is_elementwise(p) && (r->warps != plan_elementwise_warps(p) || r->turns != 1)) {
+            PLAN_REFUSE(p, "A111", r->span, "role '%s' has %d warps; a tile of %d rows takes %d, 32 rows each",
+                        r->name, r->warps, p->k->accs[0].rows, plan_elementwise_warps(p));
+        } else if (r->stores && !plan_is_elementwise(p) && p->arch->family == MMA_TCGEN05 && (r->warps != 4 || r->turns != 1)) {
             PLAN_REFUSE(p, "A111", r->span,
                         "role '%s' reads TMEM: it needs 4 warps, one for each quarter of the lanes, not %d",
                         r->name, r->warps);
@@ -305,6 +321,9 @@ static int default_regs(const planner *p, const plan_role *r) {
     if (r->stated == NULL || r->stated->regs > 0) {
         return r->regs;
     }
+    if (plan_is_elementwise(p)) {
+        return ELEMENTWISE_REGS;
+    }
     if (!r->multiplies && !r->stores) {
         return load_regs(p);
     }
@@ -317,7 +336,7 @@ static int default_regs(const planner *p, const plan_role *r) {
 static void place_roles(planner *p) {
     tir_kernel *k = p->k;
     warp_plan w = {0};
-    bool tmem = p->arch->family == MMA_TCGEN05;
+    bool tmem = p->arch->family == MMA_TCGEN05 && !plan_is_elementwise(p);
     k->roles = ARENA_ARRAY(p->mem, tir_role, p->n_roles + 1);
     for (int i = 0; i < p->n_roles && p->ok; i++) {
         plan_role *r = &p->roles[i];

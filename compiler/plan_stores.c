@@ -80,9 +80,9 @@ static bool choose_grid(planner *p, tir_role *r, const tir_acc *a, ast_span at) 
 
 static bool plan_fragments(planner *p, int role, const tir_acc *a, ast_span at) {
     tir_role *r = &p->k->roles[role];
-    if (p->arch->family == MMA_TCGEN05) {
+    if (p->arch->family == MMA_TCGEN05 || plan_is_elementwise(p)) {
         r->frag = FRAG_LANE_ROW;
-        r->warps_m = 4;
+        r->warps_m = r->n_warps;
         r->warps_n = 1;
         return true;
     }
@@ -97,6 +97,32 @@ static bool plan_fragments(planner *p, int role, const tir_acc *a, ast_span at) 
         return false;
     }
     return true;
+}
+
+static bool is_narrow(elem_kind e) {
+    return e == ELEM_UE8M0 || (e != ELEM_NONE && e != ELEM_BOOL && elem_bits(e) < 8);
+}
+
+// The first conversion from or to a narrow type; ELEM_NONE: none.
+static elem_kind narrow_in(const planner *p, const tir_expr *e) {
+    elem_kind found = e->kind == TX_CONVERT && is_narrow(e->elem)                    ? e->elem
+                      : e->kind == TX_LOAD && is_narrow(p->k->params[e->ref].elem) ? p->k->params[e->ref].elem
+                                                                                      : ELEM_NONE;
+    for (int i = 0; i < e->n_args && found == ELEM_NONE; i++) {
+        found = narrow_in(p, e->args[i]);
+    }
+    return found;
+}
+
+static bool can_convert(planner *p, const graph_store *g, const tir_store *s) {
+    elem_kind e = is_narrow(s->elem) ? s->elem : is_narrow(s->scale) ? s->scale : narrow_in(p, s->value);
+    if (p->arch->narrow_cvt || e == ELEM_NONE) {
+        return true;
+    }
+    PLAN_REFUSE(p, "A110", g->stmt->span, "%s has no conversion of %s, which '%s' needs", p->arch->name,
+                elem_name(e), g->param->name);
+    diag_because(p->d, "PTX's cvt knows %s from sm_100a and sm_120a on", elem_name(e));
+    return false;
 }
 
 // The stored format: the last conversion of the value, or none for a tensor of the value's type.
@@ -136,6 +162,9 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
 
 // All accumulators of one store cover the same tile.
 static const tir_acc *common_acc(planner *p, const graph_store *g) {
+    if (plan_is_elementwise(p)) {
+        return &p->k->accs[0];
+    }
     const tir_acc *first = &p->k->accs[graph_acc_of(p->g, g->accs[0])];
     for (int i = 1; i < g->n_accs; i++) {
         const tir_acc *a = &p->k->accs[graph_acc_of(p->g, g->accs[i])];
@@ -187,6 +216,11 @@ static const char *lines_wrong(planner *p, const tir_store *s, int warp_rows, in
     return NULL;
 }
 
+// Four warps that hold a row a lane gather the 128 rows of a scale tile and store it whole.
+static bool stages_scales(const tir_store *s, const tir_acc *a, const tir_role *r) {
+    return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == PLAN_ATOM_ROWS;
+}
+
 // Why a sub-tile of this many columns cannot be staged; NULL if it can.
 static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r,
                                   int cols) {
@@ -209,7 +243,7 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
         return arena_printf(p->mem, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
                             cols, warp_cols, s->granule);
     }
-    if (s->granule > 0 && r->frag == FRAG_LANE_ROW && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
+    if (stages_scales(s, a, r) && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
         return arena_printf(p->mem, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
                             PLAN_ATOM_BLOCKS * s->granule);
     }
@@ -275,7 +309,7 @@ static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_r
     int bits = elem_bits(s->elem);
     int warp_rows = a->rows / r->warps_m;
     s->stage_bytes = a->rows * s->sub_cols * bits / 8;
-    if (s->granule > 0 && r->frag == FRAG_LANE_ROW) {
+    if (stages_scales(s, a, r)) {
         s->scale_offset = s->stage_bytes;
         s->stage_bytes += s->sub_cols / (PLAN_ATOM_BLOCKS * s->granule) * PLAN_ATOM_BYTES;
     }
@@ -336,7 +370,7 @@ static void plan_store(planner *p, int number) {
         PLAN_REFUSE(p, "X101", t->span, "a stored tensor has at most 5 axes");
         return;
     }
-    if (!plan_axes(p, t, s->axes) || !stored_value(p, g, s)) {
+    if (!plan_axes(p, t, s->axes) || !stored_value(p, g, s) || !can_convert(p, g, s)) {
         return;
     }
     const tir_role *r = &p->k->roles[p->store_role[number]];

@@ -193,10 +193,9 @@ static bool verify_frag(verifier *v, const tir_role *r) {
     VERIFY(v, tir_in(r->warps_m, 1, group) && tir_in(r->warps_n, 1, group) &&
                   r->warps_m * r->warps_n == group,
            "role '%s': a grid of %d x %d warps for %d", r->name, r->warps_m, r->warps_n, group);
-    VERIFY(v, r->frag != FRAG_LANE_ROW || (group == 4 && r->warps_m == 4 &&
-                                           v->arch->family == MMA_TCGEN05),
-           "role '%s': 4 warps, one for each quarter of the lanes, read TMEM; here %d x %d of %d",
-           r->name, r->warps_m, r->warps_n, group);
+    VERIFY(v, r->frag != FRAG_LANE_ROW || r->warps_n == 1,
+           "role '%s': lanes hold whole rows, so %d warps lie below each other, not %d x %d", r->name, group,
+           r->warps_m, r->warps_n);
     return true;
 }
 

@@ -2,7 +2,7 @@
 // bring, instructions read and warps hold are the same pieces.
 #include "tir_verify_int.h"
 
-enum { MAX_TILE = 256, TCGEN05_ROWS = 128, FRAG_ROWS = 16, FRAG_COLS = 8 };
+enum { MAX_TILE = 256, TCGEN05_ROWS = 128, WARP_ROWS = 32, FRAG_ROWS = 16, FRAG_COLS = 8 };
 
 static int gcd(int a, int b) {
     while (b != 0) {
@@ -117,10 +117,26 @@ static bool verify_acc_side(verifier *v, const tir_acc *a, bool rows) {
     return true;
 }
 
+static const tir_role *reader_of(const tir_kernel *k, const tir_acc *a) {
+    bool in_channel = tir_in(a->channel, 0, k->n_channels - 1);
+    return in_channel && tir_in(k->channels[a->channel].to, 0, k->n_roles - 1)
+               ? &k->roles[k->channels[a->channel].to]
+               : NULL;
+}
+
 static bool verify_acc_home(verifier *v, const tir_acc *a) {
     const tir_kernel *k = v->k;
     const tir_role *r = &k->roles[a->role];
+    if (a->channel == -1 && r->frag == FRAG_LANE_ROW) { // the tile of a role without products
+        VERIFY(v, a->rows == WARP_ROWS * r->warps_m, "acc '%s': %d rows over %d warps of 32 lanes", a->name,
+               a->rows, r->warps_m);
+        return true;
+    }
     if (v->arch->family == MMA_TCGEN05) {
+        const tir_role *reader = reader_of(k, a);
+        VERIFY(v, reader == NULL || (reader->n_warps == 4 && reader->turns == 1),
+               "acc '%s': 4 warps, one for each quarter of the lanes, read TMEM; role '%s' has %d", a->name,
+               reader->name, reader->n_warps);
         VERIFY(v, tir_in(a->channel, 0, k->n_channels - 1) &&
                       k->channels[a->channel].space == SPACE_TMEM,
                "acc '%s' lies in no TMEM channel", a->name);

@@ -59,16 +59,27 @@ static bool verify_value(verifier *v, store *t) {
            s->divide != NULL ? elem_name(s->divide->type) : "", s->scale != ELEM_NONE ? "with" : "without");
     t->n_accs = verify_accs_of(s->value, t->accs, 0, STORE_ACCS);
     t->n_accs = verify_accs_of(s->divide, t->accs, t->n_accs, STORE_ACCS);
-    VERIFY(v, t->n_accs != 0, "%s reads no accumulator", what);
-    VERIFY(v, t->n_accs > 0, "%s reads more than %d accumulators", what, STORE_ACCS);
+    VERIFY(v, t->n_accs >= 0, "%s reads more than %d accumulators", what, STORE_ACCS);
     return true;
+}
+
+// A role without products has an accumulator of no channel that tells what it covers.
+static const tir_acc *tile_of_role(const tir_kernel *k, int role) {
+    for (int i = 0; i < k->n_accs; i++) {
+        if (k->accs[i].role == role && k->accs[i].channel == -1 && k->roles[role].frag == FRAG_LANE_ROW) {
+            return &k->accs[i];
+        }
+    }
+    return NULL;
 }
 
 // The accumulators have one shape and are within the role's reach.
 static bool verify_sources(verifier *v, store *t) {
     const tir_kernel *k = v->k;
-    t->acc = &k->accs[t->accs[0]];
     int role = (int)(t->role - k->roles);
+    t->acc = t->n_accs > 0 ? &k->accs[t->accs[0]] : tile_of_role(k, role);
+    VERIFY(v, t->acc != NULL, "store '%s' reads no accumulator, and role '%s' covers no tile", t->name,
+           t->role->name);
     for (int i = 0; i < t->n_accs; i++) {
         const tir_acc *a = &k->accs[t->accs[i]];
         int reader = a->channel >= 0 ? k->channels[a->channel].to : a->role;

@@ -1,0 +1,102 @@
+// Kernels without products: each warp computes 32 rows of the tile, one row a lane, straight from the
+// tensors that the values are made of.
+//
+// Requires: products (there are none). Provides: the one accumulator of no channel that tells which
+// rows and columns the storing role covers (tir_acc with channel -1, referred to by no value).
+#include "plan_int.h"
+
+#include <string.h>
+
+enum { ROWS_OF_WARP = 32, MAX_WARPS = 8 };
+
+bool plan_is_elementwise(const planner *p) {
+    return p->g->n_accs == 0;
+}
+
+int plan_elementwise_warps(const planner *p) {
+    return p->k->accs[0].rows / ROWS_OF_WARP;
+}
+
+// A fact about products would be true of nothing.
+static void check_facts(planner *p) {
+    const facts *f = p->f;
+    if (f->has_mma || f->has_cluster) {
+        ast_span at = f->has_mma ? f->mma_span : f->cluster_span;
+        PLAN_REFUSE(p, "F105", at, "kernel '%s' multiplies nothing: it has no use for '%s'",
+                    p->req->kernel->name, f->has_mma ? "mma" : "cluster");
+        diag_fix(p->d, plan_fact_span(p, at), "", "leave the fact out");
+    }
+}
+
+// The last subscript walks the columns, the nearest other tile index before it the rows.
+static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
+    tir_axis *axes = ARENA_ARRAY(p->mem, tir_axis, target->n_args + 1);
+    if (!plan_axes(p, target, axes)) {
+        return false;
+    }
+    *row = -1;
+    *col = axes[target->n_args - 1].loop;
+    for (int i = target->n_args - 2; i >= 0 && *row < 0; i--) {
+        if (axes[i].loop >= 0 && axes[i].loop != *col && p->k->loops[axes[i].loop].tile > 1) {
+            *row = axes[i].loop;
+        }
+    }
+    if (*row < 0 || *col < 0) {
+        PLAN_REFUSE(p, "X101", target->span,
+                    "'%s' is not walked by two tile indices of more than one element: no lowering yet",
+                    target->a->sym->name);
+        return false;
+    }
+    return true;
+}
+
+static void check_rows(planner *p, int row) {
+    int rows = p->k->loops[row].tile;
+    if (rows % ROWS_OF_WARP == 0 && rows <= ROWS_OF_WARP * MAX_WARPS) {
+        return;
+    }
+    PLAN_REFUSE(p, "A111", p->at,
+                "a warp takes 32 rows of a kernel without products, a CTA up to %d warps: tile '%s' has %d",
+                MAX_WARPS, p->k->loops[row].index, rows);
+    plan_help_with(p, p->g->loops[row], rows > 128 ? 128 : round_up(rows, ROWS_OF_WARP),
+                   "whole warps");
+}
+
+static void check_mixed(planner *p) {
+    for (int i = 0; i < p->g->n_stores && p->ok; i++) {
+        const graph_store *s = &p->g->stores[i];
+        if (s->n_accs == 0) {
+            PLAN_REFUSE(p, "X101", s->stmt->span,
+                        "the value of '%s' comes from no accumulator, others do: give it a kernel of its own",
+                        s->param->name);
+        }
+    }
+}
+
+void plan_tiles(planner *p) {
+    tir_kernel *k = p->k;
+    if (!plan_is_elementwise(p)) {
+        check_mixed(p);
+        return;
+    }
+    if (p->g->n_stores == 0) {
+        PLAN_REFUSE(p, "X101", p->req->kernel->name_span, "kernel '%s' stores nothing", p->req->kernel->name);
+        return;
+    }
+    int row = -1;
+    int col = -1;
+    check_facts(p);
+    if (!p->ok || !find_loops(p, p->g->stores[0].stmt->target, &row, &col)) {
+        return;
+    }
+    check_rows(p, row);
+    k->accs[0] = (tir_acc){.name = "tile",
+                           .channel = -1,
+                           .role = -1,
+                           .rows = k->loops[row].tile,
+                           .cols = k->loops[col].tile,
+                           .row_loop = row,
+                           .col_loop = col,
+                           .trips = size_int(p->mem, 1)};
+    k->n_accs = 1;
+}
