@@ -121,6 +121,15 @@ got, exact = e4m3(h) * step, x @ y.T
 if np.any(np.abs(got - exact) > np.maximum(np.abs(exact) * 2.0**-4, step * 2.0**-10) * 1.001):
     complain("quantise_out: a result is more than half a step away")
 
+# Nothing to do, and sums of nothing.
+b, sb, _ = nvfp4(16, 64)
+none = np.zeros(0, np.uint8)
+gemm(ffi(none.reshape(0, 32)), ffi(none), ffi(b), ffi(sb), ffi(np.zeros((0, 16), np.uint16)), 1.0)
+d = np.full((3, 16), 0x4142, np.uint16)
+gemm(ffi(none.reshape(3, 0)), ffi(none), ffi(none.reshape(16, 0)), ffi(none), ffi(d), 1.0)
+if np.any(bf16(d) != 0):
+    complain("a sum of nothing is not 0")
+
 # Refusals.
 a, sa, _ = nvfp4(4, 64)
 b, sb, _ = nvfp4(16, 64)
