@@ -51,7 +51,8 @@ static bool says(const char *path, const char *what) {
 static void scale(void **state) {
     (void)state;
     float y[1000];
-    assert_int_equal(run("scale", "--report scale.report"), 0);
+    assert_int_equal(run("scale", "--report scale.report --hazards strict"), 0);
+    assert_true(says("fp4sim.txt", "0 findings"));
     assert_int_equal(slurp("y.bin", y, sizeof y), sizeof y);
     for (int n = 0; n < 1000; n++) {
         float want = 0.5f * (float)n + 7 + (n < 10 ? 2 * (float)n : 0);
@@ -92,6 +93,14 @@ static void no_wait(void **state) {
     snprintf(with, sizeof with, command, program, "eager");
     assert_int_equal(sh("%s", with), 0);
     assert_true(says("fp4sim.txt", "equals a.bin"));
+    snprintf(
+        with, sizeof with,
+        "'%s' no_wait.ptx --launch no_wait.json --out . --hazards practice --report hazards.report"
+        " > fp4sim.txt 2>&1",
+        program);
+    assert_int_equal(sh("%s", with), 1);
+    assert_true(says("fp4sim.txt", "hazards (practice)"));
+    assert_true(says("hazards.report", "\"severity\":\t\"error\""));
     snprintf(with, sizeof with, command, program, "lazy");
     assert_int_equal(sh("%s", with), 1);
 }

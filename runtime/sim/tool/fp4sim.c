@@ -1,5 +1,6 @@
 // fp4sim: runs a kernel given as PTX text on the simulated GPU, as a launch file says (fp4sim.md).
-// Exit status: 0 the launches ended and every expected buffer is equal; 1 otherwise; 2 bad usage.
+// Exit status: 0 the launches ended without a hazard of severity error and every expected
+// buffer is equal; 1 otherwise; 2 bad usage.
 #include "job.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ static const char usage[] =
     "  --policy P       eager, lazy or random: when asynchronous work takes effect\n"
     "  --seed N         of random\n"
     "  --sms N          multiprocessors of the simulated GPU (8)\n"
+    "  --hazards H      off, practice, strict or manual: reports races and broken protocols\n"
     "  --log FILE       writes the scheduling decisions of a random run\n"
     "  --replay FILE    takes them from there\n"
     "  --out DIR        directory of saved buffers\n"
@@ -44,6 +46,11 @@ static bool set_option(struct options *o, const char *name, const char *value) {
                     : strcmp(value, "random") == 0 ? SIM_RANDOM
                                                    : -1;
         return o->policy >= 0;
+    } else if (strcmp(name, "hazards") == 0) {
+        for (int k = 0; k < 4; k++) {
+            o->hazards = strcmp(value, hazard_words[k]) == 0 ? k : o->hazards;
+        }
+        return o->hazards >= 0;
     } else if (strcmp(name, "seed") == 0) {
         o->has_seed = true;
         return parse_number(value, &o->seed);
@@ -59,6 +66,7 @@ static bool set_option(struct options *o, const char *name, const char *value) {
 
 static bool parse_options(int argc, char **argv, struct options *o) {
     o->policy = -1;
+    o->hazards = -1;
     for (int n = 1; n < argc; n++) {
         const char *a = argv[n];
         if (strcmp(a, "--list") == 0) {
@@ -111,7 +119,7 @@ static int run(struct job *j, const struct options *o) {
     }
     int status = 0;
     for (int n = 0; n < j->n_results; n++) {
-        status |= j->results[n].status != SIM_OK;
+        status |= j->results[n].status != SIM_OK || j->results[n].n_errors > 0;
     }
     for (int n = 0; n < j->n_buffers; n++) {
         status |= j->buffers[n].differing > 0;

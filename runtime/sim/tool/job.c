@@ -113,6 +113,18 @@ static bool read_policy(struct job *j) {
     return job_fail(j, "policy", "\"eager\", \"lazy\" or \"random\" is expected");
 }
 
+static bool read_hazards(struct job *j) {
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(j->root, "hazards");
+    for (int n = 0; n < 4 && cJSON_IsString(v); n++) {
+        if (strcmp(v->valuestring, hazard_words[n]) == 0) {
+            j->hazards = (sim_hazards)n;
+            return true;
+        }
+    }
+    return v == NULL ||
+           job_fail(j, "hazards", "\"off\", \"practice\", \"strict\" or \"manual\" is expected");
+}
+
 static bool read_number(struct job *j, const char *key, uint64_t most, uint64_t *out) {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(j->root, key);
     return v == NULL || job_number(j, key, v, most, out);
@@ -158,13 +170,14 @@ static bool read_top(struct job *j, const struct options *o) {
     j->policy = SIM_EAGER;
     bool ok = job_keys(j, "", j->root,
                        " kernel grid block cluster shared params launches buffers sms policy seed "
-                       "max_instructions comment ") &&
-              read_policy(j) && read_number(j, "sms", 1024, &sms) &&
+                       "hazards max_instructions comment ") &&
+              read_policy(j) && read_hazards(j) && read_number(j, "sms", 1024, &sms) &&
               read_number(j, "seed", UINT64_MAX, &j->seed) &&
               read_number(j, "max_instructions", UINT64_MAX, &j->max_steps);
     j->sms = o->sms > 0 ? o->sms : (int)sms;
     j->seed = o->has_seed ? o->seed : j->seed;
     j->policy = o->policy >= 0 ? (sim_policy)o->policy : j->policy;
+    j->hazards = o->hazards >= 0 ? (sim_hazards)o->hazards : j->hazards;
     j->records = o->log != NULL;
     j->replays = o->replay != NULL;
     if (ok && (j->records || j->replays)) {
@@ -219,7 +232,7 @@ bool job_read(struct job *j, const struct options *o) {
             return false;
         }
     }
-    j->sim = sim_open(&(sim_options){.sms = j->sms});
+    j->sim = sim_open(&(sim_options){.sms = j->sms, .hazards = j->hazards});
     if (j->sim == NULL) {
         snprintf(j->error, sizeof j->error, "out of memory");
         return false;
@@ -302,6 +315,22 @@ static bool read_config(struct job *j, const char *where, const cJSON *l, sim_la
     return true;
 }
 
+static void keep_findings(struct job *j, struct launch_result *r) {
+    static const char *const severities[] = {"info", "manual", "strict", "error"};
+    size_t n = sim_finding_count(j->sim, SIM_SEVERITY_INFO);
+    r->findings = calloc(n + 1, sizeof *r->findings);
+    for (size_t k = 0; r->findings != NULL && k < n; k++) {
+        const sim_finding *f = sim_finding_at(j->sim, k);
+        struct finding *to = &r->findings[r->n_findings++];
+        *to = (struct finding){.text = strdup(f->text),
+                               .kind = f->kind,
+                               .severity = severities[f->severity],
+                               .line = {f->line[0], f->line[1]},
+                               .count = f->count};
+        r->n_errors += f->severity == SIM_SEVERITY_ERROR;
+    }
+}
+
 static bool launch_one(struct job *j, const char *where, const cJSON *l) {
     const sim_kernel *k = find_kernel(j, where, cJSON_GetObjectItemCaseSensitive(l, "kernel"));
     struct launch_result *r = &j->results[j->n_results];
@@ -322,6 +351,7 @@ static bool launch_one(struct job *j, const char *where, const cJSON *l) {
         r->status = sim_launch(j->sim, k, &r->config);
         sim_get_stats(j->sim, &r->stats);
         r->message = r->status == SIM_OK ? NULL : strdup(sim_last_error(j->sim));
+        keep_findings(j, r);
         r->config.param_buffer = NULL;
         j->n_results++;
     }
@@ -357,6 +387,10 @@ bool job_run(struct job *j) {
 void job_free(struct job *j) {
     for (int n = 0; n < j->n_results; n++) {
         free(j->results[n].message);
+        for (size_t k = 0; k < j->results[n].n_findings; k++) {
+            free(j->results[n].findings[k].text);
+        }
+        free(j->results[n].findings);
     }
     for (int n = 0; n < j->n_buffers; n++) {
         free(j->buffers[n].host);

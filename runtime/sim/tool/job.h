@@ -21,6 +21,14 @@ struct launch_result {
     int status;
     char *message; // NULL when it ended
     sim_stats stats;
+    struct finding *findings;
+    size_t n_findings, n_errors;
+};
+struct finding {
+    char *text; // with its severity
+    const char *kind, *severity;
+    uint32_t line[2];
+    uint64_t count;
 };
 struct job {
     const char *ptx_path, *launch_path;
@@ -35,6 +43,7 @@ struct job {
     sim_policy policy;
     uint64_t seed;
     int sms;
+    sim_hazards hazards;
     uint64_t max_steps;
     sim_decisions replay, record;
     bool replays, records;
@@ -44,7 +53,8 @@ struct job {
 // The command line overrides the launch file where it says something.
 struct options {
     const char *ptx, *launch, *report, *log, *replay, *out;
-    int policy; // -1: not given
+    int policy;  // -1: not given
+    int hazards; // -1: not given
     bool has_seed, list, quiet;
     uint64_t seed;
     int sms;
@@ -76,5 +86,6 @@ void report_text(const struct job *j);
 bool report_json(struct job *j, const char *path);
 const char *status_word(int status);
 const char *policy_word(sim_policy p);
+extern const char *const hazard_words[4];
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const hazard_words[4] = {"off", "practice", "strict", "manual"}; // ORDER sim_hazards
+
 const char *status_word(int status) {
     switch (status) {
     case SIM_OK:
@@ -71,6 +73,17 @@ static uint64_t hash_of(const struct buffer *b) { // FNV-1a
     return h;
 }
 
+static void findings_text(const struct job *j, const struct launch_result *r) {
+    if (j->hazards == SIM_HAZARDS_OFF) {
+        return;
+    }
+    printf("  hazards (%s): %zu findings, %zu of them errors\n", hazard_words[j->hazards],
+           r->n_findings, r->n_errors);
+    for (size_t n = 0; n < r->n_findings; n++) {
+        printf("  %s, %s: %s\n", r->findings[n].severity, r->findings[n].kind, r->findings[n].text);
+    }
+}
+
 void report_text(const struct job *j) {
     for (int n = 0; n < j->n_results; n++) {
         const struct launch_result *r = &j->results[n];
@@ -92,6 +105,7 @@ void report_text(const struct job *j) {
             printf("  %s\n", r->message);
         }
         order_text(r->stats.order);
+        findings_text(j, r);
     }
     for (int n = 0; n < j->n_buffers; n++) {
         const struct buffer *b = &j->buffers[n];
@@ -140,6 +154,19 @@ static cJSON *result_json(const struct job *j, const struct launch_result *r) {
         if ((r->stats.order >> n & 1) != 0) {
             cJSON_AddItemToArray(order, cJSON_CreateString(sim_order_text(1 << n)));
         }
+    }
+    cJSON_AddStringToObject(o, "hazards", hazard_words[j->hazards]);
+    cJSON *findings = cJSON_AddArrayToObject(o, "findings");
+    for (size_t n = 0; n < r->n_findings; n++) {
+        const struct finding *f = &r->findings[n];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "kind", f->kind);
+        cJSON_AddStringToObject(item, "severity", f->severity);
+        cJSON_AddNumberToObject(item, "line", f->line[0]);
+        cJSON_AddNumberToObject(item, "earlier_line", f->line[1]);
+        cJSON_AddNumberToObject(item, "count", (double)f->count);
+        cJSON_AddStringToObject(item, "text", f->text);
+        cJSON_AddItemToArray(findings, item);
     }
     return o;
 }
