@@ -129,6 +129,7 @@ struct haz_bar {
     uint32_t comp;        // phases completed
     uint64_t arrivers[8]; // bit set of warps of the cluster
     uint32_t init_uop, init_epoch, init_seq, init_warp;
+    uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {
     struct cta *cta;
@@ -218,6 +219,8 @@ void haz_columns(struct cta *c, uint32_t column, uint32_t n);
 void haz_explain(const struct cta *c, const struct mbar *b, char *out, size_t bytes);
 
 // ---- clocks (haz_clock.c) ----------------------------------------------------------------------
+// Is the mbarrier that op is going to signal initialised for it? (haz_run.c)
+void haz_check_signal(struct haz_thread *t, const struct async_op *op, uint32_t uop);
 bool haz_clock_make(struct haz_cluster *cl, struct haz_clock *k);
 void haz_clock_free(struct haz_clock *k); // its foreign part; v goes with the cluster
 void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);

@@ -178,6 +178,7 @@ void haz_cluster_end(struct cluster *c) {
         free(cl->cta[r].smem);
         free(cl->cta[r].tmem);
         for (uint32_t b = 0; b < cl->cta[r].n_bars; b++) {
+            free(cl->cta[r].bar[b]->seen);
             free(cl->cta[r].bar[b]);
         }
         free(cl->cta[r].bar);
@@ -224,8 +225,10 @@ static struct haz_bar *add_bar(struct haz_cluster *cl, struct haz_cta *hc) {
     }
     bool ok = list != NULL && hb != NULL && haz_clock_make(cl, &hb->cur) &&
               haz_clock_make(cl, &hb->done);
-    hb = ok ? hb : NULL;
-    if (hb == NULL) {
+    if (ok) {
+        hb->seen = calloc(cl->n_threads, sizeof *hb->seen);
+    }
+    if (!ok || hb->seen == NULL) {
         cl->haz->failed = true;
         return NULL;
     }
@@ -269,6 +272,16 @@ static void check_init(struct haz_thread *t, const struct haz_bar *hb, uint32_t 
     haz_report(cl->haz, HAZ_INIT, uop, hb->init_uop,
                known ? "the thread that initialised it has executed no fence.mbarrier_init"
                      : "no barrier stands between the two");
+}
+
+void haz_check_signal(struct haz_thread *t, const struct async_op *op, uint32_t uop) {
+    struct cluster *cl = op->cta->cluster;
+    uint32_t rank = op->mbar >> RANK_SHIFT;
+    struct mbar *b = rank < cl->size ? mbar_find(&cl->cta[rank], op->mbar & OFFSET_MASK) : NULL;
+    struct haz_bar *hb = b == NULL ? NULL : bar_of(&cl->cta[rank], b);
+    if (hb != NULL) {
+        check_init(t, hb, uop, true);
+    }
 }
 
 static void note(uint64_t set[8], uint32_t warp) {
@@ -373,6 +386,19 @@ static void acquire(struct haz_thread *t, const struct haz_clock *from, uint8_t 
     haz_join(t->cluster, order == ORDER_RELAXED ? &t->pending : &t->now, from);
 }
 
+// Waits of one warp on one barrier are expected to see every phase once.
+static void check_phase(struct haz_thread *t, struct haz_bar *hb, uint32_t uop, uint32_t now) {
+    uint32_t before = hb->seen[t->index];
+    if (before == now) {
+        haz_report(t->cluster->haz, HAZ_PHASE_STALE, uop, UINT32_MAX, "%u phases are complete",
+                   now - 1);
+    } else if (now > before + 1 && before > 0) {
+        haz_report(t->cluster->haz, HAZ_PHASE_MISSED, uop, UINT32_MAX,
+                   "%u phases are complete, %u were at its last wait", now - 1, before - 1);
+    }
+    hb->seen[t->index] = now;
+}
+
 const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const struct uop *next = haz_do(w, u);
@@ -393,6 +419,7 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
         }
         check_init(t, hb, uop, false);
         acquire(t, &hb->done, i->order);
+        check_phase(t, hb, uop, (uint32_t)b->phase + 1);
     }
     return next;
 }

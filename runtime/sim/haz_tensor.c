@@ -119,6 +119,7 @@ static void issue_load(const struct issue *s) {
                                              : op->bytes;
     uint32_t mask = op->mask != 0 ? op->mask : 1u << (op->smem >> RANK_SHIFT);
     uint32_t last = 0;
+    haz_check_signal(s->t, op, s->uop);
     for (uint32_t rank = 0; rank < s->t->cluster->cluster->size; rank++) {
         if ((mask >> rank & 1) == 0) {
             continue;
@@ -335,6 +336,7 @@ static void issue_tensor_copy(const struct issue *s) {
 static void issue_tcgen05(const struct issue *s) {
     struct haz_thread *t = s->t;
     if (s->op->kind == ASYNC_COMMIT) {
+        haz_check_signal(t, s->op, s->uop);
         if (t->committed == t->tcgen05) {
             haz_report(s->h, HAZ_COMMIT, s->uop, UINT32_MAX, "warp %u", t->warp->index);
         }
