@@ -50,6 +50,8 @@ static bool read_option(bench_options *o, const char *name, const char *value) {
         o->cublas = value;
     } else if (strcmp(name, "--json") == 0) {
         o->json = value;
+    } else if (strcmp(name, "--svg") == 0) {
+        o->svg = value;
     } else if (strcmp(name, "--rounds") == 0) {
         o->rounds = atoi(value);
     } else if (strcmp(name, "--flush") == 0) {
@@ -239,5 +241,47 @@ bool figures_json(const bench_options *o, const fp4_device_info *info, const ben
         fprintf(f, "    ]}%s\n", i + 1 < n ? "," : "");
     }
     fprintf(f, "  ]\n}\n");
+    return fclose(f) == 0;
+}
+
+// --- Plot ------------------------------------------------------------------------------------------
+
+enum { BAR = 18, LEFT = 170, WIDTH = 760, TOP = 40 };
+
+// One bar a shape: the share of the floor that was reached; a mark where cuBLASLt stands.
+static void svg_row(FILE *f, const bench_options *o, const bench_row *row, int number) {
+    const bench_result *r = best_of(row);
+    const bench_shape *s = &row->shape;
+    int y = TOP + number * (BAR + 6);
+    double scale = WIDTH - LEFT - 60;
+    fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%lld x %lld x %lld</text>\n", LEFT - 8, y + BAR - 5,
+            (long long)s->m, (long long)s->n, (long long)s->k);
+    if (!r) {
+        return;
+    }
+    double floor = floor_of(o, s, r->bytes), ours = floor / r->time.median, theirs = reference_of(row);
+    fprintf(f, "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#4878a8\"/>\n", LEFT, y, ours * scale,
+            BAR);
+    if (theirs > 0) {
+        fprintf(f, "<rect x=\"%.1f\" y=\"%d\" width=\"3\" height=\"%d\" fill=\"#c04020\"/>\n",
+                LEFT + floor / theirs * scale, y - 2, BAR + 4);
+    }
+    fprintf(f, "<text x=\"%.1f\" y=\"%d\">%.1f us</text>\n", LEFT + fmax(ours, theirs > 0 ? floor / theirs : 0) * scale + 8,
+            y + BAR - 5, r->time.median);
+}
+
+bool figures_svg(const bench_options *o, const fp4_device_info *info, const bench_row *rows, int n) {
+    FILE *f = fopen(o->svg, "w");
+    if (!f) {
+        fprintf(stderr, "fp4-bench: '%s' cannot be written\n", o->svg);
+        return false;
+    }
+    fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
+               "font-size=\"12\">\n<text x=\"8\" y=\"20\">%s: share of the floor (%.1f TB/s, %.0f TFLOP/s), M x N x K; "
+               "red: cuBLASLt</text>\n", WIDTH, TOP + n * (BAR + 6) + 10, info->name, o->tbs, o->tflops);
+    for (int i = 0; i < n; i++) {
+        svg_row(f, o, &rows[i], i);
+    }
+    fprintf(f, "</svg>\n");
     return fclose(f) == 0;
 }

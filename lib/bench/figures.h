@@ -13,7 +13,7 @@ typedef struct {
 } bench_shape;
 
 typedef struct {
-    const char *device, *cublas, *json;
+    const char *device, *cublas, *json, *svg;
     int rounds, flush_mib;
     double tbs, tflops; // of the floor
     bool fast;          // cuBLASLt accumulates without promotion
@@ -48,6 +48,7 @@ void figures_reference(bench_row *row, double *us, int rounds, double distance);
 void figures_head(const bench_options *opt, const fp4_device_info *info);
 void figures_print(const bench_options *opt, const bench_row *row);
 void figures_means(const bench_row *rows, int n);
+bool figures_svg(const bench_options *opt, const fp4_device_info *info, const bench_row *rows, int n);
 bool figures_json(const bench_options *opt, const fp4_device_info *info, const bench_row *rows, int n);
 
 #endif

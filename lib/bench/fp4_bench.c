@@ -8,6 +8,7 @@
 //     --each 1                               every schedule by itself
 //     --tbs 4.2 --tflops 1513   what the floor of a shape is computed with
 //     --json FILE        all figures, with machine and date
+//     --svg FILE         a plot: share of the floor, beside cuBLASLt's
 //
 // A round flushes the L2 cache (a fill larger than it), then times one launch with events; rounds go
 // through all contestants, so that clocks and heat are shared. The figure is the median, the spread the
@@ -394,6 +395,7 @@ int main(int argc, char **argv) {
     }
     figures_means(rows, b.opt.n_shapes);
     bool ok = !b.opt.json || figures_json(&b.opt, &info, rows, b.opt.n_shapes);
+    ok &= !b.opt.svg || figures_svg(&b.opt, &info, rows, b.opt.n_shapes);
     cublas_close(b.lt);
     fp4_close(b.ctx);
     return ok ? 0 : 1;

@@ -14,6 +14,7 @@ done
 lt=$(find / -name 'libcublasLt.so.1[23]' -not -path '/proc/*' 2>/dev/null | head -1)
 for list in *.shapes; do
     name=$(basename "$list" .shapes)
-    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$name.json" "bench_$name.tkm" || bad=1
+    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$name.json" \
+        --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done
 exit $bad
