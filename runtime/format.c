@@ -18,6 +18,30 @@ static const format_row known[] = {
 
 enum { N_KNOWN = sizeof known / sizeof known[0] };
 
+// "elem*scale/RxC", as fp4_format_name writes it; f32 scales are linear, others sf128x4.
+static bool parse_format(const char *name, fp4_format *format) {
+    char elem[16];
+    char scale[16];
+    int rows;
+    int cols;
+    int end = 0;
+    fp4_format f;
+    if (strlen(name) >= FP4_MAX_NAME ||
+        sscanf(name, "%15[a-z0-9]*%15[a-z0-9]/%5dx%5d%n", elem, scale, &rows, &cols, &end) != 4 ||
+        name[end] != 0 || fp4_elem_find(elem, &f.elem) != FP4_OK ||
+        fp4_elem_find(scale, &f.scale) != FP4_OK) {
+        return false;
+    }
+    f.granule_rows = rows;
+    f.granule_cols = cols;
+    f.layout = f.scale == FP4_ELEM_F32 ? FP4_SF_LINEAR : FP4_SF_128X4;
+    if (rt_format_check(&f) != FP4_OK) {
+        return false;
+    }
+    *format = f;
+    return true;
+}
+
 fp4_status fp4_format_find(const char *name, fp4_format *format) {
     if (!name || !format) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_format_find(): NULL argument");
@@ -30,10 +54,13 @@ fp4_status fp4_format_find(const char *name, fp4_format *format) {
         }
     }
     fp4_elem elem;
+    if (parse_format(name, format)) {
+        return FP4_OK;
+    }
     if (fp4_elem_find(name, &elem) != FP4_OK) {
         return rt_fail(FP4_ERROR_NOT_FOUND,
-                       "there is no format '%.40s'; known are nvfp4, mxfp4, mxfp8, mxfp8_e5m2 and "
-                       "the element types",
+                       "there is no format '%.40s'; known are nvfp4, mxfp4, mxfp8, mxfp8_e5m2, the "
+                       "element types and what is written like e4m3*f32/128x128",
                        name);
     }
     *format = (fp4_format){elem, FP4_ELEM_NONE, 1, 1, FP4_SF_NONE};

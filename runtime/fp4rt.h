@@ -128,8 +128,9 @@ typedef struct fp4_format {
     fp4_sf_layout layout; // FP4_SF_NONE when not scaled
 } fp4_format;
 
-// "nvfp4", "mxfp4", "mxfp8", "mxfp8_e5m2", or the name of an element ("bf16"). The layout of a
-// scaled one is sf128x4; change the field for another.
+// "nvfp4", "mxfp4", "mxfp8", "mxfp8_e5m2", the name of an element ("bf16"), or elements, scales and
+// granule: "e4m3*f32/1x128", "e4m3*ue8m0/128x128" (DeepSeek). The layout of a scaled one is sf128x4,
+// with f32 scales linear; change the field for another.
 FP4_API fp4_status fp4_format_find(const char *name, fp4_format *format);
 // The name of a known format, whatever its layout; else "elem*scale/RxC", in a buffer of the
 // caller.

@@ -125,6 +125,64 @@ static void device_calls(void **state) {
     run(false, false);
 }
 
+// Tensors from floats and from packed bytes, read back as values.
+static fp4_status tensors(fake_device *fake) {
+    fp4_ctx *ctx = NULL;
+    fp4_tensor a = {0};
+    fp4_tensor b = {0};
+    fp4_format format = {0};
+    fp4_host host;
+    enum { ROWS = 20, COLS = 64 };
+    static float x[ROWS * COLS];
+    static double y[ROWS * COLS];
+    static uint8_t codes[ROWS * COLS / 2];
+    static uint8_t scales[ROWS * COLS / 16];
+    fp4_status status = fake_open(fake, &config, &ctx);
+    if (status == FP4_OK) {
+        status = fp4_tensor_quantize(ctx, "mxfp8", 2, (int64_t[]){ROWS, COLS}, x, &a);
+    }
+    if (status == FP4_OK) {
+        assert_int_equal(fp4_format_find("nvfp4", &format), FP4_OK);
+        format.layout = FP4_SF_LINEAR;
+        assert_int_equal(fp4_host_init(&host, &format, 2, (int64_t[]){ROWS, COLS}), FP4_OK);
+        host.data = codes;
+        host.scale = scales;
+        status = fp4_tensor_import(ctx, &host, 2, FP4_GLOBAL_DIVIDE, &b);
+    }
+    if (status == FP4_OK) {
+        status = fp4_tensor_values(ctx, &b, y);
+    }
+    if (status != FP4_OK) { // what was not made is not there
+        assert_true(a.data == 0 || b.data == 0 || b.global == 0.5f);
+    }
+    fp4_tensor_free(&a);
+    fp4_tensor_free(&b);
+    assert_int_equal(fake->n_blocks, 0);
+    fp4_close(ctx);
+    return status;
+}
+
+static void tensors_of_values(void **state) {
+    (void)state;
+    for (int host = 0; host < 2; host++) {
+        for (int n = 1;; n++) {
+            fake_device fake = {.properties = {.name = "fake"}, .fail_at = host ? 0 : n};
+            countdown = host ? n : 0;
+            fp4_status status = tensors(&fake);
+            bool failed = host ? countdown == 0 : fake.fail_at == 0;
+            countdown = 0;
+            assert_int_equal(live_blocks, 0);
+            assert_int_equal(live_bytes, 0);
+            assert_int_equal(fake.n_blocks, 0);
+            assert_int_equal(status == FP4_OK, !failed);
+            if (!failed) {
+                assert_true(n > 4);
+                break;
+            }
+        }
+    }
+}
+
 static void open_fails(void **state) {
     (void)state;
     fp4_ctx *ctx = (fp4_ctx *)&countdown;
@@ -231,11 +289,9 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_memory),
-        cmocka_unit_test(device_calls),
-        cmocka_unit_test(open_fails),
-        cmocka_unit_test(raw_memory),
-        cmocka_unit_test(answers_have_the_callers_size),
+        cmocka_unit_test(host_memory),       cmocka_unit_test(device_calls),
+        cmocka_unit_test(tensors_of_values), cmocka_unit_test(open_fails),
+        cmocka_unit_test(raw_memory),        cmocka_unit_test(answers_have_the_callers_size),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

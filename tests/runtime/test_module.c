@@ -125,6 +125,14 @@ static void refuses_files(void **state) {
     }
     bad.n_bytes = good.n_bytes + 1;
     refuse_file(&bad, "grown");
+    for (size_t bit = 0; bit < 8 * good.n_bytes; bit++) {
+        good.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        fp4_module *module = NULL;
+        assert_int_equal(fp4_module_load_memory(ctx, good.bytes, good.n_bytes, &module),
+                         FP4_ERROR_MODULE);
+        assert_true(strlen(fp4_last_error()) > 10);
+        good.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
     bad.n_bytes = good.n_bytes;
     static const struct {
         size_t at;

@@ -211,13 +211,26 @@ static void names(void **state) {
     (void)state;
     char text[FP4_MAX_NAME];
     fp4_format f;
-    static const char *const known[] = {"nvfp4", "mxfp4", "mxfp8", "mxfp8_e5m2",
-                                        "e2m1",  "bf16",  "i64"};
+    static const char *const known[] = {"nvfp4",      "mxfp4",          "mxfp8",
+                                        "mxfp8_e5m2", "e2m1",           "bf16",
+                                        "i64",        "e4m3*f32/1x128", "e4m3*ue8m0/128x128"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         assert_int_equal(fp4_format_find(known[i], &f), FP4_OK);
         assert_string_equal(fp4_format_name(&f, text), known[i]);
     }
     assert_int_equal(fp4_format_find("nvfp5", &f), FP4_ERROR_NOT_FOUND);
+    static const char *const wrong[] = {"e4m3*f32/1x128 ",
+                                        "e4m3*f32/0x128",
+                                        "e4m3*f32/1x-1",
+                                        "e4m3*bf16/1x16",
+                                        "e9m3*f32/1x128",
+                                        "e4m3*f32/1",
+                                        "e4m3*f32/1x1000000",
+                                        "",
+                                        "*"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(fp4_format_find(wrong[i], &f), FP4_ERROR_NOT_FOUND);
+    }
     f = (fp4_format){FP4_ELEM_E4M3, FP4_ELEM_F32, 128, 128, FP4_SF_LINEAR};
     assert_string_equal(fp4_format_name(&f, text), "e4m3*f32/128x128");
     fp4_sf_layout layout;
