@@ -381,7 +381,7 @@ static void plan_mma(planner *p, int number) {
                               p->arch->family)
                    : -1;
     if (kind < 0) {
-        PLAN_REFUSE(p, "A110", gm->stmt->span, "%s has no MMA that multiplies %s by %s", p->arch->name,
+        PLAN_REFUSE(p, "A110", gm->stmt->span, "no instruction in use on %s multiplies %s by %s", p->arch->name,
                     l->name, r->name);
         diag_because(p->d, "both operands need the same scale type and granule, and a pair of element "
                            "types that one instruction takes");
