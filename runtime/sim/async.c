@@ -181,6 +181,9 @@ static bool store_remote(const struct async_op *op) {
 
 static const struct sim_tmap *op_map(const struct async_op *op) {
     struct exec *x = op->cta->x;
+    if (op->has_map) {
+        return &op->map;
+    }
     if ((op->global & 63) != 0) {
         sim_fault_op(op, "the tensor map at 0x%llx is not aligned to 64 bytes",
                      (unsigned long long)op->global);
@@ -372,6 +375,20 @@ void async_push(struct op_queue *q, struct async_op *op) {
     q->tail = op;
 }
 
+// The hardware reads the tensor map as it takes the copy; programs in the field write the map of
+// the next group while copies of the last one are under way.
+static bool keep_map(struct async_op *op) {
+    if (op->kind != ASYNC_TMA_LOAD && op->kind != ASYNC_TMA_STORE && op->kind != ASYNC_TMA_REDUCE) {
+        return true;
+    }
+    const struct sim_tmap *map = op_map(op);
+    if (map != NULL) {
+        op->map = *map;
+        op->has_map = true;
+    }
+    return map != NULL;
+}
+
 bool async_submit(struct warp *w, struct async_op *op) {
     struct exec *x = w->x;
     if (x->haz != NULL) {
@@ -387,6 +404,10 @@ bool async_submit(struct warp *w, struct async_op *op) {
     }
     *copy = *op;
     copy->seq = x->n_pending_seq++;
+    if (!keep_map(copy)) {
+        free(copy);
+        return false;
+    }
     poison(op);
     struct cluster *cl = w->cta->cluster;
     async_push(is_tensor(op) ? &cl->tensor[op->lane] : &x->loose, copy);

@@ -339,6 +339,7 @@ struct async_op {
     uint64_t global;
     uint32_t bytes, zero_from; // cp.async: bytes to read, the rest is zero
     int32_t coord[5];
+    bool has_map; // 'map' holds what its tensor map was when it was issued
     enum unit_red red;
     int dtype;
     uint32_t ctaid[3];
@@ -347,6 +348,7 @@ struct async_op {
         struct unit_mma mma;
         struct unit_cp cp;
         struct wgmma_issue wg;
+        struct sim_tmap map; // of a tensor copy that waits
     };
     uint32_t disable[8];
     uint32_t haz, haz_read; // what the hazard detector knows it by

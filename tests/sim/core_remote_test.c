@@ -119,11 +119,59 @@ static void small_forms(void **state) {
     }
 }
 
+// A tensor map in memory that is overwritten once its copy has been issued: the copy takes the old
+// one.
+static void map_overwritten(void **state) {
+    (void)state;
+    static const char text[] = HEAD
+        ".extern .shared .align 1024 .b8 dyn[];\n.visible .entry k(.param .align 64 .b8 m[128], "
+        ".param .u64 room, .param .u64 out)\n{\n .reg .pred p<4>; .reg .b32 r<8>; .reg .b64 d<20>; "
+        "mov.u32 r1, %tid.x; mov.u32 r2, dyn; setp.ne.u32 p1, r1, 0; @p1 ret;\n"
+        " ld.param.u64 d1, [room]; ld.param.u64 d3, [out]; mov.u32 r3, 0; mov.b64 d2, m;\n"
+        "C: cvt.u64.u32 d4, r3; add.u64 d5, d2, d4; add.u64 d6, d1, d4; ld.param.u64 d7, [d5]; "
+        "st.global.u64 [d6], d7; add.u32 r3, r3, 8; setp.lt.u32 p2, r3, 128; @p2 bra C;\n"
+        " fence.proxy.tensormap::generic.release.gpu; fence.proxy.tensormap::generic.acquire.gpu "
+        "[d1], 128; mbarrier.init.shared::cta.b64 [r2+1024], 1; fence.proxy.async.shared::cta;\n"
+        " mbarrier.arrive.expect_tx.shared::cta.b64 _, [r2+1024], 512; mov.u32 r4, 0;\n"
+        " cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [r2], [d1, "
+        "{r4, r4}], [r2+1024]; mov.b64 d8, 0; st.global.u64 [d1+16], d8; st.global.u64 [d1], d8;\n"
+        "W: mbarrier.try_wait.parity.shared::cta.b64 p3, [r2+1024], 0; @!p3 bra W;\n"
+        " ld.shared.u32 r5, [r2+300]; st.global.u32 [d3], r5; ret;\n}\n";
+    uint32_t data[128];
+    struct rng r = {3};
+    rng_bytes(&r, data, sizeof data);
+    for (int policy = SIM_EAGER; policy <= SIM_RANDOM; policy++) {
+        sim_module *m;
+        sim *s = open_with(text, &m);
+        uint64_t dim[2] = {16, 8};
+        uint64_t stride[1] = {64};
+        uint32_t box[2] = {16, 8};
+        uint8_t map[128];
+        sim_tensormap t = {.dtype = 2, .rank = 2, .dim = dim, .stride = stride, .box = box};
+        t.address = upload(s, data, sizeof data);
+        assert_int_equal(sim_tensormap_encode(s, map, &t), SIM_OK);
+        uint64_t room = sim_alloc(s, 128);
+        uint64_t out = sim_alloc(s, 4);
+        void *params[] = {map, &room, &out};
+        launch(s, m, "k",
+               &(sim_launch_config){.block = {32},
+                                    .grid = {1},
+                                    .dynamic_smem = 2048,
+                                    .params = params,
+                                    .policy = (sim_policy)policy});
+        uint32_t got;
+        assert_int_equal(sim_copy_from(s, &got, out, 4), SIM_OK);
+        assert_int_equal(got, data[75]);
+        sim_close(s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(remote_stores),
         cmocka_unit_test(remote_reduction),
         cmocka_unit_test(small_forms),
+        cmocka_unit_test(map_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
