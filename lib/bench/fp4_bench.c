@@ -398,5 +398,7 @@ int main(int argc, char **argv) {
     ok &= !b.opt.svg || figures_svg(&b.opt, &info, rows, b.opt.n_shapes);
     cublas_close(b.lt);
     fp4_close(b.ctx);
+    free(rows);
+    free(b.noise);
     return ok ? 0 : 1;
 }
