@@ -40,12 +40,17 @@ def value(r, accs, depth=0):
 def outputs(r, accs):
     names = []
     for i in range(r.choice([1, 1, 2])):
-        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout"])
+        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout", "across"])
         name = "DE"[i]
         v = f"{r.choice(accs)}[m, n] * s + {value(r, accs)}" if r.random() < 0.7 else \
             f"{value(r, accs)} + {accs[0]}[m, n]"
+        if i == 0 and len(accs) > 1:  # what is multiplied is stored
+            v = f"({v}) + {accs[1]}[m, n] * {accs[0]}[m, n]"
         if kind == "inout":
             names.append((name, "inout f32[M, N]", f"{name}[m, n] += {v};"))
+        elif kind == "across":
+            elem = r.choice(["f32", "bf16", "e4m3"])
+            names.append((name, f"out {elem}[N, M]", f"{name}[n, m] = {elem}({v});"))
         elif kind == "f32":
             names.append((name, "out f32[M, N]", f"{name}[m, n] = {v};"))
         elif kind == "nvfp4":
@@ -67,13 +72,16 @@ def schedule(r, arch, accs, outs, operands):
         facts += ["cluster 2 along m;", "mma tcgen05.pair;"]
     elif arch == "sm_100a" and r.random() < 0.3:
         facts += [f"cluster 2 along {r.choice('mn')};"]
+    if r.random() < 0.15:
+        facts.append(f"swap {values};")
     if r.random() < 0.4:
         facts.append(f"pipe {', '.join(operands)} : {r.choice([1, 2, 3, 4])} in smem;")
     if arch == "sm_100a" and r.random() < 0.4:
         facts.append(f"pipe {values} : {r.choice(['1 in tmem', '2 in tmem', '2 in tmem overlap'])};")
     if arch == "sm_120a" and r.random() < 0.5:
-        facts.append("role math : " + r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"]) +
-                     f" {{ {values}, {stored} }}" + r.choice(["", " pingpong 2"]) + ";")
+        warps = r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"])
+        turns = r.random() < 0.5 and warps[0] == "8" and not any("clc" in f for f in facts)
+        facts.append(f"role math : {warps} {{ {values}, {stored} }}{' pingpong 2' if turns else ''};")
     for o in outs:
         if r.random() < 0.4:
             facts.append(f"store {o[0]} via " + r.choice(["regs", "smem", "smem by 32 x 1", "smem by 64 x 2"]) + ";")
@@ -93,8 +101,10 @@ def program(r, arch):
     lines += [f"    B{i} : {fb}[N, K]," for i in range(len(accs))]
     lines += ["    bias : f32[N],", "    gain : f32[M],", "    old : bf16[M, N],", "    s : f32,", "    t : f32,"]
     lines += [f"    {n} : {t}{',' if i + 1 < len(outs) else ')'}" for i, (n, t, _) in enumerate(outs)]
-    lines += ["where N % 128 == 0, K % 32 == 0" if r.random() < 0.5 else "where N % 32 == 0, K % 32 == 0",
-              "{", "    tile m:BM of M, n:BN of N {"]
+    # Rows of a tensor that TMA moves are multiples of 16 bytes; granules may be cut by the end of a row.
+    where = r.choice(["N % 128 == 0, K % 32 == 0", "N % 32 == 0, K % 32 == 0", "N % 32 == 0, K % 64 == 0",
+                      "N % 16 == 0, M % 16 == 0, K % 32 == 0"])
+    lines += [f"where {where}", "{", "    tile m:BM of M, n:BN of N {"]
     lines += [f"        let {a} = zero f32[m, n];" for a in accs]
     lines += ["        for k:BK of K {"]
     for i, a in enumerate(accs):
