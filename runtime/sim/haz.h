@@ -111,7 +111,7 @@ struct haz_thread {
     uint32_t committed;       // of them, when it last committed
     uint32_t stores;          // bulk stores issued
     struct haz_store {
-        uint32_t seq, lane, group;
+        uint32_t seq, lane, group, uop;
         bool read, written;
     } * open; // bulk stores not known to be written
     uint32_t n_open, open_capacity;

@@ -195,6 +195,15 @@ void haz_cluster_end(struct cluster *c) {
 void haz_cta_exit(struct cta *c) {
     struct haz_cluster *cl = c->cluster->haz;
     struct haz_cta *hc = &cl->cta[c->rank];
+    for (uint32_t n = 0; n < c->n_warps; n++) {
+        const struct haz_thread *t = &cl->thread[c->rank * c->n_warps + n];
+        for (uint32_t o = 0; o < t->n_open; o++) {
+            if (!t->open[o].read) {
+                haz_report(cl->haz, HAZ_EXIT_STORE, t->open[o].uop, UINT32_MAX,
+                           "no cp.async.bulk.wait_group waits for it");
+            }
+        }
+    }
     for (uint32_t t = 0; t < cl->n_threads; t++) {
         bool known = hc->remote[t] == 0;
         for (uint32_t n = 0; n < c->n_warps && !known; n++) {

@@ -174,7 +174,8 @@ static void issue_store(const struct issue *s) {
         t->open_capacity = more;
     }
     uint32_t seq = ++t->stores;
-    t->open[t->n_open++] = (struct haz_store){.seq = seq, .lane = op->lane, .group = op->group};
+    t->open[t->n_open++] = (struct haz_store){
+        .seq = seq, .lane = op->lane, .group = op->group, .uop = s->uop};
     uint32_t bytes =
         tensor ? unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype) : op->bytes;
     uint32_t read = record(s, t->base + COMP_SOURCE, seq, REC_ASYNC);
