@@ -312,7 +312,7 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
     int acc = graph_acc_of(g, gm->acc);
     if (weights->elem != ELEM_E2M1 || other->elem == ELEM_E2M1) {
         PLAN_REFUSE(p, "A110", gm->stmt->span, "'%s' is decoded in registers: it must be the M side of '%s'",
-                    g->operands[weights->elem == ELEM_E2M1 ? cols : rows].param->name, g->accs[acc]->name);
+                    g->operands[cols].param->name, g->accs[acc]->name);
         diag_help(p->d, "swap %s;", g->accs[acc]->name);
         return;
     }
