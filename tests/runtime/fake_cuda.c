@@ -304,8 +304,9 @@ cu_result cuLaunchKernelEx(const cu_launch_config *config, void *function, void 
     if (result == 0) {
         fake_cuda.launch = *config;
         fake_cuda.function = function;
-        memcpy(fake_cuda.attributes_of, config->attributes,
-               config->n_attributes * sizeof *config->attributes);
+        for (unsigned i = 0; i < config->n_attributes; i++) {
+            fake_cuda.attributes_of[i] = config->attributes[i];
+        }
         for (int i = 0; i < fake_cuda.n_params; i++) {
             memcpy(fake_cuda.params[i], params[i], fake_cuda.param_bytes[i]);
         }
