@@ -129,6 +129,7 @@ struct haz_bar {
     uint32_t comp;        // phases completed
     uint64_t arrivers[8]; // bit set of warps of the cluster
     uint32_t init_uop, init_epoch, init_seq, init_warp;
+    uint32_t peer_phase, peer_uop; // the last signal of another CTA's operation: phase + 1
     uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {

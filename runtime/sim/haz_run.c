@@ -204,6 +204,18 @@ void haz_cta_exit(struct cta *c) {
             }
         }
     }
+    for (uint32_t i = 0; i < hc->n_bars; i++) {
+        const struct haz_bar *hb = hc->bar[i];
+        bool known = hb->peer_phase == 0;
+        for (uint32_t n = 0; n < c->n_warps && !known; n++) {
+            const struct haz_thread *own = &cl->thread[c->rank * c->n_warps + n];
+            known = haz_get(cl, &own->now, PLANE_G, hb->comp) >= hb->peer_phase;
+        }
+        if (!known) {
+            haz_report(cl->haz, HAZ_EXIT, hb->peer_uop, hb->init_uop,
+                       "it signals a barrier of CTA %u, which has not waited for it", c->rank);
+        }
+    }
     for (uint32_t t = 0; t < cl->n_threads; t++) {
         bool known = hc->remote[t] == 0;
         for (uint32_t n = 0; n < c->n_warps && !known; n++) {
@@ -355,11 +367,24 @@ void haz_phase(struct cta *c, const struct mbar *b) {
     }
 }
 
+// Operations of other CTAs signal in an order of their own: each must have been waited for when the
+// CTA exits.
+static void note_peer(const struct async_op *op, const struct cta *c, const struct mbar *b,
+                      struct haz_bar *hb) {
+    if (c != op->cta) {
+        hb->peer_phase = (uint32_t)b->phase + 1;
+        hb->peer_uop = (uint32_t)(op->u - op->warp->code);
+    }
+}
+
 // A copy signals: its records are known to whoever waits for this phase of the barrier.
 void haz_complete(const struct async_op *op, struct cta *c, const struct mbar *b) {
     struct haz *h = c->x->haz;
     struct haz_bar *hb = bar_of(c, b);
     struct haz_rec *read = &h->rec[op->haz_read];
+    if (hb != NULL) {
+        note_peer(op, c, b, hb);
+    }
     if (hb != NULL && op->haz_read != 0 && read->comp == UNRESOLVED) {
         read->comp = hb->comp;
         read->epoch = (uint32_t)b->phase + 1;
@@ -383,6 +408,7 @@ void haz_arrive_op(const struct async_op *op, struct cta *c, const struct mbar *
         return;
     }
     note(hb->arrivers, t->index);
+    note_peer(op, c, b, hb);
     if (op->kind == ASYNC_CP_ARRIVE) {
         haz_set(cl, &hb->cur, t->base + COMP_CP, op->haz);
         return;
