@@ -3,3 +3,17 @@ add_executable(hazards_test ${CMAKE_CURRENT_LIST_DIR}/hazards_test.c)
 target_link_libraries(hazards_test PRIVATE core_util sim_ref)
 file(GLOB hazards CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/hazards/*.ptx)
 add_test(NAME sim.hazards COMMAND hazards_test ${hazards})
+
+# Mutants of the synchronisation of our own kernels; a few here, all of them by hand.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND TARGET fp4c)
+    foreach(arch sm_100a sm_120a)
+        add_test(NAME sim.mutation.${arch} COMMAND ${Python3_EXECUTABLE}
+            ${CMAKE_CURRENT_LIST_DIR}/mutation/mutation.py $<TARGET_FILE:fp4c> ${arch}
+            ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk --every 13 M=300 N=264 K=768)
+        set_tests_properties(sim.mutation.${arch} PROPERTIES LABELS long)
+        if(PTXAS)
+            set_tests_properties(sim.mutation.${arch} PROPERTIES ENVIRONMENT FP4_PTXAS=${PTXAS})
+        endif()
+    endforeach()
+endif()
