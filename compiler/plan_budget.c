@@ -8,6 +8,13 @@
 
 // --- Registers and threads ----------------------------------------------------------------------------
 
+// What setmaxnreg may move about is what the launch took: every thread the same multiple of 8 (PTX ISA
+// "setmaxnreg": from the CTA's own pool).
+static int register_pool(int threads, int total) {
+    int pool = ARCH_REGS / threads / 8 * 8 * threads;
+    return total > ARCH_REGS ? ARCH_REGS : pool;
+}
+
 static void budget_registers(planner *p) {
     tir_kernel *k = p->k;
     int groups = k->threads / 128;
@@ -17,7 +24,8 @@ static void budget_registers(planner *p) {
         total += k->wg_regs[i] * 128;
         differ |= k->wg_regs[i] != k->wg_regs[0];
     }
-    if (total > ARCH_REGS) {
+    int have = register_pool(k->threads, total);
+    if (total > have) {
         const fact_role *most = NULL;
         const tir_role *big = NULL;
         for (int i = 0; i < p->n_roles; i++) {
@@ -28,15 +36,15 @@ static void budget_registers(planner *p) {
             }
         }
         PLAN_REFUSE(p, "R201", most != NULL && most->regs > 0 ? most->regs_span : p->at,
-                    "registers over by %d on %s", total - ARCH_REGS, p->arch->name);
+                    "registers over by %d on %s", total - have, p->arch->name);
         char sum[256] = "";
         size_t n = 0;
         for (int i = 0; i < groups && n < sizeof sum - 40; i++) {
             n += (size_t)snprintf(sum + n, sizeof sum - n, "%s128 x %d", i > 0 ? " + " : "", k->wg_regs[i]);
         }
-        diag_because(p->d, "%s = %d of %d", sum, total, ARCH_REGS);
+        diag_because(p->d, "%s = %d of %d", sum, total, have);
         int share = big != NULL ? (big->n_warps + 3) / 4 : 1;
-        int less = most != NULL ? most->regs - round_up((total - ARCH_REGS + share * 128 - 1) / (share * 128), 8)
+        int less = most != NULL ? most->regs - round_up((total - have + share * 128 - 1) / (share * 128), 8)
                                 : 0;
         if (most != NULL && most->regs > 0 && less >= 24) {
             diag_fix(p->d, most->regs_span, arena_printf(p->mem, "%d", less), "registers for role '%s'",

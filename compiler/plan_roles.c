@@ -330,7 +330,7 @@ static int default_regs(const planner *p, const plan_role *r) {
     if (p->arch->family == MMA_TCGEN05) {
         return r->stores ? 208 : 56;
     }
-    return r->warps > 8 ? 128 : sync_regs(p);
+    return r->warps > 8 ? 104 : sync_regs(p); // five warpgroups: an even share is 96
 }
 
 static void place_roles(planner *p) {
