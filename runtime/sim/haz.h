@@ -118,8 +118,8 @@ struct haz_thread {
     uint32_t cp, n_commits;
     uint32_t commit[64]; // cp.async: epoch of the last commits
     uint32_t inits;
+    bool wgmma_fenced; // it has executed wgmma.fence
     bool pdl; // it has passed griddepcontrol.wait
-    struct haz_regs *regs;
     struct {
         uint32_t uop, comp, epoch, id;
     } recent[64]; // records by uop
@@ -181,7 +181,6 @@ struct haz {
     struct {
         uint32_t r, x, to;
     } memo[256];
-    const uint32_t *wgmma_rows; // bit a row: a wgmma names it
 };
 
 // One access that is being checked.

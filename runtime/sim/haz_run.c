@@ -553,6 +553,9 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
     case FENCE_AFTER:
         haz_copy(cl, &t->active, &t->now);
         break;
+    case FENCE_WGMMA:
+        t->wgmma_fenced = true;
+        break;
     case FENCE_PDL_WAIT:
         t->pdl = true;
         break;

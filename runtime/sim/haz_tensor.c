@@ -533,6 +533,9 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
         return next;
     }
     struct issue s = {.h = w->x->haz, .t = t, .uop = (uint32_t)(u - w->code)};
+    if (!t->wgmma_fenced) { // PTX ISA "wgmma.fence": before the first one in any case
+        haz_report(s.h, HAZ_WGMMA_FENCE, s.uop, UINT32_MAX, "warp %u", w->index);
+    }
     struct operand o = {.fetch = {.rows = x->op.n,
                                   .elem_bytes = elem_bytes_of(x->op.b),
                                   .mn_major = x->op.mn_b},

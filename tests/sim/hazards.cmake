@@ -15,5 +15,10 @@ if(Python3_FOUND AND TARGET fp4c)
         if(PTXAS)
             set_tests_properties(sim.mutation.${arch} PROPERTIES ENVIRONMENT FP4_PTXAS=${PTXAS})
         endif()
+        foreach(order eager lazy random) # the kernel itself runs without a word
+            add_test(NAME sim.silent.${arch}.${order} COMMAND fp4c run
+                ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk -arch ${arch} --shapes 3 --seed 5 --check
+                --schedule ${order} --hazards strict)
+        endforeach()
     endforeach()
 endif()
