@@ -1,4 +1,4 @@
-// y = x W^T in NVFP4: five calls to the result, one to look at it.
+// y = x W^T in NVFP4, or what the second word says: five calls to the result, one to look at it.
 #include "fp4_gemm.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +25,10 @@ int main(int argc, char **argv) {
     fp4_module *kernels;
     fp4_tensor a, b, d;
     const char *path = argc > 1 ? argv[1] : "gemm.tkm";
+    const char *format = argc > 2 ? argv[2] : "nvfp4"; // "e4m3": lib/fp8 on Hopper
     need(fp4_open_module(NULL, path, &ctx, &kernels)); // a GPU that it fits, else the simulator
-    need(fp4_tensor_quantize(ctx, "nvfp4", 2, (int64_t[]){M, K}, x, &a));
-    need(fp4_tensor_quantize(ctx, "nvfp4", 2, (int64_t[]){N, K}, w, &b));
+    need(fp4_tensor_quantize(ctx, format, 2, (int64_t[]){M, K}, x, &a));
+    need(fp4_tensor_quantize(ctx, format, 2, (int64_t[]){N, K}, w, &b));
     need(fp4_tensor_new(ctx, "bf16", 2, (int64_t[]){M, N}, &d));
     need(fp4_gemm(kernels, &d, &a, &b, 1.0f, NULL)); // any M; enqueued on the caller's stream
 
