@@ -64,6 +64,7 @@ static void expect_params(const size_t *bytes, int n) {
     memset(fake->attributes_of, 0, sizeof fake->attributes_of);
     memset(fake->params, 0, sizeof fake->params);
     fake->attributes[0] = 0;
+    fake->function = NULL; // that of the last launch may be unloaded by now
 }
 
 static record taken(void) {
