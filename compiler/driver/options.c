@@ -307,7 +307,7 @@ static bool complete(const options *o) {
     if (o->n_archs == 0 && (o->cmd == CMD_RUN || !text_only)) {
         const char *dot = strrchr(o->file, '.');
         if (dot == NULL || strcmp(dot, ".tir") != 0) { // a .tir names its target
-            fprintf(stderr, "fp4c: no target was given: -arch sm_100a or -arch sm_120a\n");
+            fprintf(stderr, "fp4c: no target was given: -arch sm_90a, sm_100a or sm_120a\n");
             return false;
         }
     }
