@@ -123,6 +123,41 @@ static int add_operand(builder *b, const ast_expr *e) {
     return g->n_operands++;
 }
 
+// Indices of the tile loop stand still. Of those summed over one walks in steps, the K of instructions;
+// others walk element by element, inside it or around it.
+static bool find_summed(builder *b, const ast_stmt *s, graph_mma *m) {
+    const graph *g = b->g;
+    const ast_sym *single = NULL;
+    for (int i = 0; i < s->n_contracted; i++) {
+        const ast_sym *index = s->contracted[i];
+        int loop = graph_for_of(g, index);
+        if (graph_loop_of(g, index) >= 0) {
+            continue;
+        }
+        if (loop < 0) {
+            REFUSE(b, "X101", s->span, "the summed index '%s' is not that of a loop around the product",
+                   index->name);
+            return false;
+        }
+        if (g->steps[loop] == 1) {
+            single = index;
+        } else if (m->k != NULL) {
+            REFUSE(b, "X101", s->span,
+                   "a product sums over '%s' and '%s' in steps of several elements: one may have them",
+                   m->k->name, index->name);
+            diag_help(b->d, "walk the other one element by element: for %s:1 of ...", m->k->name);
+            return false;
+        } else {
+            m->k = index;
+        }
+    }
+    m->k = m->k != NULL ? m->k : single;
+    if (m->k == NULL) {
+        REFUSE(b, "X101", s->span, "a product without a summed index has no lowering yet");
+    }
+    return m->k != NULL;
+}
+
 static void add_mma(builder *b, const ast_stmt *s, int level) {
     graph *g = b->g;
     const ast_expr *v = s->value;
@@ -134,27 +169,13 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
                "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
         return;
     }
-    // An index of the tile loop stands still here: only the loops inside are summed over.
-    int summed = 0;
     graph_mma m = {.stmt = s, .acc = s->target->a->sym, .level = level};
-    for (int i = 0; i < s->n_contracted; i++) {
-        if (graph_loop_of(g, s->contracted[i]) < 0) {
-            m.k = s->contracted[i];
-            summed++;
-        }
-    }
-    if (summed != 1) {
-        REFUSE(b, "X101", s->span, "a product sums over one index here, not over %d", summed);
+    if (!find_summed(b, s, &m)) {
         return;
     }
     m.left = add_operand(b, v->a);
     m.right = add_operand(b, v->b);
     if (m.left < 0 || m.right < 0) {
-        return;
-    }
-    if (graph_for_of(g, m.k) != level) {
-        REFUSE(b, "X101", s->span, "the summed index '%s' must be that of the loop around the product",
-               m.k->name);
         return;
     }
     g->nodes[g->n_nodes++] = (graph_node){NODE_MMA, g->n_mmas, level};

@@ -23,17 +23,25 @@ static int loop_number(const planner *p, const ast_sym *index) {
     return loop >= 0 ? loop : p->k->n_loops + graph_for_of(p->g, index);
 }
 
-// Axes of the operand outside its innermost matrix, as map axes from 'axis' on.
-static void outer_axes(planner *p, const graph_operand *go, tir_map *m, tir_box *b, int axis) {
-    const tir_param *t = &p->k->params[go->param->id];
-    for (int i = go->expr->n_args - 3; i >= 0; i--, axis++) {
-        m->dims[axis] = t->dims[i];
-        // From one of these to the next: all rows of the axis inside it.
-        m->strides[axis] = axis == m->rank - (go->expr->n_args - 2) ? m->strides[axis]
-                                                                  : size_bin(p->mem, SZ_MUL, m->strides[axis - 1],
-                                                                             t->dims[i + 1]);
-        m->box[axis] = 1;
-        b->coords[axis] = (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+// The subscript that walks the operand's rows.
+static int row_axis(const planner *p, int number) {
+    const ast_expr *e = p->g->operands[number].expr;
+    int i = e->n_args - 2;
+    while (i > 0 && graph_loop_of(p->g, e->args[i]->sym) != p->operands[number].row_loop) {
+        i--;
+    }
+    return i;
+}
+
+// Scale factors are tiled over the innermost matrix: its rows must be those of the product.
+static void check_scaled_rows(planner *p, int number) {
+    const graph_operand *go = &p->g->operands[number];
+    int n = go->expr->n_args;
+    if (go->param->format->scale != ELEM_NONE && row_axis(p, number) != n - 2) {
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "scale factors of '%s' are tiled over '%s' and '%s', but its rows in this product are '%s'",
+                    go->param->name, go->expr->args[n - 2]->sym->name, go->expr->args[n - 1]->sym->name,
+                    p->k->loops[p->operands[number].row_loop].index);
     }
 }
 
@@ -61,12 +69,6 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
         m.dims[0] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 1], size_int(p->mem, 2));
     }
     m.box[0] = span;
-    m.dims[1] = k->params[param].dims[n - 2];
-    m.strides[1] = pitch_of(p, param);
-    m.box[1] = box_rows;
-    if (n > 2) {
-        m.strides[2] = size_bin(p->mem, SZ_MUL, m.strides[1], k->params[param].dims[n - 2]);
-    }
     int k_loop = loop_number(p, go->expr->args[n - 1]->sym);
     tir_box b = {.n_boxes = k_bytes / span,
                  .box_step = span,
@@ -75,13 +77,39 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
                  .mask = multicast ? 3 : 0,
                  .rank_offset = multicast ? span * box_rows : 0};
     b.coords[0] = (tir_coord){k_loop, bits, 8, 0, 0};
-    b.coords[1] = (tir_coord){po->row_loop, 1, 1, 0, halved || multicast ? box_rows : 0};
-    outer_axes(p, go, &m, &b, 2);
+    int row = row_axis(p, number);
+    for (int axis = 1; axis < n; axis++) {
+        int i = n - 1 - axis; // the map's axes begin with the innermost one
+        m.dims[axis] = k->params[param].dims[i];
+        m.strides[axis] = axis == 1 ? pitch_of(p, param)
+                                    : size_bin(p->mem, SZ_MUL, m.strides[axis - 1], k->params[param].dims[i + 1]);
+        m.box[axis] = i == row ? box_rows : 1;
+        b.coords[axis] = i == row
+                             ? (tir_coord){po->row_loop, 1, 1, 0, halved || multicast ? box_rows : 0}
+                             : (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+    }
     b.map = plan_add_map(p, &m);
     op->rows = rows;
     op->swizzle = m.swizzle;
     op->row_bytes = span;
     return b;
+}
+
+// Matrices of scales lie one behind the other: map axes from 3 on.
+static void outer_scales(planner *p, const graph_operand *go, tir_map *m, tir_box *b) {
+    const tir_param *t = &p->k->params[go->param->id];
+    int axis = 3;
+    for (int i = go->expr->n_args - 3; i >= 0; i--, axis++) {
+        m->dims[axis] = t->dims[i];
+        if (axis == 3) {
+            m->strides[axis] = ARENA_NEW(p->mem, tir_size);
+            *m->strides[axis] = (tir_size){.op = SZ_SF_BYTES, .dim = go->param->id};
+        } else {
+            m->strides[axis] = size_bin(p->mem, SZ_MUL, m->strides[axis - 1], t->dims[i + 1]);
+        }
+        m->box[axis] = 1;
+        b->coords[axis] = (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+    }
 }
 
 static int gcd(int a, int b) {
@@ -121,10 +149,6 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     m.dims[2] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 2], size_int(p->mem, PLAN_ATOM_ROWS));
     m.strides[1] = size_int(p->mem, PLAN_ATOM_BYTES);
     m.strides[2] = size_bin(p->mem, SZ_MUL, sf_cols, size_int(p->mem, PLAN_ATOM_BYTES));
-    if (n > 2) {
-        m.strides[3] = ARENA_NEW(p->mem, tir_size);
-        *m.strides[3] = (tir_size){.op = SZ_SF_BYTES, .dim = param};
-    }
     m.box[0] = PLAN_ATOM_BYTES / 4;
     m.box[1] = atoms;
     m.box[2] = box_blocks;
@@ -138,7 +162,7 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     b.coords[1] = (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * PLAN_ATOM_BLOCKS, 0, 0};
     b.coords[2] = (tir_coord){po->row_loop, 1, PLAN_ATOM_ROWS, 0,
                               own ? rows / PLAN_ATOM_ROWS : multicast ? box_blocks : 0};
-    outer_axes(p, go, &m, &b, 3);
+    outer_scales(p, go, &m, &b);
     b.map = plan_add_map(p, &m);
     return b;
 }
@@ -202,6 +226,7 @@ static void fill_slot(planner *p, int number) {
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < pc->n_values; i++) {
             int o = pc->values[i];
+            check_scaled_rows(p, o);
             tir_operand *op = &p->k->operands[o];
             if (consumer_of(p, o) != c->to) {
                 PLAN_REFUSE(p, "X101", p->g->operands[o].expr->span,

@@ -31,6 +31,9 @@ static bool verify_coords(verifier *v, const tir_box *b, int rank, const char *n
                name, i);
         VERIFY(v, c->loop < 0 || (tir_in(c->mul, 1, 1 << 10) && tir_in(c->div, 1, 1 << 20)),
                "%s: coordinate %d: times %d, over %d", name, i, c->mul, c->div);
+        for (int j = 0; j < i && c->loop >= 0; j++) {
+            VERIFY(v, b->coords[j].loop != c->loop, "%s: coordinates %d and %d follow the same loop", name, j, i);
+        }
         VERIFY(v, tir_in(c->rank_mul, 0, 1 << 20) && (k->cluster > 1 || c->rank_mul == 0),
                "%s: coordinate %d: %d a rank in a cluster of %d", name, i, c->rank_mul, k->cluster);
     }

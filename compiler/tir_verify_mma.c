@@ -35,6 +35,15 @@ static const tir_box *box_of(verifier *v, const tir_operand *o, tir_part part) {
     return b;
 }
 
+// The map's axis that the rows of a tile lie along: that of which a box holds the most.
+static int row_axis(const tir_map *m) {
+    int best = 1;
+    for (int i = 2; i < m->rank; i++) {
+        best = m->box[i] > m->box[best] ? i : best;
+    }
+    return best;
+}
+
 static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     const tir_box *b = box_of(v, o, PART_DATA);
     if (b == NULL) {
@@ -42,7 +51,8 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     }
     const tir_map *m = &v->k->maps[b->map];
     VERIFY(v, m->rank >= 2, "operand '%s': its map has rank %d", name, m->rank);
-    int rows = m->box[1] * verify_shares(v->k, b);
+    int box_rows = m->box[row_axis(m)];
+    int rows = box_rows * verify_shares(v->k, b);
     VERIFY(v, o->rows == rows, "operand '%s': %d rows, but its boxes bring %d", name, o->rows, rows);
     VERIFY(v, o->swizzle == m->swizzle && o->swizzle != SWZ_NONE,
            "operand '%s': swizzle of %d bytes, its map's is %d", name,
@@ -50,7 +60,7 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     VERIFY(v, o->row_bytes == verify_span(o->swizzle),
            "operand '%s': rows of %d bytes in a swizzle of %d", name, o->row_bytes,
            verify_span(o->swizzle));
-    VERIFY(v, b->box_bytes == o->row_bytes * m->box[1], "operand '%s': boxes of more than a matrix",
+    VERIFY(v, b->box_bytes == o->row_bytes * box_rows, "operand '%s': boxes of more than a matrix",
            name);
     VERIFY(v, b->mask == 0 || b->rank_offset == b->box_bytes,
            "operand '%s': shares %d bytes apart are %d long", name, b->rank_offset, b->box_bytes);
@@ -204,11 +214,12 @@ static bool verify_side_rows(verifier *v, const side *s) {
     int ctas = k->pair && !s->m_side ? 2 : 1; // a pair multiplies by both CTAs' rows of the N side
     VERIFY(v, s->o->rows * ctas == size, "operand '%s': %d rows over %d CTAs for %d of '%s'", s->name,
            s->o->rows, ctas, size, s->acc->name);
-    const tir_coord *row = &b->coords[1];
+    const tir_map *m = &k->maps[b->map];
+    const tir_coord *row = &b->coords[row_axis(m)];
     VERIFY(v, row->loop == loop && row->mul == 1 && row->div == 1 && row->add == 0,
            "operand '%s': its rows are not those of loop '%s'", s->name, k->loops[loop].index);
     bool split = k->cluster > 1 && (k->cluster_loop == loop || ctas == 2 || b->mask != 0);
-    int step = split ? k->maps[b->map].box[1] : 0;
+    int step = split ? m->box[row_axis(m)] : 0;
     VERIFY(v, row->rank_mul == step, "operand '%s': its rows are %d a rank apart, not %d", s->name,
            row->rank_mul, step);
     return true;
@@ -258,7 +269,7 @@ static bool verify_side_scales(verifier *v, const side *s) {
     int words = s->m->k_elems / (TIR_ATOM_COLS * k->params[s->o->param].granule);
     VERIFY(v, k->maps[scale->map].box[1] == words, "operand '%s': %d scale tiles along k, a step has %d",
            s->name, k->maps[scale->map].box[1], words);
-    const tir_coord *row = &data->coords[1];
+    const tir_coord *row = &data->coords[row_axis(&k->maps[data->map])];
     bool whole = (k->pair && !s->m_side) || data->rank_offset != 0;
     int start = gcd(k->loops[row->loop].tile, whole ? 0 : row->rank_mul);
     int step = gcd(start, TIR_ATOM_ROWS);
