@@ -1,8 +1,8 @@
-// Kernels without products: each warp computes 32 rows of the tile, one row a lane, straight from the
-// tensors that the values are made of.
+// Tiles are matrices. In kernels without products each warp computes 32 rows of one, a row a lane,
+// straight from the tensors that the values are made of.
 //
-// Requires: products (there are none). Provides: the one accumulator of no channel that tells which
-// rows and columns the storing role covers (tir_acc with channel -1, referred to by no value).
+// Requires: products. Provides: in kernels that have none, the one accumulator of no channel that tells
+// which rows and columns the storing role covers (tir_acc with channel -1, referred to by no value).
 #include "plan_int.h"
 
 #include <string.h>
@@ -73,12 +73,25 @@ static void check_mixed(planner *p) {
     }
 }
 
-void plan_tiles(planner *p) {
-    tir_kernel *k = p->k;
-    if (!plan_is_elementwise(p)) {
-        check_mixed(p);
-        return;
+// A tile is a matrix: the other tile indices number matrices, so they walk one by one.
+static void check_others(planner *p) {
+    const tir_kernel *k = p->k;
+    for (int i = 0; i < k->n_loops && p->ok; i++) {
+        for (int a = 0; a < k->n_accs && p->ok && k->loops[i].tile > 1; a++) {
+            if (k->accs[a].row_loop == i || k->accs[a].col_loop == i) {
+                continue;
+            }
+            PLAN_REFUSE(p, "A111", p->g->loops[i]->span,
+                        "'%s' walks %d at a time, but a tile is a matrix, here of '%s' and '%s'",
+                        k->loops[i].index, k->loops[i].tile, k->loops[k->accs[a].row_loop].index,
+                        k->loops[k->accs[a].col_loop].index);
+            diag_help(p->d, "walk it one by one: %s:1", k->loops[i].index);
+        }
     }
+}
+
+static void plan_shape(planner *p) {
+    tir_kernel *k = p->k;
     if (p->g->n_stores == 0) {
         PLAN_REFUSE(p, "X101", p->req->kernel->name_span, "kernel '%s' stores nothing", p->req->kernel->name);
         return;
@@ -99,4 +112,13 @@ void plan_tiles(planner *p) {
                            .col_loop = col,
                            .trips = size_int(p->mem, 1)};
     k->n_accs = 1;
+}
+
+void plan_tiles(planner *p) {
+    if (plan_is_elementwise(p)) {
+        plan_shape(p);
+    } else {
+        check_mixed(p);
+    }
+    check_others(p);
 }
