@@ -135,6 +135,10 @@ static int run(struct job *j, const struct options *o) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
     struct options o = {.ptx = NULL};
     struct job j = {.error = ""};
     if (!parse_options(argc, argv, &o)) {
