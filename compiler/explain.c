@@ -25,11 +25,45 @@ static const char *value_name(const planner *p, const plan_channel *pc, int i) {
                            : p->g->operands[pc->values[i]].param->name;
 }
 
-// A tensor may be loaded in several slices: each name once.
-static bool named_before(const planner *p, const plan_channel *pc, int n) {
-    for (int i = 0; i < n; i++) {
-        if (strcmp(value_name(p, pc, i), value_name(p, pc, n)) == 0) {
-            return true;
+static bool share_name(const planner *p, const plan_channel *a, const plan_channel *b) {
+    for (int i = 0; i < a->n_values; i++) {
+        for (int j = 0; j < b->n_values; j++) {
+            if (strcmp(value_name(p, a, i), value_name(p, b, j)) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Channels that one pipe fact stands for: a stated pipe may have become several (other producers or
+// loops); derived ones that load slices of one tensor can only be stated together.
+static void group_channels(const planner *p, int *group) {
+    for (int i = 0; i < p->n_channels; i++) {
+        group[i] = i;
+        for (int j = 0; j < i; j++) {
+            const plan_channel *a = &p->channels[i];
+            const plan_channel *b = &p->channels[j];
+            if (a->stated != NULL ? a->stated == b->stated : b->stated == NULL && share_name(p, a, b)) {
+                int one = group[i] < group[j] ? group[i] : group[j];
+                int other = group[i] + group[j] - one;
+                for (int n = 0; n <= i; n++) {
+                    group[n] = group[n] == other ? one : group[n];
+                }
+            }
+        }
+    }
+}
+
+// A tensor may be loaded in several slices: each name once in a fact.
+static bool is_named(const planner *p, const int *group, int channel, int value) {
+    const char *name = value_name(p, &p->channels[channel], value);
+    for (int c = 0; c <= channel; c++) {
+        const plan_channel *pc = &p->channels[c];
+        for (int v = 0; group[c] == group[channel] && v < (c < channel ? pc->n_values : value); v++) {
+            if (strcmp(value_name(p, pc, v), name) == 0) {
+                return true;
+            }
         }
     }
     return false;
@@ -58,32 +92,29 @@ static void print_edge(FILE *out, const planner *p, int number) {
     fprintf(out, "; empty: %d arrivals\n", c->empty_count);
 }
 
-static void print_pipes(FILE *out, const planner *p) {
-    for (int i = 0; i < p->n_channels; i++) {
-        const plan_channel *pc = &p->channels[i];
-        const tir_channel *c = &p->k->channels[i];
-        // One stated pipe may have become several channels (different producers): print it once.
-        bool again = false;
-        for (int j = 0; j < i; j++) {
-            again |= pc->stated != NULL && p->channels[j].stated == pc->stated;
-        }
-        if (!again) {
-            fprintf(out, "    pipe ");
-            bool first = true;
-            for (int j = i; j < p->n_channels; j++) {
-                if (j != i && (pc->stated == NULL || p->channels[j].stated != pc->stated)) {
-                    continue;
-                }
-                for (int v = 0; v < p->channels[j].n_values; v++) {
-                    if (!named_before(p, &p->channels[j], v)) {
-                        fprintf(out, "%s%s", first ? "" : ", ", value_name(p, &p->channels[j], v));
-                        first = false;
-                    }
-                }
+static void print_pipe(FILE *out, const planner *p, const int *group, int first_channel) {
+    const tir_channel *c = &p->k->channels[first_channel];
+    bool first = true;
+    fprintf(out, "    pipe ");
+    for (int j = first_channel; j < p->n_channels; j++) {
+        for (int v = 0; group[j] == first_channel && v < p->channels[j].n_values; v++) {
+            if (!is_named(p, group, j, v)) {
+                fprintf(out, "%s%s", first ? "" : ", ", value_name(p, &p->channels[j], v));
+                first = false;
             }
-            bool overlap = c->space == SPACE_TMEM && c->shared > 0;
-            fprintf(out, " : %d in %s%s;\n", c->depth, c->space == SPACE_SMEM ? "smem" : "tmem",
-                    overlap ? " overlap" : "");
+        }
+    }
+    bool overlap = c->space == SPACE_TMEM && c->shared > 0;
+    fprintf(out, " : %d in %s%s;\n", c->depth, c->space == SPACE_SMEM ? "smem" : "tmem",
+            overlap ? " overlap" : "");
+}
+
+static void print_pipes(FILE *out, const planner *p) {
+    int group[GRAPH_MAX];
+    group_channels(p, group);
+    for (int i = 0; i < p->n_channels; i++) {
+        if (group[i] == i) {
+            print_pipe(out, p, group, i);
         }
         print_edge(out, p, i);
     }
