@@ -1,19 +1,31 @@
 #!/bin/sh
-# Every program of a folder that compiles for a machine, over random shapes. programs.sh FP4C ARCH DIR
+# Every program of a folder, over random shapes. programs.sh FP4C ARCH DIR [REFUSED...]
+# REFUSED: the programs that the machine cannot take (why is tested by tests/plan); no others may be.
 set -u
+fp4c=$1
+arch=$2
+dir=$3
+shift 3
+refused=" $* "
 bad=0
 n=0
-for f in "$3"/*.tk; do
-    if ! "$1" check "$f" -arch "$2" >/dev/null 2>&1; then
-        continue # what may be refused is tested by tests/plan
-    fi
+for f in "$dir"/*.tk; do
+    name=$(basename "$f")
+    case $refused in *" $name "*)
+        if "$fp4c" check "$f" -arch "$arch" >/dev/null 2>&1; then
+            echo "$f is taken on $arch after all"
+            bad=1
+        fi
+        continue
+        ;;
+    esac
     n=$((n + 1))
     for order in eager lazy; do
-        if ! "$1" run "$f" -arch "$2" --shapes 12 --seed 3 --schedule "$order" --check >/dev/null; then
-            echo "$f on $2, $order: wrong"
+        if ! "$fp4c" run "$f" -arch "$arch" --shapes 12 --seed 3 --schedule "$order" --check >/dev/null; then
+            echo "$f on $arch, $order: wrong"
             bad=1
         fi
     done
 done
 echo "$n programs"
-[ "$n" -ge 8 ] && exit $bad
+[ "$n" -gt 0 ] && exit $bad
