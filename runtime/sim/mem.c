@@ -261,21 +261,27 @@ const struct uop *run_st(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// One 32-bit value a lane in shared memory, all lanes running: the loop that matters.
-const struct uop *run_ld_shared_32(struct warp *w, const struct uop *u) {
+// Offsets of one aligned 32-bit word a lane in the CTA's own shared memory, all lanes running; false
+// where the general path must look.
+static inline bool shared_words(struct warp *w, const struct uop *u, uint32_t off[LANES]) {
     if (exec_mask(w, u) != FULL || (u->a & ADDRESS_32) == 0) {
-        return run_ld(w, u);
+        return false;
     }
     const u32 *a = row(w, u->a & ~ADDRESS_32);
     uint32_t base = (w->cta->rank << RANK_SHIFT) - (uint32_t)u->imm + SMEM_RESERVED;
     uint32_t room = w->cta->smem_bytes - SMEM_RESERVED - 4;
-    uint32_t off[LANES];
     uint32_t bad = 0;
     for (int i = 0; i < LANES; i++) {
         off[i] = a[i] - base;
         bad |= (uint32_t)(off[i] > room) | (off[i] & 3);
     }
-    if (bad != 0) {
+    return bad == 0;
+}
+
+// One 32-bit value a lane in shared memory, all lanes running: the loop that matters.
+const struct uop *run_ld_shared_32(struct warp *w, const struct uop *u) {
+    uint32_t off[LANES];
+    if (!shared_words(w, u, off)) {
         return run_ld(w, u);
     }
     u32 *d = row(w, u->d);
@@ -287,19 +293,8 @@ const struct uop *run_ld_shared_32(struct warp *w, const struct uop *u) {
 }
 
 const struct uop *run_st_shared_32(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) != FULL || (u->a & ADDRESS_32) == 0) {
-        return run_st(w, u);
-    }
-    const u32 *a = row(w, u->a & ~ADDRESS_32);
-    uint32_t base = (w->cta->rank << RANK_SHIFT) - (uint32_t)u->imm + SMEM_RESERVED;
-    uint32_t room = w->cta->smem_bytes - SMEM_RESERVED - 4;
     uint32_t off[LANES];
-    uint32_t bad = 0;
-    for (int i = 0; i < LANES; i++) {
-        off[i] = a[i] - base;
-        bad |= (uint32_t)(off[i] > room) | (off[i] & 3);
-    }
-    if (bad != 0) {
+    if (!shared_words(w, u, off)) {
         return run_st(w, u);
     }
     const u32 *d = row(w, u->d);
