@@ -191,7 +191,7 @@ static const struct sim_tmap *op_map(const struct async_op *op) {
     }
     if ((op->global & WINDOW_MASK) == WINDOW_PARAM) {
         uint32_t off = (uint32_t)op->global;
-        if (off + SIM_TMAP_BYTES > x->k->param_bytes) {
+        if ((uint64_t)off + SIM_TMAP_BYTES > x->k->param_bytes) {
             sim_fault_op(op, "the tensor map at parameter offset %u leaves the parameters", off);
             return NULL;
         }
