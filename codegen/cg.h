@@ -26,7 +26,4 @@ typedef struct {
 // NULL for success or a sentence that lives in the arena.
 const char *cg_compile(const tir_kernel *k, const cg_options *opt, arena *mem, cg_result *out);
 
-// "sm_120a", and the PTX ISA version that the text carries ("8.8").
-const char *cg_arch_name(tir_arch a);
-
 #endif

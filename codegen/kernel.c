@@ -7,6 +7,7 @@
 //              ("setmaxnreg": all warps of a warpgroup execute the same one). Roles are branches
 //              inside it.
 //   teardown   everybody meets again where TMEM or peers need it.
+#include "arch.h"
 #include "cg_int.h"
 
 #include <stdarg.h>
@@ -25,11 +26,6 @@ void cg_fail(cg *c, const char *fmt, ...) {
     va_end(ap);
     c->err = arena_strdup(c->mem, text);
     c->err_code = "X101";
-}
-
-const char *cg_arch_name(tir_arch a) {
-    static const char *const names[] = {"sm_90a", "sm_100a", "sm_120a"};
-    return names[a];
 }
 
 // --- Parameters and sizes -----------------------------------------------------------------------
@@ -464,7 +460,7 @@ const char *cg_compile(const tir_kernel *k, const cg_options *opt, arena *mem, c
     cg c = {.k = k, .mem = mem, .shallow = opt->shallow};
     const char *why = NULL;
     if (supported(&c)) {
-        c.b = ll_new(cg_arch_name(k->arch), "+ptx88", mem, &why);
+        c.b = ll_new(arch_infos[k->arch].name, "+ptx88", mem, &why);
     }
     if (!c.b) {
         out->code = "X101";

@@ -70,7 +70,6 @@ static void make_types(ll *b) {
     b->types[LL_PTR] = LLVMPointerTypeInContext(x, 0);
     b->types[LL_GLOBAL] = LLVMPointerTypeInContext(x, 1);
     b->types[LL_SHARED] = LLVMPointerTypeInContext(x, 3);
-    b->types[LL_TMEM] = LLVMPointerTypeInContext(x, 6);
     b->types[LL_CLUSTER] = LLVMPointerTypeInContext(x, 7);
     LLVMTypeRef bytes = LLVMArrayType2(b->types[LL_I8], 128);
     b->map_type = LLVMStructCreateNamed(x, "tensormap");
@@ -247,10 +246,6 @@ ll_val ll_f32(ll *b, double v) {
     return LLVMConstReal(b->types[LL_F32], v);
 }
 
-ll_val ll_zero(ll *b, ll_type t) {
-    return LLVMConstNull(b->types[t]);
-}
-
 ll_val ll_undef(ll *b, ll_type t) {
     return LLVMGetUndef(b->types[t]);
 }
@@ -261,16 +256,6 @@ bool ll_is_const(ll_val v, int64_t *value) {
     }
     *value = LLVMConstIntGetSExtValue(v);
     return true;
-}
-
-ll_type ll_type_of(ll *b, ll_val v) {
-    LLVMTypeRef t = LLVMTypeOf(v);
-    for (int i = 0; i < LL_TYPES; i++) {
-        if (b->types[i] == t) {
-            return (ll_type)i;
-        }
-    }
-    return LL_VOID;
 }
 
 ll_val ll_bin(ll *b, ll_op op, ll_val x, ll_val y) {

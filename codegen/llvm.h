@@ -29,7 +29,6 @@ typedef enum {
     LL_PTR,     // generic address space, the address of a tensor map
     LL_GLOBAL,  // address space 1
     LL_SHARED,  // 3, 32 bits
-    LL_TMEM,    // 6, 32 bits
     LL_CLUSTER, // 7: shared memory of the cluster, 32 bits
     LL_TYPES,
 } ll_type;
@@ -71,10 +70,8 @@ ll_val ll_i16(ll *b, int v);
 ll_val ll_i32(ll *b, int64_t v);
 ll_val ll_i64(ll *b, int64_t v);
 ll_val ll_f32(ll *b, double v); // must be exact in f32
-ll_val ll_zero(ll *b, ll_type t);
 ll_val ll_undef(ll *b, ll_type t); // any value
 bool ll_is_const(ll_val v, int64_t *value); // an integer constant
-ll_type ll_type_of(ll *b, ll_val v);
 // Address of the dynamic shared memory, 1024-aligned, as i32.
 ll_val ll_smem(ll *b);
 

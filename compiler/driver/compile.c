@@ -124,7 +124,7 @@ static int emit_deps(unit *u, const char *target) {
     return code;
 }
 
-static void print_kernels(unit *u, const builds *b) {
+static void print_kernels(const builds *b) {
     for (int i = 0; i < b->n; i++) {
         const built *k = &b->at[i];
         fprintf(stderr, "%s: %s: %d threads, %d bytes shared, %d TMEM columns", k->tir->name,
@@ -135,7 +135,6 @@ static void print_kernels(unit *u, const builds *b) {
         }
         fprintf(stderr, "\n");
     }
-    (void)u;
 }
 
 static void print_times(const unit *u, const builds *b) {
@@ -218,7 +217,7 @@ int command_compile(const options *opt) {
         fprintf(stderr, "fp4c: note: %s\n", b.note);
     }
     if (code == EXIT_DONE && opt->verbose) {
-        print_kernels(&u, &b);
+        print_kernels(&b);
     }
     if (code == EXIT_DONE && opt->times) {
         print_times(&u, &b);

@@ -262,10 +262,9 @@ struct haz_conflict {
 void haz_report_conflict(enum haz_kind kind, const struct haz_conflict *c);
 void haz_free_findings(struct sim *s);
 
-// ---- instructions (haz_ins.c, haz_mem.c, haz_tensor.c, haz_regs.c) -----------------------------
+// ---- instructions (haz_ins.c, haz_mem.c, haz_tensor.c) -----------------------------
 void haz_read_ins(const struct sim_kernel *k, uint32_t n, struct haz_ins *out);
 struct haz_thread *haz_thread_of(const struct warp *w);
-struct haz_cluster *haz_of(const struct cluster *cl);
 static inline struct haz_ins *haz_ins_of(const struct warp *w, const struct uop *u) {
     return &w->x->haz->ins[u - w->code];
 }
