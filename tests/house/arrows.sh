@@ -3,14 +3,15 @@
 # table of element types and the module format; LLVM headers in one file; CUDA driver types in one.
 set -u
 cd "$1" || exit 1
-bad=0
+bad=$(mktemp) # a file: 'complain' runs in the subshell of its pipe
+trap 'rm -f "$bad"' EXIT
 
 # complain NAME, reads offending lines on standard input
 complain() {
     lines=$(cat)
     if [ -n "$lines" ]; then
         printf '%s:\n%s\n' "$1" "$lines"
-        bad=1
+        echo 1 >"$bad"
     fi
 }
 
@@ -54,4 +55,4 @@ grep -rlE '^ *# *include *<cuda(_runtime)?\.h>' lang compiler codegen runtime li
 # The top level is fixed.
 ls | grep -vxE 'CMakeLists\.txt|lang|compiler|codegen|runtime|lib|examples|tests|README\.md|build' |
     complain "unexpected at the top level"
-exit $bad
+[ ! -s "$bad" ]

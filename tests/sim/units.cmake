@@ -1,5 +1,5 @@
 # Arithmetic and data-moving units of the simulator.
-find_package(ZLIB)
+find_package(ZLIB REQUIRED)
 
 add_library(sim_ref STATIC ${CMAKE_CURRENT_LIST_DIR}/num_ref.c)
 target_include_directories(sim_ref PUBLIC ${CMAKE_CURRENT_LIST_DIR})
@@ -16,12 +16,9 @@ foreach(name num_codec_test num_dot_test num_mm_test unit_desc_test unit_tma_tes
     endif()
 endforeach()
 
-if(ZLIB_FOUND)
-    add_executable(num_vectors_test ${CMAKE_CURRENT_LIST_DIR}/num_vectors_test.c)
-    target_link_libraries(num_vectors_test PRIVATE fp4_sim cmocka ZLIB::ZLIB)
-    add_test(NAME sim.num_vectors_test
-        COMMAND num_vectors_test ${CMAKE_CURRENT_LIST_DIR}/vectors)
-endif()
+add_executable(num_vectors_test ${CMAKE_CURRENT_LIST_DIR}/num_vectors_test.c)
+target_link_libraries(num_vectors_test PRIVATE fp4_sim cmocka ZLIB::ZLIB)
+add_test(NAME sim.num_vectors_test COMMAND num_vectors_test ${CMAKE_CURRENT_LIST_DIR}/vectors)
 
 # The toolkit's own host conversions, where a toolkit is installed.
 find_path(CUDA_FP8_DIR cuda_fp8.h HINTS /usr/local/cuda/include ENV CUDA_PATH PATH_SUFFIXES include)
