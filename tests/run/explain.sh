@@ -8,9 +8,15 @@ trap 'rm -rf "$dir"' EXIT
 bad=0
 n=0
 for f in "$2"/tests/programs/*.tk "$2"/lib/*/*.tk; do
-    for arch in sm_100a sm_120a; do
+    for arch in sm_90a sm_100a sm_120a; do
         name=$(basename "$f")
-        "$fp4c" "$f" -arch "$arch" -S -o "$dir/first.ptx" 2>/dev/null || continue
+        "$fp4c" "$f" -arch "$arch" -S -o "$dir/first.ptx" 2>"$dir/said"
+        case $? in
+        0) ;;
+        1) # refused; or several variants a machine, whose PTX is several files: plan.roundtrip has them
+            grep -q "error\[\|several are asked for" "$dir/said" && continue ;;
+        *) cat "$dir/said"; bad=1; continue ;;
+        esac
         n=$((n + 1))
         # The program without its schedules, then the explained one.
         awk '/^schedule /{skip = 1} !skip{print} /^}/{skip = 0}' "$f" >"$dir/$name"
