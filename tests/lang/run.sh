@@ -15,14 +15,19 @@ fail() {
     bad=1
 }
 
-golden() { # golden FILE: prints what the tool says now, in the form of the partner that exists
+# golden FILE: prints what the tool says now, in the form of the partner that exists, and how it ended:
+# 1 when an error was reported, else 0; anything else is a crash
+golden() {
     flags=""
+    mode=ast
     [ -f "golden/$1.flags" ] && flags=$(cat "golden/$1.flags")
-    if [ -f "golden/$1.err" ]; then
-        (cd golden && "$tool" check "$1.tk" $flags)
-        return 0
-    fi
-    (cd golden && "$tool" ast "$1.tk" $flags)
+    [ -f "golden/$1.err" ] && mode=check
+    status=0
+    said=$(cd golden && "$tool" $mode "$1.tk" $flags 2>&1) || status=$?
+    [ -z "$said" ] || printf '%s\n' "$said"
+    want=0
+    printf '%s\n' "$said" | grep -q ': error\[' && want=1
+    [ $status -eq $want ] || echo "exit status $status, not $want"
 }
 
 partner() {

@@ -4,16 +4,13 @@ target_include_directories(core_util PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(core_util PUBLIC fp4_sim cmocka)
 target_compile_definitions(core_util PUBLIC PTX_DIR="${CMAKE_CURRENT_LIST_DIR}/ptx")
 
-foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_sync_test core_error_test core_wgmma_test core_remote_test core_cuda_test core_bench)
-    if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
-        add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
-        target_link_libraries(${name} PRIVATE core_util sim_ref)
-        add_test(NAME sim.${name} COMMAND ${name})
-        if(name MATCHES "bench")
-            set_tests_properties(sim.${name} PROPERTIES LABELS bench)
-        endif()
-    endif()
+foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_error_test
+        core_wgmma_test core_remote_test core_bench)
+    add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+    target_link_libraries(${name} PRIVATE core_util sim_ref)
+    add_test(NAME sim.${name} COMMAND ${name})
 endforeach()
+set_tests_properties(sim.core_bench PROPERTIES LABELS bench)
 
 # What the programs of core_alu.def look like to the real assembler, where there is one.
 find_program(PTXAS ptxas HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)

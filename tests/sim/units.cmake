@@ -8,12 +8,10 @@ target_compile_options(sim_ref PRIVATE -O2)
 
 foreach(name num_codec_test num_dot_test num_mm_test unit_desc_test unit_tma_test unit_tmem_test
         unit_mma_test unit_warp_test)
-    if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
-        add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
-        target_link_libraries(${name} PRIVATE sim_ref cmocka)
-        target_compile_options(${name} PRIVATE -O2)
-        add_test(NAME sim.${name} COMMAND ${name})
-    endif()
+    add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+    target_link_libraries(${name} PRIVATE sim_ref cmocka)
+    target_compile_options(${name} PRIVATE -O2)
+    add_test(NAME sim.${name} COMMAND ${name})
 endforeach()
 
 add_executable(num_vectors_test ${CMAKE_CURRENT_LIST_DIR}/num_vectors_test.c)
