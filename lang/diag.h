@@ -60,5 +60,7 @@ const diag_info *diag_info_at(int i);            // NULL behind the last one
 
 // Prints all; color only for DIAG_TEXT.
 void diag_print(diag *d, FILE *out, diag_form form, bool color);
+// 's' as a JSON string, quotes included.
+void diag_json_string(FILE *out, const char *s);
 
 #endif

@@ -172,7 +172,7 @@ static void print_text(const diag *d, FILE *out, const diag_item *it, bool color
 
 // --- JSON ---
 
-static void json_string(FILE *out, const char *s) {
+void diag_json_string(FILE *out, const char *s) {
     fputc('"', out);
     for (; *s != '\0'; s++) {
         unsigned char c = (unsigned char)*s;
@@ -197,7 +197,7 @@ static void json_place(const diag *d, FILE *out, ast_span at) {
     int end_col;
     src_place(d->src, at.file, at.off + at.len, &end_line, &end_col);
     fputs("\"file\":", out);
-    json_string(out, src_name(d->src, at.file));
+    diag_json_string(out, src_name(d->src, at.file));
     fprintf(
         out,
         ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d,\"offset\":%u,\"length\":%u",
@@ -209,7 +209,7 @@ static void json_texts(FILE *out, const diag_item *it, diag_line_kind kind) {
     for (const diag_line *l = it->lines; l != NULL; l = l->next) {
         if (l->kind == kind) {
             fputs(comma, out);
-            json_string(out, l->text);
+            diag_json_string(out, l->text);
             comma = ",";
         }
     }
@@ -222,7 +222,7 @@ static void json_notes(const diag *d, FILE *out, const diag_item *it) {
             fprintf(out, "%s{", comma);
             json_place(d, out, l->at);
             fputs(",\"message\":", out);
-            json_string(out, l->text);
+            diag_json_string(out, l->text);
             fputc('}', out);
             comma = ",";
         }
@@ -237,12 +237,12 @@ static void json_helps(const diag *d, FILE *out, const diag_item *it) {
             continue;
         }
         fprintf(out, "%s{\"message\":", comma);
-        json_string(out, l->text);
+        diag_json_string(out, l->text);
         if (is_fix) {
             fputs(",\"edit\":{", out);
             json_place(d, out, l->at);
             fputs(",\"replacement\":", out);
-            json_string(out, l->replacement);
+            diag_json_string(out, l->replacement);
             fputc('}', out);
         }
         fputc('}', out);
@@ -255,10 +255,10 @@ static void print_json(const diag *d, FILE *out, const diag_item *it) {
             it->level == DIAG_ERROR ? "error" : "warning");
     json_place(d, out, it->at);
     fputs(",\"message\":", out);
-    json_string(out, it->sentence);
+    diag_json_string(out, it->sentence);
     if (it->label != NULL) {
         fputs(",\"label\":", out);
-        json_string(out, it->label);
+        diag_json_string(out, it->label);
     }
     fputs(",\"because\":[", out);
     json_texts(out, it, LINE_BECAUSE);

@@ -27,6 +27,9 @@ int write_out(unit *u, const char *path, const void *bytes, size_t len) {
         fprintf(stderr, "fp4c: %s\n", wrong);
         return EXIT_MISTAKE;
     }
+    if (u->n_written < (int)(sizeof u->written / sizeof u->written[0])) {
+        u->written[u->n_written++] = path;
+    }
     return EXIT_DONE;
 }
 
@@ -69,7 +72,9 @@ static int emit_text(unit *u, const builds *b, emit_kind kind, const char *ext, 
     if (kind == EMIT_AST) {
         ast_dump(out, u->file);
     } else if (kind == EMIT_META) {
-        fprintf(out, "{\"fp4c\": \"%s\", \"source\": \"%s\", \"kernels\": [\n", FP4C_VERSION, unit_stem(u));
+        fprintf(out, "{\"fp4c\": \"%s\", \"source\": ", FP4C_VERSION);
+        diag_json_string(out, unit_stem(u));
+        fprintf(out, ", \"kernels\": [\n");
         for (int i = 0; i < b->n; i++) {
             fprintf(out, "%s%s\n", b->at[i].meta, i + 1 < b->n ? "," : "");
         }
@@ -100,15 +105,23 @@ static void put_path(FILE *out, const char *path) {
     }
 }
 
-static int emit_deps(unit *u, const char *target) {
+// What was written (or -MT) depends on every file that was read.
+static int emit_deps(unit *u) {
     const options *o = u->opt;
     if (!o->deps) {
         return EXIT_DONE;
     }
+    if (u->n_written == 0 && (o->deps_of == NULL || o->deps_file == NULL)) {
+        fprintf(stderr, "fp4c: -MD, but no file is written: -MF says where to, -MT what depends\n");
+        return EXIT_MISTAKE;
+    }
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    put_path(out, o->deps_of != NULL ? o->deps_of : target);
+    for (int i = 0; i < (o->deps_of != NULL ? 1 : u->n_written); i++) {
+        fputs(i > 0 ? " " : "", out);
+        put_path(out, o->deps_of != NULL ? o->deps_of : u->written[i]);
+    }
     fputc(':', out);
     for (uint32_t i = 0; i < src_n_files(u->src); i++) {
         if (src_name(u->src, i)[0] != '<') { // <std.formats>: built in
@@ -118,7 +131,7 @@ static int emit_deps(unit *u, const char *target) {
     }
     fprintf(out, "\n");
     fclose(out);
-    const char *path = o->deps_file != NULL ? o->deps_file : arena_printf(u->mem, "%s.d", target);
+    const char *path = o->deps_file != NULL ? o->deps_file : arena_printf(u->mem, "%s.d", u->written[0]);
     int code = write_out(u, path, text, len);
     free(text);
     return code;
@@ -156,8 +169,7 @@ static int emit_all(unit *u, const builds *b, int emit) {
     int ahead = emit & EMIT_AHEAD;
     if (ahead == emit) {
         int code = emit_ahead(u, b, emit);
-        const char *out = u->opt->output != NULL ? u->opt->output : arena_printf(u->mem, "%s.c", unit_stem(u));
-        return code == EXIT_DONE ? emit_deps(u, out) : code;
+        return code == EXIT_DONE ? emit_deps(u) : code;
     }
     bool one_kind = (emit & (emit - 1)) == 0;
     int per_kernel = EMIT_LLVM | EMIT_PTX | EMIT_CUBIN;
@@ -184,8 +196,7 @@ static int emit_all(unit *u, const builds *b, int emit) {
             return code;
         }
     }
-    return emit_deps(u, u->opt->output != NULL ? u->opt->output
-                                               : arena_printf(u->mem, "%s.tkm", unit_stem(u)));
+    return emit_deps(u);
 }
 
 static build_stop stop_for(int emit) {

@@ -107,6 +107,8 @@ typedef struct {
     ast_file *file; // NULL for a .tir
     bool checked;
     double front_seconds;
+    int n_written;
+    const char *written[3 * MAX_KERNELS + 8]; // files, in order: what -MD says depends on the sources
 } unit;
 
 // Reads, parses and checks opt->file. False if it cannot be read (told on stderr).

@@ -303,6 +303,12 @@ static bool complete(const options *o) {
         fprintf(stderr, "fp4c: no file was given; fp4c --help shows what it takes\n");
         return false;
     }
+    if (o->in_place && (o->output != NULL || o->check)) {
+        return fail("-i and", o->check ? "--check" : "-o", "one of them");
+    }
+    if (o->cmd != CMD_COMPILE && o->output != NULL) {
+        return fail("this command does not know", "-o", "it prints on standard output");
+    }
     bool text_only = o->cmd != CMD_COMPILE || (o->emit != 0 && (o->emit & ~EMIT_AST) == 0);
     if (o->n_archs == 0 && (o->cmd == CMD_RUN || !text_only)) {
         const char *dot = strrchr(o->file, '.');

@@ -56,11 +56,13 @@ mv ../bad.$$.tk bad.tk
 expect 1 'bad.tk:14:38: error\[D101\]' bad.tk -arch sm_100a
 rm bad.tk
 nothing_written
-printf 'kernel' | "$fp4c" - -arch sm_100a >out 2>err && complain "a torn source compiled"
-printf 'kernel k(A : bf16[M]\0' | "$fp4c" - -arch sm_100a >out 2>err && complain "a NUL byte compiled"
+printf 'kernel' >torn.tk
+expect 1 "error" - -arch sm_100a <torn.tk
+printf 'kernel k(A : bf16[M]\0' >torn.tk
+expect 1 "error" - -arch sm_100a <torn.tk
 printf 'tir 1\nkernel x' >torn.tir
-"$fp4c" torn.tir >out 2>err && complain "a torn .tir compiled"
-rm torn.tir
+expect 1 "torn.tir" torn.tir
+rm torn.tk torn.tir
 nothing_written
 
 # JSON diagnostics are JSON.
@@ -84,6 +86,19 @@ first=$(cksum <x.tkm)
 "$fp4c" "$gemm" -arch sm_120a -o x.tkm || complain "again"
 [ "$first" = "$(cksum <x.tkm)" ] || complain "the same source gives other bytes"
 rm -f x.tkm x.d
+expect 0 "" "$gemm" -arch sm_120a --emit=ptx,tir -MD -MF x.d
+grep -q "gemm.tir gemm.ptx: .*gemm.tk" x.d || complain "not what was written: $(cat x.d)"
+rm -f gemm.tir gemm.ptx x.d
+expect 1 "no file is written" "$gemm" -arch sm_120a --emit=tir -o - -MD
+expect 0 "" "$gemm" -arch sm_120a --emit=tir -o - -MD -MF x.d -MT x
+grep -q "^x: .*gemm.tk" x.d || complain "-MT: $(cat x.d)"
+rm -f x.d
+expect 1 "does not know '-o'" fmt "$gemm" -o out.tk
+expect 1 "-i and '--check'" fmt "$gemm" -i --check
+cp "$gemm" 'a"b.tk'
+expect 0 "" 'a"b.tk' -arch sm_120a --emit=meta
+python3 -c 'import json; assert json.load(open("a\"b.json"))["source"] == "a\"b"' || complain "--emit=meta is not JSON"
+rm -f a\"b.*
 expect 0 "schedule nvfp4_gemm on sm_120a" explain "$gemm" -arch sm_120a
 expect 0 "tensor memory" explain T201
 expect 0 "usage" --help
