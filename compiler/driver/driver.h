@@ -12,7 +12,7 @@
 #include "plan.h"
 
 enum { EXIT_DONE = 0, EXIT_MISTAKE = 1, EXIT_INTERNAL = 70 };
-enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_KERNELS = 64 };
+enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_VALUES = 16, MAX_KERNELS = 64 };
 
 typedef enum { CMD_COMPILE, CMD_RUN, CMD_EXPLAIN, CMD_CHECK, CMD_FMT } command;
 
@@ -32,7 +32,8 @@ typedef enum {
 
 typedef struct {
     const char *name;
-    double value;
+    int n;
+    double values[MAX_VALUES]; // run takes every combination
 } assign;
 
 typedef enum { ORDER_EAGER, ORDER_LAZY, ORDER_RANDOM } run_order;

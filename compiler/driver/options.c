@@ -102,15 +102,27 @@ static bool add_define(options *o, const char *text) {
 
 static bool add_assign(options *o, const char *text) {
     const char *eq = strchr(text, '=');
-    char *end = NULL;
-    double v = eq != NULL ? strtod(eq + 1, &end) : 0;
-    if (eq == NULL || eq == text || end == eq + 1 || *end != '\0') {
-        return fail("malformed size or scalar", text, "NAME=NUMBER");
-    }
     if (o->n_assigns == MAX_ASSIGNS) {
         return fail("too many sizes at", text, "64 are possible");
     }
-    o->assigns[o->n_assigns++] = (assign){strndup(text, (size_t)(eq - text)), v};
+    assign *a = &o->assigns[o->n_assigns];
+    *a = (assign){0};
+    const char *at = eq;
+    while (eq != text && at != NULL && *at != '\0' && a->n < MAX_VALUES) {
+        char *end = NULL;
+        a->values[a->n] = strtod(at + 1, &end);
+        if (end == at + 1 || (*end != ',' && *end != '\0')) {
+            break;
+        }
+        a->n++;
+        at = end;
+    }
+    if (at == NULL || *at != '\0' || a->n == 0) {
+        return fail(a->n == MAX_VALUES ? "more than 16 values in" : "malformed size or scalar", text,
+                    "NAME=NUMBER[,NUMBER..]");
+    }
+    a->name = strndup(text, (size_t)(eq - text));
+    o->n_assigns++;
     return true;
 }
 

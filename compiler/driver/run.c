@@ -41,8 +41,10 @@ static bool open_device(run_state *r) {
     return fp4_open(&c, &r->ctx) == FP4_OK || failed("device");
 }
 
-static int load(run_state *r, builds *b, fp4_module **module) {
+// A module of this variant alone, on a device of its own.
+static int load(run_state *r, fp4_module **module) {
     unit *u = r->u;
+    builds one = {.n = 1, .at = {*r->b}};
     if (u->opt->use_ptx != NULL) {
         char *text = NULL;
         const char *why = NULL;
@@ -51,12 +53,12 @@ static int load(run_state *r, builds *b, fp4_module **module) {
             fprintf(stderr, "fp4c: cannot read %s: %s\n", u->opt->use_ptx, why);
             return EXIT_MISTAKE;
         }
-        b->at[0].code.ptx = text;
-        b->at[0].code.ptx_len = len;
-        b->at[0].assembled = false;
+        one.at[0].code.ptx = text;
+        one.at[0].code.ptx_len = len;
+        one.at[0].assembled = false;
     }
     module_image image;
-    int code = build_module(u, b, &image);
+    int code = build_module(u, &one, &image);
     if (code != EXIT_DONE) {
         return code;
     }
@@ -72,21 +74,21 @@ static int load(run_state *r, builds *b, fp4_module **module) {
 }
 
 // Every NAME=VALUE must be a size or a scalar of the kernel.
-static bool take_sizes(run_state *r, bool *given) {
+static bool take_sizes(run_state *r) {
     const ast_kernel *k = r->b->ast;
     const options *o = r->u->opt;
     for (int a = 0; a < o->n_assigns; a++) {
         bool known = false;
         for (int i = 0; i < k->n_dims; i++) {
             if (strcmp(k->dims[i]->name, o->assigns[a].name) == 0) {
-                double v = o->assigns[a].value;
+                double v = r->assigned[a];
                 if (v < 0 || v > 1e9 || v != (double)(int64_t)v) {
                     fprintf(stderr, "fp4c: size %s = %g is not a whole number from 0 to 10^9\n",
                             o->assigns[a].name, v);
                     return false;
                 }
                 r->dims[k->dims[i]->id] = (int64_t)v;
-                given[k->dims[i]->id] = known = true;
+                r->given[k->dims[i]->id] = known = true;
             }
         }
         for (int i = 0; i < k->n_params; i++) {
@@ -99,7 +101,7 @@ static bool take_sizes(run_state *r, bool *given) {
         }
     }
     for (int i = 0; i < k->n_dims && o->shapes == 0; i++) {
-        if (!given[k->dims[i]->id]) {
+        if (!r->given[k->dims[i]->id]) {
             fprintf(stderr, "fp4c: size %s of kernel '%s' was not given: %s=NUMBER, or --shapes N\n",
                     k->dims[i]->name, k->name, k->dims[i]->name);
             return false;
@@ -214,20 +216,23 @@ static void print_json(const run_state *r, int n_shapes, int n_bad) {
 
 // --- Shapes -------------------------------------------------------------------------------------------------
 
-static int run_shapes(run_state *r, const bool *given) {
+typedef struct {
+    int done, bad;
+    uint64_t seed;
+} tally;
+
+// Shapes of one combination of the values that were given.
+static int run_combination(run_state *r, tally *t) {
     const options *o = r->u->opt;
-    int n = o->shapes > 0 ? o->shapes : 1;
-    int bad = 0;
-    uint64_t seed = o->seed;
-    for (int i = 0; i < n; i++) {
-        progress(o, i, n, "running");
-        if (o->shapes > 0 ? !run_draw_sizes(r, &seed, given) : !run_admits(r)) {
+    for (int i = 0; i < (o->shapes > 0 ? o->shapes : 1); i++) {
+        progress(o, i, o->shapes > 0 ? o->shapes : 1, "running");
+        if (o->shapes > 0 ? !run_draw_sizes(r, &t->seed) : !run_admits(r)) {
             if (o->shapes == 0) {
                 failed("sizes");
             }
             return EXIT_MISTAKE;
         }
-        bool ok = run_launch(r, run_random(&seed)) && (!o->check || run_check(r));
+        bool ok = run_launch(r, run_random(&t->seed)) && (!o->check || run_check(r));
         run_free(r);
         if (!ok) {
             fprintf(stderr, "fp4c: at ");
@@ -235,14 +240,74 @@ static int run_shapes(run_state *r, const bool *given) {
             fprintf(stderr, "\n");
             return EXIT_MISTAKE;
         }
+        t->done++;
         if (!is_good(&r->result)) {
-            bad++;
+            t->bad++;
             print_mismatch(stderr, r);
         }
     }
-    progress(o, n, n, "done");
-    (o->json ? print_json : print_text)(r, n, bad);
-    return bad == 0 ? EXIT_DONE : EXIT_MISTAKE;
+    return EXIT_DONE;
+}
+
+// Every combination of the values that were given: the last name's values change fastest.
+static int run_shapes(run_state *r) {
+    const options *o = r->u->opt;
+    int at[MAX_ASSIGNS] = {0};
+    tally t = {.seed = o->seed};
+    int code = EXIT_DONE;
+    int moved = 0;
+    while (code == EXIT_DONE && moved >= 0) {
+        for (int a = 0; a < o->n_assigns; a++) {
+            r->assigned[a] = o->assigns[a].values[at[a]];
+        }
+        code = take_sizes(r) ? run_combination(r, &t) : EXIT_MISTAKE;
+        for (moved = o->n_assigns - 1; moved >= 0 && ++at[moved] == o->assigns[moved].n; moved--) {
+            at[moved] = 0;
+        }
+    }
+    progress(o, 1, 1, "done");
+    if (code == EXIT_DONE) {
+        (o->json ? print_json : print_text)(r, t.done, t.bad);
+    }
+    return code != EXIT_DONE || t.bad > 0 ? EXIT_MISTAKE : EXIT_DONE;
+}
+
+static int run_variant(unit *u, const built *b) {
+    run_state *r = ARENA_NEW(u->mem, run_state);
+    *r = (run_state){.u = u, .b = b, .n_params = b->ast->n_params};
+    if (r->n_params > RUN_MAX_PARAMS || r->b->ast->n_dims > RUN_MAX_DIMS) {
+        fprintf(stderr, "fp4c: kernel '%s' has too many parameters to be run here\n", r->b->ast->name);
+        return EXIT_MISTAKE;
+    }
+    r->tparams = ARENA_ARRAY(u->mem, int64_t, r->b->ast->n_tparams + 1);
+    lang_tparam_values(r->b->ast, r->b->sched, r->tparams);
+    fp4_module *module = NULL;
+    int code = load(r, &module);
+    if (code == EXIT_DONE) {
+        code = run_shapes(r);
+    }
+    if (module != NULL) {
+        fp4_module_free(module);
+    }
+    fp4_close(r->ctx);
+    return code;
+}
+
+// All that was compiled must be schedules of one kernel.
+static bool one_kernel(const unit *u, const builds *b) {
+    for (int i = 1; i < b->n; i++) {
+        if (b->at[i].ast != b->at[0].ast) {
+            fprintf(stderr, "fp4c: kernels '%s' and '%s' match: name one with --kernel\n",
+                    b->at[0].ast->name, b->at[i].ast->name);
+            return false;
+        }
+    }
+    if (b->n > 1 && u->opt->use_ptx != NULL) {
+        fprintf(stderr, "fp4c: --use-ptx replaces one schedule's code, kernel '%s' has %d\n",
+                b->at[0].ast->name, b->n);
+        return false;
+    }
+    return true;
 }
 
 static int run_unit(unit *u) {
@@ -255,37 +320,18 @@ static int run_unit(unit *u) {
         fprintf(stderr, "fp4c: 'run' takes one target\n");
         return EXIT_MISTAKE;
     }
-    builds b = {0};
+    builds *b = ARENA_NEW(u->mem, builds);
     progress(o, 0, 3, "compiling");
-    int code = u->checked ? build_all(u, STOP_CUBIN, &b) : EXIT_MISTAKE;
+    int code = u->checked ? build_all(u, STOP_CUBIN, b) : EXIT_MISTAKE;
     progress(o, 3, 3, "compiling");
     int reported = unit_report(u);
     code = reported > code ? reported : code;
-    if (code != EXIT_DONE) {
-        return code;
+    if (code == EXIT_DONE && !one_kernel(u, b)) {
+        code = EXIT_MISTAKE;
     }
-    if (b.n != 1) {
-        fprintf(stderr, "fp4c: %d kernels match: name one with --kernel\n", b.n);
-        return EXIT_MISTAKE;
+    for (int i = 0; i < b->n && code == EXIT_DONE; i++) {
+        code = run_variant(u, &b->at[i]);
     }
-    run_state *r = ARENA_NEW(u->mem, run_state);
-    *r = (run_state){.u = u, .b = &b.at[0], .n_params = b.at[0].ast->n_params};
-    bool given[RUN_MAX_DIMS] = {false};
-    if (r->n_params > RUN_MAX_PARAMS || r->b->ast->n_dims > RUN_MAX_DIMS) {
-        fprintf(stderr, "fp4c: kernel '%s' has too many parameters to be run here\n", r->b->ast->name);
-        return EXIT_MISTAKE;
-    }
-    r->tparams = ARENA_ARRAY(u->mem, int64_t, r->b->ast->n_tparams + 1);
-    lang_tparam_values(r->b->ast, r->b->sched, r->tparams);
-    fp4_module *module = NULL;
-    code = take_sizes(r, given) ? load(r, &b, &module) : EXIT_MISTAKE;
-    if (code == EXIT_DONE) {
-        code = run_shapes(r, given);
-    }
-    if (module != NULL) {
-        fp4_module_free(module);
-    }
-    fp4_close(r->ctx);
     return code;
 }
 

@@ -42,6 +42,8 @@ typedef struct {
     run_tensor tensors[RUN_MAX_PARAMS];
     eval_scalar scalars[RUN_MAX_PARAMS];
     int64_t dims[RUN_MAX_DIMS];
+    bool given[RUN_MAX_DIMS];      // by NAME=VALUE
+    double assigned[MAX_ASSIGNS];  // the values of this combination
     int64_t *tparams;
     run_times times;
     run_result result;
@@ -55,7 +57,7 @@ void run_free(run_state *r);
 // Whether the sizes are admitted; the reason is fp4_last_error().
 bool run_admits(const run_state *r);
 // Draws sizes that the kernel admits; sizes that were given stay. False if none was found.
-bool run_draw_sizes(run_state *r, uint64_t *seed, const bool *given);
+bool run_draw_sizes(run_state *r, uint64_t *seed);
 uint64_t run_random(uint64_t *state);
 
 #endif

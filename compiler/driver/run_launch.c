@@ -167,7 +167,7 @@ static void make_scalar(run_state *r, int i, uint64_t *seed) {
     double v = elem_is_int(sym->format->elem) ? 1 + floor(drawn * 4) : drawn;
     for (int a = 0; a < r->u->opt->n_assigns; a++) {
         if (strcmp(r->u->opt->assigns[a].name, sym->name) == 0) {
-            v = r->u->opt->assigns[a].value;
+            v = r->assigned[a];
         }
     }
     r->scalars[i] = (eval_scalar){.f = (double)(float)v, .i = (int64_t)v};
@@ -356,11 +356,11 @@ static int64_t draw_size(const run_state *r, const ast_sym *dim, uint64_t *seed)
     return (v + m - 1) / m * m;
 }
 
-bool run_draw_sizes(run_state *r, uint64_t *seed, const bool *given) {
+bool run_draw_sizes(run_state *r, uint64_t *seed) {
     for (int attempt = 0; attempt < 1000; attempt++) {
         for (int i = 0; i < r->b->ast->n_dims; i++) {
             const ast_sym *dim = r->b->ast->dims[i];
-            if (!given[dim->id]) {
+            if (!r->given[dim->id]) {
                 r->dims[dim->id] = draw_size(r, dim, seed);
             }
         }

@@ -48,7 +48,14 @@ expect 1 "no size or scalar called 'Q'" run "$gemm" -arch sm_100a M=1 N=8 K=32 Q
 expect 1 "must be a multiple of 8" run "$gemm" -arch sm_100a M=1 N=4 K=32
 expect 1 "one target" run "$gemm" -arch sm_100a,sm_120a M=1 N=8 K=32
 expect 1 "no code" explain T999
+expect 1 "malformed size or scalar" run "$gemm" -arch sm_100a M=1, N=8 K=32
+expect 1 "more than 16 values" run "$gemm" -arch sm_100a M=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17 N=8 K=32
 nothing_written
+
+# Every combination of sizes, every schedule of a kernel whatever its 'when'.
+expect 0 "4 shapes, 0 wrong" run "$gemm" -arch sm_120a M=1,17 N=8,16 K=32 --check
+expect 0 "all shapes bit-exact" run "$root/lib/fp8/fp8_block.tk" -arch sm_90a M=1,129 N=16 K=0,128 --check
+[ "$(grep -c 'all shapes bit-exact' out)" = 9 ] || complain "not all schedules of fp8_block ran"
 
 # Mistakes in the source: all of them, located, nothing written.
 sed 's/B\[n, k\]/B[k, n]/; s/: 5 in smem/: 6 in smem/' "$gemm" >../bad.$$.tk
