@@ -305,9 +305,7 @@ fp4_status rt_sim_open(rt_heap *heap, const fp4_config *config, const rt_device_
         .heap = heap, .policy = policies[config->sim_schedule], .seed = config->sim_seed};
     sim_options options = {.sms = config->sim_sms,
                            .hazards = (sim_hazards)config->sim_hazards}; // ORDER fp4_hazards
-    static const sim_severity least[] = {SIM_SEVERITY_ERROR, SIM_SEVERITY_ERROR,
-                                         SIM_SEVERITY_STRICT, SIM_SEVERITY_MANUAL};
-    device->least = least[config->sim_hazards];
+    device->least = sim_hazards_least(options.hazards);
     device->sim = sim_open(&options);
     if (!device->sim || pthread_mutex_init(&device->lock, NULL) != 0) {
         sim_close(device->sim);

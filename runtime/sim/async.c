@@ -10,8 +10,7 @@
 
 #define POISON 0xFF // NaN in every format that has one
 
-// ---- memory of operations
-// ---------------------------------------------------------------------------
+// ---- memory of operations -----------------------------------------------------------------------
 static void *translate(void *user, uint64_t address, uint64_t bytes, bool write) {
     (void)write;
     struct exec *x = user;
@@ -67,9 +66,8 @@ static uint8_t *op_gmem(const struct async_op *op, uint64_t address, uint32_t by
     return p;
 }
 
-// ---- performing
-// ------------------------------------------------------------------------------------- The
-// destinations of a load: CTAs of the mask, or the one that the address names.
+// ---- performing ---------------------------------------------------------------------------------
+// The destinations of a load: CTAs of the mask, or the one that the address names.
 static uint16_t destinations(const struct async_op *op) {
     return (uint16_t)(op->mask != 0 ? op->mask : 1u << (op->smem >> RANK_SHIFT));
 }
@@ -338,8 +336,7 @@ bool async_perform(const struct async_op *op) {
     }
 }
 
-// ---- queues
-// -------------------------------------------------------------------------------------------
+// ---- queues -------------------------------------------------------------------------------------
 static bool is_tensor(const struct async_op *op) {
     return op->kind >= ASYNC_MMA;
 }

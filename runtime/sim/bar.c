@@ -115,8 +115,7 @@ const struct uop *run_bar_warp(struct warp *w, const struct uop *u) {
     return warp_converge(w, u, need) ? u + 1 : STOP;
 }
 
-// ---- cluster barrier
-// ------------------------------------------------------------------------------
+// ---- cluster barrier ----------------------------------------------------------------------------
 static uint32_t cluster_threads(const struct cluster *cl) {
     uint32_t n = 0;
     for (uint32_t c = 0; c < cl->size; c++) {
@@ -196,10 +195,9 @@ void bar_warp_exit(struct cta *c) {
     }
 }
 
-// ---- registers
-// ------------------------------------------------------------------------------------ setmaxnreg:
-// a warpgroup's registers go back to the CTA's pool, or come from it as soon as they are there.
-// Counted per warp; the pool starts empty.
+// ---- registers ----------------------------------------------------------------------------------
+// setmaxnreg: a warpgroup's registers go back to the CTA's pool, or come from it as soon as they
+// are there. Counted per warp; the pool starts empty.
 const struct uop *run_setmaxnreg(struct warp *w, const struct uop *u) {
     if (!warp_converge(w, u, FULL)) {
         return STOP;

@@ -134,8 +134,7 @@ const struct uop *run_bulk_wait(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- cp.async
-// ---------------------------------------------------------------------------------------
+// ---- cp.async -----------------------------------------------------------------------------------
 const struct uop *run_cp_async(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
@@ -198,8 +197,7 @@ const struct uop *run_cp_arrive(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- cluster launch control
-// -------------------------------------------------------------------------
+// ---- cluster launch control ---------------------------------------------------------------------
 const struct uop *run_clc_cancel(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
@@ -247,8 +245,7 @@ const struct uop *run_clc_query(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- tensor maps in memory
-// --------------------------------------------------------------------------
+// ---- tensor maps in memory ----------------------------------------------------------------------
 const struct uop *run_tmap_replace(struct warp *w, const struct uop *u) {
     const struct replace_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {

@@ -188,7 +188,6 @@ enum split_state {
     SPLIT_BULK,       // waits for bulk groups of its own
     SPLIT_CP_ASYNC,   // waits for cp.async groups of its own
     SPLIT_TMEM_ALLOC, // waits for free tensor memory columns
-    SPLIT_TMEM_WAIT,  // waits for its tcgen05.ld/st
     SPLIT_REGS,       // setmaxnreg.inc waits for registers
     SPLIT_WGMMA,      // waits for wgmma groups of its own
 };
@@ -269,7 +268,6 @@ struct cta {
     uint32_t free_regs; // of the CTA's pool, per 32 threads
     uint32_t tmem_cols; // columns it owns
     struct op_queue wgmma[MAX_WARPS / 4]; // FIFO of each warpgroup
-    uint32_t last_alloc;
     bool relinquished;
 };
 struct cluster {
@@ -294,8 +292,7 @@ struct sm {
     uint32_t slots; // bit set of CTA slots in use
 };
 
-// ---- asynchronous operations (async.c)
-// ------------------------------------------------------------
+// ---- asynchronous operations (async.c) ----------------------------------------------------------
 enum op_kind {
     ASYNC_BULK_LOAD,  // global -> shared
     ASYNC_BULK_STORE, // shared -> global
@@ -354,8 +351,7 @@ struct async_op {
     uint32_t haz, haz_read; // what the hazard detector knows it by
 };
 
-// ---- a launch (exec.c)
-// ----------------------------------------------------------------------------
+// ---- a launch (exec.c) --------------------------------------------------------------------------
 struct exec {
     struct sim *sim;
     const struct sim_kernel *k;
@@ -417,8 +413,7 @@ static inline int first_lane(uint32_t m) {
     for (uint32_t rest_ = (m); rest_ != 0; rest_ &= rest_ - 1)                                     \
         for (int lane = __builtin_ctz(rest_), once_ = 1; once_; once_ = 0)
 
-// ---- control (warp.c)
-// -----------------------------------------------------------------------------
+// ---- control (warp.c) ---------------------------------------------------------------------------
 void warp_run(struct warp *w); // until no split of it can run, or its fuel is used up
 // Parks the running split; it resumes at 'at'.
 const struct uop *warp_park(struct warp *w, const struct uop *at, struct split how);
@@ -428,16 +423,13 @@ bool warp_converge(struct warp *w, const struct uop *u, uint32_t need);
 void warp_queue(struct warp *w); // make it runnable
 uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_call, run_policy;
 
-// ---- resolving addresses (mem.c)
-// ------------------------------------------------------------------
+// ---- resolving addresses (mem.c) ----------------------------------------------------------------
 struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);
 // Host pointer to shared memory at a shared::cluster address, NULL after a fault.
 uint8_t *sim_smem_at(struct warp *w, const struct uop *u, uint32_t shared, uint32_t bytes);
 uint8_t *sim_gmem_at(struct warp *w, const struct uop *u, uint64_t address, uint64_t bytes);
-const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint64_t generic);
 
-// ---- synchronisation (mbar.c, bar.c)
-// --------------------------------------------------------------
+// ---- synchronisation (mbar.c, bar.c) ------------------------------------------------------------
 struct mbar *mbar_find(const struct cta *c, uint32_t offset);
 // The barrier at a shared::cluster address, NULL after a fault.
 struct mbar *mbar_at(struct warp *w, const struct uop *u, uint32_t shared, struct cta **owner);
@@ -448,9 +440,8 @@ bool mbar_complete(const struct async_op *op, uint32_t shared, uint32_t bytes);
 void bar_warp_exit(struct cta *c); // a warp of it has ended
 void cluster_bar_check(struct cluster *cl);
 
-// ---- asynchronous operations
-// ---------------------------------------------------------------------- Takes the operation:
-// performs it at once (eager) or queues a copy. False after a fault.
+// ---- asynchronous operations --------------------------------------------------------------------
+// Takes the operation: performs it at once (eager) or queues a copy. False after a fault.
 bool async_submit(struct warp *w, struct async_op *op);
 bool async_step(struct exec *x); // performs one pending operation; false when there is none
 bool async_perform(const struct async_op *op);
@@ -462,8 +453,7 @@ bool wgmma_ready(const struct async_op *op);
 void wgmma_free_shadow(struct warp *w);
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n);
 
-// ---- launch (exec.c)
-// ------------------------------------------------------------------------------
+// ---- launch (exec.c) ----------------------------------------------------------------------------
 void exec_cta_ended(struct cta *c);
 bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]); // cluster launch control
 // A scheduling decision: one of n (drawn, or replayed), 0 the default.

@@ -369,8 +369,7 @@ void dec_bfi(struct ptx_parser *p, struct ptx_ins *i) {
     u->flag = ptx_type_bits(type) == 64 ? 64 : 32;
 }
 
-// ---- comparisons
-// ----------------------------------------------------------------------------------
+// ---- comparisons --------------------------------------------------------------------------------
 #define CMP_FLOAT(op, W)                                                                           \
     {                                                                                              \
         W_##W, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_NONE, ALU_CMP_##op##_F32,               \

@@ -261,8 +261,7 @@ void dec_cp(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- cluster launch control
-// -------------------------------------------------------------------------
+// ---- cluster launch control ---------------------------------------------------------------------
 static void dec_query(struct ptx_parser *p, struct ptx_ins *i) {
     struct clc_aux *x = ptx_aux_alloc(p, sizeof *x);
     ptx_need_args(p, 2, 2);
@@ -316,8 +315,7 @@ void dec_clc(struct ptx_parser *p, struct ptx_ins *i) {
     emit_aux(p, run_clc_cancel, x);
 }
 
-// ---- tensormap
-// --------------------------------------------------------------------------------------
+// ---- tensormap ----------------------------------------------------------------------------------
 static void dec_replace(struct ptx_parser *p, struct ptx_ins *i) {
     // ORDER unit_tmap_field
     static const uint16_t fields[] = {

@@ -16,8 +16,7 @@ static void emit2(struct ptx_parser *p, enum alu_key key, uint32_t d, const uint
     u->b = src[1];
 }
 
-// ---- mov
-// ------------------------------------------------------------------------------------------
+// ---- mov ----------------------------------------------------------------------------------------
 static enum ptx_word half_type(int bits) {
     return bits == 8 ? W_B8 : bits == 16 ? W_B16 : bits == 32 ? W_B32 : W_B64;
 }
@@ -156,8 +155,7 @@ void dec_mov(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- cvt
-// ------------------------------------------------------------------------------------------
+// ---- cvt ----------------------------------------------------------------------------------------
 struct cvt {
     enum ptx_word to, from;
     int round;    // num_round, or -1
@@ -438,8 +436,7 @@ void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- control
-// --------------------------------------------------------------------------------------
+// ---- control ------------------------------------------------------------------------------------
 void dec_bra(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_take(i, W_UNI);
     ptx_need_args(p, 1, 1);

@@ -8,8 +8,7 @@ static void take_sync(struct ptx_ins *i) {
     ptx_take_all(i, sync_words, 2);
 }
 
-// ---- collectives
-// ----------------------------------------------------------------------------------
+// ---- collectives --------------------------------------------------------------------------------
 static uint32_t pair_pred(struct ptx_parser *p, const struct ptx_operand *o) {
     return o->pair < 0 ? 2 : ptx_pred_dst(p, &p->ins->pool[o->pair]);
 }
@@ -128,8 +127,7 @@ void dec_elect(struct ptx_parser *p, struct ptx_ins *i) {
     u->c = pred;
 }
 
-// ---- barriers
-// -------------------------------------------------------------------------------------
+// ---- barriers -----------------------------------------------------------------------------------
 static void dec_cluster_bar(struct ptx_parser *p, struct ptx_ins *i) {
     bool arrive = ptx_take(i, W_ARRIVE);
     bool wait = ptx_take(i, W_WAIT);
@@ -197,8 +195,7 @@ void dec_bar(struct ptx_parser *p, struct ptx_ins *i) {
     u->flag = (uint8_t)(flag | (last - first == 2 ? BAR_COUNTED : 0));
 }
 
-// ---- mbarrier
-// -------------------------------------------------------------------------------------
+// ---- mbarrier -----------------------------------------------------------------------------------
 static void dec_mbar_wait(struct ptx_parser *p, struct ptx_ins *i, bool test) {
     bool parity = ptx_take(i, W_PARITY);
     ptx_need_args(p, 3, test ? 3 : 4);
@@ -301,9 +298,8 @@ void dec_mbarrier(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- fences and hints
-// ----------------------------------------------------------------------------- Memory is
-// sequentially consistent here; fences stay in the program as events without effect.
+// ---- fences and hints ---------------------------------------------------------------------------
+// Memory is sequentially consistent here; fences stay in the program as events without effect.
 void dec_fence(struct ptx_parser *p, struct ptx_ins *i) {
     static const uint16_t list[] = {W_PROXY,
                                     W_ASYNC,

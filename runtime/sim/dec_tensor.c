@@ -264,8 +264,7 @@ void dec_tcgen05(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// ---- mma.sync
-// ---------------------------------------------------------------------------------------
+// ---- mma.sync -----------------------------------------------------------------------------------
 static int format(enum ptx_word t) {
     static const struct {
         enum ptx_word word;
@@ -391,8 +390,7 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_emit(p, run_msync)->aux = x;
 }
 
-// ---- matrix moves
-// -----------------------------------------------------------------------------------
+// ---- matrix moves -------------------------------------------------------------------------------
 static void dec_matrix(struct ptx_parser *p, struct ptx_ins *i, bool load) {
     static const uint16_t shapes[] = {W_M8N8, W_M16N16, W_M8N16, W_M16N8}; // ORDER unit_lm_shape
     static const uint16_t nums[] = {W_X1, W_X2, W_X4};

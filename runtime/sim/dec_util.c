@@ -412,11 +412,6 @@ uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int6
     return ptx_row_src(p, base, W_U64);
 }
 
-bool ptx_is_int(const struct ptx_operand *o, uint64_t *value) {
-    *value = o->value;
-    return o->kind == OP_INT;
-}
-
 uint64_t ptx_need_int(struct ptx_parser *p, const struct ptx_operand *o) {
     if (o->kind != OP_INT) {
         ptx_refuse(p, "an operand must be an immediate integer");

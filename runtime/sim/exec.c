@@ -45,8 +45,7 @@ uint32_t exec_choice(struct exec *x, uint32_t n) {
     return d;
 }
 
-// ---- warps
-// --------------------------------------------------------------------------------------------
+// ---- warps --------------------------------------------------------------------------------------
 struct warp_memory {
     struct warp_memory *next;
 };
@@ -201,8 +200,7 @@ static bool start_warp(struct cta *c, uint32_t index) {
     return true;
 }
 
-// ---- CTAs and clusters
-// ----------------------------------------------------------------------------------
+// ---- CTAs and clusters --------------------------------------------------------------------------
 static bool has_room(const struct exec *x, const struct sm *s) {
     uint32_t most =
         x->sim->options.ctas_per_sm > 0 ? (uint32_t)x->sim->options.ctas_per_sm : MAX_CTAS_PER_SM;
@@ -426,8 +424,7 @@ bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]) {
     return true;
 }
 
-// ---- the loop
-// -------------------------------------------------------------------------------------------
+// ---- the loop -----------------------------------------------------------------------------------
 static struct warp *next_warp(struct exec *x) {
     struct warp *before = NULL;
     struct warp *w = x->run_head;
@@ -494,8 +491,7 @@ static void clean_up(struct exec *x) {
     free(x->params);
 }
 
-// ---- launch
-// ---------------------------------------------------------------------------------------------
+// ---- launch -------------------------------------------------------------------------------------
 static void default_sizes(const struct sim_kernel *k, sim_launch_config *c) {
     for (int a = 0; a < 3; a++) {
         c->grid[a] = c->grid[a] == 0 ? 1 : c->grid[a];

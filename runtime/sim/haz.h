@@ -64,7 +64,7 @@ enum haz_fence {
 struct haz_ins {
     uop_fn *fn; // the instruction itself
     uint8_t order, scope, fence;
-    bool read, nc, aligned, store;
+    bool read, nc, store;
     bool strong; // not weak
 };
 
@@ -74,7 +74,8 @@ enum { // of a record
     REC_STRONG = 4, // a memory operation with an order, an atomic or a reduction
     REC_CP = 8,     // cp.async: asynchronous, in the generic proxy
     REC_SET = 16,   // a list of readers: 'comp' is one, 'next' the others
-    REC_MARK = 32
+    REC_MARK = 32,
+    REC_MAP = 64 // of a tensor map, by a copy
 };
 enum haz_pipe { PIPE_NONE, PIPE_MMA, PIPE_CP, PIPE_SHIFT, PIPE_LD, PIPE_ST, PIPE_DEALLOC };
 struct haz_rec {
@@ -119,6 +120,7 @@ struct haz_thread {
     uint32_t commit[64]; // cp.async: epoch of the last commits
     uint32_t inits;
     bool wgmma_fenced; // it has executed wgmma.fence
+    bool to_peer;      // it has stored to another CTA since its last fence
     bool pdl; // it has passed griddepcontrol.wait
     struct {
         uint32_t uop, comp, epoch, id;
@@ -130,6 +132,7 @@ struct haz_bar {
     uint64_t arrivers[8]; // bit set of warps of the cluster
     uint32_t init_uop, init_epoch, init_seq, init_warp;
     uint32_t peer_phase, peer_uop; // the last signal of another CTA's operation: phase + 1
+    uint32_t peer_comp, peer_epoch; // what it was the commit of, 0: none
     uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {

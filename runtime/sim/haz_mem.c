@@ -90,6 +90,7 @@ static void check(struct haz_thread *t, const struct uop *u, const struct access
         if (space == SP_SHARED) {
             struct haz_cta *c = cta_at(t, a[l]);
             if (c != NULL) {
+                t->to_peer |= write && c->cta != w->cta;
                 haz_shared(&y, c, (uint32_t)a[l] & OFFSET_MASK, x->bytes);
             }
         }

@@ -50,11 +50,15 @@ static sim_finding *find(struct haz *h, enum haz_kind kind, uint32_t line, uint3
     return f;
 }
 
-static bool wanted(const struct haz *h, enum haz_kind kind) {
+sim_severity sim_hazards_least(sim_hazards profile) {
     static const sim_severity least[] = {SIM_SEVERITY_ERROR, SIM_SEVERITY_ERROR,
                                          SIM_SEVERITY_STRICT, SIM_SEVERITY_MANUAL};
+    return least[profile];
+}
+
+static bool wanted(const struct haz *h, enum haz_kind kind) {
     sim_severity s = kinds[kind].severity;
-    return s == SIM_SEVERITY_INFO || s >= least[h->profile];
+    return s == SIM_SEVERITY_INFO || s >= sim_hazards_least(h->profile);
 }
 
 static size_t add(sim_finding *f, size_t n, const char *format, ...)
@@ -166,7 +170,7 @@ const sim_finding *sim_finding_at(const sim *s, size_t index) {
 }
 
 // ---- deadlocks ----------------------------------------------------------------------------------
-// Who has arrived on a barrier that others wait for, and where these are now.
+// Who has arrived on a barrier that others wait for, and where these warps are now.
 void haz_explain(const struct cta *c, const struct mbar *b, char *out, size_t bytes) {
     struct haz_cluster *cl = c->cluster->haz;
     uint32_t index = (uint32_t)(b - c->mbar);
@@ -183,19 +187,17 @@ void haz_explain(const struct cta *c, const struct mbar *b, char *out, size_t by
         }
         const struct warp *w = cl->thread[i].warp;
         any = true;
+        n += (size_t)snprintf(out + n, bytes - n, "; warp %u of CTA %u arrived on it and ",
+                              w->index, w->cta->rank);
         if (w->alive == 0) {
-            n += (size_t)snprintf(out + n, bytes - n, "; warp %u arrived on it and has exited",
-                                  w->index);
+            n += n < bytes ? (size_t)snprintf(out + n, bytes - n, "has exited") : 0;
         } else {
-            n += (size_t)snprintf(out + n, bytes - n,
-                                  "; warp %u arrived on it and now stands at ptx:%u", w->index,
-                                  w->code[w->split[0].pc].line);
+            n += n < bytes ? (size_t)snprintf(out + n, bytes - n, "now stands at ptx:%u",
+                                              w->code[w->split[0].pc].line)
+                           : 0;
         }
     }
     if (!any) {
         snprintf(out, bytes, "; nobody has ever arrived on it");
-    } else if (b->tx != 0 && n < bytes) {
-        snprintf(out + n, bytes - n, "; %s by %d bytes", b->tx > 0 ? "short" : "over",
-                 b->tx > 0 ? b->tx : -b->tx);
     }
 }

@@ -190,6 +190,27 @@ void haz_cluster_end(struct cluster *c) {
     c->haz = NULL;
 }
 
+// Does one of the CTA's warps know of this?
+static bool known_in(const struct haz_cluster *cl, const struct cta *c, uint32_t comp,
+                     uint32_t epoch) {
+    bool known = epoch == 0;
+    for (uint32_t n = 0; n < c->n_warps && !known; n++) {
+        const struct haz_thread *own = &cl->thread[c->rank * c->n_warps + n];
+        known = haz_get(cl, &own->now, PLANE_G, comp) >= epoch;
+    }
+    return known;
+}
+
+// Arrivals of a thread's commits come in the order of the commits on hardware.
+static void check_peer_signal(struct haz_cluster *cl, const struct cta *c,
+                              const struct haz_bar *hb) {
+    if (!known_in(cl, c, hb->comp, hb->peer_phase)) {
+        bool later = hb->peer_epoch != 0 && known_in(cl, c, hb->peer_comp, hb->peer_epoch);
+        haz_report(cl->haz, later ? HAZ_EXIT_COMMIT : HAZ_EXIT, hb->peer_uop, hb->init_uop,
+                   "it signals a barrier of CTA %u, which has not waited for it", c->rank);
+    }
+}
+
 // Whatever other CTAs have done to this one must have been waited for by one of its warps: they may
 // come later on hardware, when its shared memory is gone.
 void haz_cta_exit(struct cta *c) {
@@ -205,24 +226,10 @@ void haz_cta_exit(struct cta *c) {
         }
     }
     for (uint32_t i = 0; i < hc->n_bars; i++) {
-        const struct haz_bar *hb = hc->bar[i];
-        bool known = hb->peer_phase == 0;
-        for (uint32_t n = 0; n < c->n_warps && !known; n++) {
-            const struct haz_thread *own = &cl->thread[c->rank * c->n_warps + n];
-            known = haz_get(cl, &own->now, PLANE_G, hb->comp) >= hb->peer_phase;
-        }
-        if (!known) {
-            haz_report(cl->haz, HAZ_EXIT, hb->peer_uop, hb->init_uop,
-                       "it signals a barrier of CTA %u, which has not waited for it", c->rank);
-        }
+        check_peer_signal(cl, c, hc->bar[i]);
     }
     for (uint32_t t = 0; t < cl->n_threads; t++) {
-        bool known = hc->remote[t] == 0;
-        for (uint32_t n = 0; n < c->n_warps && !known; n++) {
-            const struct haz_thread *own = &cl->thread[c->rank * c->n_warps + n];
-            known = haz_get(cl, &own->now, PLANE_G, t * N_COMPS + COMP_OWN) >= hc->remote[t];
-        }
-        if (!known) {
+        if (!known_in(cl, c, t * N_COMPS + COMP_OWN, hc->remote[t])) {
             const struct warp *w = cl->thread[t].warp;
             haz_report(cl->haz, HAZ_EXIT, hc->remote_uop[t], UINT32_MAX,
                        "warp %u of CTA %u of the cluster uses CTA %u, which has not waited for it",
@@ -374,6 +381,9 @@ static void note_peer(const struct async_op *op, const struct cta *c, const stru
     if (c != op->cta) {
         hb->peer_phase = (uint32_t)b->phase + 1;
         hb->peer_uop = (uint32_t)(op->u - op->warp->code);
+        bool commit = op->kind == ASYNC_COMMIT;
+        hb->peer_comp = commit ? haz_thread_of(op->warp)->base + COMP_MMA : 0;
+        hb->peer_epoch = commit ? op->haz : 0;
     }
 }
 
@@ -381,13 +391,14 @@ static void note_peer(const struct async_op *op, const struct cta *c, const stru
 void haz_complete(const struct async_op *op, struct cta *c, const struct mbar *b) {
     struct haz *h = c->x->haz;
     struct haz_bar *hb = bar_of(c, b);
-    struct haz_rec *read = &h->rec[op->haz_read];
     if (hb != NULL) {
         note_peer(op, c, b, hb);
     }
-    if (hb != NULL && op->haz_read != 0 && read->comp == UNRESOLVED) {
-        read->comp = hb->comp;
-        read->epoch = (uint32_t)b->phase + 1;
+    for (uint32_t id = op->haz_read; id != 0 && hb != NULL; id = h->rec[id].next) {
+        if (h->rec[id].comp == UNRESOLVED) { // what it reads: its source, its tensor map
+            h->rec[id].comp = hb->comp;
+            h->rec[id].epoch = (uint32_t)b->phase + 1;
+        }
     }
     for (uint32_t id = op->haz; id != 0 && hb != NULL; id = h->rec[id].next) {
         struct haz_rec *r = &h->rec[id];
@@ -499,10 +510,14 @@ void haz_cluster_complete(struct cluster *c) {
     haz_copy(c->haz, &c->haz->done, &c->haz->cur);
 }
 
+// The manual gives a relaxed arrival no order. On hardware what a CTA did to memory of its own is
+// done by then, and kernels in the field build on it; what it stored to a peer may still be under
+// way.
 const struct uop *haz_cluster_arrive(struct warp *w, const struct uop *u) {
     if (exec_mask(w, u) != 0) {
         struct haz_thread *t = haz_thread_of(w);
-        release(t, &t->cluster->cur, haz_ins_of(w, u)->order);
+        bool practice = t->cluster->haz->profile == SIM_HAZARDS_PRACTICE && !t->to_peer;
+        release(t, &t->cluster->cur, practice ? ORDER_RELEASE : haz_ins_of(w, u)->order);
         haz_tick(t);
     }
     return haz_do(w, u);
@@ -532,6 +547,7 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
         }
         if (i->order != ORDER_ACQUIRE) {
             haz_copy(cl, &t->fenced, &t->now);
+            t->to_peer = false;
             haz_tick(t);
         }
         break;

@@ -196,8 +196,20 @@ static bool morally_strong(const struct haz_rec *x, const struct haz_rec *y) {
     return x->scope >= need && y->scope >= need;
 }
 
-static enum haz_kind unordered(const struct haz_rec *x) {
+static bool known_as_issued(const struct haz_access *a, const struct haz_rec *x) {
+    struct haz_rec issue = *x;
+    issue.comp = x->warp * N_COMPS + COMP_OWN;
+    issue.epoch = x->issue;
+    return haz_known(a->t->cluster, &a->t->now, PLANE_G, &issue);
+}
+
+// A copy takes its tensor map as it is issued on hardware; the manual says no more than that the
+// map must not change before the copy is complete.
+static enum haz_kind unordered(const struct haz_access *a, const struct haz_rec *x) {
     bool in_flight = (x->flags & (REC_ASYNC | REC_CP)) != 0;
+    if ((x->flags & REC_MAP) != 0 && known_as_issued(a, x)) {
+        return HAZ_MAP_READ;
+    }
     return !in_flight ? HAZ_RACE : (x->flags & REC_WRITE) != 0 ? HAZ_INCOMPLETE : HAZ_SOURCE;
 }
 
@@ -212,7 +224,7 @@ static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_r
     bool x_async = (x->flags & REC_ASYNC) != 0;
     bool y_async = (y->flags & REC_ASYNC) != 0;
     if (!y_async || x_async) {
-        return haz_known(cl, now, PLANE_G, x) ? HAZ_COUNT : unordered(x);
+        return haz_known(cl, now, PLANE_G, x) ? HAZ_COUNT : unordered(a, x);
     }
     bool wrote = (x->flags & REC_WRITE) != 0;
     if (haz_known(cl, now, PLANE_A, x)) {
@@ -220,7 +232,7 @@ static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_r
         return wrote && !by_writer ? HAZ_PROXY_PLACE : HAZ_COUNT;
     }
     if (!haz_known(cl, now, PLANE_G, x)) {
-        return unordered(x);
+        return unordered(a, x);
     }
     return !wrote ? HAZ_PROXY_READ : (x->flags & REC_CP) != 0 ? HAZ_PROXY_CP : HAZ_PROXY;
 }
@@ -269,9 +281,7 @@ static enum haz_kind judge_tensor(const struct haz_access *a, const struct haz_r
     if (haz_known(cl, now, PLANE_G, &order)) {
         return haz_known(cl, active, PLANE_G, &order) ? HAZ_COUNT : HAZ_TENSOR_AFTER;
     }
-    order.comp = x->warp * N_COMPS + COMP_OWN;
-    order.epoch = x->issue;
-    return haz_known(cl, now, PLANE_G, &order) ? HAZ_TENSOR_BEFORE : HAZ_TENSOR;
+    return known_as_issued(a, x) ? HAZ_TENSOR_BEFORE : HAZ_TENSOR;
 }
 
 static void judge(const struct haz_access *a, uint32_t id, uint64_t address, bool tensor) {

@@ -73,8 +73,23 @@ static void one_row(void *user, uint64_t address, uint64_t bytes) {
     global(r->s, r->rec, address, bytes);
 }
 
+// A copy reads its tensor map; in parameters nothing can write it.
+static void map_read(const struct issue *s, uint32_t rec) {
+    if ((s->op->global & WINDOW_MASK) == WINDOW_PARAM || s->h->n_pages == 0) {
+        return;
+    }
+    const struct haz_rec r = s->h->rec[rec];
+    uint32_t map = record(s, r.comp, r.epoch, REC_ASYNC | REC_MAP);
+    if (map != 0) {
+        s->h->rec[rec].next = r.comp == UNRESOLVED ? map : 0; // haz_complete finds it
+        struct haz_access y = access_of(s, map, "global memory");
+        haz_map_read(&y, s->op->global);
+    }
+}
+
 static void box_rows(const struct issue *s, const struct sim_tmap *map, uint32_t rec) {
     struct rows r = {s, rec};
+    map_read(s, rec);
     bool write = (s->h->rec[rec].flags & REC_WRITE) != 0;
     if (!write && s->h->n_pages == 0) {
         return;
@@ -82,10 +97,6 @@ static void box_rows(const struct issue *s, const struct sim_tmap *map, uint32_t
     struct unit_tma t = {map, (int)s->op->bytes, s->op->coord, s->op->smem & OFFSET_MASK,
                          (enum unit_tma_mode)s->op->dtype};
     unit_tma_rows(&t, one_row, &r);
-    if ((s->op->global & WINDOW_MASK) != WINDOW_PARAM) {
-        struct haz_access y = access_of(s, rec, "global memory");
-        haz_map_read(&y, s->op->global);
-    }
 }
 
 // Swizzles of tensor maps and of descriptors as one number, 0: not known.

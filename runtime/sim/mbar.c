@@ -125,8 +125,7 @@ bool mbar_arrive_op(const struct async_op *op, uint32_t shared, uint32_t count) 
     return true;
 }
 
-// ---- instructions
-// ---------------------------------------------------------------------------------
+// ---- instructions -------------------------------------------------------------------------------
 uint32_t sim_shared_address(const struct warp *w, uint32_t r, int64_t offset, int lane) {
     uint32_t a = (r & ADDRESS_32) != 0 ? ((const u32 *)row(w, r & ~ADDRESS_32))[lane]
                                        : (uint32_t)((const u64 *)row(w, r))[lane];

@@ -168,8 +168,7 @@ bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t 
     return true;
 }
 
-// ---- element copies
-// -------------------------------------------------------------------------------
+// ---- element copies -----------------------------------------------------------------------------
 static void load_lane(const uint8_t *p, const struct element *e, void *to, int lane) {
     uint64_t v = 0;
     switch (e->bytes) {
@@ -305,8 +304,7 @@ const struct uop *run_st_shared_32(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- atomics
-// --------------------------------------------------------------------------------------
+// ---- atomics ------------------------------------------------------------------------------------
 static float atomic_f32(enum atom_op op, float old, float v) {
     (void)op;
     return num_add(old, v);
@@ -408,15 +406,8 @@ const struct uop *run_atom(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-const struct sim_tmap *sim_tensor_map(struct warp *w, const struct uop *u, uint64_t generic) {
-    struct access x = {.space = SP_GENERIC, .bytes = SIM_TMAP_BYTES, .align = 64};
-    const void *p = sim_lane_pointer(w, u, generic, first_lane(w->active), &x);
-    return p;
-}
-
-// ---- address queries
-// ------------------------------------------------------------------------------ mapa d, a, rank:
-// the same offset in another CTA. flag 1: generic addresses.
+// ---- address queries ----------------------------------------------------------------------------
+// mapa d, a, rank: the same offset in another CTA. flag 1: generic addresses.
 const struct uop *run_mapa(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const u32 *rank = row(w, u->b);

@@ -197,7 +197,6 @@ uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *n
 uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o);
 // Row of the base of an address operand, 64 bits; *offset is what to add. Space as written.
 uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset);
-bool ptx_is_int(const struct ptx_operand *o, uint64_t *value);
 uint64_t ptx_need_int(struct ptx_parser *p, const struct ptx_operand *o);
 void *ptx_aux_alloc(struct ptx_parser *p, size_t bytes); // lives as long as the module, zeroed
 uint32_t ptx_new_row(struct ptx_parser *p, int bits);

@@ -1,5 +1,6 @@
 // Sentences about what went wrong: faults at an instruction, deadlocks, too many steps.
 #include "exec.h"
+#include "haz.h"
 #include <stdio.h>
 
 const char *sim_order_text(int bit) {
@@ -120,6 +121,11 @@ static void describe_mbar(struct exec *x, const struct cta *c, const struct spli
            "and %d bytes are missing",
            s->what, b->line, s->value, (unsigned long long)b->phase, b->pending, b->expected,
            b->tx);
+    if (x->haz != NULL) {
+        char who[400];
+        haz_explain(c, b, who, sizeof who);
+        append(x, "%s", who);
+    }
 }
 
 static void describe(struct exec *x, const struct warp *w, const struct split *s) {

@@ -22,10 +22,6 @@ int sim_sm_count(const sim *s) {
     return s->options.sms > 0 ? s->options.sms : DEFAULT_SMS;
 }
 
-void sim_set_hazards(sim *s, sim_hazards hazards) {
-    s->options.hazards = hazards;
-}
-
 const char *sim_last_error(const sim *s) {
     return s->error;
 }
@@ -34,8 +30,7 @@ void sim_get_stats(const sim *s, sim_stats *out) {
     *out = s->stats;
 }
 
-// ---- modules
-// --------------------------------------------------------------------------------------
+// ---- modules ------------------------------------------------------------------------------------
 static void free_module(struct sim_module *m) {
     for (struct module_global *g = m->globals; g != NULL; g = g->next) {
         sim_free(m->sim, g->address);
@@ -149,8 +144,7 @@ void sim_kernel_get_info(const sim_kernel *k, sim_kernel_info *out) {
     memcpy(out->cluster, k->cluster, sizeof out->cluster);
 }
 
-// ---- tensor maps
-// ----------------------------------------------------------------------------------
+// ---- tensor maps --------------------------------------------------------------------------------
 int sim_tensormap_encode(sim *s, uint8_t out[128], const sim_tensormap *map) {
     struct unit_tmap_args args = {.dtype = map->dtype,
                                   .rank = map->rank,

@@ -175,7 +175,8 @@ typedef struct {
 // Findings of the last launch, in the order they were found; they do not make a launch fail.
 size_t sim_finding_count(const sim *s, sim_severity least);
 const sim_finding *sim_finding_at(const sim *s, size_t index); // of any severity; NULL behind the last
-void sim_set_hazards(sim *s, sim_hazards hazards); // for launches from now on
+// Findings of this severity and above are what the profile asks for; others are worth a look.
+sim_severity sim_hazards_least(sim_hazards profile);
 
 // ---- tensor maps --------------------------------------------------------------------------------
 // cuTensorMapEncodeTiled with its own arguments and codes: writes 128 bytes that kernels of this

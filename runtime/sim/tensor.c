@@ -12,8 +12,7 @@ static uint32_t value_32(const struct warp *w, uint32_t r, int lane) {
     return ((const u32 *)row(w, r))[lane];
 }
 
-// ---- allocation
-// -------------------------------------------------------------------------------------
+// ---- allocation ---------------------------------------------------------------------------------
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n) {
     if (n == 0 || column + n > UNIT_TMEM_COLS) {
         return false;
@@ -162,8 +161,7 @@ const struct uop *run_tmem_relinquish(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- issue
-// ------------------------------------------------------------------------------------------
+// ---- issue --------------------------------------------------------------------------------------
 static void fill_mma(const struct warp *w, struct async_op *op, const struct tensor_aux *x, int l) {
     op->mma = x->mma;
     op->mma.d = value_32(w, x->d, l) + (uint32_t)x->d_off;
@@ -211,8 +209,7 @@ const struct uop *run_tensor(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// ---- execution
-// --------------------------------------------------------------------------------------
+// ---- execution ----------------------------------------------------------------------------------
 static bool owned(const struct async_op *op, const struct cta *c, uint32_t taddr, uint32_t n,
                   const char *what) {
     uint32_t column = taddr & 0xFFFF;
@@ -306,9 +303,8 @@ bool tensor_perform(const struct async_op *op) {
     }
 }
 
-// ---- loads and stores
-// ------------------------------------------------------------------------------- The whole warp
-// passes one address; its lanes are those of the warp's quarter.
+// ---- loads and stores ---------------------------------------------------------------------------
+// The whole warp passes one address; its lanes are those of the warp's quarter.
 static bool ldst_prepare(struct warp *w, const struct uop *u, struct unit_ldst *op, uint32_t m) {
     const struct ldst_aux *x = u->aux;
     *op = x->op;

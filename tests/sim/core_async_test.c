@@ -24,9 +24,8 @@ static void go(const char *ptx, struct io io, uint64_t seed) {
     run_all(ptx, &io);
 }
 
-// ---- barriers
-// --------------------------------------------------------------------------------------- Warp 0
-// fills a ring of two stages that warps 1 to 3 read: full and empty barriers, 20 rounds.
+// ---- barriers -----------------------------------------------------------------------------------
+// Warp 0 fills a ring of two stages that warps 1 to 3 read: full and empty barriers, 20 rounds.
 static void ring(void **state) {
     (void)state;
     go(KERNEL
@@ -150,8 +149,7 @@ static void cluster_memory(void **state) {
     }
 }
 
-// ---- copies
-// -----------------------------------------------------------------------------------------
+// ---- copies -------------------------------------------------------------------------------------
 static void cp_async(void **state) {
     (void)state;
     go(KERNEL
@@ -302,9 +300,8 @@ static void tma(void **state) {
     }
 }
 
-// ---- cluster launch control
-// ------------------------------------------------------------------------- Each cluster takes work
-// until the queue is empty; every tile must be done once, whoever does it.
+// ---- cluster launch control ---------------------------------------------------------------------
+// Each cluster takes work until the queue is empty; every tile must be done once, whoever does it.
 static void launch_control(void **state) {
     (void)state;
     go(KERNEL
@@ -327,8 +324,7 @@ static void launch_control(void **state) {
     }
 }
 
-// ---- tensor memory and matrices
-// -----------------------------------------------------------------------
+// ---- tensor memory and matrices -----------------------------------------------------------------
 static void tmem_round_trip(void **state) {
     (void)state;
     go(KERNEL

@@ -16,8 +16,7 @@ static void expect(const char *message, const char *part) {
     }
 }
 
-// ---- text
-// -------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 #define BODY(text)                                                                                 \
     HEAD ".entry k(.param .u64 out) {\n .reg .pred p; .reg .b32 r<4>; .reg .b64 d<4>;\n" text      \
          "\n ret;\n}\n"
@@ -77,8 +76,7 @@ static void refused_text(void **state) {
     sim_close(s);
 }
 
-// ---- launches
-// ---------------------------------------------------------------------------------------
+// ---- launches -----------------------------------------------------------------------------------
 static void refused_launches(void **state) {
     (void)state;
     sim_module *m;
@@ -131,8 +129,7 @@ static void refused_memory(void **state) {
     sim_close(s);
 }
 
-// ---- faults
-// -----------------------------------------------------------------------------------------
+// ---- faults -------------------------------------------------------------------------------------
 #define INIT                                                                                       \
     " mov.u32 r3, dyn; setp.ne.u32 p1, r1, 0; @!p1 mbarrier.init.shared::cta.b64 [r3+512], 1; "    \
     "bar.sync 0;\n"
@@ -215,8 +212,7 @@ static void kernel_faults(void **state) {
     }
 }
 
-// ---- deadlocks
-// --------------------------------------------------------------------------------------
+// ---- deadlocks ----------------------------------------------------------------------------------
 static int try_run(const char *ptx, const sim_options *options, sim_launch_config c,
                    char *message) {
     sim *s = sim_open(options);

@@ -23,8 +23,32 @@ static void run_words(const char *ptx, uint32_t threads) {
             &(struct io){in_words, sizeof in_words, out_words, sizeof out_words, threads, 1, 0, 0});
 }
 
-// ---- memory
-// -----------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
+// Device to device: apart, overlapping both ways, nothing, out of range.
+static void copies(void **state) {
+    (void)state;
+    sim *s = sim_open(NULL);
+    uint8_t from[256];
+    uint8_t to[256];
+    for (int i = 0; i < 256; i++) {
+        from[i] = (uint8_t)(i * 7);
+    }
+    uint64_t a = upload(s, from, 256);
+    uint64_t b = sim_alloc(s, 256);
+    assert_int_equal(sim_copy(s, b, a, 256), SIM_OK);
+    assert_int_equal(sim_copy(s, b + 16, b, 200), SIM_OK);
+    memmove(from + 16, from, 200);
+    assert_int_equal(sim_copy(s, b, b + 5, 100), SIM_OK);
+    memmove(from, from + 5, 100);
+    assert_int_equal(sim_copy(s, 1, 2, 0), SIM_OK);
+    assert_int_equal(sim_copy_from(s, to, b, 256), SIM_OK);
+    assert_memory_equal(to, from, 256);
+    assert_int_equal(sim_copy(s, b + 1, a, 256), SIM_ERROR_ARGUMENT);
+    assert_int_equal(sim_copy(s, b, a + 1, 256), SIM_ERROR_ARGUMENT);
+    assert_non_null(strstr(sim_last_error(s), "is not within one allocation"));
+    sim_close(s);
+}
+
 static void narrow_loads(void **state) {
     (void)state;
     fill_in(1);
@@ -182,8 +206,7 @@ static void atomics(void **state) {
     assert_int_equal(g[14], 0x42804280);
 }
 
-// ---- control
-// ----------------------------------------------------------------------------------------
+// ---- control ------------------------------------------------------------------------------------
 static uint32_t collatz(uint32_t v) {
     uint32_t n = 0;
     while (v != 1 && n < 500) {
@@ -247,8 +270,7 @@ static void early_exit(void **state) {
     }
 }
 
-// ---- collectives
-// ------------------------------------------------------------------------------------
+// ---- collectives --------------------------------------------------------------------------------
 static void shuffles(void **state) {
     (void)state;
     fill_in(8);
@@ -301,6 +323,7 @@ static void votes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(copies),
         cmocka_unit_test(narrow_loads),       cmocka_unit_test(vectors),
         cmocka_unit_test(shared_b128),        cmocka_unit_test(generic_spaces),
         cmocka_unit_test(params_and_globals), cmocka_unit_test(atomics),

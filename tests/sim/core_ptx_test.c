@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-// ---- the C side
-// -----------------------------------------------------------------------------------
+// ---- the C side ---------------------------------------------------------------------------------
 static float as_float(uint32_t u) {
     float x;
     memcpy(&x, &u, 4);
@@ -216,8 +215,7 @@ static const struct program {
 };
 enum { COUNT = sizeof programs / sizeof *programs };
 
-// ---- the module
-// -------------------------------------------------------------------------------------
+// ---- the module ---------------------------------------------------------------------------------
 static char *module_text(void) {
     size_t room = 256 + COUNT * 2600;
     char *text = malloc(room);
