@@ -31,7 +31,7 @@ static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
         fprintf(out, "; data");
     }
     fprintf(out, " at multiples of %d bytes%s\n", p->align,
-            emit_is_mapped(k, index) ? ", rows at multiples of 16" : "");
+            emit_is_mapped(k, index) ? ", its rows too" : "");
 }
 
 static void variant_doc(FILE *out, const tir_kernel *k) {

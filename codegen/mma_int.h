@@ -15,8 +15,10 @@ typedef struct {
     int rows;         // rows of the warp's tile
     int frag_rows;    // 16 or 8
     ll_val first_row; // of the warp in the CTA's tile
-    ll_val lane_row;  // i32: address of the lane's row in slab 0
+    ll_val lane_line; // i32: address of the lane's line in the slab of the warp's first row
     ll_val lane_xor;  // i32: the lane's chunk with its swizzle, in bytes
+    int elem;         // mn_major: bytes of an element; else 0
+    int padded;       // bits of elements that are padded to bytes, 4 or 6; else 0
     ll_val sf_base;   // i32: address of the lane's scale word in fragment 0, K atom 0
     int sf_vec;       // words a lane reads at once: fragments 32 rows apart
 } mma_operand;

@@ -4,9 +4,19 @@
 // schedule serves all (PTX ISA "Matrix fragments for mma.m16n8k16/k32/k64"; "ldmatrix"):
 //   A  x4: lane L gives row L % 16, chunk L / 16 of a 16-row fragment: registers a0 .. a3
 //   B  x4: lane L gives row L % 8 + 8 * (L / 16), chunk (L / 8) % 2: b0, b1 of two 8-row fragments
-// Tiles are TMA images: 16-byte chunks of a row xored with bits 7.. of the address. The rows of a
+// Tiles are TMA images: 16-byte chunks of a line xored with bits 7.. of the address. The lines of a
 // fragment start at multiples of 8, so the xor depends on the lane alone, and a K step is an xor of
 // its byte offset.
+//
+// Elements of 4 and 6 bits that are multiplied as bytes lie 16 to a chunk; ldmatrix expands them to the same
+// registers, 4 bits to the low half of a byte, where the product wants them 2 bits higher (PTX ISA "mma
+// .kind::mxf8f6f4": e2m1 in bits 2-5).
+//
+// Where the rows lie along the last axis (mn_major) a line is one k, and ldmatrix transposes:
+//   16 bits  A x4: lane L gives k L % 8 + 8 * (L / 16), chunk (L / 8) % 2;
+//            B x4: lane L gives k L % 8 + 8 * (L / 8 % 2), chunk L / 16
+//   8 bits   m16n16 x2: lane L gives k L: registers a0 .. a3 of A, b0 b0' b1 b1' of two fragments of B
+// and a fragment is an xor of its byte offset, as long as the warp's rows start at a multiple of theirs.
 //
 // Scales lie as 128 x 4 atoms: the word of row r and K atom j at atom + (r % 32) * 16 +
 // ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments at
@@ -40,11 +50,29 @@ static ll_val swizzle_of_row(cg *c, const tir_operand *op, ll_val row) {
     return ll_i32(b, 0);
 }
 
-static void lane_addresses(cg *c, mma_operand *o, ll_val slot, ll_val row, ll_val chunk) {
+static void lane_addresses(cg *c, mma_operand *o, ll_val row, ll_val chunk) {
     ll *b = c->b;
     ll_val first = ll_muli(b, ll_add(b, o->first_row, row), o->op->row_bytes);
-    o->lane_row = ll_add(b, ll_addi(b, slot, o->data->offset), first);
+    o->lane_line = ll_add(b, ll_addi(b, o->slot, o->data->offset), first);
     o->lane_xor = ll_bin(b, LL_XOR, ll_bini(b, LL_SHL, chunk, 4), swizzle_of_row(c, o->op, row));
+}
+
+// The same where lines are k: 'row' is where the fragments begin in the CTA's tile.
+static void transposed_addresses(cg *c, mma_operand *o, ll_val row) {
+    ll *b = c->b;
+    bool is_a = o->frag_rows == FRAG_ROWS_A;
+    ll_val line = c->lane, chunk = ll_i32(b, 0);
+    if (o->elem == 2) {
+        ll_val upper = ll_bini(b, LL_LSHR, c->lane, 4), odd = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+        line = ll_add(b, ll_bini(b, LL_AND, c->lane, 7), ll_bini(b, LL_SHL, is_a ? upper : odd, 3));
+        chunk = is_a ? odd : upper;
+    }
+    ll_val at = ll_muli(b, row, o->elem), slab = ll_bini(b, LL_UDIV, at, o->op->row_bytes);
+    ll_val in = ll_bini(b, LL_AND, at, o->op->row_bytes - 1);
+    ll_val first = ll_add(b, ll_muli(b, slab, o->data->box_pitch), ll_muli(b, line, o->op->row_bytes));
+    o->lane_line = ll_add(b, ll_addi(b, o->slot, o->data->offset), first);
+    in = ll_add(b, in, ll_bini(b, LL_SHL, chunk, 4));
+    o->lane_xor = ll_bin(b, LL_XOR, in, swizzle_of_row(c, o->op, line));
 }
 
 // Offset of row r of the scales in K atom 0 of a slab: row blocks are 'atoms' * 512 bytes apart.
@@ -93,8 +121,19 @@ static ll_val lane_scale_row(cg *c, bool is_a) {
     return is_a ? ll_add(b, g, half) : g;
 }
 
-void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) {
+static void plain_addresses(cg *c, mma_operand *o) {
     ll *b = c->b;
+    bool is_a = o->frag_rows == FRAG_ROWS_A;
+    ll_val row = ll_bini(b, LL_AND, c->lane, is_a ? 15 : 7);
+    ll_val chunk = ll_bini(b, LL_LSHR, c->lane, 4);
+    if (!is_a) {
+        row = ll_add(b, row, ll_bini(b, LL_SHL, chunk, 3));
+        chunk = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+    }
+    lane_addresses(c, o, row, chunk);
+}
+
+void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) {
     bool is_a = o->frag_rows == FRAG_ROWS_A;
     o->op = &c->k->operands[index];
     o->slot = slot;
@@ -103,13 +142,14 @@ void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) 
     o->scale = o->op->scale >= 0 ? &ch->boxes[o->op->scale] : NULL;
     o->rows = rows;
     o->first_row = is_a ? mma_warp_row(c, rows) : mma_warp_col(c, rows);
-    ll_val row = ll_bini(b, LL_AND, c->lane, is_a ? 15 : 7);
-    ll_val chunk = ll_bini(b, LL_LSHR, c->lane, 4);
-    if (!is_a) {
-        row = ll_add(b, row, ll_bini(b, LL_SHL, chunk, 3));
-        chunk = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+    int dtype = c->k->maps[o->data->map].dtype;
+    o->padded = dtype == TIR_PAD4 ? 4 : dtype == TIR_PAD6 ? 6 : 0;
+    o->elem = o->op->mn_major ? elem_bits(c->k->params[o->op->param].elem) / 8 : 0;
+    if (o->elem) {
+        transposed_addresses(c, o, o->first_row);
+    } else {
+        plain_addresses(c, o);
     }
-    lane_addresses(c, o, slot, row, chunk);
     if (o->scale) {
         scale_addresses(c, o, slot, lane_scale_row(c, is_a));
     }
@@ -117,22 +157,50 @@ void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) 
 
 // --- Fragments -------------------------------------------------------------------------------------
 
+// The lane's address for a K step of the fragments from row 'row' of the warp's on.
+static ll_val fragment_address(cg *c, const mma_operand *o, int step, int row) {
+    ll *b = c->b;
+    int line = o->op->row_bytes;
+    int64_t flip, far;
+    mma_operand here = *o;
+    if (o->elem) {
+        int bytes = o->rows * o->elem, at = row * o->elem;
+        bool aligned = bytes % line == 0 || is_pow2(bytes); // no carry out of the warp's own bytes
+        if (!aligned) {
+            transposed_addresses(c, &here, ll_addi(b, o->first_row, row));
+        }
+        flip = aligned ? at % line : 0;
+        far = (aligned ? (int64_t)(at / line) * o->data->box_pitch : 0) + (int64_t)step * STEP_BYTES / o->elem * line;
+    } else {
+        flip = (int64_t)step * STEP_BYTES % line;
+        far = (int64_t)step * STEP_BYTES / line * o->data->box_pitch + (int64_t)row * line;
+    }
+    return ll_addi(b, ll_add(b, here.lane_line, ll_bini(b, LL_XOR, here.lane_xor, flip)), far);
+}
+
+// How the fragments of 16 rows (8 at the end of an odd B) are read.
+static const char *load_name(cg *c, const mma_operand *o, bool four) {
+    if (o->elem == 1) {
+        return "llvm.nvvm.ldmatrix.sync.aligned.m16n16.x2.trans.b8";
+    }
+    const char *form = o->elem ? "trans.b16" : o->padded == 4 ? "b8x16.b4x16_p64" : o->padded ? "b8x16.b6x16_p32" : "b16";
+    return arena_printf(c->mem, "llvm.nvvm.ldmatrix.sync.aligned.%s.x%d.%s", o->padded ? "m8n16" : "m8n8",
+                        four ? 4 : 2, form);
+}
+
 // One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a fragment
 // of A, two a fragment of B.
 void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out) {
     ll *b = c->b;
-    int per_slab = o->op->row_bytes / STEP_BYTES;
-    int slab = step / per_slab, in = step % per_slab, row = frag * o->frag_rows;
-    ll_val at = ll_add(b, o->lane_row, ll_bini(b, LL_XOR, o->lane_xor, (int64_t)in * STEP_BYTES));
-    at = ll_addi(b, at, (int64_t)slab * o->data->box_pitch + (int64_t)row * o->op->row_bytes);
-    bool four = o->rows - row >= 16;
-    ll_val p = ll_to(b, at, LL_SHARED);
-    ll_val v = ll_intr(b, four ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
-                               : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.b16",
-                       LL_SHARED, 1, &p);
-    int first = frag * (o->frag_rows == FRAG_ROWS_A ? 4 : 2);
+    int row = frag * o->frag_rows;
+    bool four = o->rows - row >= 16, is_a = o->frag_rows == FRAG_ROWS_A;
+    ll_val p = ll_to(b, fragment_address(c, o, step, row), LL_SHARED);
+    ll_val v = ll_intr(b, load_name(c, o, four), LL_SHARED, 1, &p);
+    int first = frag * (is_a ? 4 : 2);
     for (int i = 0; i < (four ? 4 : 2); i++) {
-        out[first + i] = ll_extract(b, v, i);
+        int from = o->elem == 1 && !is_a ? i % 2 * 2 + i / 2 : i; // by k first, then by fragment
+        ll_val word = ll_extract(b, v, from);
+        out[first + i] = o->padded == 4 ? ll_bini(b, LL_SHL, word, 2) : word;
     }
 }
 

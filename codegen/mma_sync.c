@@ -213,11 +213,14 @@ static fragments multiply_slot(cg *c, const product *p, fragments f) {
 static bool check_operand(cg *c, const product *p, const tir_operand *op, bool is_a) {
     const char *name = c->k->params[op->param].name;
     const tir_box *data = &c->k->channels[op->channel].boxes[op->data];
-    int bytes = p->m->k_elems * elem_bits(is_a ? p->kind->a : p->kind->b) / 8;
+    int bytes = p->m->k_elems * mma_container(p->kind) / 8, rows = is_a ? p->acc->rows : p->acc->cols;
     if (p->m->k_elems % p->kind->k) {
         cg_fail(c, "the K tile of '%s' has %d elements; %s takes %d at once", name, p->m->k_elems,
                 p->kind->name, p->kind->k);
-    } else if (op->row_bytes % STEP_BYTES || bytes != data->n_boxes * op->row_bytes) {
+    } else if (op->mn_major && mma_container(p->kind) == 8 && rows % FRAG_ROWS_A) {
+        cg_fail(c, "'%s' lies along its rows in memory, where ldmatrix transposes 16 bytes at once; a warp has %d",
+                name, rows);
+    } else if (op->row_bytes % STEP_BYTES || (!op->mn_major && bytes != data->n_boxes * op->row_bytes)) {
         cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes; 'mma sync' reads "
                    "32 bytes a step", name, data->n_boxes, op->row_bytes, bytes);
     } else if (p->kind->scale != ELEM_NONE && op->scale < 0) {

@@ -11,7 +11,6 @@
 #include "cg_int.h"
 
 enum {
-    DESC_STEP = 2,     // 32 bytes of K, in the descriptor's units of 16
     K_STEP_BYTES = 32, // of one row and instruction, every kind
     ATOM_BYTES = 512,  // 128 rows x 4 scales
     ATOM_ROWS = 128,
@@ -31,27 +30,37 @@ typedef struct {
 // --- Descriptors
 // ------------------------------------------------------------------------------------
 
-// High words of shared memory descriptors: stride between groups of 8 rows (>> 4), version 1 in bit
-// 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor").
-static int64_t desc_high(tir_swizzle swizzle, int row_bytes) {
+// Shared memory descriptors without address: distance between groups of 8 lines (>> 4) from bit 32 on,
+// version 1 in bit 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor"). 'slabs': bytes
+// between slabs whose lines lie along the rows, the leading dimension from bit 16 on ("canonical layouts",
+// MN-major).
+static int64_t desc_fields(tir_swizzle swizzle, int line_bytes, int slabs) {
     static const int64_t layout[] = {
         [SWZ_NONE] = 0,
         [SWZ_32B] = 6,
         [SWZ_64B] = 4,
         [SWZ_128B] = 2,
     };
-    return layout[swizzle] << 29 | 1 << 14 | (8 * row_bytes) >> 4;
+    int64_t high = layout[swizzle] << 29 | 1 << 14 | (8 * line_bytes) >> 4;
+    return (int64_t)((uint64_t)high << 32) | (int64_t)(slabs >> 4) << 16;
 }
 
-// Descriptor of the data at a shared memory address: bits 0-13 are the address >> 4.
-static ll_val make_desc(cg *c, ll_val addr, int64_t high) {
-    ll_val low = ll_bini(c->b, LL_LSHR, addr, 4);
-    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)high << 32));
+// Low word of the descriptor of the data at a shared memory address: bits 0-13 are the address >> 4.
+// Everything that moves is in this word; it is added to as 32 bits, because LLVM 22 folds a 64-bit sum
+// into the instruction as if the descriptor were an address ("%rd1+128", which is no PTX).
+static ll_val desc_low(cg *c, ll_val addr, int64_t fields) {
+    ll_val low = ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, addr, 4), 0x3FFF); // without the CTA's rank
+    return ll_bini(c->b, LL_OR, low, (int64_t)(int32_t)fields);
+}
+
+static ll_val whole_desc(cg *c, ll_val low, int64_t fields) {
+    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)fields >> 32 << 32));
 }
 
 // Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").
-static int64_t make_idesc(const tir_mma *m, const mma_info *info) {
-    int64_t d = (int64_t)info->type_a << 7 | (int64_t)info->type_b << 10 |
+static int64_t make_idesc(const cg *c, const tir_mma *m, const mma_info *info) {
+    int64_t transposed = (int64_t)c->k->operands[m->a].mn_major << 15 | (int64_t)c->k->operands[m->b].mn_major << 16;
+    int64_t d = transposed | (int64_t)info->type_a << 7 | (int64_t)info->type_b << 10 |
                 (int64_t)(m->inst_n >> 3) << 17 | (int64_t)(m->inst_m >> 4) << 24;
     if (info->scale == ELEM_NONE) {
         return d | IDESC_D_F32;
@@ -126,13 +135,14 @@ static void copy_scales(cg *c, const tir_operand *o, int words) {
     const char *cp = c->k->pair ? "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg2"
                                 : "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg1";
     ll_val from = ll_addi(b, cg_slot_addr(c, o->channel), box->offset);
-    ll_val desc = make_desc(c, from, desc_high(SWZ_NONE, 16));
+    int64_t fields = desc_fields(SWZ_NONE, 16, 0);
+    ll_val desc = desc_low(c, from, fields);
     ll_val to = ll_addi(b, c->tmem, o->sf_column);
     for (int j = 0; j < o->sf_rows / ATOM_ROWS; j++) {
         for (int s = 0; s < words; s++) {
             ll_val column = ll_addi(b, to, s * word_columns(o) + ATOM_COLUMNS * j);
             ll_val d = ll_addi(b, desc, (int64_t)(j * words + s) * (ATOM_BYTES >> 4));
-            LL_INTR(b, cp, column, d);
+            LL_INTR(b, cp, column, whole_desc(c, d, fields));
         }
     }
 }
@@ -188,7 +198,7 @@ typedef struct {
     const tir_mma *m;
     const mma_info *info;
     ll_val d;
-    ll_val a, b; // descriptors of the tiles' first bytes
+    ll_val a, b; // low words of the descriptors of the tiles' first bytes
     ll_val sfa, sfb;
     int64_t idesc;
     int group; // cta_group
@@ -207,7 +217,7 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
     const mma_info *info = op->info;
     const char *name =
         info->scale == ELEM_UE4M3 ? "llvm.nvvm.tcgen05.mma.shared.mxf4nvf4.block_scale.block16"
-        : info->a == ELEM_E2M1    ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
+        : info->k == 64           ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
                                   : "llvm.nvvm.tcgen05.mma.shared.mxf8f6f4.block_scale.block32";
     int word = step * info->sf_bytes / 4;
     int64_t id = step * info->sf_bytes % 4;
@@ -217,27 +227,35 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
             sfb, ll_i32(b, op->group), ll_i32(b, 0));
 }
 
+static int64_t data_fields(cg *c, const tir_operand *o) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    return desc_fields(o->swizzle, o->row_bytes, o->mn_major ? box->box_pitch : 0);
+}
+
 // First byte of an operand's tile in the current slot.
 static ll_val data_desc(cg *c, const tir_operand *o) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     ll_val addr = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
-    return make_desc(c, addr, desc_high(o->swizzle, o->row_bytes));
+    return desc_low(c, addr, data_fields(c, o));
 }
 
-// K step i of an operand: 32 bytes further inside a slab, or in the next slab. The hardware
-// swizzles the sum, so adding to the address is all there is to do.
-static ll_val step_desc(cg *c, const tir_operand *o, ll_val desc, int step) {
+// K step i of an operand: 32 bytes further inside a slab, or in the next slab; lines further where a
+// line is one k. The hardware swizzles the sum, so adding to the address is all there is to do.
+static ll_val step_desc(cg *c, const umma_op *op, bool is_a, int step) {
+    const tir_operand *o = &c->k->operands[is_a ? op->m->a : op->m->b];
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    ll_val desc = is_a ? op->a : op->b;
     int per_slab = o->row_bytes / K_STEP_BYTES;
-    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch;
-    return ll_addi(c->b, desc, (bytes >> 4) + (step % per_slab) * DESC_STEP);
+    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * K_STEP_BYTES;
+    if (o->mn_major) {
+        bytes = (int64_t)step * op->info->k * o->row_bytes;
+    }
+    return whole_desc(c, ll_addi(c->b, desc, bytes >> 4), data_fields(c, o));
 }
 
 static void issue_steps(cg *c, const umma_op *op) {
-    const tir_operand *a = &c->k->operands[op->m->a];
-    const tir_operand *b = &c->k->operands[op->m->b];
     for (int i = 0; i < op->m->k_elems / op->info->k; i++) {
-        ll_val desc[2] = {step_desc(c, a, op->a, i), step_desc(c, b, op->b, i)};
+        ll_val desc[2] = {step_desc(c, op, true, i), step_desc(c, op, false, i)};
         // The first step after the accumulator was taken overwrites what the columns held.
         ll_val keep = i > 0 ? ll_i1(c->b, true) : ll_not(c->b, ll_get(c->b, c->fresh[op->m->acc]));
         if (op->info->scale == ELEM_NONE) {
@@ -265,7 +283,7 @@ void cg_umma(cg *c, const tir_mma *m) {
     if (!CG_OK(c)) {
         return;
     }
-    umma_op op = {.m = m, .info = info, .idesc = make_idesc(m, info), .group = c->k->pair ? 2 : 1};
+    umma_op op = {.m = m, .info = info, .idesc = make_idesc(c, m, info), .group = c->k->pair ? 2 : 1};
     if (info->scale != ELEM_NONE) {
         if (plan->copy_a[number]) {
             copy_scales(c, a, words_of(m, info));

@@ -168,11 +168,13 @@ void cg_wgmma_results(cg *c) {
 
 // --- One step --------------------------------------------------------------------------------------
 
-// Matrix descriptors ("wgmma matrix descriptor"): address >> 4 in bits 0-13, stride between groups of 8
-// rows >> 4 in bits 32-45, swizzle in bits 62-63.
-static int64_t desc_high(const tir_operand *o, int groups) {
+// Matrix descriptors ("wgmma matrix descriptor") without address: stride between groups of 8 lines >> 4 in
+// bits 32-45, swizzle in bits 62-63; where lines are k (MN-major), bits 16-29 have the distance of slabs >> 4.
+static int64_t desc_fields(const cg *c, const tir_operand *o, int groups) {
     static const int64_t layout[] = {[SWZ_NONE] = 0, [SWZ_32B] = 3, [SWZ_64B] = 2, [SWZ_128B] = 1};
-    return layout[o->swizzle] << 30 | (int64_t)(groups * GROUP_ROWS * o->row_bytes) >> 4;
+    int slabs = o->mn_major ? c->k->channels[o->channel].boxes[o->data].box_pitch : 0;
+    int64_t high = layout[o->swizzle] << 30 | (int64_t)(groups * GROUP_ROWS * o->row_bytes) >> 4;
+    return (int64_t)((uint64_t)high << 32) | (int64_t)(slabs >> 4) << 16;
 }
 
 typedef struct {
@@ -206,8 +208,14 @@ static const char *instruction(cg *c, const product *p, add_mode mode) {
     }
     at += sprintf(at, "$%d, ", in++);
     at += mode == ADD_UNLESS_FRESH ? sprintf(at, "$%d", in) : sprintf(at, "%d", mode == ADD);
-    // 8 bits: K-major only, no transposing; A in registers has none either.
-    sprintf(at, p->kind->k == 32 ? ", 1, 1;" : p->decoded ? ", 1, 1, 0;" : ", 1, 1, 0, 0;");
+    int trans_a = c->k->operands[p->m->a].mn_major, trans_b = c->k->operands[p->m->b].mn_major;
+    if (p->kind->k == 32) { // 8 bits: K-major only, no transposing
+        sprintf(at, ", 1, 1;");
+    } else if (p->decoded) { // A in registers has none either
+        sprintf(at, ", 1, 1, %d;", trans_b);
+    } else {
+        sprintf(at, ", 1, 1, %d, %d;", trans_a, trans_b);
+    }
     return text;
 }
 
@@ -217,7 +225,8 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
     for (int i = 0; i < 2; i++) {
         const tir_box *data = &c->k->channels[sides[i]->channel].boxes[sides[i]->data];
         int bytes = m->k_elems * elem_bits(c->k->params[sides[i]->param].elem) / 8;
-        if (sides[i]->swizzle == SWZ_NONE || bytes != data->n_boxes * sides[i]->row_bytes) {
+        bool whole = sides[i]->mn_major || bytes == data->n_boxes * sides[i]->row_bytes;
+        if (sides[i]->swizzle == SWZ_NONE || !whole) {
             cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes",
                     c->k->params[sides[i]->param].name, data->n_boxes, sides[i]->row_bytes, bytes);
         }
@@ -238,6 +247,10 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
                    "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
                 c->k->accs[m->acc].rows, c->k->accs[m->acc].cols, c->role->warps_m, c->role->warps_n);
     }
+    if (sides[0]->mn_major && (p->per_group != 1 || sides[0]->row_bytes != 2 * WG_ROWS)) {
+        cg_fail(c, "'%s' lies along its rows in memory: a warpgroup takes 64 of them, not %d",
+                c->k->params[sides[0]->param].name, WG_ROWS * p->per_group);
+    }
     if (m->decode) {
         int steps = m->k_elems / p->kind->k;
         p->decoded = ARENA_ARRAY(c->mem, ll_val, steps * p->per_group * 4);
@@ -256,21 +269,27 @@ static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     ll_val at = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
     if (row) {
-        at = ll_add(c->b, at, ll_muli(c->b, row, o->row_bytes));
+        // Along the last axis 64 rows of 16 bits are one slab.
+        int row_bytes = o->mn_major ? box->box_pitch / WG_ROWS : o->row_bytes;
+        at = ll_add(c->b, at, ll_muli(c->b, row, row_bytes));
     }
     return ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, at, 4), 0x3FFF); // without the CTA's rank
 }
 
-// K step i: 32 bytes further inside a slab, or in the next slab. The hardware swizzles the sum.
+// K step i: 32 bytes further inside a slab, or in the next slab; 16 lines where a line is one k. The hardware
+// swizzles the sum.
 static ll_val step_at(cg *c, const tir_operand *o, ll_val tile, int step) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    if (o->mn_major) {
+        return ll_addi(c->b, tile, (int64_t)step * (STEP_BYTES / 2) * o->row_bytes >> 4);
+    }
     int per_slab = o->row_bytes / STEP_BYTES;
     int bytes = step / per_slab * box->box_pitch;
     return ll_addi(c->b, tile, (bytes >> 4) + step % per_slab * DESC_STEP);
 }
 
-static ll_val descriptor(cg *c, ll_val low, int64_t high) {
-    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)high << 32));
+static ll_val descriptor(cg *c, ll_val low, int64_t fields) {
+    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), fields);
 }
 
 // Register i of column fragment n of instruction j. The instruction's row half h is row group
@@ -291,9 +310,9 @@ static void issue(cg *c, const product *p, int j, int step, ll_val a, ll_val b, 
     }
     if (!p->decoded) {
         ll_val group = ll_addi(c->b, a, (int64_t)j * GROUP_ROWS * c->k->operands[p->m->a].row_bytes >> 4);
-        args[n_args++] = descriptor(c, group, desc_high(&c->k->operands[p->m->a], p->per_group));
+        args[n_args++] = descriptor(c, group, desc_fields(c, &c->k->operands[p->m->a], p->per_group));
     }
-    args[n_args++] = descriptor(c, b, desc_high(&c->k->operands[p->m->b], 1));
+    args[n_args++] = descriptor(c, b, desc_fields(c, &c->k->operands[p->m->b], 1));
     if (mode == ADD_UNLESS_FRESH) {
         args[n_args++] = ll_not(c->b, ll_get(c->b, c->fresh[p->m->acc]));
     }

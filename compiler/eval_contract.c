@@ -89,10 +89,13 @@ static void factor_rows(eval *x, product *m, factor *f) {
     }
 }
 
-// The contracted index that is innermost in memory becomes the last of the sum: the instruction's
-// K.
-static void choose_inner(product *m) {
-    m->inner = m->sum.sym[m->sum.n - 1];
+// The contracted index that is innermost in memory, or else the one that walks the most at once, becomes
+// the last of the sum: the instruction's K.
+static void choose_inner(eval *x, product *m) {
+    m->inner = m->sum.sym[0];
+    for (int i = 1; i < m->sum.n; i++) {
+        m->inner = range_extent(x, m->sum.sym[i]) > range_extent(x, m->inner) ? m->sum.sym[i] : m->inner;
+    }
     for (int i = 1; i >= 0; i--) {
         const ast_expr *e = m->f[i].e;
         const ast_expr *last = e->kind == EX_INDEX && e->n_args > 0 ? e->args[e->n_args - 1] : NULL;
@@ -684,7 +687,7 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
     }
     m.f[0].e = s->value->a;
     m.f[1].e = s->value->b;
-    choose_inner(&m);
+    choose_inner(x, &m);
     m.cols = 1;
     for (int i = 0; i < m.sum.n; i++) {
         m.cols *= range_extent(x, m.sum.sym[i]);

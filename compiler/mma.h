@@ -24,6 +24,10 @@ typedef struct {
 } mma_info;
 
 extern const mma_info mma_kinds[MMA_KINDS];
+// Bits of shared memory that an element takes: an instruction reads 32 bytes of a row.
+static inline int mma_container(const mma_info *kind) {
+    return 256 / kind->k;
+}
 // The row for these operand formats, or -1.
 int mma_find(elem_kind a, elem_kind b, elem_kind scale, int granule, int family);
 

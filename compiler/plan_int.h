@@ -38,6 +38,9 @@ typedef struct {
     int channel;
     int tile_rows;  // rows of the cluster tile
     int k_elems;    // elements along k of one step
+    int k_loop;     // number of the loop over k, as tir_coord.loop
+    int container;  // bits an element takes in shared memory
+    bool mn_major;  // the rows lie along the tensor's last axis
     int row_loop;
 } plan_operand;
 

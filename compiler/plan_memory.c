@@ -23,11 +23,11 @@ static int loop_number(const planner *p, const ast_sym *index) {
     return loop >= 0 ? loop : p->k->n_loops + graph_for_of(p->g, index);
 }
 
-// The subscript that walks the operand's rows.
-static int row_axis(const planner *p, int number) {
+// The subscript that loop 'loop' walks, other than the last one.
+static int axis_of(const planner *p, int number, int loop) {
     const ast_expr *e = p->g->operands[number].expr;
     int i = e->n_args - 2;
-    while (i > 0 && graph_loop_of(p->g, e->args[i]->sym) != p->operands[number].row_loop) {
+    while (i > 0 && loop_number(p, e->args[i]->sym) != loop) {
         i--;
     }
     return i;
@@ -37,7 +37,7 @@ static int row_axis(const planner *p, int number) {
 static void check_scaled_rows(planner *p, int number) {
     const graph_operand *go = &p->g->operands[number];
     int n = go->expr->n_args;
-    if (go->param->format->scale != ELEM_NONE && row_axis(p, number) != n - 2) {
+    if (go->param->format->scale != ELEM_NONE && axis_of(p, number, p->operands[number].row_loop) != n - 2) {
         PLAN_REFUSE(p, "A111", go->expr->span,
                     "scale factors of '%s' are tiled over '%s' and '%s', but its rows in this product are '%s'",
                     go->param->name, go->expr->args[n - 2]->sym->name, go->expr->args[n - 1]->sym->name,
@@ -45,53 +45,66 @@ static void check_scaled_rows(planner *p, int number) {
     }
 }
 
+// A slot holds an operand's tile as slabs of lines: a line is one swizzle span along the tensor's last
+// axis, a slab has one for each row (or, where the rows lie along that axis, for each k of a step).
 static tir_box data_box(planner *p, int number, tir_operand *op) {
     const graph_operand *go = &p->g->operands[number];
     const plan_operand *po = &p->operands[number];
     const tir_kernel *k = p->k;
     int param = go->param->id;
     int n = go->expr->n_args;
-    int bits = elem_bits(go->param->format->elem);
-    int k_bytes = po->k_elems * bits / 8;
-    int span = k_bytes < 128 ? k_bytes : 128;
+    int packed = elem_bits(go->param->format->elem);
+    bool padded = po->container > packed; // map elements are then tensor elements, else bytes
     bool along = k->cluster > 1 && k->cluster_loop == po->row_loop; // each CTA has other rows
     // A pair's N side is halved too: each CTA holds half of it (PTX ISA, cta_group::2 operands).
     bool halved = along || (k->pair && !po->is_m_side);
-    bool multicast = !halved && k->cluster > 1 && po->tile_rows % 16 == 0;
     int rows = halved ? po->tile_rows / 2 : po->tile_rows;
-    int box_rows = multicast ? rows / 2 : rows;
-    tir_map m = {.param = param, .part = PART_DATA, .dtype = 0, .elem_bytes = 1, .rank = n};
+    int lines = po->mn_major ? po->k_elems : rows;
+    bool multicast = !halved && k->cluster > 1 && lines % 16 == 0;
+    int box_lines = multicast ? lines / 2 : lines;
+    int bytes = (po->mn_major ? rows : po->k_elems) * po->container / 8;
+    int span = bytes % 128 == 0 ? 128 : bytes % 64 == 0 ? 64 : 32;
+    tir_map m = {.param = param, .part = PART_DATA, .elem_bytes = 1, .rank = n};
+    m.dtype = !padded ? 0 : packed == 4 ? TIR_PAD4 : TIR_PAD6;
     m.swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : SWZ_32B;
-    m.dims[0] = size_bin(p->mem, SZ_DIV,
-                         size_bin(p->mem, SZ_MUL, k->params[param].dims[n - 1], size_int(p->mem, bits)),
-                         size_int(p->mem, 8));
-    if (bits == 4) {
-        m.dims[0] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 1], size_int(p->mem, 2));
+    m.dims[0] = k->params[param].dims[n - 1];
+    if (!padded) {
+        m.dims[0] = packed == 4 ? size_bin(p->mem, SZ_CEILDIV, m.dims[0], size_int(p->mem, 2))
+                                : size_bin(p->mem, SZ_DIV,
+                                           size_bin(p->mem, SZ_MUL, m.dims[0], size_int(p->mem, packed)),
+                                           size_int(p->mem, 8));
     }
     m.box[0] = span;
-    int k_loop = loop_number(p, go->expr->args[n - 1]->sym);
-    tir_box b = {.n_boxes = k_bytes / span,
+    tir_box b = {.n_boxes = bytes / span,
                  .box_step = span,
-                 .box_bytes = span * box_rows,
-                 .box_pitch = span * rows,
+                 .box_bytes = span * box_lines,
+                 .box_pitch = span * lines,
                  .mask = multicast ? 3 : 0,
-                 .rank_offset = multicast ? span * box_rows : 0};
-    b.coords[0] = (tir_coord){k_loop, bits, 8, 0, 0};
-    int row = row_axis(p, number);
+                 .rank_offset = multicast ? span * box_lines : 0};
+    int inner = po->mn_major ? po->row_loop : po->k_loop;
+    int outer = po->mn_major ? po->k_loop : po->row_loop;
+    b.coords[0] = padded ? (tir_coord){inner, 1, 1, 0, 0}
+                         : (tir_coord){inner, packed, 8, 0, po->mn_major && halved ? bytes : 0};
+    int line = axis_of(p, number, outer);
     for (int axis = 1; axis < n; axis++) {
         int i = n - 1 - axis; // the map's axes begin with the innermost one
         m.dims[axis] = k->params[param].dims[i];
         m.strides[axis] = axis == 1 ? pitch_of(p, param)
                                     : size_bin(p->mem, SZ_MUL, m.strides[axis - 1], k->params[param].dims[i + 1]);
-        m.box[axis] = i == row ? box_rows : 1;
-        b.coords[axis] = i == row
-                             ? (tir_coord){po->row_loop, 1, 1, 0, halved || multicast ? box_rows : 0}
+        m.box[axis] = i == line ? box_lines : 1;
+        bool split = multicast || (halved && !po->mn_major);
+        b.coords[axis] = i == line
+                             ? (tir_coord){outer, 1, 1, 0, split ? box_lines : 0}
                              : (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+    }
+    if (padded) {
+        k->params[param].align = 32; // cuda.h "cuTensorMapEncodeTiled": addresses and strides of padded types
     }
     b.map = plan_add_map(p, &m);
     op->rows = rows;
     op->swizzle = m.swizzle;
     op->row_bytes = span;
+    op->mn_major = po->mn_major;
     return b;
 }
 
@@ -374,7 +387,7 @@ static int full_bytes(const tir_kernel *k, const tir_channel *c) {
         } else if (b->mask != 0) {
             ctas = k->cluster;
         }
-        bytes += b->n_boxes * b->box_bytes * ctas;
+        bytes += b->n_boxes * tir_arriving(&k->maps[b->map], b->box_bytes) * ctas;
     }
     return bytes;
 }

@@ -224,7 +224,8 @@ static void plan_acc_shape(planner *p, int acc) {
     }
 }
 
-static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bits, int k_elems) {
+// A step along k that is a line in shared memory, or several ('bits' an element there, 'packed' in memory).
+static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bits, int packed, int k_elems) {
     int bytes = k_elems * bits / 8;
     const ast_sym *index = m->k;
     if (k_elems % info->k != 0 || (bytes > 128 ? bytes % 128 != 0 : (bytes & (bytes - 1)) != 0)) {
@@ -233,6 +234,14 @@ static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bi
                     "whole instructions of %d elements",
                     k_elems, index->name, bytes, info->k);
         plan_help_with(p, index, 128 * 8 / bits, "one 128-byte row a step");
+        return false;
+    }
+    // PTX ISA "cp.async.bulk.tensor": boxes of .b4x16_p64 and .b6x16_p32 have 128 elements.
+    if (bits > packed && k_elems % TIR_PAD_ELEMS != 0) {
+        PLAN_REFUSE(p, "A111", index->span,
+                    "a step of %d along '%s': %d-bit elements that are padded to bytes come %d at once", k_elems,
+                    index->name, packed, TIR_PAD_ELEMS);
+        plan_help_with(p, index, round_up(k_elems, TIR_PAD_ELEMS), "whole boxes a step");
         return false;
     }
     int atom = info->granule * PLAN_ATOM_BLOCKS;
@@ -246,26 +255,84 @@ static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bi
     return true;
 }
 
+// Why an operand whose last axis is not k cannot be read; NULL if it can. PTX ISA: "tcgen05 instruction
+// descriptor" (transpose A, B: 8 bits and more), "wgmma.mma_async" (imm-trans: 16 bits),
+// "ldmatrix" (.trans: b16, m16n16.b8).
+static const char *rows_last_wrong(const planner *p, const ast_format *f) {
+    if (f->scale != ELEM_NONE) {
+        return "its scales are shared along its last axis, which must be the one that is summed over";
+    }
+    if (elem_bits(f->elem) < 8) {
+        return "elements of less than 8 bits are read along the summed axis only";
+    }
+    if (elem_bits(f->elem) < 16 && p->arch->family == MMA_WGMMA) {
+        return "wgmma reads 8-bit operands along the summed axis only, it transposes 16-bit types";
+    }
+    return NULL;
+}
+
+// Which of an operand's axes is contiguous: k, or that of its rows.
+static bool set_major(planner *p, const graph_operand *go, plan_operand *o, const ast_sym *k) {
+    const ast_sym *last = go->expr->args[go->expr->n_args - 1]->sym;
+    o->mn_major = last != k;
+    if (!o->mn_major) {
+        return true;
+    }
+    const char *rows = p->k->loops[o->row_loop].index;
+    const char *wrong = graph_loop_of(p->g, last) != o->row_loop
+                            ? "tiles are read along the tensor's last axis"
+                            : rows_last_wrong(p, go->param->format);
+    if (wrong != NULL) {
+        bool either = go->param->format->scale == ELEM_NONE && rows_last_wrong(p, go->param->format) == NULL;
+        PLAN_REFUSE(p, "A111", go->expr->span, "'%s' is not K-major: '%s'%s%s%s must be its last axis for %s operands",
+                    go->param->name, k->name, either ? " or '" : "", either ? rows : "", either ? "'" : "",
+                    go->param->format->name);
+        diag_because(p->d, "%s", wrong);
+        diag_help(p->d, "transpose '%s' beforehand", go->param->name);
+        return false;
+    }
+    int bytes = o->tile_rows * o->container / 8 / (p->k->cluster_loop == o->row_loop ? p->k->cluster : 1);
+    bytes /= p->k->pair && !o->is_m_side ? 2 : 1;
+    if (bytes % 32 != 0 || o->k_elems > 256) {
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "'%s' comes as %d lines along '%s' of %d bytes along '%s': up to 256 lines of whole 32 bytes "
+                    "can be read",
+                    go->param->name, o->k_elems, k->name, bytes, rows);
+        const ast_sym *fix = bytes % 32 != 0 ? p->g->loops[o->row_loop] : k;
+        plan_help_with(p, fix, bytes % 32 != 0 ? o->tile_rows * (round_up(bytes, 32) / (bytes > 0 ? bytes : 1)) : 256,
+                       "whole lines");
+        return false;
+    }
+    return true;
+}
+
 static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, const ast_sym *k) {
     plan_operand *o = &p->operands[operand];
     const graph_operand *go = &p->g->operands[operand];
     const tir_acc *acc = &p->k->accs[m->acc];
+    int bits = elem_bits(go->param->format->elem);
+    int container = m->decode && m_side ? bits : mma_container(&mma_kinds[m->kind]);
     if (o->k_elems != 0 && (o->is_m_side != m_side || o->k_elems != m->k_elems)) {
         PLAN_REFUSE(p, "X101", go->expr->span, "'%s' feeds both sides of products: no lowering yet",
                     go->param->name);
         return false;
     }
-    if (go->expr->args[go->expr->n_args - 1]->sym != k) {
-        PLAN_REFUSE(p, "A111", go->expr->span,
-                    "'%s' is not K-major: '%s' must be its last axis for %s operands", go->param->name,
-                    k->name, go->param->format->name);
+    if (o->k_elems != 0 && o->container != container) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "'%s' is read packed by one product and padded to bytes by another: no lowering yet",
+                    go->param->name);
         return false;
     }
     o->scaled = go->param->format->scale != ELEM_NONE && m->promote == 0;
     o->is_m_side = m_side;
     o->k_elems = m->k_elems;
+    o->k_loop = p->k->n_loops + graph_for_of(p->g, k);
+    o->container = container;
     o->row_loop = m_side ? acc->row_loop : acc->col_loop;
     o->tile_rows = p->k->loops[o->row_loop].tile;
+    if (!set_major(p, go, o, k)) {
+        return false;
+    }
     if (o->scaled && p->arch->family == MMA_TCGEN05 && o->tile_rows % 32 != 0) {
         PLAN_REFUSE(p, "A111", go->expr->span,
                     "scale factors reach TMEM in groups of 32 rows: tile '%s' of %d would start inside one",
@@ -289,10 +356,11 @@ static tir_size *trips_of(planner *p, int level) {
 
 static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     const mma_info *info = &mma_kinds[m->kind];
-    int bits_a = elem_bits(p->g->operands[m->a].param->format->elem);
-    int bits_b = elem_bits(p->g->operands[m->b].param->format->elem);
-    if (check_k(p, gm, info, bits_a, m->k_elems) &&
-        (bits_a == bits_b || check_k(p, gm, info, bits_b, m->k_elems)) &&
+    int packed_a = elem_bits(p->g->operands[m->a].param->format->elem);
+    int packed_b = elem_bits(p->g->operands[m->b].param->format->elem);
+    int bits = mma_container(info);
+    if (check_k(p, gm, info, m->decode ? packed_a : bits, packed_a, m->k_elems) &&
+        (packed_a == packed_b || check_k(p, gm, info, bits, packed_b, m->k_elems)) &&
         set_side(p, m->a, true, m, gm->k) && set_side(p, m->b, false, m, gm->k)) {
         tir_acc *out = &p->k->accs[m->acc];
         tir_size *t = trips_of(p, gm->level);

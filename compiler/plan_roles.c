@@ -151,6 +151,17 @@ static void assign_loads(planner *p) {
     }
 }
 
+// Rows along the last axis are 64 consecutive ones an instruction: warps hold no others in between, so a
+// warpgroup has one instruction's rows (codegen/wgmma.c).
+static bool rows_of_one_instruction(const planner *p) {
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        if (p->arch->family == MMA_WGMMA && p->operands[p->k->mmas[i].a].mn_major) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
 // accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
@@ -164,7 +175,7 @@ static int derived_turns(const planner *p) {
         whole &= p->arch->family != MMA_WGMMA || p->k->accs[i].rows % 128 == 0;
     }
     int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p) - PLAN_WORK_REGS;
-    return whole && held > room ? 1 : 2;
+    return whole && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
 }
 
 static void assign_products(planner *p) {

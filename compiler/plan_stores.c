@@ -39,6 +39,20 @@ int plan_add_map(planner *p, const tir_map *map) {
 static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
     r->warps_m = r->n_warps / r->turns;
     r->warps_n = 1;
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        const tir_mma *m = &p->k->mmas[i];
+        if (&p->k->accs[m->acc] == a && p->operands[m->a].mn_major && a->rows != 16 * r->warps_m) {
+            PLAN_REFUSE(p, "A111", at,
+                        "'%s' lies along '%s' in memory: each warpgroup takes 64 rows of it, %d of them take %d, "
+                        "the tile has %d",
+                        p->g->operands[m->a].param->name, p->k->loops[a->row_loop].index, r->warps_m / 4,
+                        16 * r->warps_m, a->rows);
+            plan_help_with(p, p->g->loops[a->row_loop],
+                           16 * r->warps_m * (p->k->cluster_loop == a->row_loop ? p->k->cluster : 1),
+                           "64 rows for each");
+            return false;
+        }
+    }
     if (a->rows % (16 * r->warps_m) == 0) {
         return true;
     }

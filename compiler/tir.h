@@ -64,12 +64,16 @@ typedef struct {
 typedef enum { PART_DATA, PART_SCALE } tir_part;
 typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle; // codes of cuTensorMapEncodeTiled
 
+// Data types of tensor maps that pad on the way: 16 packed elements of 4 or 6 bits become 16 bytes of
+// shared memory, of which the first 8 or 12 hold them (CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B, 16U6_ALIGN16B).
+enum { TIR_PAD4 = 14, TIR_PAD6 = 15, TIR_PAD_ELEMS = 128 }; // a box is 128 elements wide
+
 // A tensor map (hardware: cuTensorMapEncodeTiled). Axis 0 is innermost.
 typedef struct {
     int param;
     tir_part part;
     int dtype;      // cuTensorMapEncodeTiled data type code
-    int elem_bytes; // bytes of one map element
+    int elem_bytes; // bytes of one map element in shared memory
     int rank;
     tir_size *dims[5];
     tir_size *strides[5]; // bytes; [0] unused
@@ -120,13 +124,18 @@ typedef struct {
     int offset;      // bytes from the slot's start; 1024-aligned for swizzled data
     int n_boxes;     // boxes along map axis 0 ("slabs" of one swizzle span)
     int box_step;    // map elements along axis 0 from one box to the next
-    int box_bytes;   // bytes of one box in shared memory (and in the transaction count)
+    int box_bytes;   // bytes of one box in shared memory; tir_arriving gives the transaction count
     int box_pitch;   // bytes from one box to the next in shared memory
     int mask;        // multicast: CTAs of the cluster that get the box, 0: the issuing one only
     int rank_offset; // bytes added to 'offset': CTA rank * this (each CTA brings its share of a
                      // multicast tile)
     tir_coord coords[5];
 } tir_box;
+
+// Bytes that a box counts on its barrier: those of the packed elements.
+static inline int tir_arriving(const tir_map *m, int box_bytes) {
+    return m->dtype == TIR_PAD4 ? box_bytes / 2 : m->dtype == TIR_PAD6 ? box_bytes / 4 * 3 : box_bytes;
+}
 
 typedef enum { SPACE_SMEM, SPACE_TMEM } tir_space;
 
@@ -160,7 +169,8 @@ typedef struct {
     int rows;       // rows this CTA holds (M side: of one CTA; N side: of one CTA)
     int sf_rows;    // rows whose scales are present, a multiple of 128 (N side of a pair: all of N)
     tir_swizzle swizzle;
-    int row_bytes;  // bytes of one row in a slab (the swizzle span)
+    int row_bytes;  // bytes of one line of a slab (the swizzle span): elements of one row along k, or
+    bool mn_major;  // ... of one k along the rows: then a slab has a line for each k of a step
     int sf_loop;    // loop whose tile start modulo 128 shifts into the first scale atom, or -1
     int sf_column;  // tmem: first column of its scales (sm_100a)
 } tir_operand;

@@ -12,7 +12,7 @@
 
 enum {
     MAX_BOX = 256,       // elements of a box along an axis (cuTensorMapEncodeTiled)
-    MAX_DTYPE = 12,      // last CUtensorMapDataType
+    MAX_DTYPE = TIR_PAD6, // last CUtensorMapDataType
     MAX_TURNS = 7,       // named barriers 1 .. 7 order the turns
     WARP = 32,
     MIN_SETMAXNREG = 24, // PTX ISA "setmaxnreg": 24 to 256 in steps of 8
@@ -109,9 +109,9 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
     return true;
 }
 
-// Bytes of an element of a CUtensorMapDataType.
+// Bytes of an element of a CUtensorMapDataType in shared memory; 0: not in use.
 static int dtype_bytes(int dtype) {
-    static const int bytes[MAX_DTYPE + 1] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
+    static const int bytes[MAX_DTYPE + 1] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4, [TIR_PAD4] = 1, [TIR_PAD6] = 1};
     return dtype >= 0 && dtype <= MAX_DTYPE ? bytes[dtype] : 0;
 }
 
@@ -137,6 +137,10 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
         VERIFY(v, tir_in(m->box[i], 1, MAX_BOX), "%s: a box of %d along axis %d; 1 to %d", name,
                m->box[i], i, MAX_BOX);
     }
+    bool padded = m->dtype == TIR_PAD4 || m->dtype == TIR_PAD6;
+    VERIFY(v, !padded || (m->box[0] == TIR_PAD_ELEMS && m->swizzle == SWZ_128B && p->align >= 32),
+           "%s: padding maps have boxes of %d elements, swizzle 128 and tensors aligned to 32", name,
+           TIR_PAD_ELEMS);
     int row = m->box[0] * m->elem_bytes;
     VERIFY(v, row % 16 == 0, "%s: box rows of %d bytes; multiples of 16", name, row);
     VERIFY(v, m->swizzle == SWZ_NONE || row <= verify_span(m->swizzle),

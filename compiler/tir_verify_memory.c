@@ -134,7 +134,8 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
     for (int i = 0; i < c->n_boxes; i++) {
         const tir_box *b = &c->boxes[i];
         int copies = b->mask != 0 ? k->cluster : 1;
-        bytes += (int64_t)b->n_boxes * b->box_bytes * copies * (k->pair ? 2 : 1);
+        int box = tir_arriving(&k->maps[b->map], b->box_bytes);
+        bytes += (int64_t)b->n_boxes * box * copies * (k->pair ? 2 : 1);
     }
     return bytes;
 }

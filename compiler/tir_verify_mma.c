@@ -35,13 +35,24 @@ static const tir_box *box_of(verifier *v, const tir_operand *o, tir_part part) {
     return b;
 }
 
-// The map's axis that the rows of a tile lie along: that of which a box holds the most.
-static int row_axis(const tir_map *m) {
+// The map's axis that the lines of a slab lie along: that of which a box holds the most.
+static int line_axis(const tir_map *m) {
     int best = 1;
     for (int i = 2; i < m->rank; i++) {
         best = m->box[i] > m->box[best] ? i : best;
     }
     return best;
+}
+
+// The map's axis that the rows of a tile lie along.
+static int row_axis(const tir_operand *o, const tir_map *m) {
+    return o->mn_major ? 0 : line_axis(m);
+}
+
+// Bits of shared memory that an element takes.
+static int container(const tir_kernel *k, const tir_operand *o) {
+    const tir_map *m = &k->maps[k->channels[o->channel].boxes[o->data].map];
+    return m->dtype == TIR_PAD4 || m->dtype == TIR_PAD6 ? 8 : elem_bits(k->params[o->param].elem);
 }
 
 static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
@@ -51,8 +62,8 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     }
     const tir_map *m = &v->k->maps[b->map];
     VERIFY(v, m->rank >= 2, "operand '%s': its map has rank %d", name, m->rank);
-    int box_rows = m->box[row_axis(m)];
-    int rows = box_rows * verify_shares(v->k, b);
+    int box_lines = m->box[line_axis(m)];
+    int rows = o->mn_major ? b->n_boxes * o->row_bytes * 8 / container(v->k, o) : box_lines * verify_shares(v->k, b);
     VERIFY(v, o->rows == rows, "operand '%s': %d rows, but its boxes bring %d", name, o->rows, rows);
     VERIFY(v, o->swizzle == m->swizzle && o->swizzle != SWZ_NONE,
            "operand '%s': swizzle of %d bytes, its map's is %d", name,
@@ -60,7 +71,7 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     VERIFY(v, o->row_bytes == verify_span(o->swizzle),
            "operand '%s': rows of %d bytes in a swizzle of %d", name, o->row_bytes,
            verify_span(o->swizzle));
-    VERIFY(v, b->box_bytes == o->row_bytes * box_rows, "operand '%s': boxes of more than a matrix",
+    VERIFY(v, b->box_bytes == o->row_bytes * box_lines, "operand '%s': boxes of more than a matrix",
            name);
     VERIFY(v, b->mask == 0 || b->rank_offset == b->box_bytes,
            "operand '%s': shares %d bytes apart are %d long", name, b->rank_offset, b->box_bytes);
@@ -215,13 +226,20 @@ static bool verify_side_rows(verifier *v, const side *s) {
     VERIFY(v, s->o->rows * ctas == size, "operand '%s': %d rows over %d CTAs for %d of '%s'", s->name,
            s->o->rows, ctas, size, s->acc->name);
     const tir_map *m = &k->maps[b->map];
-    const tir_coord *row = &b->coords[row_axis(m)];
-    VERIFY(v, row->loop == loop && row->mul == 1 && row->div == 1 && row->add == 0,
-           "operand '%s': its rows are not those of loop '%s'", s->name, k->loops[loop].index);
-    bool split = k->cluster > 1 && (k->cluster_loop == loop || ctas == 2 || b->mask != 0);
-    int step = split ? m->box[row_axis(m)] : 0;
+    const tir_coord *row = &b->coords[row_axis(s->o, m)];
+    bool scaled = s->o->mn_major ? row->mul == container(k, s->o) && row->div == 8 : row->mul == 1 && row->div == 1;
+    VERIFY(v, row->loop == loop && scaled && row->add == 0, "operand '%s': its rows are not those of loop '%s'",
+           s->name, k->loops[loop].index);
+    bool split = k->cluster > 1 && (k->cluster_loop == loop || ctas == 2);
+    bool shared = k->cluster > 1 && b->mask != 0; // each CTA of the cluster brings some of the lines
+    int own = s->o->mn_major ? b->n_boxes * m->box[0] : m->box[row_axis(s->o, m)];
+    int step = split || (shared && !s->o->mn_major) ? own : 0;
     VERIFY(v, row->rank_mul == step, "operand '%s': its rows are %d a rank apart, not %d", s->name,
            row->rank_mul, step);
+    const tir_coord *line = &b->coords[line_axis(m)];
+    step = shared ? m->box[line_axis(m)] : step;
+    VERIFY(v, s->o->mn_major ? line->rank_mul == (shared ? step : 0) : line->rank_mul == step,
+           "operand '%s': its lines are %d a rank apart, not %d", s->name, line->rank_mul, step);
     return true;
 }
 
@@ -230,17 +248,30 @@ static bool verify_side_k(verifier *v, const side *s) {
     const tir_kernel *k = v->k;
     const tir_box *b = &k->channels[s->o->channel].boxes[s->o->data];
     const tir_map *m = &k->maps[b->map];
-    int64_t bytes = (int64_t)s->m->k_elems * elem_bits(k->params[s->o->param].elem) / 8;
+    int taken = s->m->decode && s->m_side ? elem_bits(k->params[s->o->param].elem) : mma_container(s->kind);
+    VERIFY(v, container(k, s->o) == taken, "operand '%s': %d bits an element in shared memory, %s reads %d", s->name,
+           container(k, s->o), s->kind->name, taken);
+    if (s->o->mn_major) {
+        VERIFY(v, taken >= 8, "operand '%s': elements of %d bits along the rows", s->name, taken);
+        VERIFY(v, s->m->k_elems == m->box[line_axis(m)] * verify_shares(k, b),
+               "operand '%s': %d elements of k a step, but its boxes bring %d", s->name, s->m->k_elems,
+               m->box[line_axis(m)] * verify_shares(k, b));
+    }
+    int64_t bytes = (int64_t)s->m->k_elems * taken / 8;
     int64_t brought = (int64_t)b->n_boxes * s->o->row_bytes;
-    VERIFY(v, bytes == brought, "operand '%s': %lld bytes of k a step, but its boxes bring %lld", s->name,
-           (long long)bytes, (long long)brought);
-    const tir_coord *at = &b->coords[0];
+    VERIFY(v, s->o->mn_major || bytes == brought, "operand '%s': %lld bytes of k a step, but its boxes bring %lld",
+           s->name, (long long)bytes, (long long)brought);
+    const tir_coord *at = &b->coords[s->o->mn_major ? line_axis(m) : 0];
     if (at->loop < k->n_loops) {
         return true;
     }
     const tir_for *f = &k->fors[at->loop - k->n_loops];
     VERIFY(v, f->step == s->m->k_elems, "operand '%s': steps of %d along '%s' for %d elements", s->name,
            f->step, f->index, s->m->k_elems);
+    if (s->o->mn_major) {
+        VERIFY(v, at->mul == 1 && at->div == 1, "operand '%s': its lines are not those of '%s'", s->name, f->index);
+        return true;
+    }
     VERIFY(v, (int64_t)f->step * at->mul == (int64_t)b->n_boxes * m->box[0] * at->div,
            "operand '%s': a step of '%s' moves its boxes by %d x %d / %d elements, not %d", s->name,
            f->index, f->step, at->mul, at->div, b->n_boxes * m->box[0]);
@@ -269,7 +300,7 @@ static bool verify_side_scales(verifier *v, const side *s) {
     int words = s->m->k_elems / (TIR_ATOM_COLS * k->params[s->o->param].granule);
     VERIFY(v, k->maps[scale->map].box[1] == words, "operand '%s': %d scale tiles along k, a step has %d",
            s->name, k->maps[scale->map].box[1], words);
-    const tir_coord *row = &data->coords[row_axis(&k->maps[data->map])];
+    const tir_coord *row = &data->coords[row_axis(s->o, &k->maps[data->map])];
     bool whole = (k->pair && !s->m_side) || data->rank_offset != 0;
     int start = gcd(k->loops[row->loop].tile, whole ? 0 : row->rank_mul);
     int step = gcd(start, TIR_ATOM_ROWS);

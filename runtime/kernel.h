@@ -13,8 +13,8 @@ typedef struct {
     fp4_format format;
     int rank;
     const rt_expr *dims[FP4_MAX_RANK];
-    int align;   // bytes
-    bool mapped; // a tensor map speaks of its data: rows begin at multiples of 16 bytes
+    int align;   // bytes: 16, or 32 where a tensor map pads elements of 4 or 6 bits
+    bool mapped; // a tensor map speaks of its data: rows begin at multiples of 'align' as well
 } rt_param;
 
 typedef struct {

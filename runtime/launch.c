@@ -285,9 +285,9 @@ static fp4_status check_pitches(const binding *b) {
     const fp4_kernel *k = b->kernel;
     for (int i = 0; i < k->n_params; i++) {
         int64_t pitch = b->env.value[rt_param_var(i, RT_VAR_PITCH)];
-        if (k->params[i].mapped && pitch % 16 != 0) {
-            return refuse(k, "%s: its row pitch of %lld bytes must be a multiple of 16",
-                          k->params[i].name, (long long)pitch);
+        if (k->params[i].mapped && pitch % k->params[i].align != 0) {
+            return refuse(k, "%s: its row pitch of %lld bytes must be a multiple of %d",
+                          k->params[i].name, (long long)pitch, k->params[i].align);
         }
     }
     return FP4_OK;
@@ -390,6 +390,11 @@ static fp4_status add_scalar(parameters *out, const binding *b, const rt_entry_a
     return add_word(b, out, arg->type == RT_I32 ? given->v.i32 : given->v.i64, arg->type);
 }
 
+enum {
+    MAP_PADDED = 14,        // CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B, then 16U6_ALIGN16B
+    MAP_PADDED_ELEMS = 128, // cuda.h: their inner size is a multiple of this
+};
+
 // Limits of cuTensorMapEncodeTiled that the caller's shapes can break (hardware.md 5.1). An axis of
 // size 0 is described as one element: no kernel reads a tensor without elements, but maps without
 // extent do not exist.
@@ -406,19 +411,24 @@ static fp4_status fill_map(binding *b, const rt_entry_arg *arg, rt_tensormap *ma
             return refuse(k, "%s: axis %u of its tensor map would have %lld elements, at most 2^32",
                           name, (unsigned)i, (long long)size);
         }
-        map->dims[i] = size ? (uint64_t)size : 1;
+        if (i == 0 && arg->dtype >= MAP_PADDED && size % MAP_PADDED_ELEMS != 0) {
+            return refuse(k, "%s: %lld elements in a row; a multiple of %d can be padded to bytes on the way",
+                          name, (long long)size, MAP_PADDED_ELEMS);
+        }
+        map->dims[i] = size ? (uint64_t)size : i == 0 && arg->dtype >= MAP_PADDED ? MAP_PADDED_ELEMS : 1;
     }
+    int align = arg->scale ? 16 : k->params[arg->param].align;
     for (uint32_t i = 0; i + 1 < arg->rank; i++) {
         int64_t stride;
         fp4_status status = eval(b, arg->strides[i], name, &stride);
         if (status != FP4_OK) {
             return status;
         }
-        if (stride % 16 != 0 || stride < 0 || stride >= INT64_C(1) << 40) {
-            return refuse(k, "%s: a stride of %lld bytes must be a multiple of 16 below 2^40", name,
-                          (long long)stride);
+        if (stride % align != 0 || stride < 0 || stride >= INT64_C(1) << 40) {
+            return refuse(k, "%s: a stride of %lld bytes must be a multiple of %d below 2^40", name,
+                          (long long)stride, align);
         }
-        map->strides[i] = stride ? (uint64_t)stride : 16;
+        map->strides[i] = stride ? (uint64_t)stride : (uint64_t)align;
     }
     return FP4_OK;
 }

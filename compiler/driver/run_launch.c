@@ -97,15 +97,15 @@ static bool set_scales(fp4_format *out, const ast_format *f) {
            (f->layout == NULL || fp4_sf_layout_find(f->layout, &out->layout) == FP4_OK);
 }
 
-// Rows begin where TMA can address them (multiples of 16 bytes), and in one tensor of four further
+// Rows begin where TMA can address them (multiples of 16 or 32 bytes), and in one tensor of four further
 // apart than they need: nothing may be read or written between them.
-static int64_t draw_pitch(const fp4_storage *dense, uint64_t seed) {
-    int64_t pitch = (dense->pitch + 15) / 16 * 16;
+static int64_t draw_pitch(const fp4_storage *dense, int align, uint64_t seed) {
+    int64_t pitch = (dense->pitch + align - 1) / align * align;
     uint64_t x = run_random(&seed);
-    return x % 4 == 0 ? pitch + 16 * (1 + (int64_t)(x >> 8) % 5) : pitch;
+    return x % 4 == 0 ? pitch + align * (1 + (int64_t)(x >> 8) % 5) : pitch;
 }
 
-static bool init_tensor(const ast_sym *sym, run_tensor *t, uint64_t seed) {
+static bool init_tensor(const ast_sym *sym, run_tensor *t, int align, uint64_t seed) {
     t->device.size = sizeof t->device;
     t->storage.size = sizeof t->storage;
     t->host.size = sizeof t->host;
@@ -115,7 +115,7 @@ static bool init_tensor(const ast_sym *sym, run_tensor *t, uint64_t seed) {
         return false;
     }
     if (sym->n_dims > 1) {
-        t->device.pitch = draw_pitch(&t->storage, seed);
+        t->device.pitch = draw_pitch(&t->storage, align, seed);
     }
     if (fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
         fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
@@ -134,7 +134,7 @@ static bool make_tensor(run_state *r, int i, uint64_t seed) {
     if (!alloc_codes(r, sym, &t->codes)) {
         return false;
     }
-    if (!init_tensor(sym, t, seed)) {
+    if (!init_tensor(sym, t, r->b->tir->params[i].align, seed)) {
         return failed(sym->name);
     }
     if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {

@@ -16,13 +16,22 @@ def operand_formats(r):
     if same == "mxfp8" and r.random() < 0.3:
         return "mxfp8", "mxfp8_e5m2"
     if r.random() < 0.15:
-        return r.choice(["e4m3", "e5m2"]), r.choice(["e4m3", "e5m2"])
+        return r.choice(["e4m3", "e5m2"]), r.choice(["e4m3", "e5m2", "e5m2", "e2m1", "e3m2"])
+    if r.random() < 0.15:  # elements of 4 and 6 bits that are padded to bytes
+        narrow = ["mxfp8", "mxfp8_e5m2", "mxfp6", "mxfp6_e3m2", "mxfp4"]
+        return r.choice(narrow), r.choice(narrow)
     return same, same
 
 
 def k_steps(fmt):
     return {"nvfp4": [64, 128, 256, 512], "mxfp4": [128, 256, 512], "mxfp8": [128, 256],
             "mxfp8_e5m2": [128], "bf16": [32, 64, 128], "f16": [64]}.get(fmt, [64, 128])
+
+
+def axes(r, fmt, rows):
+    """How an operand lies in memory: now and then with its rows along the last axis."""
+    across = r.random() < (0.3 if fmt in ("bf16", "f16", "e4m3", "e5m2") else 0.03)
+    return ["k", rows] if across else [rows, "k"]
 
 
 def value(r, accs, depth=0):
@@ -96,19 +105,26 @@ def program(r, arch):
     outs = outputs(r, accs)
     operands = ["A"] + [f"B{i}" for i in range(len(accs))]
     swap = r.random() < 0.3
+    a_axes, b_axes = axes(r, fa, "m"), axes(r, fb, "n")
+    a_shape, b_shape = ", ".join(a_axes).upper(), ", ".join(b_axes).upper()
+    a_at, b_at = ", ".join(a_axes), ", ".join(b_axes)
     lines = ["use std.formats;", "fn soft(x) = x / (1 + exp(-x));",
-             f"kernel g<BM = {bm}, BN = {bn}, BK = {r.choice(k_steps(fa))}>(", f"    A : {fa}[M, K],"]
-    lines += [f"    B{i} : {fb}[N, K]," for i in range(len(accs))]
+             f"kernel g<BM = {bm}, BN = {bn}, BK = {r.choice(k_steps(fa))}>(", f"    A : {fa}[{a_shape}],"]
+    lines += [f"    B{i} : {fb}[{b_shape}]," for i in range(len(accs))]
     lines += ["    bias : f32[N],", "    gain : f32[M],", "    old : bf16[M, N],", "    s : f32,", "    t : f32,"]
     lines += [f"    {n} : {t}{',' if i + 1 < len(outs) else ')'}" for i, (n, t, _) in enumerate(outs)]
     # Rows of a tensor that TMA moves are multiples of 16 bytes; granules may be cut by the end of a row.
     where = r.choice(["N % 128 == 0, K % 32 == 0", "N % 32 == 0, K % 32 == 0", "N % 32 == 0, K % 64 == 0",
                       "N % 16 == 0, M % 16 == 0, K % 32 == 0"])
+    if fa != fb or "6" in fa:
+        where = "N % 32 == 0, K % 128 == 0"
+    if "m" == a_axes[1]:
+        where = re.sub("M % 16 == 0, ", "", where) + ", M % 16 == 0"
     lines += [f"where {where}", "{", "    tile m:BM of M, n:BN of N {"]
     lines += [f"        let {a} = zero f32[m, n];" for a in accs]
     lines += ["        for k:BK of K {"]
     for i, a in enumerate(accs):
-        f = (f"B{i}[n, k]", "A[m, k]") if swap else ("A[m, k]", f"B{i}[n, k]")
+        f = (f"B{i}[{b_at}]", f"A[{a_at}]") if swap else (f"A[{a_at}]", f"B{i}[{b_at}]")
         lines.append(f"            {a}[m, n] += {f[0]} * {f[1]};")
     lines += ["        }"] + [f"        {o[2]}" for o in outs] + ["    }", "}", ""]
     if r.random() < 0.8:
