@@ -1,5 +1,6 @@
 // Results through shared memory: packed elements into the warp's own box with the swizzle of the tensor
-// map, then fence.proxy.async, and lane 0 issues the bulk store (PTX ISA "Async proxy").
+// map, then fence.proxy.async, and lane 0 issues the bulk store or, for '+=',
+// the bulk addition (PTX ISA "Async proxy", "cp.reduce.async.bulk.tensor").
 //
 // Buffers of the staging ring are free again when the bulk store that used them has read them: lane 0
 // waits for its own groups, so no warp waits for another one. Where scales are gathered the warps of
@@ -178,7 +179,8 @@ static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     args[n++] = ll_i64(b, 0);
     args[n++] = ll_i1(b, false);
     char name[64];
-    snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.s2g.tile.%dd", rank);
+    snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.%s.tile.%dd", u->s->add ? "reduce.add" : "s2g",
+             rank);
     ll_intr(b, name, LL_VOID, n, args);
 }
 

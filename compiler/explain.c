@@ -182,7 +182,7 @@ static void print_store(FILE *out, const planner *p, int number) {
     if (s->scale_offset >= 0) {
         fprintf(out, ": %d of data, %d of scales", s->scale_offset, s->stage_bytes - s->scale_offset);
     }
-    fprintf(out, "\n");
+    fprintf(out, "%s\n", s->add ? ", added by the copy engine" : "");
 }
 
 static void print_totals(FILE *out, const planner *p) {

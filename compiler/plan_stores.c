@@ -157,21 +157,50 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
     if (s->value == NULL) {
         return false;
     }
-    if (g->stmt->accumulate) {
-        if (f->scale != ELEM_NONE) {
-            PLAN_REFUSE(p, "X101", g->stmt->span, "'+=' on a scaled tensor has no lowering yet");
-            return false;
-        }
-        tir_expr *old = plan_expr(p, g->stmt->target);
-        tir_expr *sum = ARENA_NEW(p->mem, tir_expr);
-        *sum = (tir_expr){.kind = TX_BINARY, .type = ELEM_F32, .op = OP_ADD, .n_args = 2};
-        sum->args = ARENA_ARRAY(p->mem, tir_expr *, 2);
-        sum->args[0] = old;
-        sum->args[1] = s->value;
-        s->value = sum;
-        return old != NULL;
+    if (g->stmt->accumulate && f->scale != ELEM_NONE) {
+        PLAN_REFUSE(p, "X101", g->stmt->span, "'+=' on a scaled tensor has no lowering yet");
+        return false;
     }
     return true;
+}
+
+static bool value_loads(const tir_expr *e, int param) {
+    bool found = e != NULL && e->kind == TX_LOAD && e->ref == param;
+    for (int i = 0; e != NULL && i < e->n_args && !found; i++) {
+        found = value_loads(e->args[i], param);
+    }
+    return found;
+}
+
+// Another store of the tile writes the tensor, or a later one reads it: its elements must be there when this
+// one's statement is over, which a bulk copy does not wait for.
+static bool is_crossed(const planner *p, int number) {
+    int param = p->k->stores[number].param;
+    bool crossed = false;
+    for (int i = 0; i < p->g->n_stores; i++) {
+        const tir_store *s = &p->k->stores[i];
+        crossed |= i != number && s->param == param;
+        crossed |= i > number && (value_loads(s->value, param) || value_loads(s->divide, param));
+    }
+    return crossed;
+}
+
+// '+=': the copy engine adds f32 where they lie (PTX ISA "cp.reduce.async.bulk.tensor"; a map of type FLOAT32
+// keeps subnormals), which is one rounding to nearest, as add.rn is. Other elements round once more, so
+// that warps read, add and write.
+static bool plan_sum(planner *p, const graph_store *g, tir_store *s) {
+    s->add = s->via_smem && s->elem == ELEM_F32 && s->value->type == ELEM_F32;
+    if (s->add) {
+        return true;
+    }
+    tir_expr *old = plan_expr(p, g->stmt->target);
+    tir_expr *sum = ARENA_NEW(p->mem, tir_expr);
+    *sum = (tir_expr){.kind = TX_BINARY, .type = ELEM_F32, .op = OP_ADD, .n_args = 2};
+    sum->args = ARENA_ARRAY(p->mem, tir_expr *, 2);
+    sum->args[0] = old;
+    sum->args[1] = s->value;
+    s->value = sum;
+    return old != NULL;
 }
 
 // All accumulators of one store cover the same tile.
@@ -367,35 +396,54 @@ static bool plan_sub_tile(planner *p, tir_store *s, const fact_store *stated, co
     return true;
 }
 
-static void plan_store(planner *p, int number) {
+// What is stored where.
+static bool plan_target(planner *p, int number) {
     const graph_store *g = &p->g->stores[number];
-    const fact_store *stated = facts_store_of(p->f, g->param->name);
-    ast_span at = stated != NULL ? stated->span : g->stmt->span;
     tir_store *s = &p->k->stores[number];
     *s = (tir_store){.param = g->param->id, .release = -1, .map = -1, .scale_offset = -1};
-    const tir_acc *a = common_acc(p, g);
-    if (a == NULL || !plan_fragments(p, p->store_role[number], a, g->stmt->span)) {
-        return;
-    }
     const ast_expr *t = g->stmt->target;
     s->n_axes = t->n_args;
     s->axes = ARENA_ARRAY(p->mem, tir_axis, t->n_args + 1);
     if (t->n_args > 5) {
         PLAN_REFUSE(p, "X101", t->span, "a stored tensor has at most 5 axes");
-        return;
+        return false;
     }
-    if (!plan_axes(p, t, s->axes) || !stored_value(p, g, s) || !can_convert(p, g, s)) {
+    return plan_axes(p, t, s->axes) && stored_value(p, g, s) && can_convert(p, g, s);
+}
+
+// Why TMA cannot store it; NULL if it can.
+static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
+    const tir_store *s = &p->k->stores[number];
+    const char *name = p->k->params[s->param].name;
+    if (!tma_can_store(s, a)) {
+        return arena_printf(p->mem, "'%s' is not stored row by row: TMA cannot store it", name);
+    }
+    if (is_crossed(p, number)) {
+        return arena_printf(p->mem, "'%s' is stored and read again, or stored twice, in one tile: a bulk copy is "
+                                    "not over by then", name);
+    }
+    return NULL;
+}
+
+// How it leaves.
+static void plan_way(planner *p, int number) {
+    const graph_store *g = &p->g->stores[number];
+    const fact_store *stated = facts_store_of(p->f, g->param->name);
+    ast_span at = stated != NULL ? stated->span : g->stmt->span;
+    tir_store *s = &p->k->stores[number];
+    const tir_acc *a = common_acc(p, g);
+    if (a == NULL || !plan_fragments(p, p->store_role[number], a, g->stmt->span)) {
         return;
     }
     const tir_role *r = &p->k->roles[p->store_role[number]];
-    bool can = tma_can_store(s, a);
-    if (stated != NULL && stated->via_smem && !can) {
-        PLAN_REFUSE(p, "A111", at, "'%s' is not stored row by row: TMA cannot store it", g->param->name);
+    const char *wrong = bulk_wrong(p, number, a);
+    if (stated != NULL && stated->via_smem && wrong != NULL) {
+        PLAN_REFUSE(p, "A111", at, "%s", wrong);
         diag_fix(p->d, plan_fact_span(p, at), arena_printf(p->mem, "store %s via regs;", g->param->name),
                  "straight from registers");
         return;
     }
-    s->via_smem = stated != NULL ? stated->via_smem : can;
+    s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL;
     if (s->granule > 0 && s->axes[s->n_axes - 1].loop != a->col_loop) {
         PLAN_REFUSE(p, "X101", g->stmt->span, "scales along '%s' have no lowering yet",
                     p->k->loops[a->row_loop].index);
@@ -404,13 +452,19 @@ static void plan_store(planner *p, int number) {
     if (plan_sub_tile(p, s, stated, a, r) && s->via_smem) {
         plan_staging(p, s, a, r);
     }
+    if (p->ok && g->stmt->accumulate) {
+        p->ok = plan_sum(p, g, s);
+    }
 }
 
 void plan_stores(planner *p) {
     tir_kernel *k = p->k;
     k->stores = ARENA_ARRAY(p->mem, tir_store, p->g->n_stores + 1);
     for (int i = 0; i < p->g->n_stores && p->ok; i++) {
-        plan_store(p, i);
+        p->ok = plan_target(p, i);
+    }
+    for (int i = 0; i < p->g->n_stores && p->ok; i++) {
+        plan_way(p, i);
         k->n_stores++;
     }
     for (int i = 0; i < k->n_stores; i++) {

@@ -228,12 +228,13 @@ typedef struct {
     int param;
     int n_axes;
     tir_axis *axes;     // where element (row, col) of the tile goes, outermost axis first
-    tir_expr *value;    // f32 (or i32) before the final conversion; '+=' was made a TX_LOAD plus
+    tir_expr *value;    // f32 (or i32) before the final conversion; '+=' is 'add', or a TX_LOAD plus
     elem_kind elem;     // stored element
     elem_kind scale;    // ELEM_NONE: plain conversion; else quantise per granule of the last axis
     int granule;
     tir_expr *divide;   // second argument of nvfp4(x, s), or NULL for 1
     bool via_smem;      // else straight from registers
+    bool add;           // via_smem, f32: the copy engine adds to what is there
     int map;            // tensor map for the TMA store of one warp's box (via_smem)
     int sub_cols;       // columns of the CTA tile that one sub-tile covers
     int warp_cols;      // columns of one warp's box; box rows = rows of the warp's tile

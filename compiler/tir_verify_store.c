@@ -146,6 +146,9 @@ static bool verify_store_map(verifier *v, const store *t) {
 
 static bool verify_staging(verifier *v, const store *t) {
     const tir_store *s = t->s;
+    VERIFY(v, !s->add || (s->via_smem && s->elem == ELEM_F32 && s->value->type == ELEM_F32 &&
+                          v->k->params[s->param].mode == MODE_INOUT),
+           "store '%s': adding is for f32 values staged for an inout tensor", t->name);
     if (!s->via_smem) {
         VERIFY(v, s->scale_offset == -1, "store '%s': scales are staged, the data is not", t->name);
         return true;

@@ -106,6 +106,10 @@ void figures_add(bench_row *row, const char *label, double *us, int rounds, int6
     }
 }
 
+void figures_refused(bench_row *row, const char *why) {
+    snprintf(row->refused, sizeof row->refused, "%s", why ? why : "");
+}
+
 void figures_reference(bench_row *row, double *us, int rounds, double distance) {
     bench_result *r = &row->results[row->n - 1];
     r->reference = time_of(us, rounds);
@@ -138,6 +142,21 @@ static double floor_of(const bench_options *o, const bench_shape *s, int64_t byt
     return fmax((double)bytes / o->tbs * 1e-6, operations(s) / o->tflops * 1e-6);
 }
 
+// FP8 sums of many terms are cut to 13 fraction bits in another order: some percent where they cancel.
+static bool is_far(const bench_result *r) {
+    return r->distance > 0.2 || isnan(r->distance);
+}
+
+bool figures_differ(const bench_row *rows, int n) {
+    bool differ = false;
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < rows[i].n; j++) {
+            differ |= is_far(&rows[i].results[j]);
+        }
+    }
+    return differ;
+}
+
 void figures_head(const bench_options *opt, const fp4_device_info *info) {
     printf("%s, %d SMs; medians of %d rounds, L2 flushed; floor: %.2f TB/s, %.0f TFLOP/s\n", info->name,
            info->n_sms, opt->rounds, opt->tbs, opt->tflops);
@@ -161,8 +180,10 @@ void figures_print(const bench_options *opt, const bench_row *row) {
     } else {
         printf("%9s %6s", "-", "-");
     }
-    // FP8 sums of many terms are cut to 13 fraction bits in another order: some percent where they cancel.
-    printf("  %s%s\n", r->label, r->distance > 0.2 || isnan(r->distance) ? "  RESULTS DIFFER" : "");
+    printf("  %s%s\n", r->label, is_far(r) ? "  RESULTS DIFFER" : "");
+    if (row->refused[0]) {
+        printf("%20s %s\n", "", row->refused);
+    }
     fflush(stdout);
 }
 
@@ -238,7 +259,11 @@ bool figures_json(const bench_options *o, const fp4_device_info *info, const ben
             json_result(f, o, &rows[i], &rows[i].results[j]);
             fprintf(f, "%s\n", j + 1 < rows[i].n ? "," : "");
         }
-        fprintf(f, "    ]}%s\n", i + 1 < n ? "," : "");
+        fprintf(f, "    ]");
+        if (rows[i].refused[0]) {
+            fprintf(f, ", \"cublaslt_refused\": \"%s\"", rows[i].refused);
+        }
+        fprintf(f, "}%s\n", i + 1 < n ? "," : "");
     }
     fprintf(f, "  ]\n}\n");
     return fclose(f) == 0;

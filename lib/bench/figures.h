@@ -38,15 +38,20 @@ typedef struct {
 
 typedef struct {
     bench_shape shape;
+    char refused[256]; // by the reference, or ""
     int n;
     bench_result results[BENCH_MAX_RESULTS];
 } bench_row;
 
 void figures_add(bench_row *row, const char *label, double *us, int rounds, int64_t bytes);
+// The reference does not do this shape: why; NULL: it does.
+void figures_refused(bench_row *row, const char *why);
 // Of the result added last.
 void figures_reference(bench_row *row, double *us, int rounds, double distance);
 void figures_head(const bench_options *opt, const fp4_device_info *info);
 void figures_print(const bench_options *opt, const bench_row *row);
+// Some row's results are further from the reference's than sums in another order.
+bool figures_differ(const bench_row *rows, int n);
 void figures_means(const bench_row *rows, int n);
 bool figures_svg(const bench_options *opt, const fp4_device_info *info, const bench_row *rows, int n);
 bool figures_json(const bench_options *opt, const fp4_device_info *info, const bench_row *rows, int n);

@@ -13,9 +13,13 @@
 // A round flushes the L2 cache (a fill larger than it), then times one launch with events; rounds go
 // through all contestants, so that clocks and heat are shared. The figure is the median, the spread the
 // 10th and 90th percentile. Every kernel of the modules that admits the shape runs (of several schedules the
-// one that a launch chooses; with --each 1 all that admit it); the table shows the fastest. The floor is the larger of bytes (each operand read once, the result written once) over
-// bandwidth and operations over the matrix rate. Results are compared with cuBLASLt's: the relative
-// distance must be that of other orders of summation, or the row says so.
+// one that a launch chooses; with --each 1 all that admit it); the table shows the fastest. The floor is the
+// larger of bytes (each operand read once, the result written once) over bandwidth and operations over the matrix rate. Results are compared with cuBLASLt's: the relative
+// distance must be that of other orders of summation, or the row says so. cuBLASLt gets the kernel's own
+// formats: NVFP4, MXFP8, FP8 with f32 scales of blocks, of rows (vectors sa, sb) or none; an inout D is
+// added to on both sides. What the library refuses on the device at hand is said by name.
+//
+// Exit: 0; 1 if something failed, cuBLASLt could not be opened (unless --cublas no) or results differ.
 #include "cublas.h"
 #include "figures.h"
 
@@ -81,8 +85,8 @@ static void make_noise(unsigned char *out, fp4_elem e) {
         case FP4_ELEM_F16:
             v = (x & 0x8FFF8FFF) | 0x30003000;
             break;
-        case FP4_ELEM_F32:
-            v = (x & 0x00FFFFFF) | 0x3F000000;
+        case FP4_ELEM_F32: // one value: see 'reference'
+            v = 0x3F400000;
             break;
         case FP4_ELEM_UE4M3:
             v = (x & 0x0F0F0F0F) | 0x30303030;
@@ -221,40 +225,79 @@ static double distance(bench *b, const fp4_tensor *ours, uint64_t theirs) {
 
 // --- One shape -------------------------------------------------------------------------------------
 
+// cuBLASLt's side: results of its own, and f32 scales of blocks in its own layouts. Those are all one value
+// (make_noise), so that no layout of them matters; its largest layout has rows and granules padded to 4.
+typedef struct {
+    bool on;
+    uint64_t d, a_scale, b_scale; // allocated here
+} reference;
+
+static bool block_scales(bench *b, const fp4_tensor *t, uint64_t *at) {
+    int64_t rows = (t->dims[0] + 3) / 4 * 4, blocks = ((t->dims[1] + 127) / 128 + 3) / 4 * 4;
+    return fp4_alloc(b->ctx, 4 * rows * blocks, at) == FP4_OK && fill(b, *at, 4 * rows * blocks, FP4_ELEM_F32);
+}
+
+static bool begin_reference(bench *b, const contestant *c, const bench_shape *s, const operands *o,
+                            bench_row *row, reference *r) {
+    const fp4_tensor *x = by_name(c, o, "A"), *w = by_name(c, o, "B"), *d = by_name(c, o, "D");
+    x = x ? x : by_name(c, o, "X");
+    w = w ? w : by_name(c, o, "W");
+    const fp4_tensor *sa = by_name(c, o, "sa"), *sb = by_name(c, o, "sb"); // scales of rows
+    *r = (reference){0};
+    if (!b->lt || !x || !w || !d) {
+        return true;
+    }
+    cublas_gemm g = {.m = s->m, .n = s->n, .k = s->k, .a = x->format, .b = w->format, .d = d->format.elem,
+                     .fast = b->opt.fast, .a_at = x->data, .b_at = w->data,
+                     .a_scale = sa && sb ? sa->data : x->scale, .b_scale = sa && sb ? sb->data : w->scale};
+    for (int i = 0; i < c->n; i++) {
+        g.add |= c->params[i].mode == FP4_MODE_INOUT && &o->tensors[i] == d;
+    }
+    fp4_storage st = {.size = sizeof st};
+    if (fp4_tensor_storage(d, &st) != FP4_OK || fp4_alloc(b->ctx, st.data_bytes, &r->d) != FP4_OK ||
+        !fill(b, r->d, st.data_bytes, g.d) ||
+        (x->format.scale == FP4_ELEM_F32 && !block_scales(b, x, &r->a_scale)) ||
+        (w->format.scale == FP4_ELEM_F32 && !block_scales(b, w, &r->b_scale))) {
+        return failed("cuBLASLt's operands");
+    }
+    g.d_at = r->d;
+    g.a_scale = r->a_scale ? r->a_scale : g.a_scale;
+    g.b_scale = r->b_scale ? r->b_scale : g.b_scale;
+    const char *why = cublas_prepare(b->lt, &g);
+    figures_refused(row, why);
+    r->on = !why;
+    return true;
+}
+
+static void end_reference(bench *b, reference *r) {
+    fp4_free(b->ctx, r->d);
+    fp4_free(b->ctx, r->a_scale);
+    fp4_free(b->ctx, r->b_scale);
+}
+
 // Everything that runs on the operands of one kernel: it, and cuBLASLt when that can.
 static bool compare(bench *b, contestant *c, const bench_shape *s, bench_row *row) {
     static double theirs[MAX_ROUNDS];
     operands o;
-    if (!make_operands(b, c, s, &o)) {
+    reference r;
+    if (!make_operands(b, c, s, &o) || !begin_reference(b, c, s, &o, row, &r)) {
         return false;
-    }
-    const fp4_tensor *x = by_name(c, &o, "A"), *w = by_name(c, &o, "B"), *d = by_name(c, &o, "D");
-    uint64_t reference = 0;
-    bool beside = b->lt && x && w && d && x->format.scale == FP4_ELEM_NONE;
-    if (beside) {
-        fp4_storage st = {.size = sizeof st};
-        beside = fp4_tensor_storage(d, &st) == FP4_OK &&
-                 fp4_alloc(b->ctx, st.data_bytes, &reference) == FP4_OK;
-        cublas_gemm g = {s->m, s->n, s->k, x->format.elem, w->format.elem, d->format.elem,
-                         b->opt.fast, x->data, w->data, reference};
-        const char *why = beside ? cublas_prepare(b->lt, &g) : NULL;
-        beside = beside && !why;
     }
     bool ok = true;
     double warm;
     for (int i = 0; i < 3 && ok; i++) {
-        ok = time_kernel(b, c, &o, 0) && (!beside || time_cublas(b, &warm, 0));
+        ok = time_kernel(b, c, &o, 0) && (!r.on || time_cublas(b, &warm, 0));
     }
     for (int i = 0; i < b->opt.rounds && ok; i++) {
-        ok = time_kernel(b, c, &o, i) && (!beside || time_cublas(b, &theirs[i], i));
+        ok = time_kernel(b, c, &o, i) && (!r.on || time_cublas(b, &theirs[i], i));
     }
     if (ok) {
         figures_add(row, c->label, c->us, b->opt.rounds, o.bytes);
     }
-    if (ok && beside) {
-        figures_reference(row, theirs, b->opt.rounds, distance(b, d, reference));
+    if (ok && r.on) {
+        figures_reference(row, theirs, b->opt.rounds, distance(b, by_name(c, &o, "D"), r.d));
     }
-    fp4_free(b->ctx, reference);
+    end_reference(b, &r);
     free_operands(c, &o);
     return ok;
 }
@@ -368,7 +411,8 @@ static bool set_up(bench *b, int n_modules, char **modules) {
         const char *why = NULL;
         b->lt = cublas_open(b->ctx, b->opt.cublas, &why);
         if (!b->lt) {
-            fprintf(stderr, "fp4-bench: without cuBLASLt: %s\n", why);
+            fprintf(stderr, "fp4-bench: no cuBLASLt: %s; --cublas names it, --cublas no does without\n", why);
+            return false;
         }
     }
     return true;
@@ -396,6 +440,7 @@ int main(int argc, char **argv) {
     figures_means(rows, b.opt.n_shapes);
     bool ok = !b.opt.json || figures_json(&b.opt, &info, rows, b.opt.n_shapes);
     ok &= !b.opt.svg || figures_svg(&b.opt, &info, rows, b.opt.n_shapes);
+    ok &= !figures_differ(rows, b.opt.n_shapes);
     cublas_close(b.lt);
     fp4_close(b.ctx);
     free(rows);
