@@ -209,7 +209,7 @@ static const char *instruction(cg *c, const product *p, add_mode mode) {
     at += sprintf(at, "$%d, ", in++);
     at += mode == ADD_UNLESS_FRESH ? sprintf(at, "$%d", in) : sprintf(at, "%d", mode == ADD);
     int trans_a = c->k->operands[p->m->a].mn_major, trans_b = c->k->operands[p->m->b].mn_major;
-    if (p->kind->k == 32) { // 8 bits: K-major only, no transposing
+    if (p->kind->k != 16) { // only 16-bit elements have a transposed form
         sprintf(at, ", 1, 1;");
     } else if (p->decoded) { // A in registers has none either
         sprintf(at, ", 1, 1, %d;", trans_b);

@@ -265,8 +265,8 @@ static const char *rows_last_wrong(const planner *p, const ast_format *f) {
     if (elem_bits(f->elem) < 8) {
         return "elements of less than 8 bits are read along the summed axis only";
     }
-    if (elem_bits(f->elem) < 16 && p->arch->family == MMA_WGMMA) {
-        return "wgmma reads 8-bit operands along the summed axis only, it transposes 16-bit types";
+    if (elem_bits(f->elem) != 16 && p->arch->family == MMA_WGMMA) {
+        return "wgmma transposes 16-bit types only, others are read along the summed axis";
     }
     return NULL;
 }

@@ -93,6 +93,7 @@ static uint32_t draw_code(fp4_elem e, bool wild, uint64_t x) {
         return wild ? bits & 0xFFFF : sign << 15 | (120 + (bits >> 8) % 16) << 7 | (bits & 0x7F);
     case FP4_ELEM_F16:
         return wild ? bits & 0xFFFF : sign << 15 | (10 + (bits >> 12) % 9) << 10 | (bits & 0x3FF);
+    case FP4_ELEM_TF32: // the 13 low bits are not looked at
     case FP4_ELEM_F32: // of wild ones every fourth is subnormal
         return wild ? (x >> 2 & 3 ? (uint32_t)(x >> 8) : (uint32_t)(x >> 8) & 0x807FFFFF)
                     : sign << 31 | (123 + (bits >> 24) % 8) << 23 | (bits & 0x7FFFFF);
