@@ -53,6 +53,7 @@ typedef struct cg {
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
     ll_var *stage;    // per store: i32, staging buffer that comes next
     ll_var turn;      // i32: parity to wait for on the own turn barrier
+    ll_var sums;      // i32: parity of the role's next meeting (combine.c)
     void *umma;       // private to umma.c
     struct cg_wgmma *wgmma; // private to wgmma.c
 } cg;
@@ -102,6 +103,11 @@ ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body
 void cg_walk(cg *c, const tir_stmt *s);
 ll_val cg_for_trips(cg *c, int f);                          // i32: iterations of fors[f]
+typedef struct {
+    ll_val from, to; // i32: elements; steps begin at 'from' and go on while below 'to'
+} cg_range;
+cg_range cg_for_range(cg *c, int f);                        // what this CTA does of fors[f]
+ll_val cg_has_steps(cg *c);                                 // i1: its share of a split loop, or NULL
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_n_tiles(cg *c);
@@ -177,13 +183,22 @@ void cg_store_mma(cg *c, int store);
 // The registers of an accumulator of the role; made when it is first met. NULL: refused.
 cg_acc *cg_accumulator(cg *c, int acc);
 
+// --- combine.c: partial sums of a split loop --------------------------------------------------------------
+void cg_combine_barriers(cg *c, const tir_role *r);  // prologue
+void cg_combine(cg *c, const tir_stmt *s);
+// n sums (a multiple of 4) of this thread, registers 4 * chunk (i32) and on of an accumulator: left for
+// CTA 0, or with what the other CTAs left added to them in the order of ranks.
+void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values);
+void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
+void cg_lane_give(cg *c); // store_lane.c: puts what the role's warps read from TMEM and frees the slots
+
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
 void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel released after it, or -1
 // The loop 'for (...) { await ch; m; release ch }' that reads operands ahead across iterations, and
 // whether the role's registers allow it.
 bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
-void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch);
+void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch); // fors[loop]
 
 // --- wgmma.c (sm_90a) -------------------------------------------------------------------------------------
 void cg_wgmma_begin(cg *c, int acc);           // a tile begins

@@ -121,7 +121,7 @@ void cg_advance(cg *c, int ch) {
 // Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the L1
 // cache). Slots of wgmma are filled and read by asynchronous operations alone.
 static bool acquires_cluster(const cg *c) {
-    return c->k->cluster > 1 && c->k->arch != ARCH_SM90A;
+    return c->k->cluster_loop >= 0 && c->k->arch != ARCH_SM90A;
 }
 
 void cg_acquire(cg *c, int ch) {

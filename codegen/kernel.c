@@ -185,6 +185,9 @@ static void init_all_barriers(cg *c) {
         if (r->turn_bar >= 0 && r->turns > 1) {
             init_barriers(c, r->turn_bar, r->turns, group_warps(r));
         }
+        if (r->sum_bar >= 0) {
+            cg_combine_barriers(c, r);
+        }
     }
     if (k->walk.kind == WALK_CLC) {
         cg_clc_barriers(c);
@@ -298,6 +301,10 @@ static void begin_role(cg *c, const tir_role *r) {
     for (int i = 0; i < k->n_stores; i++) {
         c->stage[i] = ll_variable(b, LL_I32, "stage");
         ll_set(b, c->stage[i], ll_i32(b, 0));
+    }
+    if (r->sum_bar >= 0) {
+        c->sums = ll_variable(b, LL_I32, "sums");
+        ll_set(b, c->sums, ll_i32(b, 0));
     }
     cg_channels_begin(c);
 }
@@ -424,7 +431,7 @@ static void teardown(cg *c) {
 
 static bool supported(cg *c) {
     const tir_kernel *k = c->k;
-    if (k->arch == ARCH_SM120A && k->cluster != 1) {
+    if (k->arch == ARCH_SM120A && k->cluster_loop >= 0) {
         cg_fail(c, "kernel '%s': a cluster of %d CTAs on sm_120a, where multicast is emulated in "
                    "software; the cluster must be 1", k->name, k->cluster);
     } else if (k->threads > TIR_MAX_WGS * WG_WARPS * WARP || k->threads % WARP != 0) {

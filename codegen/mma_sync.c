@@ -359,7 +359,7 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
 // for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot and
 // the reads of its first step stand between the products of the last step. The last iteration has no
 // next slot: it reads its own one again, for nothing, and that is released behind the loop.
-void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
+void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     ll *b = c->b;
     product p;
     if (!begin_product(c, m, &p)) {
@@ -368,8 +368,10 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     product next = p;
     carried v = new_carried(c, &p);
     fragments f = new_fragments(c, &p);
-    ll_var left = ll_variable(b, LL_I32, loop->index);
-    ll_set(b, left, cg_size(c, loop->extent));
+    int step = c->k->fors[loop].step;
+    cg_range steps = cg_for_range(c, loop);
+    ll_var left = ll_variable(b, LL_I32, c->k->fors[loop].index);
+    ll_set(b, left, ll_sub(b, steps.to, steps.from));
     ll_val any = ll_cmpi(b, LL_SGT, ll_get(b, left), 0), one = ll_cmpi(b, LL_EQ, c->lane, 0);
     ll_var last = ll_variable(b, LL_I32, "last");
     ll_set(b, last, cg_empty_bar(c, ch));
@@ -383,9 +385,9 @@ void cg_mma_sync_loop(cg *c, const tir_for *loop, const tir_mma *m, int ch) {
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val now = ll_get(b, left);
     ll_loop_while(b, &l, ll_cmpi(b, LL_SGT, now, 0));
-    ll_set(b, left, ll_addi(b, now, -loop->step));
+    ll_set(b, left, ll_addi(b, now, -step));
     ll_val slot = cg_slot_addr(c, ch), empty = cg_empty_bar(c, ch);
-    ll_val more = ll_cmpi(b, LL_SGT, now, loop->step);
+    ll_val more = ll_cmpi(b, LL_SGT, now, step);
     begin_slots(c, &p, slot, slot);
     f = multiply_slot(c, &p, taken(c, &p, &v));
     cg_warp_sync(c);

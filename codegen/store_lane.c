@@ -9,7 +9,7 @@
 // channel says which rows and columns its warps cover.
 #include "cg_int.h"
 
-enum { QUARTER_ROWS = 32, MAX_LD = 64, TIE = 8 };
+enum { QUARTER_ROWS = 32, MAX_LD = 64, TIE = 8, GIVE_COLS = 16 };
 
 typedef struct {
     const tir_store *s;
@@ -137,14 +137,15 @@ static void tie(cg *c, ll_val *v, int n) {
     }
 }
 
-// True where something was accumulated at all; NULL where that is always so.
+// True where this CTA accumulated anything at all; NULL where that is always so.
 static ll_val has_value(cg *c, const tir_acc *a) {
-    ll_val trips = cg_size(c, a->trips);
+    ll_val trips = cg_size(c, a->trips), steps = cg_has_steps(c);
     int64_t n = 0;
     if (ll_is_const(trips, &n) && n > 0) {
-        return NULL;
+        return steps;
     }
-    return ll_cmpi(c->b, LL_SGT, trips, 0);
+    ll_val some = ll_cmpi(c->b, LL_SGT, trips, 0);
+    return steps ? ll_bin(c->b, LL_AND, some, steps) : some;
 }
 
 // The columns of a piece of one accumulator, or zeros when no k iteration wrote them.
@@ -205,6 +206,10 @@ static void load_piece(cg *c, const lane_store *l, ll_val sub, int at, ll_val fi
         tie(c, run->acc[a], l->cols);
         for (int j = 0; j < l->cols; j++) {
             run->acc[a][j] = ll_to(b, run->acc[a][j], LL_F32);
+        }
+        if (c->role->sum_bar >= 0) {
+            ll_val chunk = ll_bini(b, LL_LSHR, ll_addi(b, first, at), 2);
+            cg_sums_add(c, l->accs[a], chunk, l->cols, run->acc[a]);
         }
     }
     if (l->s->release >= 0 && at + l->cols == l->s->sub_cols) {
@@ -267,5 +272,41 @@ void cg_store_lane(cg *c, int store) {
     ll_loop_end(b, loop);
     if (l.s->release >= 0) {
         cg_advance(c, l.s->release);
+    }
+}
+
+// --- Sums for another CTA ----------------------------------------------------------------------------
+
+static void give_acc(cg *c, int acc) {
+    ll *b = c->b;
+    const tir_acc *a = &c->k->accs[acc];
+    lane_store l = {.acc = a, .accs = {acc}, .n_accs = 1, .cols = GIVE_COLS, .base = {first_column(c, a)}};
+    ll_val values[GIVE_COLS];
+    ll_var at = ll_variable(b, LL_I32, "column");
+    ll_set(b, at, ll_i32(b, 0));
+    ll_loop loop = ll_loop_begin(b, "columns");
+    ll_val first = ll_get(b, at);
+    ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, first, a->cols));
+    load_acc(c, &l, 0, first, values);
+    LL_INTR0(b, "llvm.nvvm.tcgen05.wait.ld");
+    tie(c, values, GIVE_COLS);
+    cg_sums_put(c, acc, ll_bini(b, LL_LSHR, first, 2), GIVE_COLS, values);
+    ll_set(b, at, ll_addi(b, first, GIVE_COLS));
+    ll_loop_end(b, loop);
+}
+
+void cg_lane_give(cg *c) {
+    const tir_kernel *k = c->k;
+    for (int i = 0; i < k->n_channels; i++) {
+        if (k->channels[i].space != SPACE_TMEM || &k->roles[k->channels[i].to] != c->role) {
+            continue;
+        }
+        for (int a = 0; a < k->n_accs; a++) {
+            if (k->accs[a].channel == i) {
+                give_acc(c, a);
+            }
+        }
+        cg_tmem_release(c, i);
+        cg_advance(c, i);
     }
 }

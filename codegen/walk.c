@@ -18,6 +18,28 @@ ll_val cg_for_trips(cg *c, int f) {
     return ll_bini(c->b, LL_UDIV, up, t->step);
 }
 
+// CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is 16 elements or more: r * n stays below 2^31.
+cg_range cg_for_range(cg *c, int f) {
+    ll *b = c->b;
+    const tir_for *t = &c->k->fors[f];
+    if (t->split == 1) {
+        return (cg_range){ll_i32(b, 0), cg_size(c, t->extent)};
+    }
+    ll_val n = cg_for_trips(c, f), first = ll_mul(b, n, c->rank), last = ll_add(b, first, n);
+    return (cg_range){ll_muli(b, ll_bini(b, LL_UDIV, first, t->split), t->step),
+                      ll_muli(b, ll_bini(b, LL_UDIV, last, t->split), t->step)};
+}
+
+ll_val cg_has_steps(cg *c) {
+    for (int i = 0; i < c->k->n_fors; i++) {
+        if (c->k->fors[i].split > 1) {
+            cg_range r = cg_for_range(c, i);
+            return ll_cmp(c->b, LL_SLT, r.from, r.to);
+        }
+    }
+    return NULL;
+}
+
 static ll_val loop_tiles(cg *c, int l) {
     const tir_loop *t = &c->k->loops[l];
     ll_val up = ll_addi(c->b, cg_size(c, t->dim), t->tile - 1);
@@ -220,15 +242,15 @@ static void for_loop(cg *c, const tir_stmt *s) {
     }
     const tir_mma *product = c->k->arch == ARCH_SM120A ? plain_product(c, s) : NULL;
     if (product) {
-        cg_mma_sync_loop(c, f, product, s->body[0]->ref);
+        cg_mma_sync_loop(c, s->ref, product, s->body[0]->ref);
         return;
     }
-    ll_val extent = cg_size(c, f->extent);
+    cg_range steps = cg_for_range(c, s->ref);
     ll_var at = ll_variable(b, LL_I32, f->index);
-    ll_set(b, at, ll_i32(b, 0));
+    ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val i = ll_get(b, at);
-    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
+    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     cg_stmts(c, s->n_body, s->body);
     ll_set(b, at, ll_addi(b, i, f->step));
@@ -291,6 +313,9 @@ void cg_stmts(cg *c, int n, tir_stmt *const *body) {
             break;
         case TS_STORE:
             cg_store(c, s->ref);
+            break;
+        case TS_COMBINE:
+            cg_combine(c, s);
             break;
         case TS_SCHED:
             cg_clc_sched(c, s);

@@ -566,13 +566,13 @@ static ll_val step_ahead(cg *c, ll_val i, int steps, const tir_for *f, ll_val ex
 }
 
 // The first steps' scales, if there is a step.
-static carried *first_factors(cg *c, const tir_stmt *s, const product *products, ll_val extent) {
+static carried *first_factors(cg *c, const tir_stmt *s, const product *products, cg_range steps) {
     carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
-    ll_if some = ll_if_begin(c->b, ll_cmpi(c->b, LL_SGT, extent, 0));
+    ll_if some = ll_if_begin(c->b, ll_cmp(c->b, LL_SLT, steps.from, steps.to));
     for (int i = 0; i < s->n_body; i++) {
         for (int step = 0; step < STEPS_AHEAD && s->body[i]->kind == TS_MMA; step++) {
             const tir_mma *m = products[i].m;
-            ll_val at = step_ahead(c, ll_i32(c->b, 0), step, &c->k->fors[s->ref], extent);
+            ll_val at = step_ahead(c, steps.from, step, &c->k->fors[s->ref], steps.to);
             wgmma_factors *f = load_factors(c, m, at);
             if (step == 0) {
                 make_carried(c, m, f, &v[i]);
@@ -649,20 +649,20 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
         }
     }
     const tir_for *f = &c->k->fors[s->ref];
-    ll_val extent = cg_size(c, f->extent);
+    cg_range steps = cg_for_range(c, s->ref);
     bool decoding = false;
     for (int i = 0; i < s->n_body; i++) {
         decoding |= s->body[i]->kind == TS_MMA && products[i].decoded;
     }
-    carried *factors = promoted ? first_factors(c, s, products, extent) : NULL;
+    carried *factors = promoted ? first_factors(c, s, products, steps) : NULL;
     ll_var at = ll_variable(b, LL_I32, f->index);
-    ll_set(b, at, ll_i32(b, 0));
+    ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val i = ll_get(b, at);
-    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, extent));
+    ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, STEPS_AHEAD, f, extent));
+        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, STEPS_AHEAD, f, steps.to));
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);

@@ -371,7 +371,7 @@ static void exec_ragged(eval *x, const ast_stmt *s) {
     }
 }
 
-static void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi) {
+void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi) {
     *lo = 0;
     *hi = eval_int(x, index->dim);
     if (index->group != NULL && index->ragged != NULL) {
@@ -387,7 +387,9 @@ static void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi
     }
 }
 
-static void exec_walk(eval *x, const ast_stmt *s, int level) {
+static const step_range all_steps = {0, INT64_MAX};
+
+void exec_steps(eval *x, const ast_stmt *s, int level, step_range steps) {
     if (level == s->n_indices) {
         exec_block(x, s->body, s->n_body);
         return;
@@ -401,11 +403,24 @@ static void exec_walk(eval *x, const ast_stmt *s, int level) {
         eval_fail(x, EVAL_EDATA, index->span, "a tile of '%s' has %lld elements", index->name,
                   (long long)step);
     }
-    for (int64_t at = lo; at < end && !x->failed; at += step) {
+    int64_t number = 0;
+    for (int64_t at = lo; at < end && number < steps.last && !x->failed; at += step, number++) {
+        if (number < steps.first) {
+            continue;
+        }
         *r = (range){.lo = at, .hi = at + step < end ? at + step : end, .pos = at, .end = end};
-        exec_walk(x, s, level + 1);
+        exec_steps(x, s, level + 1, all_steps);
     }
     *r = (range){0};
+}
+
+static void exec_for(eval *x, const ast_stmt *s) {
+    int ranges = split_of(x, s);
+    if (ranges > 1) {
+        exec_split(x, s, ranges);
+    } else {
+        exec_steps(x, s, 0, all_steps);
+    }
 }
 
 static void exec_all(eval *x, const ast_stmt *s) {
@@ -429,8 +444,8 @@ static void exec_if(eval *x, const ast_stmt *s) {
 
 static void exec_stmt(eval *x, const ast_stmt *s) {
     switch (s->kind) {
-    case ST_TILE:
-    case ST_FOR: exec_walk(x, s, 0); break;
+    case ST_TILE: exec_steps(x, s, 0, all_steps); break;
+    case ST_FOR: exec_for(x, s); break;
     case ST_ALL: exec_all(x, s); break;
     case ST_RAGGED: exec_ragged(x, s); break;
     case ST_TEMP: exec_temp(x, s); break;

@@ -3,6 +3,7 @@
 // eval.c           statements and loops
 // eval_expr.c      the value of an expression at one point
 // eval_bound.c     error bounds of elementwise arithmetic
+// eval_split.c     loops whose steps a schedule divides
 // eval_contract.c  sums of products over an index: exact, and by tensor-core steps
 // eval_quant.c     conversions to scaled formats, granule by granule
 // eval_route.c     records of modules (moe.route)
@@ -121,6 +122,16 @@ bool axes_have(const axis_list *l, const ast_sym *s);
 // The indices an expression varies with, in order of first use.
 void axes_of(eval *x, const ast_expr *e, axis_list *out);
 int64_t range_extent(const eval *x, const ast_sym *index);
+void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi);
+typedef struct {
+    int64_t first, last; // last: behind the last one
+} step_range;
+// Steps of the index at 'level' of a loop, all of the inner ones.
+void exec_steps(eval *x, const ast_stmt *s, int level, step_range steps);
+
+// eval_split.c
+int split_of(const eval *x, const ast_stmt *s); // ranges of a loop's steps, 1: not divided
+void exec_split(eval *x, const ast_stmt *s, int ranges);
 
 // eval_expr.c
 val eval_expr(eval *x, const ast_expr *e);

@@ -205,8 +205,15 @@ static void print_totals(FILE *out, const planner *p) {
 bool explain_print(FILE *out, const planner *p) {
     const tir_kernel *k = p->k;
     print_head(out, p);
-    if (k->cluster > 1) {
+    if (k->cluster_loop >= 0) {
         fprintf(out, "    cluster %d along %s;\n", k->cluster, k->loops[k->cluster_loop].index);
+    }
+    for (int i = 0; i < k->n_fors; i++) {
+        if (k->fors[i].split > 1) {
+            fprintf(out, "    split %s by %d;\n", k->fors[i].index, k->fors[i].split);
+            fprintf(out, "    // clusters of %d: CTA r does steps r * n / %d up to (r + 1) * n / %d; CTA 0 adds up "
+                         "and stores\n", k->cluster, k->cluster, k->cluster);
+        }
     }
     if (!plan_is_elementwise(p)) {
         fprintf(out, "    mma %s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",

@@ -365,6 +365,19 @@ static void parse_swap(cursor *c) {
     }
 }
 
+// split NAME by INT
+static void parse_split(cursor *c) {
+    facts *f = c->out;
+    if (stated_twice(c, f->split_by > 0, f->split_span)) {
+        return;
+    }
+    f->split_span = c->fact->span;
+    if (expect_name(c, &f->split) && expect(c, "by") &&
+        expect_int(c, 1, FACTS_MAX_SPLIT, &f->split_by)) {
+        at_end(c);
+    }
+}
+
 // A fact of the language that no target lowers: refused, since a fact is true or refused.
 static void parse_unsupported(cursor *c) {
     diag_report(c->d, DIAG_ERROR, "X101", c->fact->span, "the fact '%s' has no lowering on %s yet",
@@ -410,6 +423,17 @@ bool facts_read(const ast_schedule *sched, diag *d, facts *out) {
         }
     }
     return ok;
+}
+
+int facts_split_of(const ast_schedule *sched, const char *index) {
+    for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
+        const ast_fact *f = &sched->facts[i];
+        if (f->n_toks == 4 && strcmp(f->toks[0].text, "split") == 0 &&
+            strcmp(f->toks[1].text, index) == 0 && f->toks[3].kind == FT_INT) {
+            return (int)f->toks[3].ivalue;
+        }
+    }
+    return 1;
 }
 
 static bool names_have(const fact_names *names, const char *text) {

@@ -6,6 +6,7 @@
 
 #define FACTS_MAX_NAMES 16
 #define FACTS_MAX_EACH 16
+#define FACTS_MAX_SPLIT 8 // CTAs of a cluster of portable size
 
 typedef struct {
     const char *text;
@@ -72,12 +73,18 @@ typedef struct {
     fact_role roles[FACTS_MAX_EACH];
     int n_stores;
     fact_store stores[FACTS_MAX_EACH];
+    ast_span split_span;
+    fact_name split; // index of the loop whose steps are divided ...
+    int split_by;    // ... in so many ranges; 0: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
 } facts;
 
 // Reads all facts of a schedule; false if any is malformed, unknown, stated twice or unsupported.
 bool facts_read(const ast_schedule *sched, diag *d, facts *out);
+
+// Ranges in which the schedule (or NULL) divides the steps of a loop: what it says of values.
+int facts_split_of(const ast_schedule *sched, const char *index);
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value);
 // Role whose braces name the value, or NULL.

@@ -55,6 +55,8 @@
 // A step is T-FDPA(L, F) or GST-FDPA(F = 35) as PTX "Matrix multiply-accumulate" leaves it to the
 // hardware and measurement pins it: exact products, each truncated towards zero to a multiple of
 // 2^(emax - F), summed exactly, rounded towards zero to f32.
+// 'split k by s': the chains of s ranges of the loop's n steps, r * n / s up to (r + 1) * n / s, start from 0
+// each; their results are added by add.rn.f32 in the order of the ranges. A range of no steps is 0.
 // 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16', as the other operand is): element times scale
 // in that type, exact but for a ue8m0 scale at the end of the range; then its plain product.
 // Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule of

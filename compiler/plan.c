@@ -4,6 +4,7 @@
 //   graph.c        what is loaded, multiplied, stored (and the theorem's conditions)
 //   plan_params.c  sizes, parameters, tile space
 //   plan_mma.c     instruction, cluster, which operand is which side, tile shapes
+//   plan_split.c   a loop whose steps the CTAs of a cluster share, and where their sums meet
 //   plan_tiles.c   kernels without products: who covers which rows
 //   plan_roles.c   values -> roles -> warps
 //   plan_stores.c  how results leave: fragments, sub-tiles, staging
@@ -64,8 +65,8 @@ void plan_help_with(planner *p, const ast_sym *index, int value, const char *sen
 }
 
 static bool run_passes(planner *p) {
-    static void (*const passes[])(planner *) = {plan_params, plan_products, plan_tiles,
-                                                plan_roles,  plan_stores,   plan_channels,
+    static void (*const passes[])(planner *) = {plan_params, plan_products, plan_split,   plan_tiles,
+                                                plan_roles,  plan_stores,   plan_sums,    plan_channels,
                                                 plan_budgets, plan_barriers, plan_project};
     for (size_t i = 0; i < sizeof passes / sizeof passes[0] && p->ok; i++) {
         passes[i](p);

@@ -271,6 +271,28 @@ static void plan_release(planner *p) {
 
 // --- Shared memory ------------------------------------------------------------------------------------
 
+// Partial sums of a split loop are a tile in f32, which a narrower tile makes smaller.
+static void sums_over(planner *p, int over) {
+    int sums = 0;
+    for (int i = 0; i < p->n_roles; i++) {
+        sums += p->sum_bytes[i];
+    }
+    if (sums == 0) {
+        return;
+    }
+    diag_because(p->d, "%d bytes of the staging are a tile of partial sums of 'split %s by %d'", sums,
+                 p->f->split.text, p->f->split_by);
+    const tir_acc *a = &p->k->accs[0];
+    int parts = 2;
+    while (sums - sums / parts < over && a->cols % (32 * parts) == 0) {
+        parts *= 2;
+    }
+    if (sums - sums / parts >= over && a->cols % (16 * parts) == 0) {
+        plan_help_with(p, p->g->loops[a->col_loop], p->k->loops[a->col_loop].tile / parts,
+                       "a tile of fewer sums");
+    }
+}
+
 static void smem_over(planner *p, const plan_channel *pc, int depth, int total) {
     int have = p->arch->smem_bytes;
     PLAN_REFUSE(p, "S201", pc->stated != NULL ? pc->stated->depth_span : p->at,
@@ -282,6 +304,7 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
                      ? ""
                      : " + other pipes",
                  total, have);
+    sums_over(p, total - have);
     int fewer = depth - (total - have + pc->stage_bytes - 1) / pc->stage_bytes;
     if (pc->stated != NULL && fewer >= 1) {
         diag_fix(p->d, plan_fact_span(p, pc->stated->span), pipe_fact(p, pc, fewer, false, "smem"),

@@ -82,6 +82,7 @@ typedef struct {
     int sf_columns;      // tmem: all scale factors
     int sf_first_column; // where they begin
     int staging_bytes;
+    int sum_bytes[TIR_MAX_WGS * 4]; // of them, a role's: partial sums of a split loop
     int barrier_bytes;
 } planner;
 
@@ -94,9 +95,11 @@ typedef struct {
 // The passes, in order; each requires that p->ok held after the one before.
 void plan_params(planner *p);   // dims, params, where, loops
 void plan_products(planner *p); // instruction, cluster, sides, tile shapes
+void plan_split(planner *p);    // the loop whose steps are divided
 void plan_tiles(planner *p);    // the tile of a kernel without products
 void plan_roles(planner *p);    // who does what, warps
 void plan_stores(planner *p);   // fragments, sub-tiles, staging
+void plan_sums(planner *p);     // room for partial sums
 void plan_channels(planner *p); // slots, boxes, tensor maps, depths
 void plan_budgets(planner *p);  // shared memory, TMEM, registers
 void plan_barriers(planner *p); // counts, bytes, places

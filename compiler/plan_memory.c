@@ -60,7 +60,7 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
     bool halved = along || (k->pair && !po->is_m_side);
     int rows = halved ? po->tile_rows / 2 : po->tile_rows;
     int lines = po->mn_major ? po->k_elems : rows;
-    bool multicast = !halved && k->cluster > 1 && lines % 16 == 0;
+    bool multicast = !halved && k->cluster_loop >= 0 && lines % 16 == 0;
     int box_lines = multicast ? lines / 2 : lines;
     int bytes = (po->mn_major ? rows : po->k_elems) * po->container / 8;
     int span = bytes % 128 == 0 ? 128 : bytes % 64 == 0 ? 64 : 32;
@@ -150,7 +150,7 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     int rows = own ? po->tile_rows / 2 : po->tile_rows;
     int step = gcd(rows, PLAN_ATOM_ROWS);
     int blocks = (PLAN_ATOM_ROWS - step + rows + PLAN_ATOM_ROWS - 1) / PLAN_ATOM_ROWS;
-    bool multicast = k->cluster > 1 && !own && blocks % 2 == 0;
+    bool multicast = k->cluster_loop >= 0 && !own && blocks % 2 == 0;
     int box_blocks = multicast ? blocks / 2 : blocks;
     op->sf_rows = blocks * PLAN_ATOM_ROWS;
     op->sf_loop = step < PLAN_ATOM_ROWS ? po->row_loop : -1;
@@ -460,6 +460,9 @@ void plan_barriers(planner *p) {
         if (k->roles[i].turns > 1 && staged) {
             k->roles[i].turn_bar = take_barriers(p, k->roles[i].turns);
         }
+        if (p->sum_bytes[i] > 0) {
+            k->roles[i].sum_bar = take_barriers(p, 2);
+        }
     }
     walk_barriers(p);
     k->tmem_slot = p->barrier_bytes;
@@ -476,6 +479,10 @@ void plan_barriers(planner *p) {
             k->stores[i].stage_offset = at;
             at += round_up(k->stores[i].stages * k->stores[i].stage_bytes, PLAN_ALIGN);
         }
+    }
+    for (int i = 0; i < p->n_roles; i++) {
+        k->roles[i].sum_offset = p->sum_bytes[i] > 0 ? at : 0;
+        at += p->sum_bytes[i];
     }
     k->smem_bytes = at;
     if (p->barrier_bytes + 8 > PLAN_BARRIER_BYTES) {

@@ -137,7 +137,7 @@ static int share_of(const planner *p, int loop) {
 // Where nothing is stated, 256 rows of tcgen05 are the two halves of a pair of CTAs.
 static void derive_pair(planner *p) {
     tir_kernel *k = p->k;
-    if (p->arch->family != MMA_TCGEN05 || p->f->has_cluster || p->f->has_mma) {
+    if (p->arch->family != MMA_TCGEN05 || p->f->has_cluster || p->f->has_mma || p->f->split_by > 1) {
         return;
     }
     int rows = -1;

@@ -171,7 +171,7 @@ static void add_loops(planner *p) {
     k->fors = ARENA_ARRAY(p->mem, tir_for, g->n_fors + 1);
     for (int i = 0; i < g->n_fors; i++) {
         const ast_sym *index = g->fors[i].sym;
-        k->fors[k->n_fors++] = (tir_for){index->name, plan_size(p, index->dim), g->steps[i]};
+        k->fors[k->n_fors++] = (tir_for){index->name, plan_size(p, index->dim), g->steps[i], 1};
     }
 }
 

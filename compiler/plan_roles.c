@@ -162,26 +162,38 @@ static bool rows_of_one_instruction(const planner *p) {
     return false;
 }
 
+// Whether two warpgroups can share a tile: 64 rows for each.
+static bool halves(const planner *p) {
+    bool whole = true;
+    for (int i = 0; i < p->k->n_accs; i++) {
+        whole &= p->arch->family != MMA_WGMMA || p->k->accs[i].rows % 128 == 0;
+    }
+    return whole;
+}
+
 // Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
 // accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
-    if (!plan_acc_in_regs(p) || walks_by_clc(p)) {
+    if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1) {
         return 1;
     }
     int held = 0; // registers a thread of one warpgroup
-    bool whole = true; // 64 rows for each of two warpgroups
     for (int i = 0; i < p->k->n_accs; i++) {
         held += p->k->accs[i].rows * p->k->accs[i].cols / 128;
-        whole &= p->arch->family != MMA_WGMMA || p->k->accs[i].rows % 128 == 0;
     }
     int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p) - PLAN_WORK_REGS;
-    return whole && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
+    return halves(p) && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
+}
+
+// The CTAs of a split loop meet after each tile: all warps take the same one.
+static int derived_warps(const planner *p) {
+    return !plan_acc_in_regs(p) ? 1 : tir_split(p->k) > 1 && !halves(p) ? 4 : 8;
 }
 
 static void assign_products(planner *p) {
     bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "math",
-                         .warps = sync ? 8 : 1,
+                         .warps = derived_warps(p),
                          .regs = sync ? sync_regs(p) : 56,
                          .turns = derived_turns(p),
                          .span = p->at};
@@ -361,7 +373,8 @@ static void place_roles(planner *p) {
                                             .turns = r->turns,
                                             .one_thread = one,
                                             .leader_only = k->pair && r->multiplies,
-                                            .turn_bar = -1};
+                                            .turn_bar = -1,
+                                            .sum_bar = -1};
     }
     int least = w.regs[0];
     for (int i = 1; i < w.n_wgs; i++) {
@@ -375,7 +388,8 @@ static void place_roles(planner *p) {
                                             .regs = w.regs[warp / ARCH_WG_WARPS],
                                             .turns = 1,
                                             .one_thread = true,
-                                            .turn_bar = -1};
+                                            .turn_bar = -1,
+                                            .sum_bar = -1};
     }
     k->tmem_warp = tmem ? take_spare(p, &w, least) : -1;
     k->threads = w.n_wgs * ARCH_WG_WARPS * 32;

@@ -194,6 +194,23 @@ static void project_level(block *b, int level) {
     }
 }
 
+// All that the role does for a tile, then its stores, which need the sums of the whole cluster.
+static void combine_stores(block *b) {
+    block stores = {.p = b->p, .role = b->role};
+    int n = 0;
+    for (int i = 0; i < b->n; i++) {
+        if (b->out[i]->kind == TS_STORE) {
+            stores.out[stores.n++] = b->out[i];
+        } else {
+            b->out[n++] = b->out[i];
+        }
+    }
+    tir_stmt *combine = new_stmt(b->p, TS_COMBINE, 0);
+    close_block(&stores, combine);
+    b->n = n;
+    b->out[b->n++] = combine;
+}
+
 void plan_project(planner *p) {
     tir_kernel *k = p->k;
     for (int r = 0; r < k->n_roles; r++) {
@@ -207,6 +224,9 @@ void plan_project(planner *p) {
         block b = {.p = p, .role = r};
         project_level(&b, GRAPH_TILE_LEVEL);
         role->body[0] = new_stmt(p, TS_WALK, 0);
+        if (p->sum_bytes[r] > 0) {
+            combine_stores(&b);
+        }
         close_block(&b, role->body[0]);
     }
 }

@@ -116,6 +116,8 @@ typedef struct {
     const char *index;
     tir_size *extent; // elements walked, from 0
     int step;         // elements an iteration: ceil(extent / step) iterations
+    int split;        // CTAs of the cluster that share the n iterations: CTA r does r * n / split up to
+                      // (r + 1) * n / split; 1: every CTA does all
 } tir_for;
 
 // What TMA brings into a slot for one operand part.
@@ -262,6 +264,8 @@ typedef enum {
     TS_RELEASE, // signal empty, advance
     TS_MMA,     // mma ref
     TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
+    TS_COMBINE, // partial sums of a split loop meet in CTA 0 of the cluster, which alone runs the body,
+                // the stores of the role; others give their TMEM slots back
     TS_SCHED,   // the scheduler of a clc walk
 } tir_stmt_kind;
 
@@ -304,6 +308,10 @@ typedef struct {
     tir_frag_kind frag;
     int warps_m, warps_n; // FRAG_MMA: grid of one group
     int turn_bar;   // smem offset of 'turns' mbarriers that order the epilogues, or -1
+    int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: an arrival of each warp of
+                    // the other CTAs) and 'empty' (others: one of each warp of CTA 0); or -1
+    int sum_offset; // TS_COMBINE: smem offset of the CTA's partial sums, f32, one accumulator behind the
+                    // other: four registers of all threads, then the next four
     int n_body;
     tir_stmt **body;
 } tir_role;
@@ -341,8 +349,8 @@ typedef struct tir_kernel {
     int n_fors;
     tir_for *fors;
     tir_walk walk;
-    int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop]
-    int cluster_loop; // -1: none
+    int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop], or up to 8 of a split loop
+    int cluster_loop; // -1: none; the CTAs of a larger cluster then share the steps of a split loop
     bool pair;        // tcgen05 cta_group::2
     int n_channels;
     tir_channel *channels;
@@ -364,6 +372,13 @@ typedef struct tir_kernel {
     int tmem_warp;    // warp that allocates and frees
     int tmem_slot;    // smem offset of the word tcgen05.alloc writes
 } tir_kernel;
+
+// CTAs among which the steps of a loop are divided.
+static inline int tir_split(const tir_kernel *k) {
+    return k->cluster_loop < 0 ? k->cluster : 1;
+}
+// Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
+bool tir_combines(const tir_kernel *k, int role, int acc);
 
 void tir_print(FILE *out, const tir_kernel *k);
 // Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.

@@ -21,6 +21,11 @@ const tir_list tir_lists[] = {
 };
 const int tir_n_lists = (int)(sizeof(tir_lists) / sizeof(tir_lists[0]));
 
+bool tir_combines(const tir_kernel *k, int role, int acc) {
+    const tir_acc *a = &k->accs[acc];
+    return (a->channel < 0 ? a->role : k->channels[a->channel].to) == role;
+}
+
 bool tir_is_needed(const tir_field *f) {
     static const struct {
         tir_record record;
@@ -50,6 +55,7 @@ const tir_stmt_info tir_stmts[TIR_STMT_KINDS] = {
     [TS_RELEASE] = {"release", TREF_CHANNEL, false},
     [TS_MMA] = {"mma", TREF_MMA, false},
     [TS_STORE] = {"store", TREF_STORE, false},
+    [TS_COMBINE] = {"combine", TREF_COUNT, true},
     [TS_SCHED] = {"sched", TREF_COUNT, false},
 };
 

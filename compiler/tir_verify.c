@@ -17,6 +17,7 @@ enum {
     WARP = 32,
     MIN_SETMAXNREG = 24, // PTX ISA "setmaxnreg": 24 to 256 in steps of 8
     MAX_SETMAXNREG = 256,
+    MAX_SPLIT = 8,       // CTAs of a cluster of portable size
 };
 
 bool tir_wrong(verifier *v, const char *fmt, ...) {
@@ -173,11 +174,21 @@ static bool verify_loops(verifier *v) {
 
 static bool verify_cluster(verifier *v) {
     const tir_kernel *k = v->k;
-    VERIFY(v, k->cluster == 1 || k->cluster == 2, "a cluster of %d CTAs; 1 or 2", k->cluster);
-    if (k->cluster == 1) {
-        VERIFY(v, k->cluster_loop == -1 && !k->pair, "a cluster of 1 has no loop and is no pair");
+    int most = k->cluster_loop < 0 ? MAX_SPLIT : 2;
+    VERIFY(v, tir_in(k->cluster, 1, most), "a cluster of %d CTAs; 1 to %d", k->cluster, most);
+    int split = 0;
+    for (int i = 0; i < k->n_fors; i++) {
+        int n = k->fors[i].split;
+        VERIFY(v, n == 1 || n == tir_split(k), "for '%s': split by %d in a cluster of %d", k->fors[i].index, n,
+               k->cluster);
+        split += n > 1;
+    }
+    if (k->cluster_loop < 0) {
+        VERIFY(v, !k->pair && split == (k->cluster > 1), "a cluster of %d without a loop: %d split ones%s",
+               k->cluster, split, k->pair ? ", a pair" : "");
         return true;
     }
+    VERIFY(v, k->cluster == 2, "a cluster of 1 along a loop");
     VERIFY(v, v->arch->family != MMA_SYNC, "a cluster of %d CTAs on %s", k->cluster, v->arch->name);
     VERIFY(v, tir_in(k->cluster_loop, 0, k->n_loops - 1), "the cluster runs along no loop");
     VERIFY(v, !k->pair || v->arch->family == MMA_TCGEN05, "%s has no pairs of CTAs", v->arch->name);

@@ -28,6 +28,8 @@ typedef struct {
     int n_fors;
     int fors[MAX_NEST];
     bool in_walk;
+    bool in_combine;
+    int combines;
     int schedulers;
 } walker;
 
@@ -118,6 +120,8 @@ static bool walk_mma(walker *w, const tir_stmt *s) {
            k->pair ? "the leader of a pair alone" : "every CTA");
     VERIFY(v, m->loop < 0 || in_scope(w, m->loop), "role '%s': mma outside its loop '%s'", w->r->name,
            k->fors[m->loop < 0 ? 0 : m->loop].index);
+    VERIFY(v, tir_split(k) == 1 || (w->n_fors > 0 && k->fors[w->fors[0]].split > 1),
+           "role '%s': mma of acc '%s' outside of the split loop", w->r->name, a->name);
     w->mma_runs[s->ref]++;
     for (int i = 0; i < 2; i++) {
         int channel = k->operands[i == 0 ? m->a : m->b].channel;
@@ -137,6 +141,8 @@ static bool walk_store(walker *w, const tir_stmt *s) {
     const tir_store *st = &k->stores[s->ref];
     VERIFY(v, w->n_fors == 0, "role '%s': store '%s' inside loop '%s'", w->r->name,
            verify_param_name(k, st->param), k->fors[w->n_fors > 0 ? w->fors[0] : 0].index);
+    VERIFY(v, w->in_combine == (tir_split(k) > 1), "role '%s': store '%s' %s 'combine'", w->r->name,
+           verify_param_name(k, st->param), w->in_combine ? "in a" : "outside of");
     w->store_runs[s->ref]++;
     int accs[8];
     int n = verify_accs_of(st->value, accs, 0, 8);
@@ -187,6 +193,24 @@ static bool walk_publish(walker *w, const tir_stmt *s) {
     return true;
 }
 
+// The last statement of a tile: sums of what the role's lanes hold, and its stores.
+static bool walk_combine(walker *w, const tir_stmt *s, int depth) {
+    verifier *v = w->v;
+    const tir_role *r = w->r;
+    VERIFY(v, tir_split(v->k) > 1 && w->n_fors == 0 && !w->in_combine, "role '%s': a combine that sums nothing",
+           r->name);
+    VERIFY(v, r->sum_bar >= 0 && r->frag != FRAG_NONE && r->turns == 1,
+           "role '%s' combines without barriers, fragments or by turns", r->name);
+    for (int i = 0; i < s->n_body; i++) {
+        VERIFY(v, s->body[i]->kind == TS_STORE, "role '%s': a combine holds stores", r->name);
+    }
+    w->combines++;
+    w->in_combine = true;
+    bool fine = walk_body(w, s->n_body, s->body, depth + 1);
+    w->in_combine = false;
+    return fine;
+}
+
 static bool walk_stmt(walker *w, const tir_stmt *s, int depth) {
     verifier *v = w->v;
     VERIFY(v, (unsigned)s->kind <= TS_SCHED, "role '%s': no such statement", w->r->name);
@@ -220,6 +244,8 @@ static bool walk_stmt(walker *w, const tir_stmt *s, int depth) {
         return walk_mma(w, s);
     case TS_STORE:
         return walk_store(w, s);
+    case TS_COMBINE:
+        return walk_combine(w, s, depth);
     case TS_SCHED:
         VERIFY(v, w->r->one_thread && !w->r->leader_only, "role '%s': one thread of each CTA schedules",
                w->r->name);
@@ -244,12 +270,14 @@ static bool walk_role(walker *w, int role) {
     w->role = role;
     w->r = &v->k->roles[role];
     w->in_walk = false;
+    w->combines = 0;
     VERIFY(v, w->r->n_body == 1, "role '%s': a body is one 'walk' or 'sched', and statements in the walk",
            w->r->name);
     memset(w->state, 0, sizeof(*w->state) * (size_t)v->k->n_channels);
     if (!walk_body(w, w->r->n_body, w->r->body, 0)) {
         return false;
     }
+    VERIFY(v, w->combines == (w->r->sum_bar >= 0), "role '%s' combines %d times", w->r->name, w->combines);
     for (int i = 0; i < v->k->n_channels; i++) {
         VERIFY(v, w->state[i] == CH_IDLE, "role '%s' leaves channel '%s' %s", w->r->name,
                v->k->channels[i].name, state_word(w->state[i]));

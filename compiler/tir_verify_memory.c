@@ -280,10 +280,22 @@ static bool put_walk(layout *l, const tir_walk *w) {
                                    put(l, w->resp_offset, 16 * (int64_t)w->depth, 16, "walk responses"));
 }
 
+static bool put_sums(layout *l, int role) {
+    const tir_kernel *k = l->v->k;
+    const tir_role *r = &k->roles[role];
+    int64_t bytes = 0;
+    for (int i = 0; i < k->n_accs; i++) {
+        bytes += tir_combines(k, role, i) ? (int64_t)k->accs[i].rows * k->accs[i].cols * 4 : 0;
+    }
+    arena *mem = l->v->mem;
+    return put(l, r->sum_bar, 16, 8, arena_printf(mem, "role '%s' barriers of sums", r->name)) &&
+           put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
+}
+
 static bool place_smem(verifier *v) {
     const tir_kernel *k = v->k;
     layout l = {.v = v, .limit = k->smem_bytes, .memory = "shared memory"};
-    l.places = ARENA_ARRAY(v->mem, place, 3 * k->n_channels + k->n_roles + k->n_stores + 4);
+    l.places = ARENA_ARRAY(v->mem, place, 3 * k->n_channels + 3 * k->n_roles + k->n_stores + 4);
     for (int i = 0; i < k->n_channels; i++) {
         if (!put_channel(&l, &k->channels[i])) {
             return false;
@@ -292,6 +304,10 @@ static bool place_smem(verifier *v) {
     for (int i = 0; i < k->n_roles; i++) {
         const tir_role *r = &k->roles[i];
         VERIFY(v, r->turn_bar >= -1, "role '%s': turn barriers at %d", r->name, r->turn_bar);
+        VERIFY(v, r->sum_bar >= -1, "role '%s': barriers of sums at %d", r->name, r->sum_bar);
+        if (r->sum_bar >= 0 && !put_sums(&l, i)) {
+            return false;
+        }
         if (r->turn_bar >= 0 && !put(&l, r->turn_bar, 8 * (int64_t)r->turns, 8,
                                      arena_printf(v->mem, "role '%s' turn barriers", r->name))) {
             return false;

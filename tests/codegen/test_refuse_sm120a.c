@@ -33,6 +33,7 @@ static void hopper(tir_kernel *k) {
 }
 static void cluster(tir_kernel *k) {
     k->cluster = 2;
+    k->cluster_loop = 0;
 }
 static void threads(tir_kernel *k) {
     k->threads = 1040;

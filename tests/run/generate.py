@@ -76,10 +76,13 @@ def schedule(r, arch, accs, outs, operands):
     if r.random() < 0.5:
         facts.append(r.choice(["walk static;", "walk clc;", "walk static raster n by 3;",
                                "walk clc raster m by 2;"]))
-    pair = arch == "sm_100a" and r.random() < 0.4
+    split = r.random() < 0.2
+    if split:
+        facts.append(f"split k by {r.choice([2, 3, 4, 5, 8])};")
+    pair = arch == "sm_100a" and not split and r.random() < 0.4
     if pair:
         facts += ["cluster 2 along m;", "mma tcgen05.pair;"]
-    elif arch == "sm_100a" and r.random() < 0.3:
+    elif arch == "sm_100a" and r.random() < (0.1 if split else 0.3):
         facts += [f"cluster 2 along {r.choice('mn')};"]
     if r.random() < 0.15:
         facts.append(f"swap {values};")
@@ -89,7 +92,7 @@ def schedule(r, arch, accs, outs, operands):
         facts.append(f"pipe {values} : {r.choice(['1 in tmem', '2 in tmem', '2 in tmem overlap'])};")
     if arch == "sm_120a" and r.random() < 0.5:
         warps = r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"])
-        turns = r.random() < 0.5 and warps[0] == "8" and not any("clc" in f for f in facts)
+        turns = r.random() < (0.1 if split else 0.5) and warps[0] == "8" and not any("clc" in f for f in facts)
         facts.append(f"role math : {warps} {{ {values}, {stored} }}{' pingpong 2' if turns else ''};")
     for o in outs:
         if r.random() < 0.4:

@@ -15,6 +15,7 @@
 
 #define S100 "gemm.tk sm_100a nvfp4_gemm"
 #define S120 "gemm.tk sm_120a nvfp4_gemm"
+#define SPLIT "split.tk sm_120a split"
 
 typedef struct {
     const char *program;
