@@ -32,6 +32,7 @@ enum haz_comp {
     COMP_CP,     // cp.async up to wait_group
     COMP_WGMMA,  // wgmma of its warpgroup up to wait_group
     COMP_INIT,   // mbarrier.init before its fence.mbarrier_init
+    COMP_LANES,  // its own instructions that all its lanes know of (haz_lane.c)
     N_COMPS
 };
 #define UNRESOLVED UINT32_MAX // component of a copy that has not signalled
@@ -85,11 +86,14 @@ struct haz_rec {
     uint32_t next; // of a list of readers; of the copies of one multicast
     uint32_t issue; // COMP_OWN of the issuer as it was issued
     uint16_t warp; // in the cluster
-    uint8_t flags, pipe, swizzle, scope, rank;
+    uint8_t flags, pipe, swizzle, scope, rank, lane;
 };
-// Records of the last write and of the reads since, and which of the four bytes they touch.
+// Lanes of accesses, as numbers + 1.
+enum { LANE_UNKNOWN, LANE_SEVERAL = 33, LANE_CELL = 34 }; // CELL: each cell has its own
+// Records of the last write and of the reads since, and which of the four bytes they touch; lanes.
 struct haz_cell {
     uint32_t w, r;
+    uint8_t w_lane, r_lane;
 };
 #define CELL_BITS 28
 #define CELL_ID(x) ((x) & ((1u << CELL_BITS) - 1))
@@ -108,6 +112,8 @@ struct haz_thread {
     struct haz_clock pending; // observed by relaxed operations, not acquired yet
     struct haz_clock active;  // what fence::after_thread_sync has let through
     struct haz_clock maps;    // tensor maps acquired
+    struct haz_clock every;   // what all its lanes know, when 'part' of them know more
+    uint32_t part, releasers; // lanes
     uint32_t tcgen05;         // operations issued so far
     uint32_t committed;       // of them, when it last committed
     uint32_t stores;          // bulk stores issued
@@ -195,6 +201,8 @@ struct haz_access {
     const char *space;
     uint64_t base; // added to offsets in messages
     bool check_initial, nc;
+    uint8_t lane;
+    uint32_t lanes; // all that take part
 };
 
 enum haz_kind {
@@ -242,10 +250,21 @@ void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
                        const struct haz_clock *k);
 void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct haz_clock *k);
 
+// ---- lanes (haz_lane.c) -------------------------------------------------------------------------
+void haz_acquire(struct haz_thread *t, const struct haz_clock *from, uint32_t m);
+void haz_part(struct haz_thread *t, uint32_t m);
+void haz_done(struct haz_thread *t, uint32_t m, uint32_t comp, uint32_t epoch);
+void haz_release(struct haz_thread *t, struct haz_clock *to, const struct haz_clock *k, uint32_t m);
+void haz_warp_met(struct haz_thread *t);
+bool haz_lanes_matter(const struct haz_access *a, const struct haz_rec *x);
+bool haz_lane_conflict(const struct haz_access *a, const struct haz_rec *x, uint8_t lane,
+                       uint32_t bytes);
+uint8_t haz_reader_lane(const struct haz_access *a, const struct haz_rec *r, uint8_t lane);
+
 // ---- records and shadow memory (haz_shadow.c) --------------------------------------------------
 struct haz_make {
     uint32_t uop, comp, epoch;
-    uint8_t flags, pipe, swizzle;
+    uint8_t flags, pipe, swizzle, lane;
 };
 uint32_t haz_record(struct haz_thread *t, const struct haz_make *m);
 void haz_shared(const struct haz_access *y, struct haz_cta *c, uint32_t offset, uint32_t bytes);
@@ -275,7 +294,7 @@ static inline const struct uop *haz_do(struct warp *w, const struct uop *u) {
     return haz_ins_of(w, u)->fn(w, u);
 }
 uop_fn haz_ld, haz_st, haz_atom, haz_ldmatrix, haz_stmatrix;
-uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_cluster_arrive, haz_cluster_wait, haz_fence;
+uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_bar_warp, haz_cluster_arrive, haz_cluster_wait, haz_fence;
 uop_fn haz_bulk_wait, haz_cp_commit, haz_cp_wait, haz_tmem_ld, haz_tmem_st, haz_tmem_wait;
 uop_fn haz_tmem_alloc, haz_tmem_dealloc, haz_wgmma, haz_wgmma_wait, haz_tmap;
 void haz_collect(struct haz *h);

@@ -37,12 +37,15 @@ static uint64_t key_of(const struct haz_thread *t, enum ptx_space space, uint64_
     return space == SP_SHARED ? 1ull << 63 | (uint64_t)t->cluster->uid << 32 | (uint32_t)a : a;
 }
 
-static void synchronise(struct haz_thread *t, const struct haz_ins *i, uint64_t key, bool read,
-                        bool write) {
+static void synchronise(struct haz_thread *t, const struct haz_ins *i, uint64_t key, bool write,
+                        bool all) {
     struct haz *h = t->cluster->haz;
-    if (read) {
+    if (i->fn == run_ld || i->fn == run_ld_shared_32 || i->fn == run_atom) {
         bool acquire = i->order == ORDER_ACQUIRE || i->order == ORDER_ACQ_REL;
         haz_place_acquire(h, key, t, acquire ? &t->now : &t->pending);
+        if (acquire && t->part != 0 && all) {
+            haz_place_acquire(h, key, t, &t->every);
+        }
     }
     if (write) {
         bool release = i->order == ORDER_RELEASE || i->order == ORDER_ACQ_REL;
@@ -53,17 +56,45 @@ static void synchronise(struct haz_thread *t, const struct haz_ins *i, uint64_t 
 // A location that a flag lives in is synchronised through; polls do not race.
 static void strong(struct haz_thread *t, const struct haz_ins *i, const struct access *x,
                    const uint64_t a[LANES], uint32_t m) {
-    bool read = i->fn == run_ld || i->fn == run_ld_shared_32 || i->fn == run_atom;
     bool write = i->fn != run_ld && i->fn != run_ld_shared_32;
     uint64_t last = 0;
+    struct haz_clock *k = i->order >= ORDER_RELEASE ? &t->now : &t->fenced;
+    uint32_t floor = k->v[t->base + COMP_LANES];
+    if (i->order == ORDER_ACQUIRE || i->order == ORDER_ACQ_REL) {
+        haz_part(t, m);
+    }
+    if (write) {
+        haz_release(t, NULL, k, m);
+        k->v[t->base + COMP_LANES] = m == t->warp->alive ? k->v[t->base + COMP_OWN] : floor;
+    }
     FOR_LANES(l, m) {
         enum ptx_space space = space_of(x, a[l]);
         uint64_t key = key_of(t, space, a[l]);
         if (key != last && (space == SP_SHARED || space == SP_GLOBAL)) {
-            synchronise(t, i, key, read, write);
+            synchronise(t, i, key, write, m == t->warp->alive);
         }
         last = key;
     }
+    k->v[t->base + COMP_LANES] = floor;
+}
+
+static void check_global(struct haz_access *y, const struct access *x, const uint64_t a[LANES],
+                         uint32_t m) {
+    uint64_t from = 0;
+    uint64_t end = 0;
+    y->space = "global memory";
+    y->check_initial = false;
+    FOR_LANES(l, m) { // neighbours in one go
+        if (space_of(x, a[l]) != SP_GLOBAL) {
+            continue;
+        }
+        if (a[l] != end) {
+            haz_global(y, from, end - from);
+            from = a[l];
+        }
+        end = a[l] + x->bytes;
+    }
+    haz_global(y, from, end - from);
 }
 
 static void check(struct haz_thread *t, const struct uop *u, const struct access *x,
@@ -72,20 +103,28 @@ static void check(struct haz_thread *t, const struct uop *u, const struct access
     const struct warp *w = t->warp;
     const struct haz_ins *i = haz_ins_of(w, u);
     bool both = i->fn == run_atom;
+    bool together = i->fn == run_ldmatrix || i->fn == run_stmatrix; // a row belongs to all lanes
+    bool single = (m & (m - 1)) == 0;
     struct haz_make make = {.uop = (uint32_t)(u - w->code),
                             .comp = t->base + COMP_OWN,
                             .epoch = t->now.v[t->base + COMP_OWN],
                             .flags = (uint8_t)((write ? REC_WRITE : 0) | (i->strong ? REC_STRONG
-                                                                                    : 0))};
+                                                                                    : 0)),
+                            .lane = together ? LANE_SEVERAL
+                                    : single ? (uint8_t)(first_lane(m) + 1)
+                                             : LANE_CELL};
     struct haz_access y = {.h = h,
                            .t = t,
                            .rec = haz_record(t, &make),
                            .write = write,
                            .read = !write || both,
                            .space = "shared memory",
-                           .check_initial = true};
+                           .check_initial = true,
+                           .lane = LANE_SEVERAL,
+                           .lanes = together ? w->alive : m};
     bool global = false;
     FOR_LANES(l, m) {
+        y.lane = together ? y.lane : (uint8_t)(l + 1);
         enum ptx_space space = space_of(x, a[l]);
         if (space == SP_SHARED) {
             struct haz_cta *c = cta_at(t, a[l]);
@@ -102,22 +141,9 @@ static void check(struct haz_thread *t, const struct uop *u, const struct access
     if (h->has_pdl && !t->pdl) {
         haz_report(h, HAZ_PDL, make.uop, UINT32_MAX, "global memory");
     }
-    y.space = "global memory";
-    y.check_initial = false;
     y.nc = i->nc;
-    uint64_t from = 0;
-    uint64_t end = 0;
-    FOR_LANES(l, m) { // neighbours in one go
-        if (space_of(x, a[l]) != SP_GLOBAL) {
-            continue;
-        }
-        if (a[l] != end) {
-            haz_global(&y, from, end - from);
-            from = a[l];
-        }
-        end = a[l] + x->bytes;
-    }
-    haz_global(&y, from, end - from);
+    y.lane = single ? y.lane : LANE_UNKNOWN;
+    check_global(&y, x, a, m);
 }
 
 static const struct uop *memory(struct warp *w, const struct uop *u, const struct access *x,

@@ -19,6 +19,7 @@ static const struct {
     {run_mbar_arrive, haz_mbar_arrive},
     {run_mbar_wait, haz_mbar_wait},
     {run_bar, haz_bar},
+    {run_bar_warp, haz_bar_warp},
     {run_cluster_arrive, haz_cluster_arrive},
     {run_cluster_wait, haz_cluster_wait},
     {run_bulk_wait, haz_bulk_wait},
@@ -116,7 +117,7 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
     t->base = index * N_COMPS;
     bool ok = haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
-              haz_clock_make(cl, &t->maps);
+              haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every);
     if (ok) {
         t->now.v[t->base + COMP_OWN] = 1;
     }
@@ -318,8 +319,8 @@ static void note(uint64_t set[8], uint32_t warp) {
     }
 }
 
-static void release(struct haz_thread *t, struct haz_clock *to, uint8_t order) {
-    haz_join(t->cluster, to, order == ORDER_RELAXED ? &t->fenced : &t->now);
+static void release(struct haz_thread *t, struct haz_clock *to, uint8_t order, uint32_t m) {
+    haz_release(t, to, order == ORDER_RELAXED ? &t->fenced : &t->now, m);
 }
 
 const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
@@ -329,7 +330,8 @@ const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
     uint32_t uop = (uint32_t)(u - w->code);
     uint32_t last = UINT32_MAX;
     bool any = false;
-    FOR_LANES(l, exec_mask(w, u)) {
+    uint32_t m = exec_mask(w, u);
+    FOR_LANES(l, m) {
         uint32_t a = sim_shared_address(w, u->a, u->imm, l);
         struct cluster *cl = w->cta->cluster;
         uint32_t rank = a >> RANK_SHIFT;
@@ -346,7 +348,7 @@ const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
             continue;
         }
         note(hb->arrivers, t->index);
-        release(t, &hb->cur, i->order);
+        release(t, &hb->cur, i->order, m);
         any = true;
         if (remote) {
             struct haz_cta *hc = &t->cluster->cta[rank];
@@ -428,8 +430,12 @@ void haz_arrive_op(const struct async_op *op, struct cta *c, const struct mbar *
     haz_set(cl, &hb->cur, t->base + COMP_BEFORE, op->haz);
 }
 
-static void acquire(struct haz_thread *t, const struct haz_clock *from, uint8_t order) {
-    haz_join(t->cluster, order == ORDER_RELAXED ? &t->pending : &t->now, from);
+static void acquire(struct haz_thread *t, const struct haz_clock *from, uint8_t order, uint32_t m) {
+    if (order == ORDER_RELAXED) {
+        haz_join(t->cluster, &t->pending, from);
+    } else {
+        haz_acquire(t, from, m);
+    }
 }
 
 // Waits of one warp on one barrier are expected to see every phase once.
@@ -455,7 +461,8 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
     struct haz_thread *t = haz_thread_of(w);
     uint32_t uop = (uint32_t)(u - w->code);
     uint32_t last = UINT32_MAX;
-    FOR_LANES(l, m & w->p[u->d]) {
+    m &= w->p[u->d];
+    FOR_LANES(l, m) {
         uint32_t a = sim_shared_address(w, u->a, u->imm, l);
         struct mbar *b = a == last ? NULL : mbar_find(w->cta, a & OFFSET_MASK);
         struct haz_bar *hb = b == NULL ? NULL : bar_of(w->cta, b);
@@ -464,7 +471,7 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
             continue;
         }
         check_init(t, hb, uop, false);
-        acquire(t, &hb->done, i->order);
+        acquire(t, &hb->done, i->order, m);
         check_phase(t, hb, uop, (uint32_t)b->phase + 1);
     }
     return next;
@@ -478,7 +485,7 @@ void haz_named_complete(struct cta *c, uint32_t id) {
         struct warp *w = &c->warp[n];
         for (int s = 0; s < w->n_splits; s++) {
             if (w->split[s].state == SPLIT_BAR && w->split[s].what == id) {
-                haz_join(cl, &haz_thread_of(w)->now, k);
+                haz_acquire(haz_thread_of(w), k, w->split[s].mask);
             }
         }
     }
@@ -494,14 +501,14 @@ const struct uop *haz_bar(struct warp *w, const struct uop *u) {
     struct haz_clock *k =
         id < N_NAMED ? &t->cluster->cta[w->cta->rank].named[id] : NULL;
     if (k != NULL) {
-        haz_join(t->cluster, k, &t->now);
+        haz_release(t, k, &t->now, m);
         haz_tick(t);
     }
     uint32_t before = k != NULL ? w->cta->bar[id].generation : 0;
     const struct uop *next = haz_do(w, u);
     // Parked warps are served by haz_named_complete.
     if (k != NULL && (u->flag & BAR_ARRIVE) == 0 && w->cta->bar[id].generation != before) {
-        haz_join(t->cluster, &t->now, k);
+        haz_acquire(t, k, m);
     }
     return next;
 }
@@ -514,10 +521,12 @@ void haz_cluster_complete(struct cluster *c) {
 // done by then, and kernels in the field build on it; what it stored to a peer may still be under
 // way.
 const struct uop *haz_cluster_arrive(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) != 0) {
+    uint32_t m = exec_mask(w, u);
+    if (m != 0) {
         struct haz_thread *t = haz_thread_of(w);
         bool practice = t->cluster->haz->profile == SIM_HAZARDS_PRACTICE && !t->to_peer;
-        release(t, &t->cluster->cur, practice ? ORDER_RELEASE : haz_ins_of(w, u)->order);
+        release(t, &t->cluster->cur, practice ? ORDER_RELEASE : haz_ins_of(w, u)->order,
+                m);
         haz_tick(t);
     }
     return haz_do(w, u);
@@ -527,14 +536,15 @@ const struct uop *haz_cluster_wait(struct warp *w, const struct uop *u) {
     const struct uop *next = haz_do(w, u);
     if (next != STOP && exec_mask(w, u) != 0) {
         struct haz_thread *t = haz_thread_of(w);
-        acquire(t, &t->cluster->done, haz_ins_of(w, u)->order);
+        acquire(t, &t->cluster->done, haz_ins_of(w, u)->order, exec_mask(w, u));
     }
     return next;
 }
 
 // ---- fences -------------------------------------------------------------------------------------
 const struct uop *haz_fence(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0) {
+    uint32_t m = exec_mask(w, u);
+    if (m == 0) {
         return haz_do(w, u);
     }
     struct haz_thread *t = haz_thread_of(w);
@@ -543,7 +553,7 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
     switch (i->fence) {
     case FENCE_MEMORY:
         if (i->order != ORDER_RELEASE) {
-            haz_join(cl, &t->now, &t->pending);
+            haz_acquire(t, &t->pending, m);
         }
         if (i->order != ORDER_ACQUIRE) {
             haz_copy(cl, &t->fenced, &t->now);
@@ -554,6 +564,9 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
     case FENCE_ASYNC:
         haz_set(cl, &t->now, t->base + COMP_INIT, t->inits);
         haz_publish(cl, &t->now, t->base);
+        if (t->part != 0 && m == w->alive) {
+            haz_publish(cl, &t->every, t->base);
+        }
         haz_tick(t);
         break;
     case FENCE_MBAR_INIT:

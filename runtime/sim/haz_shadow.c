@@ -108,7 +108,8 @@ uint32_t haz_record(struct haz_thread *t, const struct haz_make *m) {
     if (reuse && t->recent[slot].id != 0 && t->recent[slot].uop == m->uop &&
         t->recent[slot].epoch == m->epoch && t->recent[slot].comp == m->comp) {
         const struct haz_rec *r = &h->rec[t->recent[slot].id];
-        if (r->flags == m->flags && r->pipe == m->pipe && r->swizzle == m->swizzle) {
+        if (r->flags == m->flags && r->pipe == m->pipe && r->swizzle == m->swizzle &&
+            r->lane == m->lane) {
             return t->recent[slot].id;
         }
     }
@@ -125,6 +126,7 @@ uint32_t haz_record(struct haz_thread *t, const struct haz_make *m) {
                                   .flags = m->flags,
                                   .pipe = m->pipe,
                                   .swizzle = m->swizzle,
+                                  .lane = m->lane,
                                   .scope = h->ins[m->uop].scope,
                                   .rank = (uint8_t)t->warp->cta->rank};
     if (reuse) {
@@ -284,14 +286,26 @@ static enum haz_kind judge_tensor(const struct haz_access *a, const struct haz_r
     return known_as_issued(a, x) ? HAZ_TENSOR_BEFORE : HAZ_TENSOR;
 }
 
-static void judge(const struct haz_access *a, uint32_t id, uint64_t address, bool tensor) {
+// Where two accesses meet: bytes of a cell, the lane of it that the cell knows.
+struct spot {
+    uint64_t address;
+    uint32_t bytes;
+    uint8_t lane;
+    bool tensor;
+};
+
+static void judge(const struct haz_access *a, uint32_t id, const struct spot *at) {
     if (id == 0 || id == a->rec) {
         return;
     }
     const struct haz_rec *x = rec_at(a->h, id);
-    enum haz_kind k = tensor ? judge_tensor(a, x) : judge_memory(a, x);
+    enum haz_kind k = at->tensor ? judge_tensor(a, x) : judge_memory(a, x);
+    if (k == HAZ_COUNT && !morally_strong(x, rec_at(a->h, a->rec)) &&
+        haz_lane_conflict(a, x, at->lane, at->bytes)) {
+        k = HAZ_LANES;
+    }
     if (k != HAZ_COUNT) {
-        haz_report_conflict(k, &(struct haz_conflict){a, id, address});
+        haz_report_conflict(k, &(struct haz_conflict){a, id, at->address});
     }
 }
 
@@ -315,11 +329,33 @@ static bool through_reader(const struct haz_access *a, uint32_t readers, bool te
     return false;
 }
 
-static void judge_readers(const struct haz_access *a, uint32_t readers, uint64_t address,
-                          bool tensor) {
-    for (uint32_t at = readers; at != 0; at = set_next(a->h, at)) {
-        judge(a, set_head(a->h, at), address, tensor);
+// The cell knows the lane of the last of the readers, which stands first.
+static void judge_readers(const struct haz_access *a, uint32_t readers, const struct spot *at) {
+    struct spot here = *at;
+    for (uint32_t r = readers; r != 0; r = set_next(a->h, r)) {
+        judge(a, set_head(a->h, r), &here);
+        here.lane = LANE_UNKNOWN;
     }
+}
+
+static struct haz_cell read_cell(const struct haz_access *a, struct haz_cell c, uint32_t bytes) {
+    uint32_t r = CELL_ID(c.r);
+    const struct haz_rec *last = r == 0 ? NULL : rec_at(a->h, set_head(a->h, r));
+    uint8_t lane = haz_reader_lane(a, last, c.r_lane);
+    return (struct haz_cell){c.w, CELL(add_reader(a->h, r, a->rec), CELL_BYTES(c.r) | bytes),
+                             c.w_lane, lane};
+}
+
+// Bytes that others wrote before stay known as written, in the name of the last writer.
+static struct haz_cell write_cell(const struct haz_access *a, struct haz_cell c, uint32_t bytes) {
+    uint32_t w = CELL_ID(c.w);
+    bool whole = bytes == ALL_BYTES || w == a->rec;
+    uint8_t lane = c.w_lane == a->lane || (bytes == ALL_BYTES && w != a->rec) || c.w == 0
+                       ? a->lane
+                   : w == a->rec ? LANE_SEVERAL
+                                 : LANE_UNKNOWN;
+    return (struct haz_cell){CELL(a->rec, CELL_BYTES(c.w) | bytes), whole ? 0 : c.r, lane,
+                             c.r_lane};
 }
 
 // What an access to some bytes does to one cell.
@@ -332,8 +368,9 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
         haz_report_conflict(tensor ? HAZ_UNINIT_TENSOR : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
+    struct spot at = {address, bytes, c.w_lane, tensor};
     if (touched && !(a->write && r != 0 && through_reader(a, r, tensor))) {
-        judge(a, w, address, tensor);
+        judge(a, w, &at);
     }
     if (a->nc && touched) {
         haz_report_conflict(HAZ_NC, &(struct haz_conflict){a, w, address});
@@ -342,14 +379,21 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
         swizzles(a, w, address);
     }
     if (!a->write) {
-        return (struct haz_cell){c.w, CELL(add_reader(a->h, r, a->rec), CELL_BYTES(c.r) | bytes)};
+        return read_cell(a, c, bytes);
     }
-    bool whole = bytes == ALL_BYTES || w == a->rec;
     if ((CELL_BYTES(c.r) & bytes) != 0) {
-        judge_readers(a, r, address, tensor);
+        at.lane = c.r_lane;
+        judge_readers(a, r, &at);
     }
-    // Bytes that others wrote before stay known as written, in the name of the last writer.
-    return (struct haz_cell){CELL(a->rec, CELL_BYTES(c.w) | bytes), whole ? 0 : c.r};
+    return write_cell(a, c, bytes);
+}
+
+// May what 'a' does to a cell depend on its lanes?
+static bool by_lane(const struct haz_access *a, const struct haz_cell *c) {
+    uint32_t w = CELL_ID(c->w);
+    uint32_t r = CELL_ID(c->r);
+    return (w != 0 && haz_lanes_matter(a, rec_at(a->h, w))) ||
+           (r != 0 && haz_lanes_matter(a, rec_at(a->h, set_head(a->h, r))));
 }
 
 // 'first' and 'last': which bytes of the cells at the ends.
@@ -362,16 +406,21 @@ struct run_of_cells {
 
 static void visit_run(const struct haz_access *a, const struct run_of_cells *run) {
     struct haz_cell *c = run->cell;
-    struct haz_cell old = {UINT32_MAX, UINT32_MAX};
+    struct haz_cell old = {UINT32_MAX, UINT32_MAX, 0, 0};
     struct haz_cell to = old;
     uint32_t before = 0;
+    bool lanes = false;
     for (size_t i = 0; i < run->n; i++) {
         uint32_t bytes = (i == 0 ? run->first : ALL_BYTES) & (i + 1 == run->n ? run->last : ALL_BYTES);
-        if (c[i].w != old.w || c[i].r != old.r || bytes != before) {
+        bool same = c[i].w == old.w && c[i].r == old.r && bytes == before &&
+                    (!lanes || (c[i].w_lane == old.w_lane && c[i].r_lane == old.r_lane));
+        if (!same) {
             old = c[i];
             before = bytes;
+            lanes = by_lane(a, &old);
             to = visit(a, old, bytes, run->address + 4 * i, false);
         }
+        to.w_lane = a->write ? to.w_lane : c[i].w_lane;
         c[i] = to;
     }
 }
@@ -495,7 +544,7 @@ void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, 
             return;
         }
     }
-    struct haz_cell old = {UINT32_MAX, UINT32_MAX};
+    struct haz_cell old = {UINT32_MAX, UINT32_MAX, 0, 0};
     struct haz_cell to = old;
     for (uint32_t i = column; i < column + columns; i++) {
         for (uint32_t p = 0; p < TMEM_PARTS; p++) {

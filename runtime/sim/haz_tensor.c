@@ -13,7 +13,15 @@ struct issue {
     struct haz_thread *t;
     struct async_op *op;
     uint32_t uop;
+    uint32_t lanes; // that take part
 };
+
+static struct issue issue_of(struct warp *w, const struct uop *u, uint32_t m) {
+    return (struct issue){.h = w->x->haz,
+                          .t = haz_thread_of(w),
+                          .uop = (uint32_t)(u - w->code),
+                          .lanes = m};
+}
 
 static uint32_t record(const struct issue *s, uint32_t comp, uint32_t epoch, uint8_t flags) {
     struct haz_make m = {.uop = s->uop, .comp = comp, .epoch = epoch, .flags = flags};
@@ -29,6 +37,9 @@ static struct haz_access access_of(const struct issue *s, uint32_t rec, const ch
         .read = (s->h->rec[rec].flags & REC_WRITE) == 0,
         .space = space,
         .check_initial = true,
+        .lane = (s->lanes & (s->lanes - 1)) != 0 ? LANE_SEVERAL
+                                                 : (uint8_t)(first_lane(s->lanes) + 1),
+        .lanes = s->lanes,
     };
 }
 
@@ -212,7 +223,9 @@ static void issue_cp(const struct issue *s) {
     struct haz_thread *t = s->t;
     const struct async_op *op = s->op;
     uint32_t comp = t->base + COMP_CP;
-    shared(s, record(s, comp, t->cp + 1, REC_CP | REC_WRITE), op->smem, op->bytes);
+    struct haz_make m = {.uop = s->uop, .comp = comp, .epoch = t->cp + 1,
+                         .flags = REC_CP | REC_WRITE, .lane = LANE_CELL};
+    shared(s, haz_record(t, &m), op->smem, op->bytes);
     global(s, record(s, comp, t->cp + 1, REC_CP), op->global, op->zero_from);
 }
 
@@ -223,7 +236,8 @@ static uint32_t tensor_record(const struct issue *s, enum haz_comp comp, enum ha
                          .comp = s->t->base + comp,
                          .epoch = s->t->tcgen05,
                          .flags = flags,
-                         .pipe = (uint8_t)pipe};
+                         .pipe = (uint8_t)pipe,
+                         .lane = LANE_SEVERAL};
     return haz_record(s->t, &m);
 }
 
@@ -365,10 +379,9 @@ static void issue_tcgen05(const struct issue *s) {
 }
 
 void haz_issue(struct warp *w, struct async_op *op) {
-    struct issue s = {.h = w->x->haz,
-                      .t = haz_thread_of(w),
-                      .op = op,
-                      .uop = (uint32_t)(op->u - w->code)};
+    uint32_t m = exec_mask(w, op->u);
+    struct issue s = issue_of(w, op->u, op->kind < ASYNC_WGMMA ? 1u << op->lane : m);
+    s.op = op;
     switch (op->kind) {
     case ASYNC_BULK_LOAD:
     case ASYNC_TMA_LOAD:
@@ -415,11 +428,13 @@ const struct uop *haz_bulk_wait(struct warp *w, const struct uop *u) {
     uint32_t read = t->stores;
     uint32_t written = t->stores;
     uint32_t kept = 0;
+    uint32_t owners = 0; // lanes that have waited for something of theirs
     for (uint32_t n = 0; n < t->n_open; n++) {
         struct haz_store *o = &t->open[n];
         uint32_t done = w->bulk[o->lane].committed;
         done -= done < (uint32_t)u->imm ? done : (uint32_t)u->imm;
         bool over = (m >> o->lane & 1) != 0 && o->group < done;
+        owners |= over ? 1u << o->lane : 0;
         o->read |= over;
         o->written |= over && !read_only;
         read = !o->read && o->seq <= read ? o->seq - 1 : read;
@@ -429,8 +444,10 @@ const struct uop *haz_bulk_wait(struct warp *w, const struct uop *u) {
         }
     }
     t->n_open = kept;
-    haz_set(t->cluster, &t->now, t->base + COMP_SOURCE, read);
-    haz_set(t->cluster, &t->now, t->base + COMP_STORED, written);
+    if (owners != 0) {
+        haz_done(t, owners, t->base + COMP_SOURCE, read);
+        haz_done(t, owners, t->base + COMP_STORED, written);
+    }
     return next;
 }
 
@@ -451,10 +468,10 @@ const struct uop *haz_cp_wait(struct warp *w, const struct uop *u) {
     struct haz_thread *t = haz_thread_of(w);
     if (u->imm < 0) {
         t->cp++;
-        haz_set(t->cluster, &t->now, t->base + COMP_CP, t->cp);
+        haz_done(t, m, t->base + COMP_CP, t->cp);
     } else if (t->n_commits > (uint64_t)u->imm && u->imm < 64) {
         uint32_t epoch = t->commit[(t->n_commits - 1 - (uint32_t)u->imm) % 64];
-        haz_set(t->cluster, &t->now, t->base + COMP_CP, epoch);
+        haz_done(t, m, t->base + COMP_CP, epoch);
     }
     return next;
 }
@@ -467,7 +484,7 @@ static const struct uop *ldst(struct warp *w, const struct uop *u, bool load) {
         return next;
     }
     const struct ldst_aux *x = u->aux;
-    struct issue s = {.h = w->x->haz, .t = haz_thread_of(w), .uop = (uint32_t)(u - w->code)};
+    struct issue s = issue_of(w, u, m);
     s.t->tcgen05++;
     s.t->committed++; // no commit tracks it
     uint32_t taddr = ((const u32 *)row(w, u->a))[first_lane(m)] + (uint32_t)u->imm;
@@ -494,7 +511,7 @@ const struct uop *haz_tmem_wait(struct warp *w, const struct uop *u) {
     if (next != STOP && m != 0) {
         struct haz_thread *t = haz_thread_of(w);
         enum haz_comp comp = haz_ins_of(w, u)->store ? COMP_ST : COMP_LD;
-        haz_set(t->cluster, &t->now, t->base + comp, t->tcgen05);
+        haz_done(t, m, t->base + comp, t->tcgen05);
     }
     return next;
 }
@@ -504,9 +521,12 @@ const struct uop *haz_tmem_alloc(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const struct uop *next = haz_do(w, u);
     if (next != STOP && m != 0) {
-        struct issue s = {.h = w->x->haz, .t = haz_thread_of(w), .uop = (uint32_t)(u - w->code)};
+        struct issue s = issue_of(w, u, m);
         uint32_t rec = record(&s, s.t->base + COMP_OWN, s.t->now.v[s.t->base + COMP_OWN], REC_WRITE);
-        shared(&s, rec, sim_shared_address(w, u->a, u->imm, first_lane(m)), 4);
+        struct haz_access y = access_of(&s, rec, "shared memory");
+        uint32_t a = sim_shared_address(w, u->a, u->imm, first_lane(m));
+        y.lane = LANE_UNKNOWN; // the manual does not say which
+        haz_shared(&y, &s.t->cluster->cta[w->cta->rank], a & OFFSET_MASK, 4);
     }
     return next;
 }
@@ -516,7 +536,7 @@ const struct uop *haz_tmem_dealloc(struct warp *w, const struct uop *u) {
     if (m == 0) {
         return haz_do(w, u);
     }
-    struct issue s = {.h = w->x->haz, .t = haz_thread_of(w), .uop = (uint32_t)(u - w->code)};
+    struct issue s = issue_of(w, u, m);
     uint32_t taddr = ((const u32 *)row(w, u->a))[first_lane(m)] + (uint32_t)u->imm;
     uint32_t n = ((const u32 *)row(w, u->b))[first_lane(m)];
     const struct uop *next = haz_do(w, u);
@@ -543,7 +563,7 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
     if (next == STOP || m == 0) {
         return next;
     }
-    struct issue s = {.h = w->x->haz, .t = t, .uop = (uint32_t)(u - w->code)};
+    struct issue s = issue_of(w, u, m);
     if (!t->wgmma_fenced) { // PTX ISA "wgmma.fence": before the first one in any case
         haz_report(s.h, HAZ_WGMMA_FENCE, s.uop, UINT32_MAX, "warp %u", w->index);
     }
@@ -578,7 +598,7 @@ const struct uop *haz_wgmma_wait(struct warp *w, const struct uop *u) {
     }
     uint32_t stay = (uint32_t)u->imm;
     uint32_t done = w->wgmma_committed > stay ? w->wgmma_committed - stay : 0;
-    haz_set(t->cluster, &t->now, WGMMA_BASE(t) + COMP_WGMMA, done);
+    haz_done(t, m, WGMMA_BASE(t) + COMP_WGMMA, done);
     return next;
 }
 
@@ -590,7 +610,7 @@ const struct uop *haz_tmap(struct warp *w, const struct uop *u) {
     if (next == STOP || m == 0) {
         return next;
     }
-    struct issue s = {.h = w->x->haz, .t = haz_thread_of(w), .uop = (uint32_t)(u - w->code)};
+    struct issue s = issue_of(w, u, m);
     struct haz_thread *t = s.t;
     uint32_t epoch = t->now.v[t->base + COMP_OWN];
     uint32_t write = record(&s, t->base + COMP_OWN, epoch, REC_WRITE);

@@ -118,7 +118,7 @@ def equivalents(path):
     with open(path, encoding="ascii") as f:
         for line in f:
             if line.strip() and not line.startswith("#"):
-                out.append([part.strip() for part in line.split("|", 3)])
+                out.append([part.strip() for part in line.split(" | ", 3)])
     return out
 
 
