@@ -201,6 +201,7 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
 void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch); // fors[loop]
 
 // --- wgmma.c (sm_90a) -------------------------------------------------------------------------------------
+void cg_wgmma_tables(cg *c);                   // prologue, all threads: tables of scales (wgmma_table.c)
 void cg_wgmma_begin(cg *c, int acc);           // a tile begins
 void cg_wgmma(cg *c, const tir_mma *m);        // one step, its operands are free afterwards
 bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that overlap; false: not one

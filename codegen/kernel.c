@@ -241,6 +241,7 @@ static void prologue(cg *c) {
     if (c->k->tmem_columns > 0) {
         cg_tmem_alloc(c);
     }
+    cg_wgmma_tables(c);
     meet(c);
     if (c->k->tmem_columns > 0) {
         cg_tmem_base(c);

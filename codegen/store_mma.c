@@ -5,6 +5,8 @@
 // 2q + i % 2 of lane 4g + q.
 #include "mma_int.h"
 
+#include <math.h>
+
 enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48 };
 
 typedef struct {
@@ -13,6 +15,13 @@ typedef struct {
     int col; // first column in the sub-tile ...
     int n_n; // ... and number of column fragments
 } piece;
+
+// Registers of an accumulator may hold the sum times a power of two (tir_acc.exponent).
+static ll_val sum_in(cg *c, int acc, ll_var reg) {
+    int exponent = c->k->accs[acc].exponent;
+    ll_val v = ll_get(c->b, reg);
+    return exponent == 0 ? v : cg_math(c, "mul.rn.f32", 2, (ll_val[]){v, ll_f32(c->b, ldexp(1, exponent))});
+}
 
 // Per half (8 rows), a pair of columns of each column fragment.
 static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
@@ -37,8 +46,8 @@ static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
                 int frag = (p->sub * f->cols + col) / FRAG_N;
                 int at = (p->m * acc->n_n + frag) * 4 + half * 2;
                 r->acc[a] = ARENA_ARRAY(c->mem, ll_val, 2);
-                r->acc[a][0] = ll_get(b, acc->regs[at]);
-                r->acc[a][1] = ll_get(b, acc->regs[at + 1]);
+                r->acc[a][0] = sum_in(c, f->accs[a], acc->regs[at]);
+                r->acc[a][1] = sum_in(c, f->accs[a], acc->regs[at + 1]);
             }
         }
     }

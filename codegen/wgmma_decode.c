@@ -1,20 +1,24 @@
-// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16'): a warp reads its rows of the tile from shared
-// memory, decodes them and feeds them as operand A from registers.
+// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16 | e4m3'): a warp reads its rows of the tile from
+// shared memory, decodes them and feeds them as operand A from registers.
 //
-// An element times its scale is exact in the 16-bit type (2 by 4 significant bits; f16 is allowed for ue4m3
-// scales only), so the products are those of the numbers that the format means.
+// To a 16-bit type. An element times its scale is exact (2 by 4 significant bits; f16 is allowed for ue4m3
+// scales only), so the products are those of the numbers that the format means. PTX ISA "Register Fragments
+// for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements 2q and 2q + 1 (+ 8 for r / 2)
+// of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so a register comes from byte q of a word of
+// eight elements: shifted left by 4 the word has the low nibble where the high one was, one byte permutation
+// brings both to the top of the halves, and sign, exponent and fraction move to their places in the wide
+// type with too small an exponent, which a multiplication puts right (subnormal e2m1 included).
 //
-// PTX ISA "Register Fragments for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements
-// 2q and 2q + 1 (+ 8 for r / 2) of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so a register
-// comes from byte q of a word of eight elements: shifted left by 4 the word has the low nibble where the
-// high one was, one byte permutation brings both to the top of the halves, and sign, exponent and fraction
-// move to their places in the wide type with too small an exponent, which a multiplication puts right
-// (subnormal e2m1 included).
+// To e4m3. A register of m64nNk32 holds elements 4q .. 4q + 3 (+ 16 for r / 2): two bytes of the row. The
+// eight magnitudes of the granule's scale come from a table (wgmma_table.c) with the sign bit set; prmt
+// picks four of them, the elements' own magnitude codes being its selectors, and takes the sign bits off
+// again: in its sign-replicating mode, which bit 3 of a selector asks for, 0x40 becomes 0, so the elements
+// themselves pick 0x40 where they are positive, and twice that is subtracted.
 //
 // Scales lie as 128 x 4 atoms (hardware manual of the block-scaled MMAs): the word of row r holds four.
 #include "wgmma_int.h"
 
-enum { ATOM_ROWS = 128, ATOM_BYTES = 512, STEP = 16, CHUNK = 16, CHUNK_STEPS = 2 };
+enum { ATOM_ROWS = 128, ATOM_BYTES = 512, STEP = 16, CHUNK = 16, CHUNK_STEPS = 2, FOLD_STEP = 32 };
 
 typedef struct {
     bool bf16;
@@ -77,7 +81,7 @@ static ll_val spread_ue8m0(cg *c, ll_val word, int byte) {
 typedef struct {
     const tir_operand *op;
     const tir_box *data, *scale;
-    const wide_type *type;
+    const wide_type *type; // NULL: e4m3
     elem_kind scale_type;
     int granule;
     ll_val slot;
@@ -85,6 +89,8 @@ typedef struct {
     ll_val swizzle; // i32: what its chunks are xored with, in bytes
     ll_val into;    // i32: rows from the first row of the scales to the tile's first
     ll_val select;  // byte permutation of the lane
+    ll_val pair;    // e4m3: 2q, the lane's bytes of a half chunk
+    ll_val entries; // e4m3: address of the table's first entry, in the copy of the lane's row
 } rows;
 
 // A slot's scales begin with the 128-row tile that its first row is in.
@@ -103,7 +109,7 @@ static rows rows_of(cg *c, const tir_mma *m) {
     rows r = {.op = op,
               .data = &ch->boxes[op->data],
               .scale = &ch->boxes[op->scale],
-              .type = mma_kinds[m->kind].a == ELEM_BF16 ? &to_bf16 : &to_f16,
+              .type = m->table > 0 ? NULL : mma_kinds[m->kind].a == ELEM_BF16 ? &to_bf16 : &to_f16,
               .scale_type = p->scale,
               .granule = p->granule,
               .slot = cg_slot_addr(c, op->channel)};
@@ -113,20 +119,24 @@ static rows rows_of(cg *c, const tir_mma *m) {
     r.swizzle = ll_bini(b, LL_SHL, part, 4);
     r.row = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), g);
     r.into = rows_into(c, &r);
+    if (m->table > 0) {
+        r.entries = ll_add(b, cg_smem_at(c, m->table), ll_muli(b, g, MMA_TABLE_ENTRY));
+        r.pair = ll_bini(b, LL_SHL, q, 1);
+        return r;
+    }
     // Byte 1: byte q of the shifted word; byte 3: byte q of the word.
     ll_val both = ll_muli(b, q, 0x1010);
     r.select = ll_addi(b, both, 0x4000);
     return r;
 }
 
-// The 16 bytes (32 elements) of chunk 'chunk' of the lane's row 8 * group + g.
-static void load_chunk(cg *c, const rows *r, int group, int chunk, ll_val words[4]) {
+// Address of chunk 'chunk' (16 bytes, 32 elements) of the lane's row 8 * group + g.
+static ll_val chunk_at(cg *c, const rows *r, int group, int chunk) {
     ll *b = c->b;
     int slab = chunk * CHUNK / r->op->row_bytes, in = chunk * CHUNK % r->op->row_bytes;
     ll_val at = ll_muli(b, ll_addi(b, r->row, (int64_t)8 * group), r->op->row_bytes);
     at = ll_add(b, at, ll_addi(b, r->slot, r->data->offset + (int64_t)slab * r->data->box_pitch));
-    at = ll_add(b, at, ll_bini(b, LL_XOR, r->swizzle, in));
-    ll_load_words(b, at, 4, words);
+    return ll_add(b, at, ll_bini(b, LL_XOR, r->swizzle, in));
 }
 
 static ll_val load_scales(cg *c, const rows *r, int group, int word) {
@@ -168,24 +178,75 @@ static ll_val decode(cg *c, const rows *r, ll_val word, ll_val scale) {
     return multiply(c, r->type, v, scale);
 }
 
+// --- To e4m3 ---------------------------------------------------------------------------------------
+
+// The magnitudes under scale 'byte' of a word.
+static void load_entry(cg *c, const rows *r, ll_val codes, int byte, ll_val out[2]) {
+    ll *b = c->b;
+    int size = MMA_TABLE_ENTRY * MMA_TABLE_COPIES, log = 6, by = 8 * byte - log;
+    ll_val at = by < 0 ? ll_bini(b, LL_SHL, codes, -by) : ll_bini(b, LL_LSHR, codes, by);
+    at = ll_bini(b, LL_AND, at, (int64_t)(mma_table_codes(r->scale_type) - 1) * size);
+    ll_load_words(b, ll_add(b, r->entries, at), 2, out);
+}
+
+// Four elements in the low half of 'codes'.
+static ll_val fold_four(cg *c, ll_val codes, const ll_val entry[2]) {
+    ll *b = c->b;
+    ll_val half = ll_i32(b, 0x40404040);
+    ll_val v = permute(c, entry[0], entry[1], ll_bini(b, LL_AND, codes, 0x7777));
+    ll_val positive = permute(c, half, half, codes);
+    return ll_sub(b, v, ll_bini(b, LL_SHL, positive, 1));
+}
+
+static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
+    ll *b = c->b;
+    int per = d->per_group;
+    for (int group = 0; group < 2 * per; group++) {
+        ll_val codes = NULL, entry[2];
+        for (int half = 2 * first, have = -1, word = -1; half < 2 * last; half++) {
+            int granule = half * FOLD_STEP / 2 / r->granule;
+            if (granule / 4 != word) {
+                word = granule / 4;
+                codes = load_scales(c, r, group, word);
+            }
+            if (granule != have) {
+                have = granule;
+                load_entry(c, r, codes, granule % 4, entry);
+            }
+            ll_val at = ll_add(b, chunk_at(c, r, group, half / 2), r->pair);
+            ll_val four = ll_load(b, LL_I16, ll_addi(b, at, half % 2 * CHUNK / 2), 2, false);
+            out[(half / 2 * per + group % per) * 4 + half % 2 * 2 + group / per] =
+                fold_four(c, ll_to(b, four, LL_I32), entry);
+        }
+    }
+}
+
 // --- A tile ----------------------------------------------------------------------------------------
 
-void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out) {
-    const tir_mma *m = d->m;
-    rows r = rows_of(c, m);
+static void decode_wide(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
+    ll *b = c->b;
     int per = d->per_group;
-    ll_val *scales = ARENA_ARRAY(c->mem, ll_val, m->k_elems / r.granule);
+    ll_val *scales = ARENA_ARRAY(c->mem, ll_val, d->m->k_elems / r->granule);
     for (int group = 0; group < 2 * per; group++) {
         int j = group % per, half = group / per;
-        spread_scales(c, &r, group, first * STEP / r.granule, (last * STEP - 1) / r.granule + 1, scales);
+        spread_scales(c, r, group, first * STEP / r->granule, (last * STEP - 1) / r->granule + 1, scales);
         for (int chunk = first / CHUNK_STEPS; chunk < last / CHUNK_STEPS; chunk++) {
             ll_val words[4];
-            load_chunk(c, &r, group, chunk, words);
+            ll_load_words(b, chunk_at(c, r, group, chunk), 4, words);
             for (int i = 0; i < 4; i++) {
                 int step = chunk * CHUNK_STEPS + i / 2;
-                ll_val scale = scales[step * STEP / r.granule];
-                out[(step * per + j) * 4 + i % 2 * 2 + half] = decode(c, &r, words[i], scale);
+                ll_val scale = scales[step * STEP / r->granule];
+                out[(step * per + j) * 4 + i % 2 * 2 + half] = decode(c, r, words[i], scale);
             }
         }
+    }
+}
+
+void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out) {
+    rows r = rows_of(c, d->m);
+    if (d->m->table > 0) {
+        decode_folded(c, &r, d, first, last, out);
+    } else {
+        decode_wide(c, &r, d, first, last, out);
     }
 }

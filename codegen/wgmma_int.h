@@ -24,8 +24,8 @@ typedef struct {
     int per_group; // instructions of 64 rows that a warpgroup issues a K step
 } wgmma_decoding;
 
-// Decodes this warp's rows of K steps first .. last - 1 (both even) of the current tile of 4-bit weights:
-// registers of operand A, ordered [K step][instruction of the step][4] from step 0 (wgmma_decode.c).
+// Decodes this warp's rows of K steps first .. last - 1 (16-bit types: both even) of the current tile of
+// 4-bit weights: registers of operand A, ordered [K step][instruction of the step][4] from step 0 (wgmma_decode.c).
 void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out);
 
 #endif

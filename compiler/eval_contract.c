@@ -5,6 +5,7 @@
 // instruction, gathers codes into panels and runs the instruction's steps (mach.h). Anything else
 // is added point by point with the elementwise arithmetic.
 #include "eval_impl.h"
+#include "mma.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ typedef struct {
     const ast_expr *e;
     place p;                  // what it reads, when it is a plain slice; else both NULL
     const ast_format *format; // of a plain slice; NULL otherwise
+    bool folded; // the machine rounds element times scale to e4m3 (mach.h)
     axis_list own;
     int64_t stride[MAX_AXES]; // rows per step of each target axis
     int64_t rows;
@@ -208,6 +210,22 @@ static double element_top(const ast_format *f, double elem, double scale) {
     return fmax(fabs(elem), least_normal(f->elem)) * s;
 }
 
+// Weights that the machine rounds to e4m3 after a multiplication by 2^-c (mach.h): how far w may be off ...
+static double fold_error(elem_kind scale, double w) {
+    int c = mma_fold(scale);
+    double size = fabs(w);
+    if (size == 0) {
+        return 0;
+    }
+    double rounded = size < ldexp(1, c - 6) ? ldexp(1, c - 10) : scale == ELEM_UE4M3 ? size * 0x1p-4 : 0;
+    return fmax(rounded, size - ldexp(448, c));
+}
+
+// ... and the bound of 2^exponent of what it becomes.
+static double fold_top(elem_kind scale, double w) {
+    return w == 0 ? 0 : fmax(fabs(w) + fold_error(scale, w), ldexp(1, mma_fold(scale) - 6));
+}
+
 // The same over a row of values whose codes are not at hand.
 static double row_top(const factor *f, const double *v, int64_t n) {
     double most = 0;
@@ -217,6 +235,9 @@ static double row_top(const factor *f, const double *v, int64_t n) {
     if (f->format == NULL) {
         return most;
     }
+    if (f->folded) {
+        return fold_top(f->format->scale, most);
+    }
     if (f->format->scale == ELEM_NONE) {
         return fmax(most, least_normal(f->format->elem));
     }
@@ -224,7 +245,7 @@ static double row_top(const factor *f, const double *v, int64_t n) {
     return most * 64;
 }
 
-static double gather_run(const eval *x, const run *r, double *out, double *err) {
+static double gather_run(const eval *x, const factor *f, const run *r, double *out, double *err) {
     const ast_format *fm = r->t->format;
     int64_t g = fm->scale != ELEM_NONE ? fm->granule[fm->n_granule - 1] : 1;
     double scale = 1;
@@ -236,9 +257,11 @@ static double gather_run(const eval *x, const run *r, double *out, double *err) 
         }
         double elem = eval_code_value(x, fm->elem, (uint32_t)eval_get_code(r->t, at));
         out[k] = elem * scale;
-        top = x->bounds ? fmax(top, element_top(fm, elem, scale)) : 0;
+        double most = f->folded ? fold_top(fm->scale, out[k]) : element_top(fm, elem, scale);
+        top = x->bounds ? fmax(top, most) : 0;
         if (err != NULL) {
             err[k] = r->st->bound != NULL ? r->st->bound[at] : 0;
+            err[k] += f->folded ? fold_error(fm->scale, out[k]) : 0;
         }
     }
     return top;
@@ -250,7 +273,7 @@ static void gather_points(eval *x, const product *m, const factor *f, double *ou
         val v = eval_expr(x, f->e);
         out[at] = val_num(v);
         if (err != NULL) {
-            err[at] = v.err;
+            err[at] = v.err + (f->folded ? fold_error(f->format->scale, out[at]) : 0);
         }
         at++;
     }
@@ -273,7 +296,7 @@ static double gather_row(eval *x, const product *m, factor *f, int64_t row) {
     double top = 0;
     for (bool more = points_begin(x, &outer); more; more = points_next(x, &outer)) {
         find_run(x, f, m->inner, &r);
-        top = fmax(top, gather_run(x, &r, out, err));
+        top = fmax(top, gather_run(x, f, &r, out, err));
         out += n;
         err = err != NULL ? err + n : NULL;
     }
@@ -281,7 +304,7 @@ static double gather_row(eval *x, const product *m, factor *f, int64_t row) {
 }
 
 static bool has_errors(const eval *x, const factor *f) {
-    return x->bounds && (f->p.st == NULL || f->p.st->bound != NULL);
+    return x->bounds && (f->p.st == NULL || f->p.st->bound != NULL || f->folded);
 }
 
 static bool gather(eval *x, product *m, factor *f) {
@@ -434,7 +457,19 @@ static void add_exact_row(eval *x, product *m, int64_t cols) {
     }
 }
 
+// Which factor, if any, the machine rounds before it multiplies.
+static void find_folded(const eval *x, product *m) {
+    const ast_format *a = m->f[0].format;
+    const ast_format *b = m->f[1].format;
+    mach_instr in;
+    if (a != NULL && b != NULL && mach_choose(x->job->target, a, b, &in) && in.fold != 0) {
+        m->f[0].folded = in.decode_a;
+        m->f[1].folded = in.decode_b;
+    }
+}
+
 static void exec_exact(eval *x, product *m) {
+    find_folded(x, m);
     if (!gather(x, m, &m->f[0]) || !gather(x, m, &m->f[1])) {
         return;
     }

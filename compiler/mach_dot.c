@@ -5,6 +5,7 @@
 // the sum towards zero to f32. Exponents are those of the codes, never normalised: 1.5 * 1.5 keeps
 // exponent 0, a subnormal keeps the least exponent of its format.
 #include "mach.h"
+#include "mma.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -84,13 +85,13 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
                             64,       35,
                             23,       a->elem,
                             b->elem,  a->scale,
-                            b->scale, (int)ga, false, false, 0};
+                            b->scale, (int)ga, false, false, 0, 0};
         return nv || mx;
     }
     bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga == 32);
     bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb == 32);
     *out =
-        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, false, false, 0};
+        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, false, false, 0, 0};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
@@ -122,23 +123,26 @@ static bool is_weight(const ast_format *f) {
     return f->elem == ELEM_E2M1 && (f->scale == ELEM_UE4M3 || f->scale == ELEM_UE8M0);
 }
 
-// 4-bit weights by a 16-bit type.
+// 4-bit weights by a 16-bit type, which they are decoded to, or by FP8, decoded to e4m3.
 static bool choose_decoded(const ast_format *a, const ast_format *b, mach_instr *out) {
     const ast_format *w = is_weight(a) ? a : b;
     const ast_format *x = is_weight(a) ? b : a;
+    bool folded = x->elem == ELEM_E4M3 || x->elem == ELEM_E5M2;
+    elem_kind to = folded ? ELEM_E4M3 : x->elem;
     *out = (mach_instr){.rule = MACH_TFDPA,
-                        .name = "f16",
-                        .k = 16,
-                        .frac = 25,
-                        .out_frac = 23,
-                        .a = x->elem,
-                        .b = x->elem,
+                        .name = folded ? "f8f6f4" : "f16",
+                        .k = folded ? 32 : 16,
+                        .frac = folded ? 13 : 25,
+                        .out_frac = folded ? 13 : 23,
+                        .a = w == a ? to : x->elem,
+                        .b = w == b ? to : x->elem,
                         .sa = w == a ? w->scale : ELEM_NONE,
                         .sb = w == b ? w->scale : ELEM_NONE,
                         .granule = (int)w->granule[w->n_granule - 1],
                         .decode_a = w == a,
-                        .decode_b = w == b};
-    return x->scale == ELEM_NONE && (x->elem == ELEM_BF16 || x->elem == ELEM_F16);
+                        .decode_b = w == b,
+                        .fold = folded ? mma_fold(w->scale) : 0};
+    return x->scale == ELEM_NONE && (folded || x->elem == ELEM_BF16 || x->elem == ELEM_F16);
 }
 
 bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
@@ -151,7 +155,7 @@ bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_i
     if (a->scale != ELEM_NONE || b->scale != ELEM_NONE) {
         return t != MACH_SM90A && choose_scaled(a, b, out);
     }
-    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0};
+    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0, 0};
     if (is_narrow(a->elem) && is_narrow(b->elem)) {
         out->name = "f8f6f4";
         out->k = 32;
@@ -322,7 +326,7 @@ static void set_decoded(mach_panel *p, int64_t row, const uint32_t *codes, const
     uint32_t *wide = malloc((size_t)(p->k + 1) * sizeof *wide);
     for (int64_t k = 0; wide != NULL && k < p->k; k++) {
         double scale = mach_decode(p->scale, scales[k / p->in.granule]);
-        wide[k] = mach_encode(p->elem, mach_decode(ELEM_E2M1, codes[k] & 15) * scale);
+        wide[k] = mach_encode(p->elem, ldexp(mach_decode(ELEM_E2M1, codes[k] & 15) * scale, -p->in.fold));
     }
     if (wide != NULL) {
         set_tfdpa(p, row, wide, NULL);
@@ -528,7 +532,17 @@ static uint32_t dot_steps(const mach_panel *a, int64_t ra, const mach_panel *b, 
     return c;
 }
 
+// c * 2^by; a NaN stays the one it is.
+static uint32_t scaled_by(uint32_t c, int by) {
+    float f = ldexpf(f32_of(c), by);
+    memcpy(&c, &f, sizeof c);
+    return isnan(f) ? canonical_nan : c;
+}
+
 uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, uint32_t c) {
+    if (a->in.fold != 0) {
+        return scaled_by(dot_steps(a, ra, b, rb, 0, a->steps, scaled_by(c, -a->in.fold)), a->in.fold);
+    }
     if (a->in.promote == 0) {
         return dot_steps(a, ra, b, rb, 0, a->steps, c);
     }

@@ -18,3 +18,19 @@ int mma_find(elem_kind a, elem_kind b, elem_kind scale, int granule, int family)
     }
     return -1;
 }
+
+int mma_fold(elem_kind scale) {
+    return scale == ELEM_UE4M3 ? MMA_FOLD_UE4M3 : MMA_FOLD_UE8M0;
+}
+
+bool mma_folds(int kind, bool decode) {
+    return decode && mma_kinds[kind].a == ELEM_E4M3;
+}
+
+int mma_table_codes(elem_kind scale) {
+    return scale == ELEM_UE4M3 ? 128 : 256; // the top bit of ue4m3 means nothing
+}
+
+int mma_table_bytes(elem_kind scale) {
+    return mma_table_codes(scale) * MMA_TABLE_ENTRY * MMA_TABLE_COPIES;
+}

@@ -298,9 +298,11 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
     PLAN_REFUSE(p, "S201", pc->stated != NULL ? pc->stated->depth_span : p->at,
                 "shared memory over by %d bytes on %s", total - have, p->arch->name);
     diag_label(p->d, "%d slot%s of %d bytes", depth, depth == 1 ? "" : "s", pc->stage_bytes);
-    diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s = %d of %d bytes", PLAN_BARRIER_BYTES,
+    int tables = plan_table_bytes(p);
+    diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s%s = %d of %d bytes", PLAN_BARRIER_BYTES,
                  depth, pc->stage_bytes, p->staging_bytes,
-                 total == PLAN_BARRIER_BYTES + depth * pc->stage_bytes + p->staging_bytes
+                 tables > 0 ? arena_printf(p->mem, " + table of scales %d", tables) : "",
+                 total == PLAN_BARRIER_BYTES + depth * pc->stage_bytes + p->staging_bytes + tables
                      ? ""
                      : " + other pipes",
                  total, have);
@@ -329,7 +331,7 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
 
 static void budget_smem(planner *p) {
     tir_kernel *k = p->k;
-    int fixed = PLAN_BARRIER_BYTES + p->staging_bytes;
+    int fixed = PLAN_BARRIER_BYTES + p->staging_bytes + plan_table_bytes(p);
     int derived = 0;
     int derived_stage = 0;
     for (int i = 0; i < p->n_channels; i++) {

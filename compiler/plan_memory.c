@@ -4,7 +4,7 @@
 // Provides: k->channels with boxes and tensor maps, k->operands, TMEM columns, depths; then
 // (plan_barriers) arrival counts, transaction bytes, offsets of slots, staging and barriers.
 //
-// Shared memory: barriers and responses, slots of each channel, staging buffers.
+// Shared memory: barriers and responses, slots of each channel, staging buffers, tables of scales.
 // TMEM: slots of the accumulators from column 0, then the scale factors.
 #include "plan_int.h"
 
@@ -446,6 +446,46 @@ static void walk_barriers(planner *p) {
     p->barrier_bytes += 16 * w->depth;
 }
 
+// The type of scales whose table a product reads; ELEM_NONE: none.
+static elem_kind table_of(const planner *p, const tir_mma *m) {
+    return mma_folds(m->kind, m->decode) ? p->g->operands[m->a].param->format->scale : ELEM_NONE;
+}
+
+// The first product that reads the same table.
+static int first_with(const planner *p, int mma) {
+    for (int i = 0; i < mma; i++) {
+        if (table_of(p, &p->k->mmas[i]) == table_of(p, &p->k->mmas[mma])) {
+            return i;
+        }
+    }
+    return mma;
+}
+
+int plan_table_bytes(const planner *p) {
+    int bytes = 0;
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        elem_kind scale = table_of(p, &p->k->mmas[i]);
+        bytes += scale != ELEM_NONE && first_with(p, i) == i ? round_up(mma_table_bytes(scale), PLAN_ALIGN) : 0;
+    }
+    return bytes;
+}
+
+// Returns the end of the tables that begin at 'at'.
+static int place_tables(planner *p, int at) {
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        tir_mma *m = &p->k->mmas[i];
+        elem_kind scale = table_of(p, m);
+        int first = first_with(p, i);
+        if (scale != ELEM_NONE && first == i) {
+            m->table = at;
+            at += round_up(mma_table_bytes(scale), PLAN_ALIGN);
+        } else if (scale != ELEM_NONE) {
+            m->table = p->k->mmas[first].table;
+        }
+    }
+    return at;
+}
+
 void plan_barriers(planner *p) {
     tir_kernel *k = p->k;
     p->barrier_bytes = 0;
@@ -484,7 +524,7 @@ void plan_barriers(planner *p) {
         k->roles[i].sum_offset = p->sum_bytes[i] > 0 ? at : 0;
         at += p->sum_bytes[i];
     }
-    k->smem_bytes = at;
+    k->smem_bytes = place_tables(p, at);
     if (p->barrier_bytes + 8 > PLAN_BARRIER_BYTES) {
         PLAN_REFUSE(p, "S201", p->at, "%d bytes of barriers exceed the %d reserved for them",
                     p->barrier_bytes + 8, PLAN_BARRIER_BYTES);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DECODE_GRANULE = 16 }; // elements of a row in half of an FP8 step, or in a 16-bit step
+
 static bool check_family(planner *p) {
     const facts *f = p->f;
     if (f->has_mma && strcmp(f->mma, p->arch->mma_fact) != 0) {
@@ -369,6 +371,34 @@ static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     }
 }
 
+// The type that weights are decoded to, as stated; ELEM_NONE and a diagnostic if the other operand is not
+// multiplied by it.
+static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_format *other) {
+    static const elem_kind types[] = {ELEM_BF16, ELEM_F16, ELEM_E4M3};
+    const fact_name *stated = &p->f->dequant;
+    elem_kind to = ELEM_NONE;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        to = strcmp(stated->text, elem_name(types[i])) == 0 ? types[i] : to;
+    }
+    bool fp8 = other->elem == ELEM_E4M3 || other->elem == ELEM_E5M2;
+    if (to == ELEM_NONE || other->scale != ELEM_NONE || !(to == ELEM_E4M3 ? fp8 : other->elem == to)) {
+        PLAN_REFUSE(p, "A110", stated->span, "'%s' is multiplied by %s, which %s cannot be", weights->name,
+                    other->name, stated->text);
+        diag_because(p->d, "wgmma multiplies 16-bit types by their own kind and FP8 by FP8: dequant bf16 with "
+                           "bf16, dequant f16 with f16 (both exact), dequant e4m3 with e4m3 or e5m2 (rounded)");
+        if (fp8 && other->scale == ELEM_NONE) {
+            diag_fix(p->d, stated->span, "e4m3", "element times scale rounded to e4m3");
+        }
+        return ELEM_NONE;
+    }
+    if (to == ELEM_F16 && weights->scale != ELEM_UE4M3) {
+        PLAN_REFUSE(p, "A110", stated->span, "scales of %s do not fit f16", weights->name);
+        diag_because(p->d, "a ue8m0 scale is 2^-127 to 2^127; bf16 has that range");
+        return ELEM_NONE;
+    }
+    return to;
+}
+
 // 4-bit weights are decoded in registers, which hold the M side of wgmma only.
 static void plan_decoded(planner *p, int number, bool left_rows) {
     const graph *g = p->g;
@@ -384,24 +414,14 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
         diag_help(p->d, "swap %s;", g->accs[acc]->name);
         return;
     }
-    const char *to = p->f->dequant.text;
-    elem_kind wide = strcmp(to, "bf16") == 0 ? ELEM_BF16 : strcmp(to, "f16") == 0 ? ELEM_F16 : ELEM_NONE;
-    if (wide == ELEM_NONE || other->elem != wide || other->scale != ELEM_NONE) {
-        PLAN_REFUSE(p, "A110", p->f->dequant.span, "'%s' is multiplied by %s, which %s cannot be", weights->name,
-                    other->name, to);
-        diag_because(p->d, "wgmma multiplies 16-bit types by their own kind: dequant bf16 with bf16, "
-                           "dequant f16 with f16");
-        return;
-    }
-    if (wide == ELEM_F16 && weights->scale != ELEM_UE4M3) {
-        PLAN_REFUSE(p, "A110", p->f->dequant.span, "scales of %s do not fit f16", weights->name);
-        diag_because(p->d, "a ue8m0 scale is 2^-127 to 2^127; bf16 has that range");
+    elem_kind to = decoded_type(p, weights, other);
+    if (to == ELEM_NONE) {
         return;
     }
     int granule = (int)weights->granule[weights->n_granule - 1];
     tir_mma *m = &p->k->mmas[number];
     *m = (tir_mma){.acc = acc,
-                   .kind = mma_find(wide, wide, ELEM_NONE, 0, p->arch->family),
+                   .kind = mma_find(to, other->elem, ELEM_NONE, 0, p->arch->family),
                    .a = rows,
                    .b = cols,
                    .k_elems = g->steps[graph_for_of(g, gm->k)],
@@ -409,6 +429,11 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
                    .inst_n = p->k->accs[acc].cols,
                    .decode = true,
                    .loop = gm->level};
+    if (granule % DECODE_GRANULE != 0) {
+        PLAN_REFUSE(p, "A110", gm->stmt->span, "scales of '%s' by %d elements: registers hold pieces of %d",
+                    weights->name, granule, DECODE_GRANULE);
+        return;
+    }
     if (m->k_elems % (granule * PLAN_ATOM_BLOCKS) != 0) {
         PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d",
                     m->k_elems, gm->k->name, granule * PLAN_ATOM_BLOCKS);
@@ -416,6 +441,29 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
         return;
     }
     place_mma(p, gm, m);
+}
+
+// Sums over folded weights stand in their registers times a power of two: all products of one
+// accumulator must agree on it.
+static void plan_exponents(planner *p) {
+    for (int i = 0; i < p->g->n_mmas; i++) {
+        const tir_mma *m = &p->k->mmas[i];
+        elem_kind scale = p->g->operands[m->a].param->format->scale;
+        int exponent = mma_folds(m->kind, m->decode) ? mma_fold(scale) : 0;
+        tir_acc *a = &p->k->accs[m->acc];
+        bool first = true;
+        for (int j = 0; j < i; j++) {
+            first &= p->k->mmas[j].acc != m->acc;
+        }
+        if (!first && exponent != a->exponent) {
+            PLAN_REFUSE(p, "X101", p->g->mmas[i].stmt->span,
+                        "'%s' holds sums times 2^%d, this product gives them times 2^%d", a->name, -a->exponent,
+                        -exponent);
+            diag_help(p->d, "an accumulator each, added when they are stored");
+            return;
+        }
+        a->exponent = exponent;
+    }
 }
 
 static void plan_mma(planner *p, int number) {
@@ -492,6 +540,9 @@ void plan_products(planner *p) {
         plan_mma(p, i);
     }
     p->k->n_mmas = g->n_mmas;
+    if (p->ok) {
+        plan_exponents(p);
+    }
     for (int i = 0; i < g->n_accs && p->ok; i++) {
         if (p->k->accs[i].trips->op == SZ_INT && p->k->accs[i].trips->value == 0) {
             PLAN_REFUSE(p, "X101", g->acc_stmts[i]->span, "nothing is ever added to accumulator '%s'",

@@ -184,6 +184,7 @@ typedef struct {
     int column;       // tmem: first column inside the slot
     int rows, cols;   // of one CTA: M side and N side elements
     int row_loop, col_loop; // loops that the M side and the N side walk
+    int exponent;           // the registers hold the sum times 2^-exponent (folded weights)
     int row_rank_step;      // elements by which a CTA's rows are offset: rank * this
     int col_rank_step;      // the same for its columns
     tir_size *trips;  // k iterations that accumulate; 0 means the value is zero
@@ -285,6 +286,7 @@ typedef struct {
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
     bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
                         // instruction takes
+    int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
     int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in f32;
                         // 0: the instruction adds to the accumulator itself
     int loop;     // number in fors[]: the first step of it (and of all outer ones since the

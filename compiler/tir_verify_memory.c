@@ -292,10 +292,27 @@ static bool put_sums(layout *l, int role) {
            put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
 }
 
+// Tables of scales, each of which may serve several products.
+static bool put_tables(layout *l) {
+    const tir_kernel *k = l->v->k;
+    for (int i = 0; i < k->n_mmas; i++) {
+        const tir_mma *m = &k->mmas[i];
+        elem_kind scale = k->params[k->operands[m->a].param].scale;
+        bool met = m->table == 0;
+        for (int j = 0; j < i && !met; j++) {
+            met = k->mmas[j].table == m->table && k->params[k->operands[k->mmas[j].a].param].scale == scale;
+        }
+        if (!met && !put(l, m->table, mma_table_bytes(scale), TMA_ALIGN, "a table of scales")) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool place_smem(verifier *v) {
     const tir_kernel *k = v->k;
     layout l = {.v = v, .limit = k->smem_bytes, .memory = "shared memory"};
-    l.places = ARENA_ARRAY(v->mem, place, 3 * k->n_channels + 3 * k->n_roles + k->n_stores + 4);
+    l.places = ARENA_ARRAY(v->mem, place, 3 * k->n_channels + 3 * k->n_roles + k->n_stores + k->n_mmas + 4);
     for (int i = 0; i < k->n_channels; i++) {
         if (!put_channel(&l, &k->channels[i])) {
             return false;
@@ -324,7 +341,7 @@ static bool place_smem(verifier *v) {
     if (k->tmem_columns > 0 && !put(&l, k->tmem_slot, 4, 4, "the TMEM address")) {
         return false;
     }
-    return put_walk(&l, &k->walk) && apart(&l);
+    return put_tables(&l) && put_walk(&l, &k->walk) && apart(&l);
 }
 
 int verify_slot_columns(const tir_kernel *k, int channel) {

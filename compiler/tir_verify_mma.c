@@ -338,10 +338,15 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
                                   m->promote % kind->k == 0 && m->k_elems % m->promote == 0),
            "mma #%d: sums of %d elements of k are promoted in steps of %d", number, m->promote, m->k_elems);
     int granule = k->params[k->operands[m->a].param].granule;
-    VERIFY(v, !m->decode || (v->arch->family == MMA_WGMMA && kind->k == 16 && granule > 0 &&
-                             m->k_elems % (TIR_ATOM_COLS * granule) == 0),
+    bool folds = mma_folds(m->kind, m->decode);
+    VERIFY(v, !m->decode || (v->arch->family == MMA_WGMMA && (kind->k == 16 || folds) && granule > 0 &&
+                             granule % 16 == 0 && m->k_elems % (TIR_ATOM_COLS * granule) == 0),
            "mma #%d: %d elements of k with scales by %d are not decoded for %s", number, m->k_elems, granule,
            kind->name);
+    int exponent = folds ? mma_fold(k->params[k->operands[m->a].param].scale) : 0;
+    VERIFY(v, acc->exponent == exponent, "mma #%d: sums times 2^%d are added to '%s', which holds them times 2^%d",
+           number, -exponent, acc->name, -acc->exponent);
+    VERIFY(v, folds == (m->table > 0), "mma #%d: a table of scales at %d", number, m->table);
     if (v->arch->family == MMA_TCGEN05) {
         int rows = acc->rows * (k->pair ? 2 : 1);
         VERIFY(v, m->inst_m == rows && m->inst_n == acc->cols,
