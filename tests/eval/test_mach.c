@@ -252,6 +252,89 @@ static void test_random_products(void **state) {
     check_random(&f_e4m3, MACH_SM90A, 2, 13);
 }
 
+// The e4m3 number nearest to x, of two the one with the even code; beyond the largest the largest.
+static uint32_t nearest_e4m3(double x) {
+    uint32_t best = 0;
+    for (uint32_t c = 0; c < 0x7F; c++) {
+        double here = fabs(mach_decode(ELEM_E4M3, c) - fabs(x));
+        double before = fabs(mach_decode(ELEM_E4M3, best) - fabs(x));
+        best = here < before || (here == before && c % 2 == 0) ? c : best;
+    }
+    return x < 0 ? best | 0x80 : best;
+}
+
+// 4-bit weights by e4m3: two steps, a chain that is scaled by 2^-c.
+static void check_folded(const ast_format *f, int c, uint8_t least, uint8_t most) {
+    mach_instr in;
+    assert_true(mach_choose(MACH_SM90A, &f_e4m3, f, &in));
+    for (int trial = 0; trial < 400; trial++) {
+        uint32_t x[64];
+        uint32_t w[64];
+        uint32_t folded[64];
+        uint8_t scales[4];
+        int per = (int)f->granule[1];
+        for (int k = 0; k < 64; k++) {
+            x[k] = finite_code(ELEM_E4M3);
+            w[k] = rng() % 16;
+            if (k % per == 0) {
+                scales[k / per] = (uint8_t)(least + rng() % (uint32_t)(most - least + 1));
+            }
+            double value = mach_decode(ELEM_E2M1, w[k]) * mach_decode(f->scale, scales[k / per]);
+            folded[k] = nearest_e4m3(ldexp(value, -c));
+        }
+        uint32_t sum = (rng() & 0x807FFFFF) | (117 + rng() % 20) << 23;
+        mach_panel *px = mach_panel_new(&in, true, 1, 64);
+        mach_panel *pw = mach_panel_new(&in, false, 1, 64);
+        mach_panel_set(px, 0, x, NULL);
+        mach_panel_set(pw, 0, w, scales);
+        uint32_t want = sum - (uint32_t)(c * (1 << 23));
+        for (int s = 0; s < 2; s++) {
+            int e = 0;
+            want = reference_step(ELEM_E4M3, x + s * 32, folded + s * 32, 32, &e, want, 13) & 0xFFFFFC00;
+        }
+        want += want << 1 == 0 ? 0 : (uint32_t)(c * (1 << 23));
+        assert_int_equal(mach_dot(px, 0, pw, 0, sum), want);
+        mach_panel_free(px);
+        mach_panel_free(pw);
+    }
+}
+
+static void test_random_folded(void **state) {
+    (void)state;
+    check_folded(&f_nvfp4, 3, 0, 0x7E);
+    check_folded(&f_mxfp4, -3, 127 - 11, 127 + 3);
+    check_folded(&f_mxfp4, -3, 127 - 30, 127 + 30);
+}
+
+// What mach.h says of one number's error, over all elements and scales.
+static void check_fold_error(const ast_format *f, int c, int codes) {
+    int inexact = 0;
+    for (int s = 0; s < codes; s++) {
+        for (uint32_t e = 0; e < 16; e++) {
+            double w = mach_decode(ELEM_E2M1, e) * mach_decode(f->scale, (uint32_t)s);
+            double got = ldexp(mach_decode(ELEM_E4M3, mach_encode(ELEM_E4M3, ldexp(w, -c))), c);
+            double size = fabs(w);
+            double bound = size < ldexp(1, c - 6) ? ldexp(1, c - 10) : f->scale == ELEM_UE4M3 ? size / 16 : 0;
+            bound = size > ldexp(448, c) ? size - ldexp(448, c) : bound;
+            assert_true(fabs(got - w) <= bound);
+            inexact += got != w;
+        }
+    }
+    assert_true(inexact > 0);
+}
+
+static void test_fold_errors(void **state) {
+    (void)state;
+    check_fold_error(&f_nvfp4, 3, 0x7F);
+    check_fold_error(&f_mxfp4, -3, 0xFF);
+    for (uint32_t s = 127 - 11; s <= 127 + 3; s++) { // exact
+        for (uint32_t e = 0; e < 16; e++) {
+            double w = ldexp(mach_decode(ELEM_E2M1, e) * mach_decode(ELEM_UE8M0, s), 3);
+            assert_true(mach_decode(ELEM_E4M3, mach_encode(ELEM_E4M3, w)) == w);
+        }
+    }
+}
+
 // FP4 groups by doubles: a group is exact, its exponent that of the scales alone.
 static uint32_t reference_fp4(const uint32_t *a, const uint32_t *b, const uint8_t *sa,
                               const uint8_t *sb, const ast_format *f, uint32_t c) {
@@ -368,6 +451,8 @@ static void test_choice(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),    cmocka_unit_test(test_random_products),
+        cmocka_unit_test(test_random_folded),
+        cmocka_unit_test(test_fold_errors),
         cmocka_unit_test(test_random_fp4), cmocka_unit_test(test_k_tail),
         cmocka_unit_test(test_choice),
     };

@@ -44,7 +44,7 @@ static void plan_one(list *l, const unit *u, int kernel, tir_arch arch, const as
 }
 
 static void plan_file(list *l, const char *path) {
-    static const tir_arch archs[] = {ARCH_SM100A, ARCH_SM120A};
+    static const tir_arch archs[] = {ARCH_SM100A, ARCH_SM120A, ARCH_SM90A};
     FILE *in = fopen(path, "rb");
     char *text = malloc(MOST_BYTES);
     size_t len = in != NULL ? fread(text, 1, MOST_BYTES, in) : 0;
@@ -58,7 +58,7 @@ static void plan_file(list *l, const char *path) {
     u.file = lang_parse(u.src, u.d, u.mem);
     bool ok = lang_check(u.file, u.d, u.mem, NULL, 0);
     for (int i = 0; ok && i < u.file->n_kernels; i++) {
-        for (int a = 0; a < 2; a++) {
+        for (size_t a = 0; a < sizeof archs / sizeof archs[0]; a++) {
             const ast_schedule *scheds[MOST_SCHEDULES] = {NULL};
             int n = plan_schedules(u.file, u.file->kernels[i], archs[a], scheds, MOST_SCHEDULES);
             for (int s = 0; s < (n > 0 ? n : 1); s++) {

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #define S100 "gemm.tk sm_100a nvfp4_gemm"
+#define S90 "w4a8.tk sm_90a w4a8_gemm"
 #define S120 "gemm.tk sm_120a nvfp4_gemm"
 #define SPLIT "split.tk sm_120a split"
 
