@@ -22,9 +22,10 @@ enum {
     KIND_F8F6F4 = 2,
 };
 
-// Which operands' scales are copied before which product: set up once a role.
+// Set up once a role.
 typedef struct {
-    bool *copy_a, *copy_b; // per mma
+    bool *copy_a, *copy_b; // per mma: its operands' scales are copied before it
+    ll_val memory;         // i32: where shared memory begins, as descriptors have it
 } umma_plan;
 
 // --- Descriptors
@@ -45,16 +46,28 @@ static int64_t desc_fields(tir_swizzle swizzle, int line_bytes, int slabs) {
     return (int64_t)((uint64_t)high << 32) | (int64_t)(slabs >> 4) << 16;
 }
 
-// Low word of the descriptor of the data at a shared memory address: bits 0-13 are the address >> 4.
-// Everything that moves is in this word; it is added to as 32 bits, because LLVM 22 folds a 64-bit sum
-// into the instruction as if the descriptor were an address ("%rd1+128", which is no PTX).
-static ll_val desc_low(cg *c, ll_val addr, int64_t fields) {
-    ll_val low = ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, addr, 4), 0x3FFF); // without the CTA's rank
-    return ll_bini(c->b, LL_OR, low, (int64_t)(int32_t)fields);
+// Descriptor of what lies 'offset' bytes into the current slot of a channel.
+static ll_val make_desc(cg *c, int ch, int offset, int64_t fields) {
+    ll *b = c->b;
+    const tir_channel *t = &c->k->channels[ch];
+    const umma_plan *plan = c->umma;
+    ll_val slot = ll_add(b, plan->memory, ll_muli(b, ll_get(b, c->chans[ch].slot), t->stride >> 4));
+    ll_val low = ll_addi(b, slot, (int64_t)(int32_t)fields + ((t->offset + offset) >> 4));
+    return ll_bini(b, LL_OR, ll_to(b, low, LL_I64), (int64_t)((uint64_t)fields >> 32 << 32));
 }
 
-static ll_val whole_desc(cg *c, ll_val low, int64_t fields) {
-    return ll_bini(c->b, LL_OR, ll_to(c->b, low, LL_I64), (int64_t)((uint64_t)fields >> 32 << 32));
+// The same 'bytes' further: one 64-bit add in the uniform registers that descriptors are taken from. It is
+// spelled out because LLVM 22 folds a sum into tcgen05.mma and tcgen05.cp as if the descriptor were an address
+// ("%rd1+128", which is no PTX).
+static ll_val advance_desc(cg *c, ll_val desc, int64_t bytes) {
+    if (bytes == 0) {
+        return desc;
+    }
+    ll_asm add = {.text = arena_printf(c->mem, "add.s64 $0, $1, %lld;", (long long)(bytes >> 4)),
+                  .constraints = "=l,l",
+                  .n_out = 1,
+                  .out = {LL_I64}};
+    return ll_call_asm(c->b, &add, 1, &desc);
 }
 
 // Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").
@@ -134,15 +147,12 @@ static void copy_scales(cg *c, const tir_operand *o, int words) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->scale];
     const char *cp = c->k->pair ? "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg2"
                                 : "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg1";
-    ll_val from = ll_addi(b, cg_slot_addr(c, o->channel), box->offset);
-    int64_t fields = desc_fields(SWZ_NONE, 16, 0);
-    ll_val desc = desc_low(c, from, fields);
+    ll_val desc = make_desc(c, o->channel, box->offset, desc_fields(SWZ_NONE, 16, 0));
     ll_val to = ll_addi(b, c->tmem, o->sf_column);
     for (int j = 0; j < o->sf_rows / ATOM_ROWS; j++) {
         for (int s = 0; s < words; s++) {
             ll_val column = ll_addi(b, to, s * word_columns(o) + ATOM_COLUMNS * j);
-            ll_val d = ll_addi(b, desc, (int64_t)(j * words + s) * (ATOM_BYTES >> 4));
-            LL_INTR(b, cp, column, whole_desc(c, d, fields));
+            LL_INTR(b, cp, column, advance_desc(c, desc, (int64_t)(j * words + s) * ATOM_BYTES));
         }
     }
 }
@@ -198,7 +208,7 @@ typedef struct {
     const tir_mma *m;
     const mma_info *info;
     ll_val d;
-    ll_val a, b; // low words of the descriptors of the tiles' first bytes
+    ll_val a, b; // descriptors of the tiles' first bytes
     ll_val sfa, sfb;
     int64_t idesc;
     int group; // cta_group
@@ -227,16 +237,11 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
             sfb, ll_i32(b, op->group), ll_i32(b, 0));
 }
 
-static int64_t data_fields(cg *c, const tir_operand *o) {
-    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    return desc_fields(o->swizzle, o->row_bytes, o->mn_major ? box->box_pitch : 0);
-}
-
 // First byte of an operand's tile in the current slot.
 static ll_val data_desc(cg *c, const tir_operand *o) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    ll_val addr = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
-    return desc_low(c, addr, data_fields(c, o));
+    return make_desc(c, o->channel, box->offset,
+                     desc_fields(o->swizzle, o->row_bytes, o->mn_major ? box->box_pitch : 0));
 }
 
 // K step i of an operand: 32 bytes further inside a slab, or in the next slab; lines further where a
@@ -244,13 +249,12 @@ static ll_val data_desc(cg *c, const tir_operand *o) {
 static ll_val step_desc(cg *c, const umma_op *op, bool is_a, int step) {
     const tir_operand *o = &c->k->operands[is_a ? op->m->a : op->m->b];
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    ll_val desc = is_a ? op->a : op->b;
     int per_slab = o->row_bytes / K_STEP_BYTES;
     int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * K_STEP_BYTES;
     if (o->mn_major) {
         bytes = (int64_t)step * op->info->k * o->row_bytes;
     }
-    return whole_desc(c, ll_addi(c->b, desc, bytes >> 4), data_fields(c, o));
+    return advance_desc(c, is_a ? op->a : op->b, bytes);
 }
 
 static void issue_steps(cg *c, const umma_op *op) {
@@ -341,6 +345,8 @@ void cg_umma_begin(cg *c) {
     plan->copy_a = ARENA_ARRAY(c->mem, bool, k->n_mmas + 1);
     plan->copy_b = ARENA_ARRAY(c->mem, bool, k->n_mmas + 1);
     plan_copies(c, plan, c->role->n_body, c->role->body);
+    // Bits 0-13 are the address >> 4, without the CTA's rank.
+    plan->memory = ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, cg_smem_at(c, 0), 4), 0x3FFF);
     c->umma = plan;
     c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
     for (int i = 0; i < k->n_accs; i++) {

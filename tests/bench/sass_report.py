@@ -2,14 +2,15 @@
 """What ptxas made of the loops that multiply: for every innermost loop of a kernel with matrix
 instructions, how many instructions it has, how many of them multiply, wait, copy, move.
 
-usage: sass_report.py FP4C ARCH FILE... [--min-share P] [--no-mov] [-DNAME=VAL ...]
+usage: sass_report.py FP4C ARCH FILE... [--min-share P] [--max N] [--no-mov] [-DNAME=VAL ...]
 
 FILE: a .tk program, compiled with FP4C, or a .cubin. nvdisasm is taken from NVDISASM, the PATH, or the
 PyPI package nvidia-cuda-nvdisasm; without one the report says so and exits with 77 (skipped).
 
 'filler' counts instructions that ptxas -O3 puts between two matrix instructions of sm_120a and that do
 nothing, '@!UPT UIADD3 URZ, ...', and NOP: they take issue slots that would be empty, so the share is
-also given without them. --min-share is of the latter."""
+also given without them. --min-share is of the latter. --max is of all instructions of a loop: what one thread issues
+between two waits on sm_100a, where every descriptor of a copy or product takes an add."""
 import os
 import re
 import shutil
@@ -97,6 +98,9 @@ def report(name, body, limits):
         if share < limits["share"]:
             print(f"    less than {limits['share']} % multiply")
             broken += 1
+        if len(codes) > limits["max"]:
+            print(f"    more than {limits['max']} instructions")
+            broken += 1
         if limits["no_mov"] and moves:
             print("    a MOV in the loop")
             broken += 1
@@ -105,11 +109,12 @@ def report(name, body, limits):
 
 def main():
     args = sys.argv[1:]
-    limits = {"share": 0.0, "no_mov": "--no-mov" in args}
-    if "--min-share" in args:
-        at = args.index("--min-share")
-        limits["share"] = float(args[at + 1])
-        del args[at:at + 2]
+    limits = {"share": 0.0, "max": 1 << 20, "no_mov": "--no-mov" in args}
+    for option, name, kind in (("--min-share", "share", float), ("--max", "max", int)):
+        if option in args:
+            at = args.index(option)
+            limits[name] = kind(args[at + 1])
+            del args[at:at + 2]
     defines = [a for a in args if a.startswith("-D")]
     fp4c, arch, *files = [a for a in args if a != "--no-mov" and not a.startswith("-D")]
     nvdisasm = find_nvdisasm()
