@@ -21,11 +21,8 @@ DESC = 0x40004040 << 32  # 128-byte swizzle, 1024 bytes
 
 
 def descriptors(change):
-    """Replaces every operand descriptor, whatever K step was added to it."""
-    def replace(match):
-        low = int(match.group(0)) & 0xFF
-        return signed((change(DESC) & ((1 << 64) - 1)) + low)
-    return lambda text: re.subn(r"\b4611756662049472(512|514|516|518)\b", replace, text)
+    """Replaces the constant part of every operand descriptor."""
+    return lambda text: re.subn(rf"\b{DESC}\b", signed(change(DESC) & ((1 << 64) - 1)), text)
 
 
 def nth(pattern, replacement, n=0):
@@ -54,7 +51,7 @@ BY_ARCH = {
     "sm_100a": [
         ("descriptor: stride of row groups", descriptors(lambda d: d & ~(0x3FFF << 32) | 32 << 32)),
         ("descriptor: swizzle", descriptors(lambda d: d & ~(7 << 61) | 4 << 61)),
-        ("descriptor: k step", lambda t: re.subn(r"\b4611756662049472514\b", str(DESC + 4), t)),
+        ("descriptor: k step", lambda t: re.subn(r"(add\.s64 %rd\d+, %rd\d+, )2;", r"\g<1>4;", t)),
         ("instruction word: N", lambda t: re.subn(r"\b272630912\b", str(272630912 - (16 << 17)), t)),
         ("instruction word: scale type", lambda t: re.subn(r"\b272630912\b", str(272630912 | 1 << 23), t)),
         ("scale factors: column", nth(r"(add\.s32 \t%r\d+, %r\d+, )468;", r"\g<1>472;")),
