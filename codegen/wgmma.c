@@ -378,7 +378,8 @@ static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
     int n = m->k_elems / m->promote;
     wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
     for (int i = 0; i < n; i++) {
-        f[i] = wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote));
+        f[i] = wgmma_begin_factors(c, m);
+        wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote), &f[i]);
     }
     return f;
 }
@@ -527,11 +528,10 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// Scales of a product that pass from step to step: those of the coming step and of the one after.
-enum { STEPS_AHEAD = 2 };
+// Scales of a product that pass from step to step.
 typedef struct {
-    int n;
-    ll_var *vars[STEPS_AHEAD];
+    wgmma_factors *now; // [granule of the step]
+    ll_var *vars;       // all values of the coming step's
 } carried;
 
 static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, const ll_var *vars, bool take) {
@@ -549,90 +549,75 @@ static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, const ll_var *
     return at;
 }
 
-static void make_carried(cg *c, const tir_mma *m, wgmma_factors *f, carried *v) {
-    v->n = each_factor(c, m, f, NULL, false);
-    for (int step = 0; step < STEPS_AHEAD; step++) {
-        v->vars[step] = ARENA_ARRAY(c->mem, ll_var, v->n);
-        for (int i = 0; i < v->n; i++) {
-            v->vars[step][i] = ll_variable(c->b, LL_F32, "scale");
-        }
+static void make_carried(cg *c, const tir_mma *m, carried *v) {
+    int granules = m->k_elems / m->promote;
+    v->now = ARENA_ARRAY(c->mem, wgmma_factors, granules);
+    for (int i = 0; i < granules; i++) {
+        v->now[i] = wgmma_begin_factors(c, m);
+    }
+    int n = each_factor(c, m, v->now, NULL, false);
+    v->vars = ARENA_ARRAY(c->mem, ll_var, n);
+    for (int i = 0; i < n; i++) {
+        v->vars[i] = ll_variable(c->b, LL_F32, "scale");
     }
 }
 
-// What is behind the last step is not read: a late step reads its own scales again.
-static ll_val step_ahead(cg *c, ll_val i, int steps, const tir_for *f, ll_val extent) {
-    ll_val next = ll_addi(c->b, i, (int64_t)steps * f->step);
-    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, extent), next, i);
+static void carry_factors(cg *c, const tir_mma *m, const carried *v, ll_val start) {
+    each_factor(c, m, load_factors(c, m, start), v->vars, false);
 }
 
-// The first steps' scales, if there is a step.
+// The first step's scales, if there is a step.
 static carried *first_factors(cg *c, const tir_stmt *s, const product *products, cg_range steps) {
     carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            make_carried(c, products[i].m, &v[i]);
+        }
+    }
     ll_if some = ll_if_begin(c->b, ll_cmp(c->b, LL_SLT, steps.from, steps.to));
     for (int i = 0; i < s->n_body; i++) {
-        for (int step = 0; step < STEPS_AHEAD && s->body[i]->kind == TS_MMA; step++) {
-            const tir_mma *m = products[i].m;
-            ll_val at = step_ahead(c, steps.from, step, &c->k->fors[s->ref], steps.to);
-            wgmma_factors *f = load_factors(c, m, at);
-            if (step == 0) {
-                make_carried(c, m, f, &v[i]);
-            }
-            each_factor(c, m, f, v[i].vars[step], false);
+        if (s->body[i]->kind == TS_MMA) {
+            carry_factors(c, products[i].m, &v[i], steps.from);
         }
     }
     ll_if_end(c->b, some);
     return v;
 }
 
-// The values of this step in the shape of the next one's.
-static wgmma_factors *taken(cg *c, const tir_mma *m, const wgmma_factors *ahead, carried *v) {
-    int n = m->k_elems / m->promote;
-    wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
-    for (int j = 0; j < n; j++) {
-        f[j] = ahead[j];
-        f[j].rows = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_rows);
-        f[j].cols = ARENA_ARRAY(c->mem, ll_val, ahead[j].n_cols);
-    }
-    each_factor(c, m, f, v->vars[0], true);
-    return f;
-}
-
-// One product of a step. 'last': the slots are free when it is done.
-static void promoted_product(cg *c, const tir_stmt *s, const product *p, const wgmma_factors *now,
+// One product of a step. 'last': the slots are free when it is done. The next step's scales are asked for
+// behind the instructions and need not be there before the next ones are issued.
+static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v, ll_val next,
                              bool last) {
     int n = p->m->k_elems / p->m->promote;
+    each_factor(c, p->m, v->now, v->vars, true);
     for (int i = 0; i < n; i++) {
         issue_granule(c, p, i);
+        if (i == n - 1) {
+            carry_factors(c, p->m, v, next);
+        }
         wait_group(c, 0);
         if (last && i == n - 1) {
             free_slots(c, s);
         }
-        add_granule(c, p, &now[i]);
+        add_granule(c, p, &v->now[i]);
     }
 }
 
-// Later scales are asked for before the slots are awaited.
-static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, carried *v,
+static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, const carried *v,
                           ll_val next) {
-    wgmma_factors **now = ARENA_ARRAY(c->mem, wgmma_factors *, s->n_body);
-    for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            const tir_mma *m = products[i].m;
-            wgmma_factors *ahead = load_factors(c, m, next);
-            now[i] = taken(c, m, ahead, &v[i]);
-            for (int j = 0; j < v[i].n; j++) {
-                ll_set(c->b, v[i].vars[0][j], ll_get(c->b, v[i].vars[1][j]));
-            }
-            each_factor(c, m, ahead, v[i].vars[1], false);
-        }
-    }
     await_slots(c, s);
     for (int i = 0, done = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
             done++;
-            promoted_product(c, s, &products[i], now[i], done == n);
+            promoted_product(c, s, &products[i], &v[i], next, done == n);
         }
     }
+}
+
+// The start of the step behind the one at 'i'; the last step reads its own scales again.
+static ll_val step_ahead(cg *c, ll_val i, const tir_for *f, ll_val extent) {
+    ll_val next = ll_addi(c->b, i, f->step);
+    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, extent), next, i);
 }
 
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
@@ -662,7 +647,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, STEPS_AHEAD, f, steps.to));
+        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, f, steps.to));
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);

@@ -14,8 +14,10 @@ typedef struct {
     int block;    // columns of a block
 } wgmma_factors;
 
+// Which ones a tile needs: everything but rows[i], cols[i].
+wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m);
 // Reads them (straight from memory) for the granule that element 'k' (i32) is in.
-wgmma_factors wgmma_load_factors(cg *c, const tir_mma *m, ll_val k);
+void wgmma_load_factors(cg *c, const tir_mma *m, ll_val k, wgmma_factors *f);
 // acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h). 'part' is ordered as acc->regs.
 void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_var *part);
 

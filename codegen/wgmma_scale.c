@@ -2,8 +2,8 @@
 // 13 fraction bits, so that longer chains lose precision), the warps scale the sum and add it in f32.
 //
 // Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop a thread
-// reads those of its rows and columns two K steps ahead: ptxas multiplies them as soon as it can, before the
-// products, and a busy L2 takes longer than one step's products.
+// reads those of its rows and columns a K step ahead, behind the step's own products, and moves them on at the
+// end of the step: a copy between registers waits for the load, so that none may stand before the products.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };
@@ -64,20 +64,34 @@ static ll_val start_of(cg *c, int loop, int rank_step) {
 }
 
 // Blocks of columns that share a scale; how many a tile can meet depends on where it can start.
-static void load_blocks(cg *c, const tir_acc *t, const scale_place *s, wgmma_factors *f) {
-    ll *b = c->b;
+static void begin_blocks(cg *c, const tir_acc *t, int share, wgmma_factors *f) {
     int start = c->k->loops[t->col_loop].tile | t->col_rank_step;
     int step = start & -start; // the largest power of two in every start
-    ll_val first = start_of(c, t->col_loop, t->col_rank_step);
-    f->block = s->share;
-    f->n_blocks = (t->cols + s->share - 1) / s->share;
-    if (step < s->share || step % s->share != 0) {
-        f->n_blocks = (t->cols + s->share - FRAG_COLS + s->share - 1) / s->share;
-        f->into = ll_bini(b, LL_UREM, first, s->share);
-        first = ll_sub(b, first, f->into);
+    f->block = share;
+    f->n_blocks = (t->cols + share - 1) / share;
+    if (step < share || step % share != 0) {
+        f->n_blocks = (t->cols + share - FRAG_COLS + share - 1) / share;
+        f->into = ll_bini(c->b, LL_UREM, start_of(c, t->col_loop, t->col_rank_step), share);
     }
     f->n_cols = f->n_blocks;
-    f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_cols);
+}
+
+wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m) {
+    const tir_acc *t = &c->k->accs[m->acc];
+    wgmma_factors f = {.n_rows = 2 * c->accs[m->acc].n_m, .n_cols = t->cols / 4};
+    int share = c->k->params[c->k->operands[m->b].param].granule_rows;
+    if (share % FRAG_COLS == 0) {
+        begin_blocks(c, t, share, &f);
+    }
+    f.rows = ARENA_ARRAY(c->mem, ll_val, f.n_rows);
+    f.cols = ARENA_ARRAY(c->mem, ll_val, f.n_cols);
+    return f;
+}
+
+static void load_blocks(cg *c, const tir_acc *t, const scale_place *s, wgmma_factors *f) {
+    ll *b = c->b;
+    ll_val first = start_of(c, t->col_loop, t->col_rank_step);
+    first = f->into ? ll_sub(b, first, f->into) : first;
     // Any column of a block serves. The lane's own keeps the value out of uniform registers, which ptxas would
     // move it to, and wait for it, in the step that loads it.
     first = ll_add(b, first, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1));
@@ -90,31 +104,27 @@ static void load_columns(cg *c, const tir_acc *t, const scale_place *s, wgmma_fa
     ll *b = c->b;
     ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
     ll_val first = ll_add(b, start_of(c, t->col_loop, t->col_rank_step), q2);
-    f->n_cols = t->cols / 4;
-    f->cols = ARENA_ARRAY(c->mem, ll_val, f->n_cols);
     for (int i = 0; i < f->n_cols; i++) {
         f->cols[i] = scale_of(c, s, ll_addi(b, first, i / 2 * FRAG_COLS + i % 2));
     }
 }
 
-wgmma_factors wgmma_load_factors(cg *c, const tir_mma *m, ll_val k) {
+void wgmma_load_factors(cg *c, const tir_mma *m, ll_val k, wgmma_factors *f) {
     ll *b = c->b;
     const tir_acc *t = &c->k->accs[m->acc];
     const cg_acc *acc = &c->accs[m->acc];
-    wgmma_factors f = {.n_rows = 2 * acc->n_m, .rows = ARENA_ARRAY(c->mem, ll_val, 2 * acc->n_m)};
     scale_place rows = place_of(c, &c->k->operands[m->a], k);
     scale_place cols = place_of(c, &c->k->operands[m->b], k);
     ll_val first = ll_add(b, start_of(c, t->row_loop, t->row_rank_step), mma_warp_row(c, acc->rows));
     first = ll_add(b, first, ll_bini(b, LL_LSHR, c->lane, 2));
-    for (int i = 0; i < 2 * acc->n_m; i++) {
-        f.rows[i] = scale_of(c, &rows, ll_addi(b, first, (int64_t)i * 8));
+    for (int i = 0; i < f->n_rows; i++) {
+        f->rows[i] = scale_of(c, &rows, ll_addi(b, first, (int64_t)i * 8));
     }
-    if (cols.share % FRAG_COLS == 0) {
-        load_blocks(c, t, &cols, &f);
+    if (f->n_blocks > 0) {
+        load_blocks(c, t, &cols, f);
     } else {
-        load_columns(c, t, &cols, &f);
+        load_columns(c, t, &cols, f);
     }
-    return f;
 }
 
 // Products of a row's scale and the blocks', and which block a column fragment lies in.

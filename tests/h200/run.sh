@@ -12,9 +12,13 @@ for m in check_*.tkm; do
     ./h200_check --shapes "$shapes" --seed "$seed" "$m" || bad=1
 done
 lt=$(find / -name 'libcublasLt.so.1[23]' -not -path '/proc/*' 2>/dev/null | head -1)
+if [ -z "$lt" ]; then
+    echo "run.sh: no libcublasLt.so.13 or .12 on this machine: nothing to compare with" >&2
+    exit 1
+fi
 for list in *.shapes; do
     name=$(basename "$list" .shapes)
-    ./fp4-bench --cublas "${lt:-no}" --shapes "$list" --json "$results/$name.json" \
+    ./fp4-bench --cublas "$lt" --shapes "$list" --json "$results/$name.json" \
         --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done
 exit $bad
