@@ -17,6 +17,7 @@ typedef struct {
     place p;                  // what it reads, when it is a plain slice; else both NULL
     const ast_format *format; // of a plain slice; NULL otherwise
     bool folded; // the machine rounds element times scale to e4m3 (mach.h)
+    bool cut;    // the machine drops the 13 low bits of an f32 element
     axis_list own;
     int64_t stride[MAX_AXES]; // rows per step of each target axis
     int64_t rows;
@@ -226,6 +227,11 @@ static double fold_top(elem_kind scale, double w) {
     return w == 0 ? 0 : fmax(fabs(w) + fold_error(scale, w), ldexp(1, mma_fold(scale) - 6));
 }
 
+// How far the value that the machine multiplies may be from the factor's.
+static double operand_error(const factor *f, double w) {
+    return f->folded ? fold_error(f->format->scale, w) : f->cut ? fabs(w) * 0x1p-10 + 0x1p-136 : 0;
+}
+
 // The same over a row of values whose codes are not at hand.
 static double row_top(const factor *f, const double *v, int64_t n) {
     double most = 0;
@@ -261,7 +267,7 @@ static double gather_run(const eval *x, const factor *f, const run *r, double *o
         top = x->bounds ? fmax(top, most) : 0;
         if (err != NULL) {
             err[k] = r->st->bound != NULL ? r->st->bound[at] : 0;
-            err[k] += f->folded ? fold_error(fm->scale, out[k]) : 0;
+            err[k] += operand_error(f, out[k]);
         }
     }
     return top;
@@ -273,7 +279,7 @@ static void gather_points(eval *x, const product *m, const factor *f, double *ou
         val v = eval_expr(x, f->e);
         out[at] = val_num(v);
         if (err != NULL) {
-            err[at] = v.err + (f->folded ? fold_error(f->format->scale, out[at]) : 0);
+            err[at] = v.err + operand_error(f, out[at]);
         }
         at++;
     }
@@ -304,7 +310,7 @@ static double gather_row(eval *x, const product *m, factor *f, int64_t row) {
 }
 
 static bool has_errors(const eval *x, const factor *f) {
-    return x->bounds && (f->p.st == NULL || f->p.st->bound != NULL || f->folded);
+    return x->bounds && (f->p.st == NULL || f->p.st->bound != NULL || f->folded || f->cut);
 }
 
 static bool gather(eval *x, product *m, factor *f) {
@@ -457,19 +463,22 @@ static void add_exact_row(eval *x, product *m, int64_t cols) {
     }
 }
 
-// Which factor, if any, the machine rounds before it multiplies.
-static void find_folded(const eval *x, product *m) {
+// Which factors, if any, the machine rounds before it multiplies.
+static void find_rounded(const eval *x, product *m) {
     const ast_format *a = m->f[0].format;
     const ast_format *b = m->f[1].format;
     mach_instr in;
-    if (a != NULL && b != NULL && mach_choose(x->job->target, a, b, &in) && in.fold != 0) {
-        m->f[0].folded = in.decode_a;
-        m->f[1].folded = in.decode_b;
+    if (a == NULL || b == NULL || !mach_choose(x->job->target, a, b, &in)) {
+        return;
     }
+    m->f[0].folded = in.fold != 0 && in.decode_a;
+    m->f[1].folded = in.fold != 0 && in.decode_b;
+    m->f[0].cut = a->elem == ELEM_F32;
+    m->f[1].cut = b->elem == ELEM_F32;
 }
 
 static void exec_exact(eval *x, product *m) {
-    find_folded(x, m);
+    find_rounded(x, m);
     if (!gather(x, m, &m->f[0]) || !gather(x, m, &m->f[1])) {
         return;
     }
@@ -496,6 +505,13 @@ static void exec_exact(eval *x, product *m) {
 // A type that tensor cores read.
 static bool is_operand(const ast_format *f) {
     return f != NULL && elem_is_float(f->elem) && f->elem != ELEM_F32 && elem_bits(f->elem) <= 32;
+}
+
+// Whether the tensor core multiplies the two, or should.
+static bool is_multiplied(const eval *x, const ast_format *a, const ast_format *b) {
+    mach_instr in;
+    return (is_operand(a) && is_operand(b)) ||
+           (a != NULL && b != NULL && mach_choose(x->job->target, a, b, &in));
 }
 
 // Codes of a row of a tile value, rounded to its type when it was made.
@@ -733,7 +749,7 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
     }
     if (!x->machine) {
         exec_exact(x, &m);
-    } else if (is_operand(m.f[0].format) && is_operand(m.f[1].format)) {
+    } else if (is_multiplied(x, m.f[0].format, m.f[1].format)) {
         exec_machine(x, &m);
     } else {
         exec_points(x, &m);

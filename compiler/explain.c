@@ -216,8 +216,8 @@ bool explain_print(FILE *out, const planner *p) {
         }
     }
     if (!plan_is_elementwise(p)) {
-        fprintf(out, "    mma %s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
-                p->f->has_dequant ? " dequant " : "", p->f->has_dequant ? p->f->dequant.text : "");
+        fprintf(out, "    mma %s%s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
+                p->f->tf32 ? " tf32" : "", p->f->has_dequant ? " dequant " : "", p->f->has_dequant ? p->f->dequant.text : "");
     }
     for (int i = 0; i < p->f->swap.n; i++) {
         fprintf(out, "%s%s%s", i == 0 ? "    swap " : ", ", p->f->swap.at[i].text,

@@ -168,6 +168,7 @@ static void parse_mma(cursor *c) {
         c->failed = true;
         return;
     }
+    f->tf32 = strcmp(f->mma, "wgmma") == 0 && accept(c, "tf32");
     if (strcmp(f->mma, "wgmma") == 0 && accept(c, "dequant")) {
         f->has_dequant = expect_name(c, &f->dequant);
         if (!f->has_dequant) {

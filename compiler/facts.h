@@ -59,6 +59,7 @@ typedef struct {
     ast_span mma_span;
     const char *mma; // "tcgen05", "sync", "wgmma"
     bool pair;
+    bool tf32; // f32 operands are multiplied as TF32
     bool has_dequant;
     fact_name dequant; // type that 4-bit operands are decoded to
     bool has_walk;

@@ -64,6 +64,7 @@
 // accumulator times 2^-c; its end times 2^c, which is exact. A number w that is not 0 is off by
 //   |w| < 2^(c-6): at most 2^(c-10);  else at most 2^-4 |w| with ue4m3 scales, 0 with ue8m0;
 //   |w| > 448 * 2^c: |w| - 448 * 2^c, the part that saturates (ue8m0 only: c keeps ue4m3 below).
+// f32 operands on sm_90a ('mma wgmma tf32'): TF32, the 13 low bits dropped.
 // Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule of
 // K starts from 0; part * (sa * sb) is added by fma.rn.f32(part, mul.rn.f32(sa, sb), acc).
 #ifndef FP4_COMPILER_MACH_H

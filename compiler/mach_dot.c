@@ -145,6 +145,10 @@ static bool choose_decoded(const ast_format *a, const ast_format *b, mach_instr 
     return x->scale == ELEM_NONE && (folded || x->elem == ELEM_BF16 || x->elem == ELEM_F16);
 }
 
+static bool is_tf32(mach_target t, elem_kind e) {
+    return e == ELEM_TF32 || (e == ELEM_F32 && t == MACH_SM90A);
+}
+
 bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
     if (t == MACH_SM90A && is_weight(a) != is_weight(b)) {
         return choose_decoded(a, b, out);
@@ -165,9 +169,11 @@ bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_i
         }
         return true;
     }
-    if (a->elem == ELEM_TF32 && b->elem == ELEM_TF32) {
+    // f32 on sm_90a: the planner takes it where 'mma wgmma tf32' is stated.
+    if (is_tf32(t, a->elem) && is_tf32(t, b->elem)) {
         out->name = "tf32";
         out->k = 8;
+        out->a = out->b = ELEM_TF32;
         return true;
     }
     return a->elem == b->elem && (a->elem == ELEM_BF16 || a->elem == ELEM_F16);

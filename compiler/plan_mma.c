@@ -17,6 +17,15 @@ static bool check_family(planner *p) {
                  arena_printf(p->mem, "mma %s;", p->arch->mma_fact), "its matrix unit");
         return false;
     }
+    bool cuts = false;
+    for (int i = 0; i < p->g->n_operands; i++) {
+        cuts |= p->g->operands[i].param->format->elem == ELEM_F32;
+    }
+    if (f->tf32 && !cuts) {
+        PLAN_REFUSE(p, "A110", f->mma_span, "no operand is f32: there is nothing to multiply as TF32");
+        diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma;", "as the operands are");
+        return false;
+    }
     for (int i = 0; i < p->g->n_operands && p->arch->family == MMA_WGMMA; i++) {
         const ast_format *op = p->g->operands[i].param->format;
         bool scaled = op->scale != ELEM_NONE && op->scale != ELEM_F32;
@@ -399,6 +408,11 @@ static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_f
     return to;
 }
 
+// The type that an instruction sees of a format's elements.
+static elem_kind multiplied(const planner *p, const ast_format *f) {
+    return p->f->tf32 && f->elem == ELEM_F32 && f->scale == ELEM_NONE ? ELEM_TF32 : f->elem;
+}
+
 // 4-bit weights are decoded in registers, which hold the M side of wgmma only.
 static void plan_decoded(planner *p, int number, bool left_rows) {
     const graph *g = p->g;
@@ -493,7 +507,7 @@ static void plan_mma(planner *p, int number) {
     // f32 scales are no instruction's: sums of one granule of k are scaled and added outside of it.
     bool wide = l->scale == ELEM_F32 && p->arch->family == MMA_WGMMA && elem_bits(l->elem) == 8;
     int kind = granule == r_granule && l->scale == r->scale
-                   ? mma_find(fa->elem, fb->elem, wide ? ELEM_NONE : fa->scale, wide ? 0 : granule,
+                   ? mma_find(multiplied(p, fa), multiplied(p, fb), wide ? ELEM_NONE : fa->scale, wide ? 0 : granule,
                               p->arch->family)
                    : -1;
     if (kind < 0) {
@@ -501,6 +515,9 @@ static void plan_mma(planner *p, int number) {
                     l->name, r->name);
         diag_because(p->d, "both operands need the same scale type and granule, and a pair of element "
                            "types that one instruction takes");
+        if (l->elem == ELEM_F32 && r->elem == ELEM_F32 && p->f->has_mma && p->arch->family == MMA_WGMMA) {
+            diag_fix(p->d, plan_fact_span(p, p->f->mma_span), "mma wgmma tf32;", "without their 13 low bits");
+        }
         return;
     }
     tir_mma *m = &p->k->mmas[number];

@@ -210,7 +210,8 @@ static bool verify_side_format(verifier *v, const side *s) {
         return true;
     }
     bool wide = s->m->promote > 0 && p->scale == ELEM_F32 && p->granule == s->m->promote;
-    VERIFY(v, p->elem == elem && (wide || (p->scale == s->kind->scale && p->granule == s->kind->granule)),
+    bool cut = elem == ELEM_TF32 && p->elem == ELEM_F32; // its low bits are not looked at
+    VERIFY(v, (p->elem == elem || cut) && (wide || (p->scale == s->kind->scale && p->granule == s->kind->granule)),
            "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name, elem_name(p->elem),
            p->scale == ELEM_NONE ? "none" : elem_name(p->scale), p->granule);
     return true;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # On a machine with an H200, in the folder that carry.sh filled: bit identity with the simulator over random
-# shapes of every program, then the bench. run.sh RESULTS [SHAPES [SEED]]
+# shapes of every program, then the benches, and what a launch costs. run.sh RESULTS [SHAPES [SEED]]
 set -u
 cd "$(dirname "$0")" || exit 1
 results=$1
@@ -21,4 +21,5 @@ for list in *.shapes; do
     ./fp4-bench --cublas "$lt" --shapes "$list" --json "$results/$name.json" \
         --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done
+./runtime_bench_launch >"$results/launch.txt" || bad=1
 exit $bad
