@@ -4,10 +4,12 @@
 // To a 16-bit type. An element times its scale is exact (2 by 4 significant bits; f16 is allowed for ue4m3
 // scales only), so the products are those of the numbers that the format means. PTX ISA "Register Fragments
 // for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements 2q and 2q + 1 (+ 8 for r / 2)
-// of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so a register comes from byte q of a word of
-// eight elements: shifted left by 4 the word has the low nibble where the high one was, one byte permutation
-// brings both to the top of the halves, and sign, exponent and fraction move to their places in the wide
-// type with too small an exponent, which a multiplication puts right (subnormal e2m1 included).
+// of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so two registers come from byte q of two words
+// of eight elements, gathered by a byte permutation (prmt). Two more, whose selectors are the four elements
+// themselves, look up 0xC0 + 2|x| and 0x3F + 2|x|: bit 3 of a selector, the sign, asks for copies of the
+// looked up byte's sign bit instead, 0xFF or 0, and is flipped for the second, so that the difference is
+// 0xC0 + 2x. As the low byte of a 16-bit number in [64, 128) (bf16) or [512, 1024) (f16) that is x and a
+// constant, which an addition takes off; where no scale can overflow, one fma does so and scales.
 //
 // To e4m3. A register of m64nNk32 holds elements 4q .. 4q + 3 (+ 16 for r / 2): two bytes of the row. The
 // eight magnitudes of the granule's scale come from a table (wgmma_table.c) with the sign bit set; prmt
@@ -21,19 +23,19 @@
 enum { ATOM_ROWS = 128, ATOM_BYTES = 512, STEP = 16, CHUNK = 16, CHUNK_STEPS = 2, FOLD_STEP = 32 };
 
 typedef struct {
-    bool bf16;
-    int shift;          // of sign-exponent-fraction from the top of a half to its place
-    int64_t mask;       // of exponent and fraction there, both halves
-    int64_t bias;       // the power of two that puts the exponent right, both halves
+    const char *name;
+    int64_t high;       // the byte above 0xC0 + 2x, four times
+    int64_t centre;     // minus the number that has 0xC0 there, both halves
 } wide_type;
 
-static const wide_type to_bf16 = {true, 6, 0x01C001C0, 0x7E807E80}; // 2^126
-static const wide_type to_f16 = {false, 3, 0x0E000E00, 0x74007400}; // 2^14
+static const wide_type to_bf16 = {"bf16x2", 0x42424242, 0xC2C0C2C0}; // -96
+static const wide_type to_f16 = {"f16x2", 0x60606060, 0xE0C0E0C0};   // -608
 
-static ll_val multiply(cg *c, const wide_type *t, ll_val x, ll_val y) {
-    ll_asm a = {.text = t->bf16 ? "mul.rn.bf16x2 $0, $1, $2;" : "mul.rn.f16x2 $0, $1, $2;",
-                .constraints = "=r,r,r", .n_out = 1, .out = {LL_I32}};
-    return LL_ASM(c->b, &a, x, y);
+// op "add.rn", "mul.rn" or "fma.rn" on pairs.
+static ll_val arith(cg *c, const wide_type *t, const char *op, int n, const ll_val *args) {
+    ll_asm a = {.text = arena_printf(c->mem, n == 3 ? "%s.%s $0, $1, $2, $3;" : "%s.%s $0, $1, $2;", op, t->name),
+                .constraints = n == 3 ? "=r,r,r,r" : "=r,r,r", .n_out = 1, .out = {LL_I32}};
+    return ll_call_asm(c->b, &a, n, args);
 }
 
 static ll_val permute(cg *c, ll_val x, ll_val y, ll_val select) {
@@ -56,15 +58,15 @@ static void unpack_ue4m3(cg *c, ll_val word, ll_val out[2]) {
 // Element 'high' of an f16 pair in both halves of the wide type.
 static ll_val spread_f16(cg *c, const wide_type *t, ll_val pair, bool high) {
     ll *b = c->b;
-    if (!t->bf16) {
+    if (t == &to_f16) {
         return permute(c, pair, pair, ll_i32(b, high ? 0x3232 : 0x1010));
     }
-    ll_asm cvt = {.text = high ? "{ .reg .b16 lo, hi; .reg .f32 x; mov.b32 {lo, hi}, $1; cvt.f32.f16 x, hi; "
-                                 "cvt.rn.bf16x2.f32 $0, x, x; }"
-                               : "{ .reg .b16 lo, hi; .reg .f32 x; mov.b32 {lo, hi}, $1; cvt.f32.f16 x, lo; "
-                                 "cvt.rn.bf16x2.f32 $0, x, x; }",
+    // Exact in bf16, which is the high half of an f32.
+    ll_asm cvt = {.text = high ? "{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $1; cvt.f32.f16 $0, hi; }"
+                               : "{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $1; cvt.f32.f16 $0, lo; }",
                   .constraints = "=r,r", .n_out = 1, .out = {LL_I32}};
-    return LL_ASM(b, &cvt, pair);
+    ll_val x = LL_ASM(b, &cvt, pair);
+    return permute(c, x, x, ll_i32(b, 0x3232));
 }
 
 // Code 'byte' of a word of ue8m0 as bf16 in both halves: the exponent field; 2^-127 is subnormal.
@@ -89,6 +91,7 @@ typedef struct {
     ll_val swizzle; // i32: what its chunks are xored with, in bytes
     ll_val into;    // i32: rows from the first row of the scales to the tile's first
     ll_val select;  // byte permutation of the lane
+    ll_val above, below, high; // tables of look_up
     ll_val pair;    // e4m3: 2q, the lane's bytes of a half chunk
     ll_val entries; // e4m3: address of the table's first entry, in the copy of the lane's row
 } rows;
@@ -99,6 +102,12 @@ static ll_val rows_into(cg *c, const rows *r) {
     row.rank_mul = r->data->rank_offset ? 0 : row.rank_mul;
     tile.rank_mul = r->scale->rank_offset ? 0 : tile.rank_mul;
     return ll_sub(c->b, cg_coord(c, &row), ll_muli(c->b, cg_coord(c, &tile), ATOM_ROWS));
+}
+
+// A constant in a register: ptxas would move one that it knows there again for every use. It does not know
+// how small a row is.
+static ll_val kept(cg *c, const rows *r, int64_t value) {
+    return ll_bini(c->b, LL_OR, ll_bini(c->b, LL_LSHR, r->row, 24), value);
 }
 
 static rows rows_of(cg *c, const tir_mma *m) {
@@ -124,9 +133,11 @@ static rows rows_of(cg *c, const tir_mma *m) {
         r.pair = ll_bini(b, LL_SHL, q, 1);
         return r;
     }
-    // Byte 1: byte q of the shifted word; byte 3: byte q of the word.
-    ll_val both = ll_muli(b, q, 0x1010);
-    r.select = ll_addi(b, both, 0x4000);
+    // Byte 0: byte q of the first word; byte 1: of the second.
+    r.select = ll_addi(b, ll_muli(b, q, 0x11), 0x40);
+    r.above = kept(c, &r, 0xC3C2C1C0);
+    r.below = kept(c, &r, 0x4241403F);
+    r.high = kept(c, &r, r.type->high);
     return r;
 }
 
@@ -152,8 +163,27 @@ static ll_val load_scales(cg *c, const rows *r, int group, int word) {
     return out;
 }
 
+// Scales as factors of a register's two elements.
+typedef struct {
+    ll_val scale;
+    ll_val centre; // times the scale; NULL: the product could overflow
+} factors;
+
+// 96 times a scale: up to 448 it fits bf16.
+static bool is_fused(const rows *r) {
+    return r->type == &to_bf16 && r->scale_type == ELEM_UE4M3;
+}
+
+static factors factors_of(cg *c, const rows *r, ll_val scale) {
+    factors f = {.scale = scale};
+    if (is_fused(r)) {
+        f.centre = arith(c, r->type, "mul.rn", 2, (ll_val[]){scale, ll_i32(c->b, r->type->centre)});
+    }
+    return f;
+}
+
 // The scales of a row for granules first .. last - 1 of the tile.
-static void spread_scales(cg *c, const rows *r, int group, int first, int last, ll_val *out) {
+static void spread_scales(cg *c, const rows *r, int group, int first, int last, factors *out) {
     for (int word = first / 4; word < (last + 3) / 4; word++) {
         ll_val codes = load_scales(c, r, group, word), pairs[2];
         if (r->scale_type == ELEM_UE4M3) {
@@ -161,21 +191,31 @@ static void spread_scales(cg *c, const rows *r, int group, int first, int last, 
         }
         for (int i = 4 * word; i < 4 * word + 4 && i < last; i++) {
             if (i >= first) {
-                out[i] = r->scale_type == ELEM_UE4M3 ? spread_f16(c, r->type, pairs[i % 4 / 2], i % 2)
-                                                     : spread_ue8m0(c, codes, i % 4);
+                ll_val scale = r->scale_type == ELEM_UE4M3 ? spread_f16(c, r->type, pairs[i % 4 / 2], i % 2)
+                                                           : spread_ue8m0(c, codes, i % 4);
+                out[i] = factors_of(c, r, scale);
             }
         }
     }
 }
 
-// Two elements of a word of eight: those of the lane.
-static ll_val decode(cg *c, const rows *r, ll_val word, ll_val scale) {
+// The lane's four elements of two words, two and two, still with the centre.
+static void look_up(cg *c, const rows *r, const ll_val words[2], ll_val out[2]) {
     ll *b = c->b;
-    ll_val both = permute(c, ll_bini(b, LL_SHL, word, 4), word, r->select);
-    ll_val sign = ll_bini(b, LL_AND, both, 0x80008000);
-    ll_val rest = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, both, r->type->shift), r->type->mask);
-    ll_val v = multiply(c, r->type, ll_bin(b, LL_OR, sign, rest), ll_i32(b, r->type->bias));
-    return multiply(c, r->type, v, scale);
+    ll_val codes = permute(c, words[0], words[1], r->select);
+    ll_val above = permute(c, r->above, ll_i32(b, 0xCCC8C6C4), codes);
+    ll_val below = permute(c, r->below, ll_i32(b, 0x4B474543), ll_bini(b, LL_XOR, codes, 0x8888));
+    ll_val low = ll_sub(b, above, below);
+    out[0] = permute(c, low, r->high, ll_i32(b, 0x4140));
+    out[1] = permute(c, low, r->high, ll_i32(b, 0x4342));
+}
+
+static ll_val scaled(cg *c, const rows *r, ll_val x, const factors *f) {
+    if (f->centre) {
+        return arith(c, r->type, "fma.rn", 3, (ll_val[]){x, f->scale, f->centre});
+    }
+    x = arith(c, r->type, "add.rn", 2, (ll_val[]){x, ll_i32(c->b, r->type->centre)});
+    return arith(c, r->type, "mul.rn", 2, (ll_val[]){x, f->scale});
 }
 
 // --- To e4m3 ---------------------------------------------------------------------------------------
@@ -226,17 +266,20 @@ static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int fir
 static void decode_wide(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
     ll *b = c->b;
     int per = d->per_group;
-    ll_val *scales = ARENA_ARRAY(c->mem, ll_val, d->m->k_elems / r->granule);
+    factors *scales = ARENA_ARRAY(c->mem, factors, d->m->k_elems / r->granule);
     for (int group = 0; group < 2 * per; group++) {
         int j = group % per, half = group / per;
         spread_scales(c, r, group, first * STEP / r->granule, (last * STEP - 1) / r->granule + 1, scales);
         for (int chunk = first / CHUNK_STEPS; chunk < last / CHUNK_STEPS; chunk++) {
-            ll_val words[4];
-            ll_load_words(b, chunk_at(c, r, group, chunk), 4, words);
-            for (int i = 0; i < 4; i++) {
-                int step = chunk * CHUNK_STEPS + i / 2;
-                ll_val scale = scales[step * STEP / r->granule];
-                out[(step * per + j) * 4 + i % 2 * 2 + half] = decode(c, r, words[i], scale);
+            ll_val words[2 * CHUNK_STEPS], x[2];
+            ll_load_words(b, chunk_at(c, r, group, chunk), 2 * CHUNK_STEPS, words);
+            for (int i = 0; i < CHUNK_STEPS; i++) {
+                int step = chunk * CHUNK_STEPS + i;
+                const factors *f = &scales[step * STEP / r->granule];
+                look_up(c, r, words + 2 * i, x);
+                for (int k = 0; k < 2; k++) {
+                    out[(step * per + j) * 4 + 2 * k + half] = scaled(c, r, x[k], f);
+                }
             }
         }
     }
