@@ -1,4 +1,4 @@
-// Dense block-scaled GEMM from C: D = alpha * A * B^T, the kernels of gemm.tk. Five calls:
+// Dense block-scaled GEMM from C: D = alpha * A * B^T, the kernels of gemm.tk, mx.tk and bf16.tk. Five calls:
 //
 //   fp4_open_module(NULL, "gemm.tkm", &ctx, &module);              a device and compiled kernels
 //   fp4_tensor_import(ctx, &host, s, FP4_GLOBAL_MULTIPLY, &w);     weights of a checkpoint
@@ -14,9 +14,9 @@
 extern "C" {
 #endif
 
-// A [M, K] and B [N, K] in one scaled format, D [M, N]; any M (0 too), other sizes as the kernel's
+// A [M, K] and B [N, K] in one format or two, D [M, N]; any M (0 too), other sizes as the kernel's
 // 'where' says; K = 0 gives zeros. The tensors' 'global' factors are part of alpha. The kernel is
-// the module's "<format>_gemm" ("nvfp4_gemm") for its device, in the variant that 'when' and the
+// the module's "<format>_gemm" ("nvfp4_gemm", of two "mxfp8_mxfp4_gemm") for its device, in the variant that 'when' and the
 // measured times of the module choose for (M, N, K) and the device's multiprocessors. Its code is
 // loaded by the first call, later calls allocate nothing. Refusals are sentences
 // (fp4_last_error), as in fp4_launch.

@@ -1,9 +1,9 @@
 // The C functions of lib/ on the simulator: sizes from 0 on, random operands of random magnitude,
 // compared with sums in double precision of the dequantised operands.
 //
-//   kernels_test gemm|gateup module.tkm
+//   kernels_test gemm|mx|bf16|gateup module.tkm
 //
-// gemm: every element within 0.6 units in bf16's last place (half for the rounding, the rest for
+// gemm, mx, bf16: every element within 0.6 units in bf16's last place (half for the rounding, the rest for
 // sums in single precision). gateup: the scale of every block is the code nearest to amax / 6 or
 // its neighbour, every element within half a step of E2M1 there.
 #include "fp4_gateup.h"
@@ -32,7 +32,7 @@ typedef struct {
 } matrix;
 
 // 'global' 0: of its own values.
-static matrix random_matrix(int64_t rows, int64_t cols, double magnitude) {
+static matrix random_format(const char *format, int64_t rows, int64_t cols, double magnitude) {
     matrix m = {.rows = rows, .cols = cols};
     size_t n = (size_t)(rows * cols);
     float *x = malloc(sizeof *x * (n + 1));
@@ -42,10 +42,14 @@ static matrix random_matrix(int64_t rows, int64_t cols, double magnitude) {
         double row_factor = exp2((double)(i / (size_t)cols * 7 % 5));
         x[i] = (float)(magnitude * row_factor * (rand() % 2001 - 1000) / 1000);
     }
-    NEED(fp4_tensor_quantize(ctx, "nvfp4", 2, (int64_t[]){rows, cols}, x, &m.tensor) == FP4_OK);
+    NEED(fp4_tensor_quantize(ctx, format, 2, (int64_t[]){rows, cols}, x, &m.tensor) == FP4_OK);
     NEED(fp4_tensor_values(ctx, &m.tensor, m.values) == FP4_OK);
     free(x);
     return m;
+}
+
+static matrix random_matrix(int64_t rows, int64_t cols, double magnitude) {
+    return random_format("nvfp4", rows, cols, magnitude);
 }
 
 static matrix empty_matrix(const char *format, int64_t rows, int64_t cols) {
@@ -71,9 +75,9 @@ static double dot(const matrix *a, int64_t row, const matrix *b, int64_t col) {
     return sum;
 }
 
-static void try_gemm(int64_t m, int64_t n, int64_t k) {
-    matrix a = random_matrix(m, k, 3);
-    matrix b = random_matrix(n, k, 0.01);
+static void try_gemm(const char *const format[2], int64_t m, int64_t n, int64_t k) {
+    matrix a = random_format(format[0], m, k, 3);
+    matrix b = random_format(format[1], n, k, 0.01);
     matrix d = empty_matrix("bf16", m, n);
     float alpha = (float)(rand() % 100 + 1) / 16;
     NEED(fp4_gemm(module, &d.tensor, &a.tensor, &b.tensor, alpha, NULL) == FP4_OK);
@@ -98,7 +102,7 @@ static void gemm(void) {
                                        {5, 64, 0},  {129, 8, 96},  {300, 136, 288},
                                        {7, 0, 64},  {257, 264, 64}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        try_gemm(sizes[i][0], sizes[i][1], sizes[i][2]);
+        try_gemm((const char *[]){"nvfp4", "nvfp4"}, sizes[i][0], sizes[i][1], sizes[i][2]);
     }
     matrix a = random_matrix(3, 64, 1);
     matrix b = random_matrix(8, 64, 1);
@@ -106,9 +110,34 @@ static void gemm(void) {
     NEED(fp4_gemm(module, &d.tensor, &a.tensor, &a.tensor, 1, NULL) == FP4_ERROR_MISMATCH);
     NEED(strstr(fp4_last_error(), "N = 3 in B, but 8 in D"));
     NEED(fp4_gemm(module, &d.tensor, &d.tensor, &b.tensor, 1, NULL) == FP4_ERROR_NOT_FOUND);
-    NEED(strstr(fp4_last_error(), "no kernel bf16_gemm"));
+    NEED(strstr(fp4_last_error(), "no kernel bf16_nvfp4_gemm"));
     NEED(fp4_gemm(NULL, &d.tensor, &a.tensor, &b.tensor, 1, NULL) == FP4_ERROR_ARGUMENT);
     NEED(strstr(fp4_last_error(), "fp4_gemm(): NULL argument"));
+    free_matrix(&a);
+    free_matrix(&b);
+    free_matrix(&d);
+}
+
+// All pairs of formats of a module.
+static void pairs(int n, const char *const (*format)[2]) {
+    static const int64_t sizes[][3] = {{0, 64, 128}, {1, 264, 384}, {5, 64, 0}, {129, 8, 128}, {140, 136, 256}, {7, 0, 128}};
+    for (int f = 0; f < n; f++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            try_gemm(format[f], sizes[i][0], sizes[i][1], sizes[i][2]);
+        }
+    }
+}
+
+static void mx(void) {
+    static const char *const format[][2] = {{"mxfp4", "mxfp4"},      {"mxfp8", "mxfp8"},      {"mxfp8_e5m2", "mxfp8_e5m2"},
+                                            {"mxfp8", "mxfp8_e5m2"}, {"mxfp8_e5m2", "mxfp8"}, {"mxfp8", "mxfp4"},
+                                            {"mxfp4", "mxfp8"}};
+    pairs(7, format);
+    matrix a = random_format("mxfp8", 3, 96, 1);
+    matrix b = random_format("mxfp4", 8, 96, 1);
+    matrix d = empty_matrix("bf16", 3, 8);
+    NEED(fp4_gemm(module, &d.tensor, &a.tensor, &b.tensor, 1, NULL) == FP4_ERROR_MISMATCH);
+    NEED(strstr(fp4_last_error(), "K = 96 must be a multiple of 128"));
     free_matrix(&a);
     free_matrix(&b);
     free_matrix(&d);
@@ -180,6 +209,10 @@ int main(int argc, char **argv) {
     NEED(fp4_open_module(&config, argv[2], &ctx, &module) == FP4_OK);
     if (strcmp(argv[1], "gemm") == 0) {
         gemm();
+    } else if (strcmp(argv[1], "mx") == 0) {
+        mx();
+    } else if (strcmp(argv[1], "bf16") == 0) {
+        pairs(1, (const char *const[][2]){{"bf16", "bf16"}});
     } else {
         try_gateup(0, 64, 64);
         try_gateup(1, 64, 32);
