@@ -6,7 +6,8 @@
 //     --device cuda:0    --rounds 20    --flush MIB (256)
 //     --cublas PATH|no   the library; default: where the loader finds it
 //     --each 1                               every schedule by itself
-//     --tbs 4.2 --tflops 1513   what the floor of a shape is computed with
+//     --tbs 4.2 --tflops 1979   what the floor of a shape is computed with (an H200: a copy's measured rate,
+//                        the data sheet's dense FP8)
 //     --json FILE        all figures, with machine and date
 //     --svg FILE         a plot: share of the floor, beside cuBLASLt's
 //
