@@ -79,6 +79,7 @@ void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster o
 void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when); // any CTA's, orders no access
 void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
 void cg_warp_sync(cg *c);
+void cg_role_meet(cg *c, bool group); // all warps of the role, or of its turn group
 void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta
 
 // --- channel.c -----------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
 void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch); // fors[loop]
 
 // --- wgmma.c (sm_90a) -------------------------------------------------------------------------------------
-void cg_wgmma_tables(cg *c);                   // prologue, all threads: tables of scales (wgmma_table.c)
+void cg_wgmma_tables(cg *c);                   // a role begins: tables of scales (wgmma_table.c)
 void cg_wgmma_begin(cg *c, int acc);           // a tile begins
 void cg_wgmma(cg *c, const tir_mma *m);        // one step, its operands are free afterwards
 bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that overlap; false: not one

@@ -241,7 +241,6 @@ static void prologue(cg *c) {
     if (c->k->tmem_columns > 0) {
         cg_tmem_alloc(c);
     }
-    cg_wgmma_tables(c);
     meet(c);
     if (c->k->tmem_columns > 0) {
         cg_tmem_base(c);
@@ -320,6 +319,7 @@ static void emit_role(cg *c, const tir_role *r) {
     if (cg_is_umma(c)) {
         cg_umma_begin(c);
     }
+    cg_wgmma_tables(c);
     cg_stmts(c, r->n_body, r->body);
     cg_umma_tail(c);
     if (has_stmt(r->n_body, r->body, TS_STORE)) { // bulk stores still read shared memory

@@ -9,8 +9,6 @@
 // memory that belongs to it; tiles wholly outside are not written.
 #include "store_int.h"
 
-enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
-
 bool cg_scales_staged(const cg_sub *u) {
     return u->s->via_smem && u->s->scale != ELEM_NONE && u->s->scale_offset >= 0 && !u->f.quad;
 }
@@ -175,18 +173,7 @@ void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
 }
 
 void cg_scales_meet(cg *c) {
-    int number = FIRST_BARRIER + (int)(c->role - c->k->roles);
-    if (number + c->role->turns - 1 > LAST_BARRIER) {
-        cg_fail(c, "role '%s' needs a named barrier, and kernel '%s' has used all", c->role->name,
-                c->k->name);
-        return;
-    }
-    ll_val id = ll_i32(c->b, number);
-    if (c->role->turns > 1) {
-        id = ll_add(c->b, id, c->group);
-    }
-    LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count", id,
-            ll_i32(c->b, 32 * c->role->n_warps / c->role->turns));
+    cg_role_meet(c, true);
 }
 
 // Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32. Staged scales are those of

@@ -115,7 +115,7 @@ tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds c
 tir_expr *plan_expr(planner *p, const ast_expr *e);
 bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out); // subscripts as positions
 int plan_add_map(planner *p, const tir_map *map);                 // the same map once
-int plan_table_bytes(const planner *p); // tables of folded weights, one a type of scales
+int plan_table_bytes(const planner *p); // tables of folded weights, one a role and type of scales
 int plan_dtype(elem_kind e); // cuTensorMapEncodeTiled code of a whole-byte element type
 ast_span plan_fact_span(const planner *p, ast_span fact); // with its ';'
 // "help: <sentence>: with NAME = value": sets a compile-time parameter in the schedule's head.

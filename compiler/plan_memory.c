@@ -451,10 +451,10 @@ static elem_kind table_of(const planner *p, const tir_mma *m) {
     return mma_folds(m->kind, m->decode) ? p->g->operands[m->a].param->format->scale : ELEM_NONE;
 }
 
-// The first product that reads the same table.
+// The first product that reads the same table: one of the same role, which fills it.
 static int first_with(const planner *p, int mma) {
     for (int i = 0; i < mma; i++) {
-        if (table_of(p, &p->k->mmas[i]) == table_of(p, &p->k->mmas[mma])) {
+        if (p->mma_role[i] == p->mma_role[mma] && table_of(p, &p->k->mmas[i]) == table_of(p, &p->k->mmas[mma])) {
             return i;
         }
     }

@@ -9,6 +9,26 @@
 
 enum { DECODE_GRANULE = 16 }; // elements of a row in half of an FP8 step, or in a 16-bit step
 
+// The decoding that would multiply 4-bit weights by what is beside them.
+static void suggest_decoding(planner *p, int operand) {
+    const graph *g = p->g;
+    elem_kind other = ELEM_NONE;
+    for (int i = 0; i < g->n_mmas; i++) {
+        int beside = g->mmas[i].left == operand ? g->mmas[i].right : g->mmas[i].left;
+        bool mine = g->mmas[i].left == operand || g->mmas[i].right == operand;
+        const ast_format *f = g->operands[beside].param->format;
+        other = mine && f->scale == ELEM_NONE ? f->elem : other;
+    }
+    bool fp8 = other == ELEM_E4M3 || other == ELEM_E5M2;
+    bool fits = other == ELEM_F16 && g->operands[operand].param->format->scale == ELEM_UE4M3;
+    if (fp8 || fits || other == ELEM_BF16) {
+        const char *type = fp8 ? "e4m3" : elem_name(other);
+        diag_fix(p->d, plan_fact_span(p, p->f->mma_span), arena_printf(p->mem, "mma wgmma dequant %s;", type),
+                 fp8 ? "decode it on the way, element times scale rounded to e4m3"
+                     : "decode it on the way, exactly");
+    }
+}
+
 static bool check_family(planner *p) {
     const facts *f = p->f;
     if (f->has_mma && strcmp(f->mma, p->arch->mma_fact) != 0) {
@@ -35,8 +55,7 @@ static bool check_family(planner *p) {
                         "%s has no block-scaled MMA for %s; nothing is emulated unless asked",
                         p->arch->name, op->name);
             if (op->elem == ELEM_E2M1 && scaled && f->has_mma) {
-                diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma dequant bf16;",
-                         "decode it on the way, exactly");
+                suggest_decoding(p, i);
             }
             return false;
         }
@@ -396,6 +415,8 @@ static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_f
         diag_because(p->d, "wgmma multiplies 16-bit types by their own kind and FP8 by FP8: dequant bf16 with "
                            "bf16, dequant f16 with f16 (both exact), dequant e4m3 with e4m3 or e5m2 (rounded)");
         if (fp8 && other->scale == ELEM_NONE) {
+            diag_because(p->d, "'%s' reaches the instruction from shared memory as it is: no exact form multiplies "
+                               "FP8 there", other->name);
             diag_fix(p->d, stated->span, "e4m3", "element times scale rounded to e4m3");
         }
         return ELEM_NONE;

@@ -292,7 +292,7 @@ static bool put_sums(layout *l, int role) {
            put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
 }
 
-// Tables of scales, each of which may serve several products.
+// Tables of scales, each of which may serve several products of one role.
 static bool put_tables(layout *l) {
     const tir_kernel *k = l->v->k;
     for (int i = 0; i < k->n_mmas; i++) {
@@ -300,7 +300,9 @@ static bool put_tables(layout *l) {
         elem_kind scale = k->params[k->operands[m->a].param].scale;
         bool met = m->table == 0;
         for (int j = 0; j < i && !met; j++) {
-            met = k->mmas[j].table == m->table && k->params[k->operands[k->mmas[j].a].param].scale == scale;
+            const tir_mma *other = &k->mmas[j];
+            met = other->table == m->table && k->accs[other->acc].role == k->accs[m->acc].role &&
+                  k->params[k->operands[other->a].param].scale == scale;
         }
         if (!met && !put(l, m->table, mma_table_bytes(scale), TMA_ALIGN, "a table of scales")) {
             return false;
