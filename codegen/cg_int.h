@@ -56,6 +56,7 @@ typedef struct cg {
     ll_var sums;      // i32: parity of the role's next meeting (combine.c)
     void *umma;       // private to umma.c
     struct cg_wgmma *wgmma; // private to wgmma.c
+    ll_val halves;          // of the role, where it reads tables (wgmma_table.c): 0x40404040
 } cg;
 
 void cg_fail(cg *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -47,7 +47,7 @@ static void fill_table(cg *c, elem_kind scale, int offset) {
 
 void cg_wgmma_tables(cg *c) {
     const tir_kernel *k = c->k;
-    int filled = 0;
+    int filled = 0, table = 0;
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
         bool first = m->table > 0 && &k->roles[k->accs[m->acc].role] == c->role;
@@ -57,9 +57,15 @@ void cg_wgmma_tables(cg *c) {
         if (first) {
             fill_table(c, k->params[k->operands[m->a].param].scale, m->table);
             filled++;
+            table = m->table;
         }
     }
     if (filled > 0) {
         cg_role_meet(c, false);
+        // The entry of code 0, which is zeros with sign bits. As a constant ptxas would move it to a register
+        // for each of its uses.
+        ll_val zeros;
+        ll_load_words(c->b, cg_smem_at(c, table), 1, &zeros);
+        c->halves = ll_bini(c->b, LL_LSHR, zeros, 1);
     }
 }
