@@ -93,7 +93,8 @@ typedef struct {
     ll_val select;  // byte permutation of the lane
     ll_val above, below, high; // tables of look_up
     ll_val pair;    // e4m3: 2q, the lane's bytes of a half chunk
-    ll_val entries; // e4m3: address of the table's first entry, in the copy of the lane's row
+    ll_val copy;    // e4m3: bytes from a line of the table to the copy of the lane's row
+    ll_val table;   // e4m3: address of the table
 } rows;
 
 // A slot's scales begin with the 128-row tile that its first row is in.
@@ -129,7 +130,8 @@ static rows rows_of(cg *c, const tir_mma *m) {
     r.row = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), g);
     r.into = rows_into(c, &r);
     if (m->table > 0) {
-        r.entries = ll_add(b, cg_smem_at(c, m->table), ll_muli(b, g, MMA_TABLE_ENTRY));
+        r.copy = ll_muli(b, g, MMA_TABLE_ENTRY);
+        r.table = cg_smem_at(c, m->table);
         r.pair = ll_bini(b, LL_SHL, q, 1);
         return r;
     }
@@ -221,20 +223,21 @@ static ll_val scaled(cg *c, const rows *r, ll_val x, const factors *f) {
 // --- To e4m3 ---------------------------------------------------------------------------------------
 
 // The magnitudes under scale 'byte' of a word.
+_Static_assert(MMA_TABLE_ENTRY * MMA_TABLE_COPIES == 64, "lines of the table");
 static void load_entry(cg *c, const rows *r, ll_val codes, int byte, ll_val out[2]) {
     ll *b = c->b;
-    int size = MMA_TABLE_ENTRY * MMA_TABLE_COPIES, log = 6, by = 8 * byte - log;
+    enum { LOG_SIZE = 6, SIZE = 1 << LOG_SIZE }; // of a line
+    int by = 8 * byte - LOG_SIZE;
     ll_val at = by < 0 ? ll_bini(b, LL_SHL, codes, -by) : ll_bini(b, LL_LSHR, codes, by);
-    at = ll_bini(b, LL_AND, at, (int64_t)(mma_table_codes(r->scale_type) - 1) * size);
-    ll_load_words(b, ll_add(b, r->entries, at), 2, out);
+    at = ll_bini(b, LL_AND, at, (int64_t)(mma_table_codes(r->scale_type) - 1) * SIZE);
+    ll_load_words(b, ll_add(b, r->table, ll_bin(b, LL_OR, at, r->copy)), 2, out);
 }
 
 // Four elements in the low half of 'codes'.
 static ll_val fold_four(cg *c, ll_val codes, const ll_val entry[2]) {
     ll *b = c->b;
-    ll_val half = ll_i32(b, 0x40404040);
     ll_val v = permute(c, entry[0], entry[1], ll_bini(b, LL_AND, codes, 0x7777));
-    ll_val positive = permute(c, half, half, codes);
+    ll_val positive = permute(c, c->halves, c->halves, codes);
     return ll_sub(b, v, ll_bini(b, LL_SHL, positive, 1));
 }
 
