@@ -58,6 +58,11 @@ static int registers(const cg_acc *a) {
     return a->n_m * a->n_n * 4;
 }
 
+// Of one instruction: 64 rows of a warpgroup.
+static int part_registers(const cg_acc *a) {
+    return a->n_n * 4;
+}
+
 static bool is_promoted(const cg *c, int acc) {
     for (int i = 0; i < c->k->n_mmas; i++) {
         if (c->k->mmas[i].acc == acc && c->k->mmas[i].promote > 0) {
@@ -67,12 +72,13 @@ static bool is_promoted(const cg *c, int acc) {
     return false;
 }
 
-// An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums.
+// An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums of one
+// instruction's rows.
 static void begin_promoted(cg *c, int acc, const cg_acc *a) {
     ll_var *parts = state(c)->parts[acc];
     if (!parts) {
-        parts = state(c)->parts[acc] = ARENA_ARRAY(c->mem, ll_var, registers(a));
-        for (int i = 0; i < registers(a); i++) {
+        parts = state(c)->parts[acc] = ARENA_ARRAY(c->mem, ll_var, part_registers(a));
+        for (int i = 0; i < part_registers(a); i++) {
             parts[i] = ll_variable(c->b, LL_F32, "part");
         }
     }
@@ -181,7 +187,8 @@ typedef struct {
     const tir_mma *m;
     const mma_info *kind;
     cg_acc *acc;
-    int per_group;      // instructions of 64 rows that a warpgroup issues a step
+    int per_group;      // instructions of 64 rows that a warpgroup issues a step ...
+    int from, to;       // ... and which of them are meant: all of them but where sums are promoted
     const ll_var *regs; // what they add to: the accumulator's, or a granule's sums
     ll_val *decoded;    // operand A in registers (wgmma_decode), or NULL
     const char *text[3];
@@ -241,7 +248,7 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
         return false;
     }
     int groups = c->role->warps_m / WG_WARPS;
-    p->per_group = c->k->accs[m->acc].rows / (WG_ROWS * groups);
+    p->per_group = p->to = c->k->accs[m->acc].rows / (WG_ROWS * groups);
     if (c->role->warps_n != 1 || p->acc->rows != 16 * p->per_group || p->acc->cols % GROUP_ROWS) {
         cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warpgroup of 'mma wgmma' holds a "
                    "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
@@ -295,6 +302,9 @@ static ll_val descriptor(cg *c, ll_val low, int64_t fields) {
 // Register i of column fragment n of instruction j. The instruction's row half h is row group
 // R * h + j of the warp's 2 * R groups.
 static ll_var result(const product *p, int j, int i) {
+    if (p->m->promote > 0) {
+        return p->regs[i];
+    }
     int n = i / 4, group = p->per_group * (i / 2 % 2) + j;
     return p->regs[(group / 2 * p->acc->n_n + n) * 4 + group % 2 * 2 + i % 2];
 }
@@ -345,7 +355,7 @@ static void issue_steps(cg *c, const product *p, int first, int last) {
     add_mode start = p->m->promote > 0 ? OVERWRITE : first > 0 ? ADD : ADD_UNLESS_FRESH;
     for (int step = first; step < last; step++) {
         ll_val at_a = p->decoded ? NULL : step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
-        for (int j = 0; j < p->per_group; j++) {
+        for (int j = p->from; j < p->to; j++) {
             issue(c, p, j, step, at_a, at_b, step > first ? ADD : start);
         }
     }
@@ -384,25 +394,31 @@ static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
     return f;
 }
 
-static void issue_granule(cg *c, const product *p, int i) {
+// Granule i of instruction j.
+static void issue_granule(cg *c, const product *p, int i, int j) {
     int steps = p->m->promote / p->kind->k;
+    product one = *p;
+    one.from = j;
+    one.to = j + 1;
     begin_batch(c);
-    issue_steps(c, p, i * steps, (i + 1) * steps);
+    issue_steps(c, &one, i * steps, (i + 1) * steps);
     end_batch(c);
 }
 
 // The sums are complete: scale and add.
-static void add_granule(cg *c, const product *p, const wgmma_factors *f) {
-    fence_registers(c, registers(p->acc), p->regs);
-    wgmma_promote(c, f, p->acc, p->regs);
+static void add_granule(cg *c, const product *p, const wgmma_factors *f, int j) {
+    fence_registers(c, part_registers(p->acc), p->regs);
+    wgmma_promote(c, f, p->acc, &(wgmma_part){p->regs, p->per_group, j});
 }
 
 static void promote_tile(cg *c, const product *p) {
     wgmma_factors *f = load_factors(c, p->m, c->starts[c->k->n_loops + p->m->loop]);
     for (int i = 0; i < p->m->k_elems / p->m->promote; i++) {
-        issue_granule(c, p, i);
-        wait_group(c, 0);
-        add_granule(c, p, &f[i]);
+        for (int j = 0; j < p->per_group; j++) {
+            issue_granule(c, p, i, j);
+            wait_group(c, 0);
+            add_granule(c, p, &f[i], j);
+        }
     }
 }
 
@@ -588,10 +604,11 @@ static carried *first_factors(cg *c, const tir_stmt *s, const product *products,
 // behind the instructions and need not be there before the next ones are issued.
 static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v, ll_val next,
                              bool last) {
-    int n = p->m->k_elems / p->m->promote;
+    int n = p->m->k_elems / p->m->promote * p->per_group;
     each_factor(c, p->m, v->now, v->vars, true);
     for (int i = 0; i < n; i++) {
-        issue_granule(c, p, i);
+        int granule = i / p->per_group, j = i % p->per_group;
+        issue_granule(c, p, granule, j);
         if (i == n - 1) {
             carry_factors(c, p->m, v, next);
         }
@@ -599,7 +616,7 @@ static void promoted_product(cg *c, const tir_stmt *s, const product *p, const c
         if (last && i == n - 1) {
             free_slots(c, s);
         }
-        add_granule(c, p, &v->now[i]);
+        add_granule(c, p, &v->now[granule], j);
     }
 }
 

@@ -18,8 +18,14 @@ typedef struct {
 wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m);
 // Reads them (straight from memory) for the granule that element 'k' (i32) is in.
 void wgmma_load_factors(cg *c, const tir_mma *m, ll_val k, wgmma_factors *f);
-// acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h). 'part' is ordered as acc->regs.
-void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_var *part);
+// The sums of one of a warpgroup's instructions.
+typedef struct {
+    const ll_var *regs; // as the instruction orders them: [column fragment][4]
+    int per_group;      // instructions of a step ...
+    int number;         // ... and this one
+} wgmma_part;
+// acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h), in the part's rows.
+void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const wgmma_part *part);
 
 typedef struct {
     const tir_mma *m;

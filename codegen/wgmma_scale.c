@@ -145,10 +145,12 @@ static void block_factors(cg *c, const wgmma_factors *f, int row, int n_n, ll_va
     }
 }
 
-void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_var *part) {
+// Row half h of instruction j is group per_group * h + j of 8 rows (wgmma.c).
+void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const wgmma_part *part) {
     ll *b = c->b;
     ll_val *s = ARENA_ARRAY(c->mem, ll_val, 2 * acc->n_n);
-    for (int row = 0; row < 2 * acc->n_m; row++) {
+    for (int half = 0; half < 2; half++) {
+        int row = part->per_group * half + part->number;
         if (f->n_blocks > 0) {
             block_factors(c, f, row, acc->n_n, s);
         }
@@ -158,7 +160,8 @@ void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const ll_va
             if (f->n_blocks == 0) {
                 scale = cg_math(c, "mul.rn.f32", 2, (ll_val[]){f->rows[row], f->cols[i]});
             }
-            ll_val args[] = {ll_get(b, part[at]), scale, ll_get(b, acc->regs[at])};
+            ll_val sum = ll_get(b, part->regs[i / 2 * 4 + half * 2 + i % 2]);
+            ll_val args[] = {sum, scale, ll_get(b, acc->regs[at])};
             ll_set(b, acc->regs[at], cg_math(c, "fma.rn.f32", 3, args));
         }
     }

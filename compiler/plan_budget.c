@@ -66,7 +66,7 @@ static int work_regs(const planner *p) {
     return p->arch->family == MMA_WGMMA ? PLAN_WGMMA_REGS : PLAN_WORK_REGS;
 }
 
-static bool is_promoted(const tir_kernel *k, int acc) { // partial sums beside it
+static bool is_promoted(const tir_kernel *k, int acc) { // sums of one instruction, 64 rows of 128 threads, beside it
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {
             return true;
@@ -86,7 +86,8 @@ static void budget_accumulators(planner *p) {
         const tir_acc *last = NULL;
         for (int i = 0; i < k->n_accs; i++) {
             if (k->accs[i].role == r) {
-                held += k->accs[i].rows * k->accs[i].cols / threads * (is_promoted(k, i) ? 2 : 1);
+                held += k->accs[i].rows * k->accs[i].cols / threads;
+                held += is_promoted(k, i) ? k->accs[i].cols / 2 : 0;
                 last = &k->accs[i];
             }
         }
