@@ -153,7 +153,8 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
             return false;
         }
     }
-    s->value = plan_expr(p, converts ? e->args[0] : e);
+    // What is added is rounded before, the sum once more.
+    s->value = plan_expr(p, converts && !g->stmt->accumulate ? e->args[0] : e);
     if (s->value == NULL) {
         return false;
     }

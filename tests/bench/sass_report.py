@@ -8,8 +8,11 @@ FILE: a .tk program, compiled with FP4C, or a .cubin. nvdisasm is taken from NVD
 PyPI package nvidia-cuda-nvdisasm; without one the report says so and exits with 77 (skipped).
 
 'filler' counts instructions that ptxas -O3 puts between two matrix instructions of sm_120a and that do
-nothing, '@!UPT UIADD3 URZ, ...', and NOP: they take issue slots that would be empty, so the share is
-also given without them. --min-share is of the latter. --max is of all instructions of a loop: what one thread issues
+nothing, '@!UPT UIADD3 URZ, ...', and NOP. From one OMMA of a warp to the next ptxas keeps 16 cycles: the stall
+counts of what stands between add up to 16 at 126 of 127 places of lib/gemm's loop. One instruction's count does
+not hold that many (13 is the most seen), so where fewer than two useful ones stand between, a filler carries the
+rest. No order of instructions avoids it (there are fewer others than OMMAs) and it takes no cycle that the
+tensor core does not: the share is also given without fillers. --min-share is of the latter. --max is of all instructions of a loop: what one thread issues
 between two waits on sm_100a, where every descriptor of a copy or product takes an add."""
 import os
 import re

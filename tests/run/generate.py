@@ -49,7 +49,7 @@ def value(r, accs, depth=0):
 def outputs(r, accs):
     names = []
     for i in range(r.choice([1, 1, 2])):
-        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout", "across"])
+        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout", "added", "across"])
         name = "DE"[i]
         v = f"{r.choice(accs)}[m, n] * s + {value(r, accs)}" if r.random() < 0.7 else \
             f"{value(r, accs)} + {accs[0]}[m, n]"
@@ -57,6 +57,9 @@ def outputs(r, accs):
             v = f"({v}) + {accs[1]}[m, n] * {accs[0]}[m, n]"
         if kind == "inout":
             names.append((name, "inout f32[M, N]", f"{name}[m, n] += {v};"))
+        elif kind == "added":
+            elem = r.choice(["bf16", "f16", "e5m2"])
+            names.append((name, f"inout {elem}[M, N]", f"{name}[m, n] += {elem}({v});"))
         elif kind == "across":
             elem = r.choice(["f32", "bf16", "e4m3"])
             names.append((name, f"out {elem}[N, M]", f"{name}[n, m] = {elem}({v});"))
