@@ -364,7 +364,7 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
     uint32_t w = CELL_ID(c.w);
     uint32_t r = CELL_ID(c.r);
     bool touched = (CELL_BYTES(c.w) & bytes) != 0;
-    if (a->read && !touched && a->check_initial) {
+    if (a->read && (~CELL_BYTES(c.w) & bytes) != 0 && a->check_initial) {
         haz_report_conflict(tensor ? HAZ_UNINIT_TENSOR : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
