@@ -74,6 +74,10 @@ struct kernel_sreg {
     uint32_t row;
     uint32_t sreg; // enum sreg
 };
+struct kernel_use { // an operand: register (row of values, or number of a predicate) of 'uop'
+    uint32_t uop, row;
+    bool pred, write, guard;
+};
 struct sim_kernel {
     struct sim_module *module;
     const char *name;
@@ -88,6 +92,8 @@ struct sim_kernel {
     int cta_group;  // of its tcgen05 instructions, 0 when it has none
     struct kernel_const *consts;
     uint32_t n_consts;
+    struct kernel_use *uses; // in the order of the code
+    uint32_t n_uses;
     struct kernel_sreg sregs[64];
     uint32_t n_sregs;
     uint32_t static_smem, dynamic_align, local_bytes;

@@ -317,6 +317,19 @@ static void need_declared(struct ptx_parser *p, const struct ptx_operand *o) {
     }
 }
 
+// An operand of the next micro-operation, for the hazard detector.
+static uint32_t note_use(struct ptx_parser *p, const struct ptx_operand *o, bool write) {
+    struct sim_kernel *k = p->kernel;
+    k->uses = grow(p, k->uses, k->n_uses, &p->use_capacity, sizeof *k->uses);
+    k->uses[k->n_uses++] = (struct kernel_use){k->n_code, o->row, o->kind == OP_PRED, write, false};
+    return o->row;
+}
+
+void ptx_note_guard(struct ptx_parser *p, const struct ptx_operand *o) {
+    note_use(p, o, false);
+    p->kernel->uses[p->kernel->n_uses - 1].guard = true;
+}
+
 uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
     int width = row_width(type);
     need_declared(p, o);
@@ -325,7 +338,7 @@ uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx
         if (row_width(o->type) != width) {
             ptx_refuse(p, "a register has another width than the instruction's type");
         }
-        return o->row;
+        return note_use(p, o, false);
     case OP_INT:
         if (ptx_is_float(type) && type != W_F16X2 && type != W_BF16X2) {
             ptx_refuse(p, "an integer stands where a float is expected");
@@ -357,7 +370,7 @@ uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx
     if (row_width(o->type) != row_width(type)) {
         ptx_refuse(p, "the destination has another width than the instruction's type");
     }
-    return o->row;
+    return note_use(p, o, true);
 }
 
 uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type,
@@ -368,7 +381,7 @@ uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum pt
         if (*bits < row_width(type)) {
             ptx_refuse(p, "a register is narrower than the instruction's type");
         }
-        return o->row;
+        return note_use(p, o, dst);
     }
     return dst ? ptx_row_dst(p, o, type) : ptx_row_src(p, o, type);
 }
@@ -381,7 +394,7 @@ uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *n
     if (o->kind != OP_PRED) {
         ptx_refuse(p, "an operand is not a predicate");
     }
-    return o->row;
+    return note_use(p, o, false);
 }
 
 uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o) {
@@ -391,7 +404,7 @@ uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o) {
     if (o->kind != OP_PRED || o->negated) {
         ptx_refuse(p, "the destination is not a predicate register");
     }
-    return o->row;
+    return note_use(p, o, true);
 }
 
 uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset) {
@@ -402,10 +415,10 @@ uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int6
     *offset = (int64_t)o->value;
     if (base->kind == OP_REG) {
         if (row_width(base->type) == 64) {
-            return base->row;
+            return note_use(p, base, false);
         }
         if (row_width(base->type) == 32 && ptx_type_bits(base->type) == 32) {
-            return base->row | ADDRESS_32;
+            return note_use(p, base, false) | ADDRESS_32;
         }
         ptx_refuse(p, "the address register has neither 32 nor 64 bits");
     }

@@ -63,7 +63,9 @@ enum haz_fence {
 };
 // What the detector knows of one micro-operation.
 struct haz_ins {
-    uop_fn *fn; // the instruction itself
+    uop_fn *fn;   // the instruction itself
+    uop_fn *with; // what tells the detector of it, or itself
+    uint32_t watch, n_watch; // registers that may not have been written (haz_regs.c)
     uint8_t order, scope, fence;
     bool read, nc, store;
     bool strong; // not weak
@@ -128,6 +130,7 @@ struct haz_thread {
     bool wgmma_fenced; // it has executed wgmma.fence
     bool to_peer;      // it has stored to another CTA since its last fence
     bool pdl; // it has passed griddepcontrol.wait
+    u32 *written; // [watched registers] lanes
     struct {
         uint32_t uop, comp, epoch, id;
     } recent[64]; // records by uop
@@ -179,6 +182,11 @@ struct haz {
     struct sim_kernel kernel;
     struct haz_ins *ins;
     bool has_pdl;
+    struct haz_watch { // an instruction's use of a watched register
+        uint32_t id;
+        bool write, guard;
+    } * watch;
+    uint32_t n_watched;
     uint32_t next_uid;
     struct haz_rec *rec;
     uint32_t n_rec, rec_capacity, rec_limit, spare;
@@ -249,6 +257,10 @@ void haz_tick(struct haz_thread *t); // its later accesses are not in what it ha
 void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
                        const struct haz_clock *k);
 void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct haz_clock *k);
+
+// ---- registers (haz_regs.c) ---------------------------------------------------------------------
+bool haz_regs_begin(struct haz *h); // once the code has its wrappers; false: out of memory
+uop_fn haz_registers;
 
 // ---- lanes (haz_lane.c) -------------------------------------------------------------------------
 void haz_acquire(struct haz_thread *t, const struct haz_clock *from, uint32_t m);

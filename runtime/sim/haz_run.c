@@ -67,11 +67,13 @@ bool haz_begin(struct exec *x) {
     for (uint32_t n = 0; n < k->n_code; n++) {
         haz_read_ins(k, n, &h->ins[n]);
         h->kernel.code[n] = k->code[n];
-        h->kernel.code[n].fn = wrapper_of(&h->ins[n]);
+        h->ins[n].with = wrapper_of(&h->ins[n]);
+        h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
+    bool ok = haz_regs_begin(h);
     x->k = &h->kernel;
-    return true;
+    return ok;
 }
 
 bool haz_failed(const struct exec *x) {
@@ -85,6 +87,7 @@ void haz_end(struct exec *x) {
     }
     free(h->kernel.code);
     free(h->ins);
+    free(h->watch);
     free(h->rec);
     for (uint32_t p = 0; p < h->page_capacity; p++) {
         free(h->page[p]);
@@ -115,7 +118,9 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
     t->warp = w;
     t->index = (uint16_t)index;
     t->base = index * N_COMPS;
-    bool ok = haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
+    t->written = calloc(cl->haz->n_watched + 1, sizeof *t->written);
+    bool ok = t->written != NULL &&
+               haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
               haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every);
     if (ok) {
@@ -174,6 +179,7 @@ void haz_cluster_end(struct cluster *c) {
     }
     for (uint32_t n = 0; cl->thread != NULL && n < cl->n_threads; n++) {
         free(cl->thread[n].open);
+        free(cl->thread[n].written);
     }
     for (uint32_t r = 0; r < c->size; r++) {
         free(cl->cta[r].smem);

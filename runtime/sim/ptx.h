@@ -156,7 +156,7 @@ struct ptx_parser {
     struct sim_kernel *kernel;
     struct arena *arena; // symbols, scopes
     struct ptx_ins *ins;
-    uint32_t uop_capacity, const_capacity;
+    uint32_t uop_capacity, const_capacity, use_capacity;
     uint32_t source_line; // of the last .loc
     uint32_t smem_used;   // static shared memory of the kernel at hand
     int depth;            // of nested braces
@@ -195,6 +195,7 @@ uint32_t ptx_row_wide(struct ptx_parser *p, const struct ptx_operand *o, enum pt
                       int *bits, bool dst);
 uint32_t ptx_pred_src(struct ptx_parser *p, const struct ptx_operand *o, bool *negated);
 uint32_t ptx_pred_dst(struct ptx_parser *p, const struct ptx_operand *o);
+void ptx_note_guard(struct ptx_parser *p, const struct ptx_operand *o);
 // Row of the base of an address operand, 64 bits; *offset is what to add. Space as written.
 uint32_t ptx_row_address(struct ptx_parser *p, const struct ptx_operand *o, int64_t *offset);
 uint64_t ptx_need_int(struct ptx_parser *p, const struct ptx_operand *o);

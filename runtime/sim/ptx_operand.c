@@ -208,6 +208,7 @@ static void read_guard(struct ptx_parser *p, struct ptx_ins *i) {
         ptx_fail(p, p->tok.line, "the guard is not a predicate register");
     }
     i->guard = o.row;
+    ptx_note_guard(p, &o);
 }
 
 static const char *shape_number(const char *s, const char *end, int *value) {

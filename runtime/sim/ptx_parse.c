@@ -658,7 +658,7 @@ static struct sim_kernel *new_kernel(struct ptx_parser *p) {
     k->n_rows = 4;  // row 0 to 3: where results that nobody wants go
     k->n_preds = 3; // predicate 0 is true, 1 false, 2 a sink
     p->kernel = k;
-    p->uop_capacity = p->const_capacity = 0;
+    p->uop_capacity = p->const_capacity = p->use_capacity = 0;
     p->smem_used = 0;
     p->source_line = 0;
     return k;

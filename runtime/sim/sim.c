@@ -40,6 +40,7 @@ static void free_module(struct sim_module *m) {
         free(m->kernels[n]->source);
         free(m->kernels[n]->text_at);
         free(m->kernels[n]->consts);
+        free(m->kernels[n]->uses);
     }
     free(m->kernels);
     free(m->text);
