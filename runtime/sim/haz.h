@@ -306,7 +306,8 @@ static inline const struct uop *haz_do(struct warp *w, const struct uop *u) {
     return haz_ins_of(w, u)->fn(w, u);
 }
 uop_fn haz_ld, haz_st, haz_atom, haz_ldmatrix, haz_stmatrix;
-uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_bar_warp, haz_cluster_arrive, haz_cluster_wait, haz_fence;
+uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_bar_warp, haz_cluster_arrive;
+uop_fn haz_cluster_wait, haz_fence;
 uop_fn haz_bulk_wait, haz_cp_commit, haz_cp_wait, haz_tmem_ld, haz_tmem_st, haz_tmem_wait;
 uop_fn haz_tmem_alloc, haz_tmem_dealloc, haz_wgmma, haz_wgmma_wait, haz_tmap;
 void haz_collect(struct haz *h);

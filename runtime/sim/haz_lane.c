@@ -1,5 +1,5 @@
-// Lanes of one warp. They are threads of their own: what one of them did to memory is ordered before
-// what another does only by bar.warp.sync or by a barrier that both take part in (PTX ISA
+// Lanes of one warp. They are threads of their own: what one of them did to memory is ordered
+// before what another does only by bar.warp.sync or by a barrier that both take part in (PTX ISA
 // "bar.warp.sync": memory ordering among the participating threads; shuffles, votes, elections and
 // matrix instructions promise none). A warp has one clock; beside it stand
 //   COMP_LANES  up to which epoch of its own work all its lanes are known: what a synchronisation
@@ -7,7 +7,8 @@
 //   part        lanes that have acquired something which the others have not, as when one lane
 //               waits for all; 'every' is what all of them know
 //   releasers   lanes that have released on their own: their own work goes with what they release
-// Rules are lax where a warp synchronises in parts: a bar.warp.sync of several lanes counts for all.
+// Rules are lax where a warp synchronises in parts: a bar.warp.sync of several lanes counts for
+// all.
 #include "haz.h"
 
 // 'from' is acquired by the lanes m.
@@ -39,8 +40,9 @@ void haz_done(struct haz_thread *t, uint32_t m, uint32_t comp, uint32_t epoch) {
     }
 }
 
-// The lanes m release k, a clock of the warp, into 'to'; 'to' may be NULL when k itself is handed on.
-void haz_release(struct haz_thread *t, struct haz_clock *to, const struct haz_clock *k, uint32_t m) {
+// The lanes m release k, a clock of the warp, into 'to'; NULL when k itself is handed on.
+void haz_release(struct haz_thread *t, struct haz_clock *to, const struct haz_clock *k,
+                 uint32_t m) {
     if (to != NULL) {
         haz_join(t->cluster, to, k);
     }
@@ -74,7 +76,8 @@ const struct uop *haz_bar_warp(struct warp *w, const struct uop *u) {
 // Is x later than what the lanes of its warp have passed on to each other, as far as 'a' knows?
 static bool is_recent(const struct haz_access *a, const struct haz_rec *x) {
     const struct haz_cluster *cl = a->t->cluster;
-    bool thread = (x->flags & (REC_ASYNC | REC_SET)) == 0 || x->pipe == PIPE_LD || x->pipe == PIPE_ST;
+    bool thread = (x->flags & (REC_ASYNC | REC_SET)) == 0 || x->pipe == PIPE_LD ||
+                  x->pipe == PIPE_ST;
     return thread && x->lane != LANE_UNKNOWN && x->uid == cl->uid &&
            x->issue > haz_get(cl, &a->t->now, PLANE_G, x->warp * N_COMPS + COMP_LANES);
 }
@@ -83,8 +86,8 @@ bool haz_lanes_matter(const struct haz_access *a, const struct haz_rec *x) {
     return is_recent(a, x);
 }
 
-// x came before 'a' as far as their warps are concerned. 'lane' of the cell and the bytes of it that
-// are accessed: one lane may have touched only some of them.
+// x came before 'a' as far as their warps are concerned. 'lane' of the cell and the bytes of it
+// that are accessed: one lane may have touched only some of them.
 static bool by_other_lanes(const struct haz_access *a, const struct haz_rec *x, uint8_t lane,
                            uint32_t bytes) {
     if (!is_recent(a, x)) {

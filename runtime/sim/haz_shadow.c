@@ -411,7 +411,8 @@ static void visit_run(const struct haz_access *a, const struct run_of_cells *run
     uint32_t before = 0;
     bool lanes = false;
     for (size_t i = 0; i < run->n; i++) {
-        uint32_t bytes = (i == 0 ? run->first : ALL_BYTES) & (i + 1 == run->n ? run->last : ALL_BYTES);
+        uint32_t bytes = (i == 0 ? run->first : ALL_BYTES) &
+                         (i + 1 == run->n ? run->last : ALL_BYTES);
         bool same = c[i].w == old.w && c[i].r == old.r && bytes == before &&
                     (!lanes || (c[i].w_lane == old.w_lane && c[i].r_lane == old.r_lane));
         if (!same) {
