@@ -17,6 +17,11 @@ static bool expr_loads(const tir_expr *e, int param) {
 }
 
 static bool needs_data_pointer(const tir_kernel *k, int param) {
+    for (int i = 0; i < k->n_loops; i++) {
+        if (expr_loads(k->loops[i].lo, param) || expr_loads(k->loops[i].hi, param)) {
+            return true;
+        }
+    }
     for (int i = 0; i < k->n_stores; i++) {
         const tir_store *s = &k->stores[i];
         if ((s->param == param && !s->via_smem) || expr_loads(s->value, param) ||
@@ -91,4 +96,51 @@ int cg_args_find(const cg_args *a, cg_arg_kind kind, int ref, tir_part part) {
         }
     }
     return -1;
+}
+
+static tir_size *size(arena *mem, size_op op, tir_size *a, tir_size *b) {
+    tir_size *s = ARENA_NEW(mem, tir_size);
+    *s = (tir_size){.op = op, .a = a, .b = b};
+    return s;
+}
+
+static tir_size *number(arena *mem, int64_t v) {
+    tir_size *s = ARENA_NEW(mem, tir_size);
+    *s = (tir_size){.op = SZ_INT, .value = v};
+    return s;
+}
+
+// Groups that one dimension is cut in have together at most a tile each more than the whole has.
+static const tir_loop *ragged_by(const tir_kernel *k, int loop) {
+    const tir_loop *found = NULL;
+    for (int i = 0; i < k->n_loops; i++) {
+        bool by = k->loops[i].group == loop;
+        found = by && !found ? &k->loops[i] : found;
+    }
+    return found;
+}
+
+tir_size *cg_most_tiles(const tir_kernel *k, arena *mem) {
+    tir_size *all = NULL;
+    for (int i = 0; i < k->n_loops; i++) {
+        const tir_loop *l = &k->loops[i];
+        const tir_loop *cut = ragged_by(k, i);
+        if (l->group >= 0 && ragged_by(k, l->group) == l) {
+            continue; // counted with its groups
+        }
+        tir_size *n = l->tile == 1 ? l->dim : size(mem, SZ_CEILDIV, l->dim, number(mem, l->tile));
+        if (cut) {
+            n = size(mem, SZ_ADD, l->dim, size(mem, SZ_DIV, cut->dim, number(mem, cut->tile)));
+        }
+        all = all ? size(mem, SZ_MUL, all, n) : n;
+    }
+    return all ? all : number(mem, 1);
+}
+
+tir_size *cg_map_offset(const tir_map *m, arena *mem) {
+    if (m->window == 0) {
+        return NULL;
+    }
+    tir_size *lines = size(mem, SZ_MUL, m->dims[m->window], m->strides[m->window]);
+    return size(mem, SZ_SUB, number(mem, 0), lines);
 }

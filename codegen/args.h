@@ -30,4 +30,9 @@ cg_args cg_args_of(const tir_kernel *k, arena *mem);
 // Position of an argument in the list, or -1.
 int cg_args_find(const cg_args *a, cg_arg_kind kind, int ref, tir_part part);
 
+// The number of tiles, or with bounds on the device a number that it does not exceed.
+tir_size *cg_most_tiles(const tir_kernel *k, arena *mem);
+// Bytes from the tensor to where the map begins, or NULL: there.
+tir_size *cg_map_offset(const tir_map *m, arena *mem);
+
 #endif

@@ -26,6 +26,13 @@ typedef struct {
     ll_var *regs;   // f32, (m * n_n + n) * 4 + i
 } cg_acc;
 
+// The part of its dimension that a loop walks in the current group, and how many tiles that is.
+typedef struct {
+    ll_val lo, hi, tiles; // i32
+} cg_part;
+
+typedef struct cg_groups cg_groups; // groups.c
+
 typedef struct cg {
     ll *b;
     const tir_kernel *k;
@@ -48,6 +55,9 @@ typedef struct cg {
     ll_val role_warp; // warp within its group
     ll_val group;     // turn group of this warp (0 without turns)
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
+    cg_part *parts;   // of loops[] with bounds, inside of a tile
+    cg_groups *groups; // the walk's place among groups
+    ll_val one;       // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
@@ -100,6 +110,7 @@ void cg_release(cg *c, int ch);
 // (i1, NULL: always) holds. All lanes have read the slot.
 void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
+ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
 
 // --- walk.c ---------------------------------------------------------------------------------------------
 void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body
@@ -113,6 +124,15 @@ ll_val cg_has_steps(cg *c);                                 // i1: its share of 
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_n_tiles(cg *c);
+ll_val cg_tiles_of_group(cg *c);                            // i32: tiles of all loops behind the groups
+
+// --- groups.c: walks of loops with bounds ------------------------------------------------------------
+bool cg_has_groups(const cg *c);              // the walk is one
+void cg_groups_begin(cg *c);                  // before the first tile; by whole warps, like the rest
+ll_val cg_groups_reach(cg *c, ll_val tile);   // goes on to the tile's group; i1: there is such a tile
+ll_val cg_groups_enter(cg *c, ll_val tile);   // sets starts of groups and parts; number inside the group
+// i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
+ll_val cg_scale_shift(cg *c, int loop);
 
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. ---------------------------
 typedef struct {

@@ -146,14 +146,24 @@ void cg_await(cg *c, int ch) {
 
 // --- Loading ---------------------------------------------------------------------------------------
 
-ll_val cg_coord(cg *c, const tir_coord *x) {
+static ll_val coord_at(cg *c, const tir_coord *x, ll_val start) {
     ll *b = c->b;
     ll_val v = ll_i32(b, x->add);
-    if (x->loop >= 0) {
-        ll_val start = ll_muli(b, c->starts[x->loop], x->mul);
-        v = ll_add(b, ll_bini(b, LL_UDIV, start, x->div), v);
+    if (start) {
+        v = ll_add(b, ll_bini(b, LL_UDIV, ll_muli(b, start, x->mul), x->div), v);
     }
     return x->rank_mul ? ll_add(b, v, ll_muli(b, c->rank, x->rank_mul)) : v;
+}
+
+ll_val cg_coord(cg *c, const tir_coord *x) {
+    return coord_at(c, x, x->loop >= 0 ? c->starts[x->loop] : NULL);
+}
+
+ll_val cg_scale_coord(cg *c, const tir_coord *x, int param) {
+    if (x->loop < 0 || !c->k->params[param].groups) {
+        return cg_coord(c, x);
+    }
+    return coord_at(c, x, ll_add(c->b, c->starts[x->loop], cg_scale_shift(c, x->loop)));
 }
 
 // Who is told of the bytes: with a pair the leader's barrier, by its address with bit 24 cleared
@@ -198,13 +208,17 @@ static void emit_copy(cg *c, const copy *x) {
     ll_intr(b, name, LL_VOID, n, args);
 }
 
+enum { SCALE_ROWS = 2 }; // axis of a map of 128x4 scales: words of a tile, tiles along k, tiles of rows
+
 static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     ll *b = c->b;
     const tir_map *map = &c->k->maps[box->map];
     copy x = {.bar = transaction_bar(c, ch), .map = cg_map(c, box->map), .rank = map->rank,
               .mask = box->mask};
     for (int i = 0; i < map->rank; i++) {
-        x.coords[i] = cg_coord(c, &box->coords[i]);
+        bool scale_rows = map->part == PART_SCALE && i == SCALE_ROWS;
+        x.coords[i] = scale_rows ? cg_scale_coord(c, &box->coords[i], map->param)
+                                 : cg_coord(c, &box->coords[i]);
     }
     ll_val at = ll_addi(b, slot, box->offset);
     if (box->rank_offset) {

@@ -304,19 +304,8 @@ static void tiles(writer *w) {
     FILE *out = w->out;
     fprintf(out, "    grid.kernel = \"%s\";\n    grid.image = %d;\n    grid.tiles = ", k->name,
             w->index);
-    for (int i = 0; i + 1 < k->n_loops; i++) {
-        fprintf(out, "mul(&bad, ");
-    }
-    for (int i = 0; i < k->n_loops; i++) {
-        fprintf(out, "%s", i > 0 ? ", " : "");
-        fprintf(out, "%s", k->loops[i].tile > 1 ? "ceildiv(&bad, " : "");
-        size(w, k->loops[i].dim);
-        if (k->loops[i].tile > 1) {
-            fprintf(out, ", %d)", k->loops[i].tile);
-        }
-        fprintf(out, "%s", i > 0 ? ")" : "");
-    }
-    fprintf(out, "%s;\n", k->n_loops == 0 ? "1" : "");
+    size(w, cg_most_tiles(k, w->job->mem));
+    fprintf(out, ";\n");
     fprintf(out,
             "    grid.persistent = %d;\n    grid.cluster = %d;\n    grid.threads = %d;\n    "
             "grid.smem_bytes = %d;\n",
@@ -339,6 +328,12 @@ static void map(writer *w, const tir_map *m, int at, int number) {
         out,
         "    map.dtype = %d;\n    map.rank = %d;\n    map.address = %s;\n    map.swizzle = %d;\n",
         m->dtype, m->rank, part_of(w, m->param, m->part), m->swizzle);
+    tir_size *offset = cg_map_offset(m, w->job->mem);
+    if (offset != NULL) {
+        fprintf(out, "    map.address += (uint64_t)");
+        size(w, offset);
+        fprintf(out, ";\n");
+    }
     for (int i = 0; i < m->rank; i++) {
         fprintf(out, "    map.dims[%d] = ", i);
         size(w, m->dims[i]);

@@ -293,6 +293,9 @@ static void begin_role(cg *c, const tir_role *r) {
     c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, uniform, n) : ll_i32(b, 0);
     c->role_warp = r->turns > 1 ? ll_bini(b, LL_UREM, warp, n) : warp;
     c->starts = ARENA_ARRAY(c->mem, ll_val, k->n_loops + k->n_fors + 1);
+    c->parts = ARENA_ARRAY(c->mem, cg_part, k->n_loops + 1);
+    c->groups = NULL;
+    c->one = NULL;
     c->chans = ARENA_ARRAY(c->mem, cg_chan, k->n_channels + 1);
     c->accs = ARENA_ARRAY(c->mem, cg_acc, k->n_accs + 1);
     c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
@@ -313,7 +316,10 @@ static void emit_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     begin_role(c, r);
     ll_if one = {0};
-    if (r->one_thread) {
+    bool warp_walks = r->one_thread && cg_has_groups(c);
+    if (warp_walks) {
+        c->one = cg_elect(c);
+    } else if (r->one_thread) {
         one = ll_if_begin(b, cg_elect(c));
     }
     if (cg_is_umma(c)) {
@@ -321,6 +327,9 @@ static void emit_role(cg *c, const tir_role *r) {
     }
     cg_wgmma_tables(c);
     cg_stmts(c, r->n_body, r->body);
+    if (warp_walks) {
+        one = ll_if_begin(b, c->one);
+    }
     cg_umma_tail(c);
     if (has_stmt(r->n_body, r->body, TS_STORE)) { // bulk stores still read shared memory
         LL_INTR(b, "llvm.nvvm.cp.async.bulk.wait.group.read", ll_i32(b, 0));

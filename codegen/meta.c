@@ -116,6 +116,9 @@ static cJSON *param_json(const tir_kernel *k, const tir_param *p) {
     add_name_or_null(o, "layout", p->layout);
     cJSON_AddItemToObject(o, "dims", sizes_json(k, p->dims, p->n_dims));
     add_number(o, "align", p->align);
+    if (p->groups) {
+        cJSON_AddItemToObject(o, "groups", size_json(k, p->groups));
+    }
     return o;
 }
 
@@ -143,7 +146,7 @@ static const char *part_name(tir_part part) {
     return part == PART_DATA ? "data" : "scale";
 }
 
-static void map_json(cJSON *o, const tir_kernel *k, const tir_map *m) {
+static void map_json(cJSON *o, const tir_kernel *k, const tir_map *m, arena *mem) {
     cJSON_AddStringToObject(o, "kind", "tensormap");
     cJSON_AddStringToObject(o, "tensor", k->params[m->param].name);
     cJSON_AddStringToObject(o, "part", part_name(m->part));
@@ -152,6 +155,10 @@ static void map_json(cJSON *o, const tir_kernel *k, const tir_map *m) {
     cJSON_AddItemToObject(o, "strides", sizes_json(k, m->strides + 1, m->rank - 1));
     cJSON_AddItemToObject(o, "box", numbers(m->box, m->rank));
     add_number(o, "swizzle", m->swizzle);
+    tir_size *offset = cg_map_offset(m, mem);
+    if (offset) {
+        cJSON_AddItemToObject(o, "offset_bytes", size_json(k, offset));
+    }
 }
 
 static void dim_json(cJSON *o, cJSON *expr, const char *type) {
@@ -160,11 +167,11 @@ static void dim_json(cJSON *o, cJSON *expr, const char *type) {
     cJSON_AddStringToObject(o, "type", type);
 }
 
-static cJSON *arg_json(const tir_kernel *k, const cg_arg *a) {
+static cJSON *arg_json(const tir_kernel *k, const cg_arg *a, arena *mem) {
     cJSON *o = cJSON_CreateObject();
     switch (a->kind) {
     case ARG_MAP:
-        map_json(o, k, &k->maps[a->ref]);
+        map_json(o, k, &k->maps[a->ref], mem);
         break;
     case ARG_POINTER:
         cJSON_AddStringToObject(o, "kind", "pointer");
@@ -193,45 +200,26 @@ static cJSON *args_json(const tir_kernel *k, arena *mem) {
     cg_args args = cg_args_of(k, mem);
     cJSON *list = cJSON_CreateArray();
     for (int i = 0; i < args.n; i++) {
-        cJSON_AddItemToArray(list, arg_json(k, &args.args[i]));
+        cJSON_AddItemToArray(list, arg_json(k, &args.args[i], mem));
     }
     return list;
 }
 
-// ceildiv(dim, tile) of one loop; a dimension walked element by element stays as it is.
-static cJSON *loop_tiles(const tir_kernel *k, const tir_loop *l) {
-    if (l->tile == 1) {
-        return size_json(k, l->dim);
-    }
-    cJSON *list = cJSON_CreateArray();
-    cJSON_AddItemToArray(list, cJSON_CreateString("ceildiv"));
-    cJSON_AddItemToArray(list, size_json(k, l->dim));
-    cJSON_AddItemToArray(list, number(l->tile));
-    return list;
-}
-
-static cJSON *grid_json(const tir_kernel *k) {
-    cJSON *tiles = k->n_loops ? loop_tiles(k, &k->loops[0]) : number(1);
-    for (int i = 1; i < k->n_loops; i++) {
-        cJSON *product = cJSON_CreateArray();
-        cJSON_AddItemToArray(product, cJSON_CreateString("*"));
-        cJSON_AddItemToArray(product, tiles);
-        cJSON_AddItemToArray(product, loop_tiles(k, &k->loops[i]));
-        tiles = product;
-    }
+static cJSON *grid_json(const tir_kernel *k, arena *mem) {
+    cJSON *tiles = size_json(k, cg_most_tiles(k, mem));
     cJSON *o = cJSON_CreateObject();
     cJSON_AddItemToObject(o, "tiles", tiles);
     cJSON_AddBoolToObject(o, "persistent", k->walk.kind == WALK_STATIC);
     return o;
 }
 
-static cJSON *launch_json(const tir_kernel *k) {
+static cJSON *launch_json(const tir_kernel *k, arena *mem) {
     int cluster[3] = {k->cluster, 1, 1};
     cJSON *o = cJSON_CreateObject();
     add_number(o, "threads", k->threads);
     add_number(o, "smem", k->smem_bytes);
     cJSON_AddItemToObject(o, "cluster", numbers(cluster, 3));
-    cJSON_AddItemToObject(o, "grid", grid_json(k));
+    cJSON_AddItemToObject(o, "grid", grid_json(k, mem));
     add_number(o, "entry_regs", k->entry_regs);
     return o;
 }
@@ -269,7 +257,7 @@ const char *meta_kernel(const tir_kernel *k, const ptxas_result *report, arena *
     cJSON_AddItemToObject(o, "params", params_json(k));
     cJSON_AddItemToObject(o, "where", where_json(k));
     cJSON_AddItemToObject(o, "args", args_json(k, mem));
-    cJSON_AddItemToObject(o, "launch", launch_json(k));
+    cJSON_AddItemToObject(o, "launch", launch_json(k, mem));
     if (report) {
         cJSON_AddItemToObject(o, "report", report_json(report));
     }

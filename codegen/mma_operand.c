@@ -99,7 +99,11 @@ static ll_val scale_first_row(cg *c, const mma_operand *o, ll_val lane_part) {
     ll *b = c->b;
     ll_val row = ll_add(b, o->first_row, lane_part);
     if (o->op->sf_loop >= 0) {
-        row = ll_add(b, row, ll_bini(b, LL_AND, c->starts[o->op->sf_loop], ATOM_ROWS - 1));
+        ll_val start = c->starts[o->op->sf_loop];
+        if (c->k->params[o->op->param].groups) {
+            start = ll_add(b, start, cg_scale_shift(c, o->op->sf_loop));
+        }
+        row = ll_add(b, row, ll_bini(b, LL_AND, start, ATOM_ROWS - 1));
     }
     return row;
 }

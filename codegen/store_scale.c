@@ -20,9 +20,14 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
     int n = u->s->n_axes;
     ll_val axes[8];
     cg_store_axes(c, u, at, axes);
+    const tir_axis *rows_of = &u->s->axes[n - 2];
     ll_val row = axes[n - 2];
-    ll_val rows = ll_addi(b, cg_size(c, u->p->dims[n - 2]), SF_ATOM_ROWS - 1);
-    rows = ll_bini(b, LL_AND, rows, -SF_ATOM_ROWS);
+    ll_val room = ll_i32(b, SF_ATOM_ROWS - 1);
+    if (u->p->groups) {
+        row = ll_add(b, row, cg_scale_shift(c, rows_of->loop));
+        room = ll_muli(b, cg_size(c, u->p->groups), SF_ATOM_ROWS - 1);
+    }
+    ll_val rows = ll_bini(b, LL_AND, ll_add(b, cg_size(c, u->p->dims[n - 2]), room), -SF_ATOM_ROWS);
     int span = u->s->granule * SF_ATOM_COLS;
     ll_val last = ll_addi(b, cg_size(c, u->p->dims[n - 1]), span - 1);
     ll_val atoms = ll_bini(b, LL_SDIV, last, span);
@@ -34,6 +39,9 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
     ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
     ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, SF_ATOM_COLS - 1));
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
+    if (!cg_scales_staged(u)) { // whole tiles belong to the rows that are stored
+        *ok = ll_bin(b, LL_AND, *ok, cg_in_bounds(c, u->acc, at));
+    }
     for (int i = 0; i < n - 2; i++) {
         *ok = ll_bin(b, LL_AND, *ok, ll_cmp(b, LL_ULT, axes[i], cg_size(c, u->p->dims[i])));
     }
@@ -176,11 +184,16 @@ void cg_scales_meet(cg *c) {
     cg_role_meet(c, true);
 }
 
+// A row where a tile of scales begins; ragged rows begin anywhere, their scales with a tile.
+static ll_val first_row(cg *c, const cg_sub *u) {
+    return u->p->groups ? c->starts[u->acc->row_loop] : ll_i32(c->b, 0);
+}
+
 // Row r of a tile: 16 bytes for each r % 32, 4 of them for each r / 32. Staged scales are those of
 // lanes that hold a row each.
 void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
-    ll_val row = ll_add(b, u->f.row, c->lane);
+    ll_val row = ll_add(b, ll_sub(b, u->f.row, first_row(c, u)), c->lane);
     ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
     ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
     ll_val at = ll_addi(b, ll_add(b, buffer, ll_add(b, line, word)), u->s->scale_offset);
@@ -193,8 +206,8 @@ void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
     ll_if first = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->role_warp, 0));
     for (int i = 0; i < u->n_words; i++) {
-        cg_elem at = {.row = ll_bini(b, LL_AND, u->f.row, -SF_ATOM_ROWS), .col = u->f.col,
-                      .acc = u->acc};
+        ll_val in = ll_bini(b, LL_AND, ll_sub(b, u->f.row, first_row(c, u)), -SF_ATOM_ROWS);
+        cg_elem at = {.row = ll_add(b, first_row(c, u), in), .col = u->f.col, .acc = u->acc};
         ll_val axes[8], ok;
         cg_store_axes(c, u, &at, axes);
         ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);

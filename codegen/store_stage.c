@@ -162,6 +162,14 @@ void cg_stage_piece(cg *c, cg_sub *u) {
     }
 }
 
+// Lines of a box that lie in the loop's part of its dimension: less than none where all lie behind it.
+static ll_val lines_inside(cg *c, const cg_sub *u, const tir_axis *axis, ll_val line) {
+    ll *b = c->b;
+    ll_val left = ll_sub(b, ll_addi(b, c->parts[axis->loop].hi, axis->add), line);
+    ll_val all = ll_i32(b, u->g.map->box[u->g.map->window]);
+    return ll_select(b, ll_cmp(b, LL_SLT, left, all), left, all);
+}
+
 // Coordinates of a box: the tensor's axes backwards, in elements of the map.
 static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     ll *b = c->b;
@@ -171,8 +179,14 @@ static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     int n = 0, rank = g->map->rank;
     args[n++] = ll_addi(b, g->region, (int64_t)box * g->box_bytes);
     args[n++] = cg_map(c, u->s->map);
-    for (int i = 0; i < rank; i++) {
-        args[n++] = axes[rank - 1 - i];
+    for (int i = 0; i < u->s->n_axes; i++) {
+        int axis = u->s->n_axes - 1 - i;
+        if (i > 0 && i == g->map->window) {
+            ll_val lines = lines_inside(c, u, &u->s->axes[axis], axes[axis]);
+            args[n++] = ll_sub(b, ll_i32(b, g->map->box[i]), lines);
+            axes[axis] = ll_add(b, axes[axis], lines);
+        }
+        args[n++] = axes[axis];
     }
     int per = 8 * g->map->elem_bytes / elem_bits(u->s->elem); // elements in one of the map
     args[2] = ll_bini(b, LL_SDIV, args[2], per > 0 ? per : 1);
@@ -213,7 +227,7 @@ void cg_stage_check(cg *c, const cg_sub *u) {
     if (pattern && (s->stage_offset % pattern || s->stage_bytes % pattern)) {
         cg_fail(c, "'%s' is staged in buffers of %d bytes at %d; both must be multiples of %d, the "
                    "period of the swizzle", u->p->name, s->stage_bytes, s->stage_offset, pattern);
-    } else if (c->k->maps[s->map].rank != s->n_axes) {
+    } else if (c->k->maps[s->map].rank != s->n_axes + (c->k->maps[s->map].window > 0)) {
         cg_fail(c, "internal: the tensor map of '%s' has rank %d for %d axes", u->p->name,
                 c->k->maps[s->map].rank, s->n_axes);
     } else if (bits != 4 && bits % 8 != 0) {

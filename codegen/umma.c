@@ -187,8 +187,8 @@ static ll_val rows_into_scales(cg *c, const tir_operand *o) {
     if (row.div != 1 || step % GROUP_ROWS || row.add % GROUP_ROWS || row.rank_mul % GROUP_ROWS) {
         cg_fail(c, "tiles of %d rows start inside a group of 32 scale factors", step);
     }
-    ll_val first = ll_muli(c->b, cg_coord(c, &tile), ATOM_ROWS);
-    return ll_sub(c->b, cg_coord(c, &row), first);
+    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, o->param), ATOM_ROWS);
+    return ll_sub(c->b, cg_scale_coord(c, &row, o->param), first);
 }
 
 // TMEM address of an operand's scales. A tile that starts in the middle of a 128-row tile of scales

@@ -5,6 +5,10 @@
 // are cut in groups of g (the last one may be smaller); inside a group i runs fastest, then j; then
 // comes the next group. Every number still names one tile.
 //
+// Loops with bounds: how many tiles there are follows from const tensors; groups.c finds the tile of a
+// number. Lanes work together there, so the whole warp of a role of one thread walks, and one lane does
+// what stands inside.
+//
 // Turns (pingpong): group g of a role takes the local tiles g, g + T, ... Two orders hold between the
 // groups. Main loops: group g starts after group g - 1 has seen its last operand; without that, group
 // g could wait for a pass of a full barrier that lies two phases ahead, which a parity cannot name
@@ -42,8 +46,19 @@ ll_val cg_has_steps(cg *c) {
 
 static ll_val loop_tiles(cg *c, int l) {
     const tir_loop *t = &c->k->loops[l];
+    if (t->hi) {
+        return c->parts[l].tiles;
+    }
     ll_val up = ll_addi(c->b, cg_size(c, t->dim), t->tile - 1);
     return ll_bini(c->b, LL_UDIV, up, t->tile);
+}
+
+ll_val cg_tiles_of_group(cg *c) {
+    ll_val n = ll_i32(c->b, 1);
+    for (int i = c->k->walk.groups; i < c->k->n_loops; i++) {
+        n = ll_mul(c->b, n, loop_tiles(c, i));
+    }
+    return n;
 }
 
 ll_val cg_n_tiles(cg *c) {
@@ -72,7 +87,8 @@ void cg_tile_starts(cg *c, ll_val number) {
     const tir_kernel *k = c->k;
     ll *b = c->b;
     ll_val *tile = ARENA_ARRAY(c->mem, ll_val, k->n_loops + 1);
-    int i = k->n_loops > 1 ? k->walk.raster : -1;
+    int first = c->groups ? k->walk.groups : 0;
+    int i = k->n_loops - first > 1 ? k->walk.raster : -1;
     int j = i == k->n_loops - 1 ? i - 1 : k->n_loops - 1;
     ll_val rem = number;
     if (i >= 0) {
@@ -80,16 +96,18 @@ void cg_tile_starts(cg *c, ll_val number) {
         raster(c, ll_bin(b, LL_UREM, rem, plane), i, j, tile);
         rem = ll_bin(b, LL_UDIV, rem, plane);
     }
-    for (int l = k->n_loops - 1; l >= 0; l--) {
+    int outer = i == first || j == first ? -1 : first; // whose number is what is left
+    for (int l = k->n_loops - 1; l >= first; l--) {
         if (i >= 0 && (l == i || l == j)) {
             continue;
         }
         ll_val n = loop_tiles(c, l);
-        tile[l] = l == 0 ? rem : ll_bin(b, LL_UREM, rem, n);
-        rem = l == 0 ? rem : ll_bin(b, LL_UDIV, rem, n);
+        tile[l] = l == outer ? rem : ll_bin(b, LL_UREM, rem, n);
+        rem = l == outer ? rem : ll_bin(b, LL_UDIV, rem, n);
     }
-    for (int l = 0; l < k->n_loops; l++) {
-        c->starts[l] = ll_muli(b, tile[l], k->loops[l].tile);
+    for (int l = first; l < k->n_loops; l++) {
+        ll_val in = ll_muli(b, tile[l], k->loops[l].tile);
+        c->starts[l] = k->loops[l].hi ? ll_add(b, c->parts[l].lo, in) : in;
     }
 }
 
@@ -183,10 +201,31 @@ static void begin_turns(cg *c, const tir_stmt *s) {
     ll_set(b, c->turn, ll_to(b, ll_cmpi(b, LL_EQ, c->group, 0), LL_I32));
 }
 
+// Whether there is a tile of this number; groups are searched in increasing order of tiles.
+static ll_val has_tile(cg *c, ll_val n, ll_val t) {
+    return c->groups ? cg_groups_reach(c, t) : ll_cmp(c->b, LL_ULT, t, n);
+}
+
+static void one_tile(cg *c, const tir_stmt *s) {
+    ll_if one = {0};
+    if (c->one) {
+        one = ll_if_begin(c->b, c->one);
+    }
+    cg_tile_begin(c);
+    cg_stmts(c, s->n_body, s->body);
+    if (c->one) {
+        ll_if_end(c->b, one);
+        cg_warp_sync(c);
+    }
+}
+
 static void static_walk(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     bool turns = c->role->turns > 1;
-    ll_val n = cg_n_tiles(c);
+    if (cg_has_groups(c)) {
+        cg_groups_begin(c);
+    }
+    ll_val n = c->groups ? NULL : cg_n_tiles(c);
     ll_var tile = ll_variable(b, LL_I32, "tile");
     ll_var ordinal = ll_variable(b, LL_I32, "ordinal");
     ll_set(b, ordinal, c->group);
@@ -196,14 +235,13 @@ static void static_walk(cg *c, const tir_stmt *s) {
     }
     ll_loop l = ll_loop_begin(b, "tiles");
     ll_val t = ll_get(b, tile);
-    ll_loop_while(b, &l, ll_cmp(b, LL_ULT, t, n));
-    cg_tile_starts(c, t);
-    cg_tile_begin(c);
+    ll_loop_while(b, &l, has_tile(c, n, t));
+    cg_tile_starts(c, c->groups ? cg_groups_enter(c, t) : t);
     if (turns) {
-        ll_val more = ll_cmp(b, LL_ULT, ll_add(b, t, c->n_clusters), n);
-        tile_by_turn(c, s, ll_get(b, ordinal), more);
+        cg_tile_begin(c);
+        tile_by_turn(c, s, ll_get(b, ordinal), has_tile(c, n, ll_add(b, t, c->n_clusters)));
     } else {
-        cg_stmts(c, s->n_body, s->body);
+        one_tile(c, s);
     }
     ll_set(b, ordinal, ll_addi(b, ll_get(b, ordinal), c->role->turns));
     ll_set(b, tile, ll_add(b, t, ll_muli(b, c->n_clusters, c->role->turns)));

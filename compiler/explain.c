@@ -202,6 +202,26 @@ static void print_totals(FILE *out, const planner *p) {
             k->threads, k->entry_regs);
 }
 
+// The order of the tile loops, where it is not that of the program.
+static void print_order(FILE *out, const planner *p) {
+    bool same = p->f->order.n == 0;
+    for (int i = 0; i < p->g->n_loops; i++) {
+        same = same && p->g->loops[i] == p->g->tile->indices[i];
+    }
+    for (int i = 0; i < p->g->n_loops && !same; i++) {
+        fprintf(out, "%s%s", i == 0 ? " order " : ", ", p->g->loops[i]->name);
+    }
+}
+
+static void print_bounds(FILE *out, const tir_kernel *k) {
+    for (int i = 0; i < k->n_loops; i++) {
+        if (k->loops[i].hi != NULL) {
+            fprintf(out, "    // every role finds the tiles of '%s' itself, one group after the other\n",
+                    k->loops[i].index);
+        }
+    }
+}
+
 bool explain_print(FILE *out, const planner *p) {
     const tir_kernel *k = p->k;
     print_head(out, p);
@@ -232,7 +252,9 @@ bool explain_print(FILE *out, const planner *p) {
     if (k->walk.raster >= 0) {
         fprintf(out, " raster %s by %d", k->loops[k->walk.raster].index, k->walk.group);
     }
+    print_order(out, p);
     fprintf(out, ";\n");
+    print_bounds(out, k);
     if (k->walk.kind == WALK_CLC) {
         fprintf(out, "    // scheduler: warp %d; %d responses, each read by %d warps\n",
                 k->roles[k->n_roles - 1].first_warp, k->walk.depth, k->walk.empty_count);

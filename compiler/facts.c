@@ -202,14 +202,23 @@ static void parse_walk(cursor *c) {
                 !expect_int(c, 1, 4096, &f->raster_group)) {
                 return;
             }
-        } else if (accept(c, "from") || accept(c, "order")) {
+        } else if (accept(c, "order")) {
+            if (f->order.n > 0) {
+                malformed(c, "one 'order'");
+                return;
+            }
+            if (!expect_names(c, &f->order)) {
+                return;
+            }
+        } else if (accept(c, "from")) {
             c->at--;
             diag_report(c->d, DIAG_ERROR, "X101", peek(c)->span,
-                        "'walk ... %s' has no lowering yet", peek(c)->text);
+                        "'walk ... from' has no lowering yet: every role reads the bounds of its tiles "
+                        "itself");
             c->failed = true;
             return;
         } else {
-            malformed(c, "'raster NAME by NUMBER'");
+            malformed(c, "'raster NAME by NUMBER' or 'order NAME, NAME'");
             return;
         }
     }

@@ -68,6 +68,7 @@ typedef struct {
     bool has_raster;
     fact_name raster;
     int raster_group;
+    fact_names order; // of the tile loops, outermost first; none: as the program has them
     int n_pipes;
     fact_pipe pipes[FACTS_MAX_EACH];
     int n_roles;

@@ -47,6 +47,16 @@ int graph_acc_of(const graph *g, const ast_sym *acc) {
     return -1;
 }
 
+const ast_ragged *graph_ragged_of(const graph *g, const ast_expr *dim) {
+    for (int i = 0; i < g->kernel->n_body; i++) {
+        const ast_stmt *s = g->kernel->body[i];
+        if (s->kind == ST_RAGGED && dim->kind == EX_NAME && dim->sym == s->ragged->dim) {
+            return s->ragged;
+        }
+    }
+    return NULL;
+}
+
 static bool full(builder *b, int n, ast_span at, const char *what) {
     if (n == GRAPH_MAX) {
         REFUSE(b, "X101", at, "more than %d %s in one kernel", GRAPH_MAX, what);
@@ -320,6 +330,68 @@ static void add_block(builder *b, ast_stmt *const *body, int n, int level) {
     }
 }
 
+// --- The tile space ---------------------------------------------------------------------------------
+
+static bool mentions(const ast_expr *e, const ast_sym *index) {
+    bool found = e != NULL && e->kind == EX_NAME && e->sym == index;
+    found = found || (e != NULL && (mentions(e->a, index) || mentions(e->b, index)));
+    for (int i = 0; e != NULL && i < e->n_args; i++) {
+        found = found || mentions(e->args[i], index);
+    }
+    return found;
+}
+
+static bool is_bounded(const ast_sym *index) {
+    return index->group != NULL || index->lo != NULL;
+}
+
+static bool bounds_depend(const ast_sym *bounded, const ast_sym *index) {
+    return bounded->group == index || mentions(bounded->lo, index) || mentions(bounded->hi, index);
+}
+
+// Whether the bounds of other tile loops depend on this one.
+static bool numbers_groups(const graph *g, const ast_sym *index) {
+    bool any = false;
+    for (int i = 0; i < g->n_loops; i++) {
+        any = any || bounds_depend(g->loops[i], index);
+    }
+    return any;
+}
+
+// Loops that number groups come first, the rest as written.
+static void groups_first(builder *b) {
+    graph *g = b->g;
+    const ast_sym *loops[GRAPH_MAX];
+    int tiles[GRAPH_MAX];
+    int n = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < g->n_loops; i++) {
+            if (numbers_groups(g, g->loops[i]) == (pass == 0)) {
+                loops[n] = g->loops[i];
+                tiles[n++] = g->tiles[i];
+            }
+        }
+        g->n_groups = pass == 0 ? n : g->n_groups;
+    }
+    memcpy(g->loops, loops, sizeof loops[0] * (size_t)n);
+    memcpy(g->tiles, tiles, sizeof tiles[0] * (size_t)n);
+    for (int i = 0; i < g->n_groups; i++) {
+        if (is_bounded(g->loops[i])) {
+            REFUSE(b, "X101", g->loops[i]->span,
+                   "'%s' has bounds of its own, and the bounds of another tile loop depend on it: no "
+                   "lowering yet", g->loops[i]->name);
+        }
+    }
+}
+
+// Offsets are entries of a tensor that the launch is given.
+static void check_offsets(builder *b, const ast_sym *index) {
+    const ast_expr *at = index->ragged != NULL ? index->ragged->at : NULL;
+    if (at != NULL && (at->kind != EX_NAME || at->sym->format->elem != ELEM_I32)) {
+        REFUSE(b, "X101", at->span, "offsets that are no tensor of i32 have no lowering yet");
+    }
+}
+
 static void add_tile(builder *b, const ast_stmt *s) {
     graph *g = b->g;
     g->tile = s;
@@ -327,21 +399,17 @@ static void add_tile(builder *b, const ast_stmt *s) {
         const ast_sym *index = s->indices[i];
         check_bound(b, index->lo);
         check_bound(b, index->hi);
-        if (index->group != NULL || index->ragged != NULL) {
-            REFUSE(b, "X101", index->span, "tiles of ragged groups have no lowering yet");
-            return;
-        }
-        if (index->lo != NULL) {
-            REFUSE(b, "X101", index->span, "a tile loop over a part of its dimension has no lowering yet");
-            return;
-        }
+        check_offsets(b, index);
         if (full(b, g->n_loops, s->span, "tile loops")) {
             return;
         }
         g->tiles[g->n_loops] = tile_of(b, index);
         g->loops[g->n_loops++] = index;
     }
-    add_block(b, s->body, s->n_body, GRAPH_TILE_LEVEL);
+    groups_first(b);
+    if (b->ok) {
+        add_block(b, s->body, s->n_body, GRAPH_TILE_LEVEL);
+    }
 }
 
 static int count_nests(const ast_kernel *k, const ast_stmt **second) {
@@ -411,7 +479,7 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
     for (int i = 0; i < k->n_body && b.ok; i++) {
         if (k->body[i]->kind == ST_TILE) {
             add_tile(&b, k->body[i]);
-        } else if (k->body[i]->kind != ST_ALL) {
+        } else if (k->body[i]->kind != ST_ALL && k->body[i]->kind != ST_RAGGED) {
             REFUSE(&b, "X101", k->body[i]->span,
                    "this statement has no lowering yet; the evaluator runs it");
         }

@@ -50,6 +50,7 @@ typedef struct {
     const ast_schedule *sched;
     int64_t *tparams; // values by id
     const ast_stmt *tile;
+    int n_groups; // of the loops, the first ones: they number the groups that others' bounds depend on
     int n_loops;
     const ast_sym *loops[GRAPH_MAX];
     int tiles[GRAPH_MAX]; // elements of a tile
@@ -76,5 +77,7 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
 int graph_loop_of(const graph *g, const ast_sym *index); // -1: not a tile loop
 int graph_for_of(const graph *g, const ast_sym *index);  // -1: not a for loop
 int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulator
+// The declaration that cuts a dimension in groups, or NULL.
+const ast_ragged *graph_ragged_of(const graph *g, const ast_expr *dim);
 
 #endif

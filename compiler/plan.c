@@ -80,7 +80,7 @@ static planner *plan_run(const plan_request *r) {
     graph *g = ARENA_NEW(r->mem, graph);
     bool ok = facts_read(r->sched, r->d, f);
     ok &= graph_build(r->kernel, r->sched, r->mem, r->d, g);
-    if (!ok) {
+    if (!ok || !plan_order(f, r->d, g)) {
         return NULL;
     }
     *p = (planner){.req = r,

@@ -391,6 +391,17 @@ static void plan_walk(planner *p) {
             return;
         }
     }
+    const tir_loop *bounded = NULL;
+    for (int i = 0; i < p->k->n_loops; i++) {
+        bounded = p->k->loops[i].hi != NULL ? &p->k->loops[i] : bounded;
+    }
+    if (w->kind == WALK_CLC && bounded != NULL) {
+        PLAN_REFUSE(p, "X101", f->walk_span,
+                    "'walk clc' launches a cluster a tile, but only the device knows how many tiles '%s' has",
+                    bounded->index);
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "clusters that take tiles by turns");
+        return;
+    }
     if (!f->has_raster) {
         return;
     }
@@ -403,8 +414,14 @@ static void plan_walk(planner *p) {
         PLAN_REFUSE(p, "F103", f->raster.span, "'%s' is not an index of the tile loop", f->raster.text);
         return;
     }
+    if (w->raster < w->groups) {
+        PLAN_REFUSE(p, "A111", f->raster.span,
+                    "'%s' numbers the groups that bounds depend on: the walk takes one group after the other",
+                    f->raster.text);
+        return;
+    }
     w->group = f->raster_group;
-    if (p->k->n_loops < 2) {
+    if (p->k->n_loops - w->groups < 2) {
         w->raster = -1; // one loop has one order
     }
 }

@@ -13,6 +13,7 @@ enum {
     PLAN_ATOM_BYTES = 512,     // a 128x4 tile of scale factors
     PLAN_ATOM_ROWS = 128,
     PLAN_ATOM_BLOCKS = 4,
+    PLAN_MAX_AXES = 5,         // of a tensor map
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
     PLAN_WGMMA_REGS = 40,      // beside accumulators of wgmma: scales, addresses, counters
@@ -93,6 +94,7 @@ typedef struct {
     } while (0)
 
 // The passes, in order; each requires that p->ok held after the one before.
+bool plan_order(const facts *f, diag *d, graph *g); // the tile loops as 'walk ... order' has them
 void plan_params(planner *p);   // dims, params, where, loops
 void plan_products(planner *p); // instruction, cluster, sides, tile shapes
 void plan_split(planner *p);    // the loop whose steps are divided

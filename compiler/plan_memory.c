@@ -134,6 +134,37 @@ static int gcd(int a, int b) {
     return a;
 }
 
+// Tiles of 128x4 scales must begin where rows do: with the tensor, or with each group of ragged rows.
+static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
+    const tir_loop *l = &p->k->loops[loop];
+    const tir_param *t = &p->k->params[go->param->id];
+    bool fixed = l->lo == NULL || (l->lo->kind == TX_CONST && (int64_t)l->lo->value % PLAN_ATOM_ROWS == 0);
+    if (t->groups == NULL ? fixed : l->group >= 0) {
+        return true;
+    }
+    if (t->groups != NULL) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "the rows of '%s' are ragged, and so are its scales: walk them group by group, '%s of %s[...]'",
+                    t->name, l->index, go->param->dims[go->param->n_dims - 2]->name);
+    } else {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "tiles of '%s' begin anywhere, but the scales of '%s' lie in tiles of 128 rows", l->index,
+                    t->name);
+        diag_help(p->d, "begin at 0, or cut the dimension: ragged ... by ... at ...;");
+    }
+    return false;
+}
+
+// Rows of the scale tensor in tiles of 128.
+static tir_size *scale_blocks(planner *p, const tir_param *t) {
+    tir_size *rows = t->dims[t->n_dims - 2];
+    if (t->groups == NULL) {
+        return size_bin(p->mem, SZ_CEILDIV, rows, size_int(p->mem, PLAN_ATOM_ROWS));
+    }
+    tir_size *room = size_bin(p->mem, SZ_MUL, t->groups, size_int(p->mem, PLAN_ATOM_ROWS - 1));
+    return size_bin(p->mem, SZ_DIV, size_bin(p->mem, SZ_ADD, rows, room), size_int(p->mem, PLAN_ATOM_ROWS));
+}
+
 // Scales come as whole 128x4 tiles. A tile that starts inside one brings it whole; 'sf_loop' says
 // whose start shifts into it.
 static tir_box scale_box(planner *p, int number, tir_operand *op) {
@@ -159,7 +190,7 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     tir_map m = {.param = param, .part = PART_SCALE, .dtype = 2, .elem_bytes = 4, .rank = n + 1};
     m.dims[0] = size_int(p->mem, PLAN_ATOM_BYTES / 4);
     m.dims[1] = sf_cols;
-    m.dims[2] = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 2], size_int(p->mem, PLAN_ATOM_ROWS));
+    m.dims[2] = scale_blocks(p, &k->params[param]);
     m.strides[1] = size_int(p->mem, PLAN_ATOM_BYTES);
     m.strides[2] = size_bin(p->mem, SZ_MUL, sf_cols, size_int(p->mem, PLAN_ATOM_BYTES));
     m.box[0] = PLAN_ATOM_BYTES / 4;
@@ -249,6 +280,9 @@ static void fill_slot(planner *p, int number) {
             }
             if (pass == 1 && !p->operands[o].scaled) {
                 continue;
+            }
+            if (pass == 1 && !check_scale_rows(p, &p->g->operands[o], p->operands[o].row_loop)) {
+                return;
             }
             tir_box b = pass == 0 ? data_box(p, o, op) : scale_box(p, o, op);
             b.offset = at;

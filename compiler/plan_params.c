@@ -141,7 +141,15 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
             return false;
         }
     }
-    return true;
+    const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->g, sym->dims[sym->n_dims - 2]) : NULL;
+    if (r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0) {
+        out->groups = plan_size(p, r->by);
+        if (sym->n_dims != 2) {
+            PLAN_REFUSE(p, "X101", sym->span, "'%s' has ragged scales in more than one matrix: no lowering yet",
+                        sym->name);
+        }
+    }
+    return p->ok;
 }
 
 static void add_where(planner *p, const ast_expr *e) {
@@ -160,19 +168,101 @@ static void add_where(planner *p, const ast_expr *e) {
     }
 }
 
+// --- Loops ------------------------------------------------------------------------------------------
+
+// An entry of the offsets of a ragged dimension: that of group 'index', or of the one behind it.
+static tir_expr *offset_of(planner *p, const ast_sym *index, int behind) {
+    tir_expr *x = ARENA_NEW(p->mem, tir_expr);
+    *x = (tir_expr){.kind = TX_LOAD, .type = ELEM_I32, .ref = index->ragged->at->sym->id, .n_axes = 1};
+    x->axes = ARENA_ARRAY(p->mem, tir_axis, 1);
+    x->axes[0] = (tir_axis){graph_loop_of(p->g, index->group), 1, 1, behind};
+    return x;
+}
+
+static tir_expr *bound_of(planner *p, const ast_expr *e) {
+    tir_expr *x = plan_expr(p, e);
+    if (x != NULL && x->type != ELEM_I32) {
+        PLAN_REFUSE(p, "X101", e->span, "a bound that is no i32 has no lowering yet");
+        return NULL;
+    }
+    return x;
+}
+
+// The part of its dimension that an index walks.
+static void add_bounds(planner *p, const ast_sym *index, tir_loop *l) {
+    if (index->group != NULL) {
+        l->group = graph_loop_of(p->g, index->group);
+        if (l->group < 0) {
+            PLAN_REFUSE(p, "X101", index->group_span,
+                        "'%s' is no index of the tile loop: groups that a 'for' walks have no lowering yet",
+                        index->group->name);
+            return;
+        }
+        l->lo = offset_of(p, index, 0);
+        l->hi = offset_of(p, index, 1);
+    }
+    if (index->lo != NULL && index->group != NULL) {
+        PLAN_REFUSE(p, "X101", index->span, "bounds inside of a group have no lowering yet");
+    } else if (index->lo != NULL) {
+        l->lo = bound_of(p, index->lo);
+        l->hi = p->ok ? bound_of(p, index->hi) : NULL;
+    }
+}
+
 static void add_loops(planner *p) {
     tir_kernel *k = p->k;
     const graph *g = p->g;
+    k->walk.groups = g->n_groups;
     k->loops = ARENA_ARRAY(p->mem, tir_loop, g->n_loops + 1);
-    for (int i = 0; i < g->n_loops; i++) {
-        tir_size *dim = plan_size(p, g->loops[i]->dim);
-        k->loops[k->n_loops++] = (tir_loop){g->loops[i]->name, dim, g->tiles[i]};
+    for (int i = 0; i < g->n_loops && p->ok; i++) {
+        const ast_sym *index = g->loops[i];
+        tir_loop *l = &k->loops[k->n_loops++];
+        *l = (tir_loop){.index = index->name, .dim = plan_size(p, index->dim), .tile = g->tiles[i], .group = -1};
+        add_bounds(p, index, l);
     }
     k->fors = ARENA_ARRAY(p->mem, tir_for, g->n_fors + 1);
-    for (int i = 0; i < g->n_fors; i++) {
+    for (int i = 0; i < g->n_fors && p->ok; i++) {
         const ast_sym *index = g->fors[i].sym;
         k->fors[k->n_fors++] = (tir_for){index->name, plan_size(p, index->dim), g->steps[i], 1};
     }
+}
+
+// 'walk ... order e, t, n': all tile loops, those that number groups first.
+bool plan_order(const facts *f, diag *d, graph *g) {
+    const ast_sym *loops[GRAPH_MAX];
+    int tiles[GRAPH_MAX];
+    for (int i = 0; i < f->order.n; i++) {
+        const fact_name *name = &f->order.at[i];
+        int at = 0;
+        while (at < g->n_loops && strcmp(g->loops[at]->name, name->text) != 0) {
+            at++;
+        }
+        bool twice = false;
+        for (int j = 0; j < i; j++) {
+            twice = twice || strcmp(f->order.at[j].text, name->text) == 0;
+        }
+        if (at == g->n_loops || twice || f->order.n != g->n_loops) {
+            diag_report(d, DIAG_ERROR, "F103", name->span,
+                        at == g->n_loops ? "'%s' is not an index of the tile loop"
+                        : twice          ? "'%s' stands twice in the order"
+                                         : "the order from '%s' on names other indices than the tile loop",
+                        name->text);
+            return false;
+        }
+        if (i < g->n_groups && at >= g->n_groups) {
+            diag_report(d, DIAG_ERROR, "X101", name->span,
+                        "'%s' comes before '%s', but bounds depend on '%s': the walk takes one group after "
+                        "the other", name->text, g->loops[i]->name, g->loops[i]->name);
+            return false;
+        }
+        loops[i] = g->loops[at];
+        tiles[i] = g->tiles[at];
+    }
+    if (f->order.n > 0) {
+        memcpy(g->loops, loops, sizeof loops[0] * (size_t)f->order.n);
+        memcpy(g->tiles, tiles, sizeof tiles[0] * (size_t)f->order.n);
+    }
+    return true;
 }
 
 void plan_params(planner *p) {

@@ -227,14 +227,21 @@ static bool is_transposed(const tir_store *s, const tir_acc *a) {
 }
 
 // Whether row and column of the tile are plain positions of the tensor, one of them innermost.
-static bool tma_can_store(const tir_store *s, const tir_acc *a) {
+// Lines end where the index's bounds do by a window in the map, one axis more; a line itself cannot.
+static bool tma_can_store(const tir_kernel *k, const tir_store *s, const tir_acc *a) {
     const tir_axis *last = &s->axes[s->n_axes - 1];
     int across = is_transposed(s, a) ? a->col_loop : a->row_loop; // numbers the lines
     int along = is_transposed(s, a) ? a->row_loop : a->col_loop;
     bool lines = false;
+    if (k->loops[along].hi != NULL || s->n_axes + (k->loops[across].hi != NULL) > PLAN_MAX_AXES) {
+        return false;
+    }
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *x = &s->axes[i];
         if (x->mul != 1 || x->div != 1) {
+            return false;
+        }
+        if (lines && x->loop == across) {
             return false;
         }
         lines |= x->loop == across;
@@ -260,9 +267,12 @@ static const char *lines_wrong(planner *p, const tir_store *s, int warp_rows, in
     return NULL;
 }
 
-// Four warps that hold a row a lane gather the 128 rows of a scale tile and store it whole.
-static bool stages_scales(const tir_store *s, const tir_acc *a, const tir_role *r) {
-    return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == PLAN_ATOM_ROWS;
+// Four warps that hold a row a lane gather the 128 rows of a scale tile and store it whole, where all of
+// it belongs to them.
+static bool stages_scales(const tir_kernel *k, const tir_store *s, const tir_acc *a, const tir_role *r) {
+    const tir_loop *rows = &k->loops[a->row_loop];
+    return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == PLAN_ATOM_ROWS &&
+           (rows->hi == NULL || rows->group >= 0);
 }
 
 // Why a sub-tile of this many columns cannot be staged; NULL if it can.
@@ -287,7 +297,7 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
         return arena_printf(p->mem, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
                             cols, warp_cols, s->granule);
     }
-    if (stages_scales(s, a, r) && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
+    if (stages_scales(p->k, s, a, r) && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
         return arena_printf(p->mem, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
                             PLAN_ATOM_BLOCKS * s->granule);
     }
@@ -333,19 +343,29 @@ static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp
     tir_size *stride = NULL;
     for (int i = 0; i < s->n_axes; i++) {
         int axis = s->n_axes - 1 - i;
+        bool is_across = i > 0 && s->axes[axis].loop == across;
         tir_size *dim = t->dims[axis];
         if (i == 0 && bits < 8) {
             dim = size_bin(p->mem, SZ_CEILDIV, dim, size_int(p->mem, 8 / bits));
         }
-        m->dims[i] = dim;
         if (i == 1) {
             stride = ARENA_NEW(p->mem, tir_size);
             *stride = (tir_size){.op = SZ_PITCH, .dim = s->param};
         } else if (i > 1) {
             stride = size_bin(p->mem, SZ_MUL, stride, t->dims[axis + 1]);
         }
-        m->strides[i] = stride;
-        m->box[i] = i == 0 ? span / m->elem_bytes : s->axes[axis].loop == across ? lines : 1;
+        int to = m->window > 0 ? i + 1 : i;
+        m->dims[to] = dim;
+        m->strides[to] = stride;
+        m->box[to] = i == 0 ? span / m->elem_bytes : is_across ? lines : 1;
+        if (is_across && p->k->loops[across].hi != NULL) { // a window on the lines
+            m->window = i;
+            m->dims[i + 1] = size_bin(p->mem, SZ_ADD, dim, size_int(p->mem, 1)); // behind the last line
+            m->strides[i + 1] = stride;
+            m->box[i + 1] = 1;
+            m->dims[i] = size_int(p->mem, lines);
+            m->rank++;
+        }
     }
 }
 
@@ -353,7 +373,7 @@ static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_r
     int bits = elem_bits(s->elem);
     int warp_rows = a->rows / r->warps_m;
     s->stage_bytes = a->rows * s->sub_cols * bits / 8;
-    if (stages_scales(s, a, r)) {
+    if (stages_scales(p->k, s, a, r)) {
         s->scale_offset = s->stage_bytes;
         s->stage_bytes += s->sub_cols / (PLAN_ATOM_BLOCKS * s->granule) * PLAN_ATOM_BYTES;
     }
@@ -397,6 +417,23 @@ static bool plan_sub_tile(planner *p, tir_store *s, const fact_store *stated, co
     return true;
 }
 
+// Scales of ragged rows are known by their group; a row of them does not end inside of the tensor.
+static bool check_ragged_scales(planner *p, const graph_store *g, const tir_store *s, const tir_acc *a) {
+    const tir_kernel *k = p->k;
+    int rows = s->n_axes > 1 ? s->axes[s->n_axes - 2].loop : -1;
+    if (k->loops[a->col_loop].hi != NULL) {
+        PLAN_REFUSE(p, "X101", g->stmt->span, "'%s' has scales along '%s', which ends within the tensor: no "
+                    "lowering yet", g->param->name, k->loops[a->col_loop].index);
+        return false;
+    }
+    if (k->params[s->param].groups != NULL && (rows < 0 || k->loops[rows].group < 0)) {
+        PLAN_REFUSE(p, "X101", g->stmt->span, "the rows of '%s' are ragged, and so are its scales: walk them "
+                    "group by group", g->param->name);
+        return false;
+    }
+    return true;
+}
+
 // What is stored where.
 static bool plan_target(planner *p, int number) {
     const graph_store *g = &p->g->stores[number];
@@ -416,7 +453,7 @@ static bool plan_target(planner *p, int number) {
 static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
     const tir_store *s = &p->k->stores[number];
     const char *name = p->k->params[s->param].name;
-    if (!tma_can_store(s, a)) {
+    if (!tma_can_store(p->k, s, a)) {
         return arena_printf(p->mem, "'%s' is not stored row by row: TMA cannot store it", name);
     }
     if (is_crossed(p, number)) {
@@ -445,6 +482,9 @@ static void plan_way(planner *p, int number) {
         return;
     }
     s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL;
+    if (s->granule > 0 && !check_ragged_scales(p, g, s, a)) {
+        return;
+    }
     if (s->granule > 0 && s->axes[s->n_axes - 1].loop != a->col_loop) {
         PLAN_REFUSE(p, "X101", g->stmt->span, "scales along '%s' have no lowering yet",
                     p->k->loops[a->row_loop].index);

@@ -59,6 +59,9 @@ typedef struct {
     int n_dims;
     tir_size **dims; // outermost first
     int align;       // required byte alignment of the data address
+    tir_size *groups; // its rows (last axis but one) are ragged: the number of groups; else NULL.
+                      // Group e's scales in 128x4 tiles begin with row (first + 127 e) / 128 * 128
+                      // of the padded rows, (rows + 127 groups) / 128 * 128 in all.
 } tir_param;
 
 typedef enum { PART_DATA, PART_SCALE } tir_part;
@@ -79,20 +82,36 @@ typedef struct {
     tir_size *strides[5]; // bytes; [0] unused
     int box[5];
     tir_swizzle swizzle;
+    // A window on lines, so that a box ends where a group does: axes 'window' and 'window' + 1 both
+    // step by a line, the first has as many as a box, and the map begins that many before the tensor.
+    // A box at (lines of a box - n, line + n) has n lines of the tensor from 'line' on; the others lie
+    // outside of the map. 0: none.
+    int window;
 } tir_map;
 
 // --- Tile space ------------------------------------------------------------------------------------
 
+struct tir_expr;
+
+// A loop may walk only lo .. hi - 1 of its dimension (NULL: all of it): whole numbers made of entries
+// of const tensors, which may depend on the loops that number the groups (tir_walk.groups). What lies
+// outside 0 .. dim is cut off. Tiles start at lo + i * tile, the last one ends at hi: what it covers
+// beyond is never stored.
 typedef struct {
     const char *index; // "m"
     tir_size *dim;     // extent walked
     int tile;          // elements of a cluster tile along it (1: one element an iteration)
+    struct tir_expr *lo, *hi;
+    int group; // the loop whose index says which group of a ragged dimension this is, or -1: scales in
+               // 128x4 tiles begin with a fresh tile in every group (tir_param.groups)
 } tir_loop;
 
 typedef enum { WALK_STATIC, WALK_CLC } tir_walk_kind;
 
 typedef struct {
     tir_walk_kind kind;
+    int groups; // the first loops, of single elements, that number the groups other loops' bounds
+                // depend on: the walk takes one group after the other
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
     // clc only: a ring of 'depth' 16-byte responses, its barriers, and who reads

@@ -107,7 +107,9 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
             return false;
         }
     }
-    return true;
+    VERIFY(v, p->groups == NULL || (p->n_dims >= 2 && scaled), "param '%s': %d axes in groups", p->name,
+           p->n_dims);
+    return p->groups == NULL || verify_size(v, p->groups, false, p->name);
 }
 
 // Bytes of an element of a CUtensorMapDataType in shared memory; 0: not in use.
@@ -142,6 +144,13 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     VERIFY(v, !padded || (m->box[0] == TIR_PAD_ELEMS && m->swizzle == SWZ_128B && p->align >= 32),
            "%s: padding maps have boxes of %d elements, swizzle 128 and tensors aligned to 32", name,
            TIR_PAD_ELEMS);
+    VERIFY(v, m->window == 0 || (m->part == PART_DATA && tir_in(m->window, 1, m->rank - 2)),
+           "%s: a window on lines of axis %d of %d", name, m->window, m->rank);
+    if (m->window > 0) {
+        const tir_size *lines = m->dims[m->window];
+        VERIFY(v, lines->op == SZ_INT && lines->value == m->box[m->window] && m->box[m->window + 1] == 1,
+               "%s: its window on lines is not as long as a box", name);
+    }
     int row = m->box[0] * m->elem_bytes;
     VERIFY(v, row % 16 == 0, "%s: box rows of %d bytes; multiples of 16", name, row);
     VERIFY(v, m->swizzle == SWZ_NONE || row <= verify_span(m->swizzle),
@@ -149,13 +158,56 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     return true;
 }
 
+// Bounds are known before a tile is: made of numbers, sizes, scalars and const tensors, at places that
+// the loops below 'groups' name.
+static bool bound_of(verifier *v, const tir_expr *e, const char *what) {
+    const tir_kernel *k = v->k;
+    int groups = k->walk.groups;
+    VERIFY(v, e->kind != TX_ACC && e->kind != TX_CALL && e->kind != TX_CONVERT,
+           "%s: a bound made of an accumulator, a function or a conversion", what);
+    VERIFY(v, e->kind != TX_INDEX || e->ref < groups, "%s: a bound depends on loop #%d, which numbers no groups",
+           what, e->ref);
+    if (e->kind == TX_LOAD) {
+        VERIFY(v, k->params[e->ref].mode == MODE_CONST && k->params[e->ref].elem == ELEM_I32,
+               "%s: a bound is read from '%s', which is no const tensor of i32", what, k->params[e->ref].name);
+        for (int i = 0; i < e->n_axes; i++) {
+            VERIFY(v, e->axes[i].loop < groups, "%s: a bound depends on loop #%d, which numbers no groups", what,
+                   e->axes[i].loop);
+        }
+    }
+    for (int i = 0; i < e->n_args; i++) {
+        if (!bound_of(v, e->args[i], what)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool verify_bounds(verifier *v, const tir_loop *l, int number) {
+    const tir_expr *ends[2] = {l->lo, l->hi};
+    VERIFY(v, (l->lo == NULL) == (l->hi == NULL), "loop '%s' has one bound", l->index);
+    VERIFY(v, tir_in(l->group, -1, v->k->walk.groups - 1) && (l->group < 0 || l->lo != NULL),
+           "loop '%s': its rows are those of no group", l->index);
+    VERIFY(v, number >= v->k->walk.groups || (l->tile == 1 && l->lo == NULL),
+           "loop '%s' numbers groups: one by one and all of them", l->index);
+    for (int i = 0; i < 2 && l->lo != NULL; i++) {
+        if (!verify_expr(v, ends[i], l->index) || !bound_of(v, ends[i], l->index)) {
+            return false;
+        }
+        VERIFY(v, ends[i]->type == ELEM_I32, "loop '%s': a bound of type %s", l->index, elem_name(ends[i]->type));
+    }
+    return true;
+}
+
 static bool verify_loops(verifier *v) {
     const tir_kernel *k = v->k;
+    VERIFY(v, tir_in(k->walk.groups, 0, k->n_loops), "walk: %d of %d loops number groups", k->walk.groups,
+           k->n_loops);
     for (int i = 0; i < k->n_loops; i++) {
         const tir_loop *l = &k->loops[i];
         VERIFY(v, l->index != NULL, "loop #%d has no name", i);
         VERIFY(v, tir_in(l->tile, 1, 1 << 20), "loop '%s': tiles of %d elements", l->index, l->tile);
-        if (!verify_size(v, l->dim, false, l->index)) {
+        if (!verify_size(v, l->dim, false, l->index) || !verify_bounds(v, l, i)) {
             return false;
         }
     }
@@ -288,10 +340,14 @@ static bool verify_walk(verifier *v) {
     const tir_walk *w = &k->walk;
     VERIFY(v, (unsigned)w->kind <= WALK_CLC, "no such walk");
     VERIFY(v, tir_in(w->raster, -1, k->n_loops - 1), "walk: no loop #%d", w->raster);
-    VERIFY(v, w->raster < 0 || (k->n_loops > 1 && tir_in(w->group, 1, 1 << 20)),
-           "walk: raster groups of %d tiles in %d loops", w->group, k->n_loops);
+    VERIFY(v, w->raster < 0 || (w->raster >= w->groups && k->n_loops - w->groups > 1 && tir_in(w->group, 1, 1 << 20)),
+           "walk: raster groups of %d tiles in %d loops", w->group, k->n_loops - w->groups);
     if (w->kind == WALK_STATIC) {
         return true;
+    }
+    for (int i = 0; i < k->n_loops; i++) {
+        VERIFY(v, k->loops[i].hi == NULL, "walk: loop '%s' has bounds, so the launch knows no number of tiles",
+               k->loops[i].index);
     }
     int readers = 0;
     for (int i = 0; i < k->n_roles; i++) {

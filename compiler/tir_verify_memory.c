@@ -74,6 +74,7 @@ static bool verify_box(verifier *v, const tir_channel *c, int number) {
     const char *name = arena_printf(v->mem, "channel '%s' box %d", c->name, number);
     VERIFY(v, tir_in(b->map, 0, k->n_maps - 1), "%s: no map #%d", name, b->map);
     const tir_map *m = &k->maps[b->map];
+    VERIFY(v, m->window == 0, "%s: a window on lines is for stores", name);
     VERIFY(v, tir_in(b->n_boxes, 1, MAX_BOXES), "%s: %d boxes; 1 to %d", name, b->n_boxes, MAX_BOXES);
     VERIFY(v, tir_in(b->offset, 0, v->arch->smem_bytes) && tir_in(b->box_pitch, 0, v->arch->smem_bytes) &&
                   tir_in(b->rank_offset, 0, v->arch->smem_bytes),

@@ -106,14 +106,52 @@ static bool verify_sub_tile(verifier *v, const store *t) {
     return true;
 }
 
+// Lines that a loop with bounds walks are stored through a window of the map, and others are not.
+static bool verify_window(verifier *v, const store *t, const tir_map *m) {
+    const tir_store *s = t->s;
+    const tir_axis *last = &s->axes[s->n_axes - 1];
+    bool swapped = last->loop >= 0 && last->loop == t->acc->row_loop;
+    int across = swapped ? t->acc->col_loop : t->acc->row_loop;
+    int along = swapped ? t->acc->row_loop : t->acc->col_loop;
+    const tir_loop *loops = v->k->loops;
+    VERIFY(v, loops[along].hi == NULL, "store '%s': its lines along '%s' end within the tensor", t->name,
+           loops[along].index);
+    VERIFY(v, (loops[across].hi != NULL) == (m->window > 0), "store '%s': loop '%s' and the window of its map",
+           t->name, loops[across].index);
+    VERIFY(v, m->window == 0 || s->axes[s->n_axes - 1 - m->window].loop == across,
+           "store '%s': the window of its map is on another axis than '%s'", t->name, loops[across].index);
+    return true;
+}
+
+// Scales of a store: the rows of a ragged tensor are known by their group, and lines end with the tensor.
+static bool verify_store_scales(verifier *v, const store *t) {
+    const tir_kernel *k = v->k;
+    const tir_store *s = t->s;
+    if (s->scale == ELEM_NONE) {
+        return true;
+    }
+    int rows = s->n_axes > 1 ? s->axes[s->n_axes - 2].loop : -1;
+    const tir_loop *acc_rows = &k->loops[t->acc->row_loop];
+    VERIFY(v, k->loops[t->acc->col_loop].hi == NULL, "store '%s': scales along '%s', which ends within the tensor",
+           t->name, k->loops[t->acc->col_loop].index);
+    VERIFY(v, k->params[s->param].groups == NULL || (rows >= 0 && k->loops[rows].group >= 0),
+           "store '%s': its rows are ragged, but not walked by group", t->name);
+    VERIFY(v, s->scale_offset < 0 || acc_rows->hi == NULL || k->params[s->param].groups != NULL,
+           "store '%s': whole tiles of scales, of which loop '%s' has a part", t->name, acc_rows->index);
+    return true;
+}
+
 // One warp's box: its rows of the tile by its columns of the sub-tile, in lines of a swizzle's span.
 static bool verify_store_map(verifier *v, const store *t) {
     const tir_kernel *k = v->k;
     const tir_store *s = t->s;
     VERIFY(v, tir_in(s->map, 0, k->n_maps - 1), "store '%s': no map #%d", t->name, s->map);
     const tir_map *m = &k->maps[s->map];
-    VERIFY(v, m->param == s->param && m->part == PART_DATA && m->rank == s->n_axes,
+    VERIFY(v, m->param == s->param && m->part == PART_DATA && m->rank == s->n_axes + (m->window > 0),
            "store '%s': its map is of another tensor or of rank %d", t->name, m->rank);
+    if (!verify_window(v, t, m)) {
+        return false;
+    }
     int64_t lines = 1;
     for (int i = 1; i < m->rank; i++) {
         lines = lines > INT32_MAX ? lines : lines * m->box[i];
@@ -229,7 +267,7 @@ bool verify_stores(verifier *v) {
         VERIFY(v, role >= 0, "store '%s' is executed by no role", t.name);
         t.role = &k->roles[role];
         if (!verify_target(v, &t) || !verify_value(v, &t) || !verify_sources(v, &t) ||
-            !verify_sub_tile(v, &t) || !verify_staging(v, &t) || !verify_release(v, &t)) {
+            !verify_sub_tile(v, &t) || !verify_store_scales(v, &t) || !verify_staging(v, &t) || !verify_release(v, &t)) {
             return false;
         }
     }

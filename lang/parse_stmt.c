@@ -93,7 +93,8 @@ static void take_group(parser *ps, ast_sym *index) {
     index->dim = dim->a;
 }
 
-// loop = NAME [ ":" size ] "of" dim [ "[" NAME "]" ] .
+// loop = NAME [ ":" size ] "of" dim [ "[" NAME "]" ] [ "in" expr ".." expr ] .
+// 'all' walks the whole dimension: it has no bounds.
 static ast_sym *parse_loop(parser *ps, walk_kind walk) {
     ast_span span;
     const char *name = ps_name(ps, "the index of a loop", &span);
@@ -109,6 +110,11 @@ static ast_sym *parse_loop(parser *ps, walk_kind walk) {
     index->dim = parse_size(ps);
     if (!ps->bad) {
         take_group(ps, index);
+    }
+    if (!ps->bad && walk != WALK_ALL && ps_accept_word(ps, "in")) {
+        index->lo = parse_expr(ps);
+        ps_expect(ps, TOK_DOTDOT, "between the bounds of a loop");
+        index->hi = parse_expr(ps);
     }
     index->decl_span = ps_since(ps, span);
     return index;
@@ -131,16 +137,10 @@ static void parse_tile(parser *ps, ast_stmt *s) {
     parse_loop_body(ps, s);
 }
 
-// "for" loop [ "in" expr ".." expr ] body
+// "for" loop body
 static void parse_for(parser *ps, ast_stmt *s) {
     ptr_list list = {0};
-    ast_sym *index = parse_loop(ps, WALK_FOR);
-    add_index(ps, s, &list, index);
-    if (!ps->bad && index != NULL && ps_accept_word(ps, "in")) {
-        index->lo = parse_expr(ps);
-        ps_expect(ps, TOK_DOTDOT, "between the bounds of a loop");
-        index->hi = parse_expr(ps);
-    }
+    add_index(ps, s, &list, parse_loop(ps, WALK_FOR));
     parse_loop_body(ps, s);
 }
 

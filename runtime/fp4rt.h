@@ -215,6 +215,21 @@ FP4_API fp4_status fp4_host_encode(const fp4_host *host, const double *values);
 // a code there (e2m1 in e4m3). Padding becomes 0. The memories do not overlap.
 FP4_API fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to);
 
+// Ragged tensors: a matrix [rows, cols] whose rows are cut in groups, group g from first[g] to
+// first[g + 1] (groups + 1 offsets, ascending, within 0 .. rows). Kernels that say 'ragged' take its
+// scales in tiles of layout sf128x4 with every group in tiles of its own: the scales of group g's
+// first row are those of row fp4_ragged_row(first[g], g) = (first[g] + 127 g) / 128 * 128 of
+// (rows + 127 groups) / 128 * 128 padded ones. Data lie as ever. The host tensor holds the scales of
+// a plain matrix in its format's layout; rows of no group have none on the device.
+FP4_API int64_t fp4_ragged_row(int64_t first, int64_t group);
+// Bytes of the scales on the device; -1 when that does not fit 63 bits.
+FP4_API int64_t fp4_ragged_scale_bytes(const fp4_format *format, int64_t rows, int64_t cols,
+                                       int64_t groups);
+FP4_API fp4_status fp4_ragged_pack(const fp4_host *host, const int32_t *first, int64_t groups,
+                                   void *scale);
+FP4_API fp4_status fp4_ragged_unpack(const void *scale, const int32_t *first, int64_t groups,
+                                     const fp4_host *host);
+
 typedef enum {
     FP4_MX_CEIL,  // 2^ceil(log2(amax / largest element)): nothing saturates. DeepGEMM, torchao
     FP4_MX_FLOOR, // 2^(floor(log2(amax)) - largest exponent): OCP MX 1.0 section 6.3

@@ -24,7 +24,8 @@
 //     "params": [                                                        as in the source, in order
 //        {"name":"A","kind":"tensor","mode":"in|out|inout|const|temp","format":"nvfp4",
 //         "elem":"e2m1","scale":"ue4m3"|null,"granule":[1,16],"layout":"sf128x4"|null,
-//         "dims":[EXPR,...], "align":16},
+//         "dims":[EXPR,...], "align":16,
+//         "groups":EXPR (optional: its rows are ragged, the number of groups; fp4_ragged_pack)},
 //        {"name":"alpha","kind":"scalar","elem":"f32"} ],
 //     "where": [ {"expr":EXPR,"text":"N % 8 == 0","line":9} ],
 //     "args": [ ARG, ... ],                                              PTX parameters, in order

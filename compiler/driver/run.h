@@ -11,11 +11,15 @@ enum { RUN_MAX_PARAMS = 64, RUN_MAX_DIMS = 32, RUN_GUARD = 1024, RUN_POISON = 0x
 // One tensor on its way: codes for the evaluator, bytes for the device with guards around them.
 typedef struct {
     eval_tensor codes;    // operands; for outputs what came back
-    eval_tensor before;   // inout: codes before the launch
+    eval_tensor before;   // outputs: codes before the launch
     fp4_tensor device;
     fp4_host host;        // over data and scale
     fp4_storage storage;
     uint64_t data_base, scale_base; // allocations, RUN_GUARD bytes before the tensor
+    const int32_t *first; // ragged scales: the offsets ...
+    int64_t groups;       // ... of so many groups
+    void *ragged;         // ... and the bytes on the device, of which 'host' has the plain matrix
+    int64_t scale_bytes;  // on the device
 } run_tensor;
 
 typedef struct {
@@ -59,5 +63,10 @@ bool run_admits(const run_state *r);
 // Draws sizes that the kernel admits; sizes that were given stay. False if none was found.
 bool run_draw_sizes(run_state *r, uint64_t *seed);
 uint64_t run_random(uint64_t *state);
+
+// run_index.c: const tensors that bound loops. Draws entries that the program may be run with.
+bool run_draw_index(const run_state *r, const ast_sym *param, eval_tensor *codes, uint64_t seed);
+// The declaration that cuts the rows of a tensor whose scales are ragged, or NULL.
+const ast_ragged *run_ragged_of(const run_state *r, int param);
 
 #endif

@@ -128,26 +128,75 @@ static bool init_tensor(const ast_sym *sym, run_tensor *t, int align, uint64_t s
     return true;
 }
 
+// Codes of an output as they are before the launch: poison, which stays where nothing is stored.
+static bool note_poison(run_state *r, const ast_sym *sym, run_tensor *t) {
+    if (!alloc_codes(r, sym, &t->before)) {
+        return false;
+    }
+    memset(t->host.scale, RUN_POISON, (size_t)t->storage.scale_bytes);
+    unpack(t, &t->before);
+    return true;
+}
+
+static bool write_tensor(run_state *r, run_tensor *t) {
+    bool scaled = t->codes.scales != NULL;
+    if (t->first == NULL) {
+        return fp4_tensor_write(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) == FP4_OK;
+    }
+    return fp4_tensor_write(r->ctx, &t->device, t->host.data, NULL, NULL) == FP4_OK &&
+           fp4_ragged_pack(&t->host, t->first, t->groups, t->ragged) == FP4_OK &&
+           fp4_copy_to(r->ctx, t->device.scale, t->ragged, t->scale_bytes, NULL) == FP4_OK;
+}
+
+static bool read_tensor(run_state *r, run_tensor *t) {
+    bool scaled = t->codes.scales != NULL;
+    if (t->first == NULL) {
+        return fp4_tensor_read(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) == FP4_OK;
+    }
+    memset(t->host.scale, RUN_POISON, (size_t)t->storage.scale_bytes); // rows of no group have none
+    return fp4_tensor_read(r->ctx, &t->device, t->host.data, NULL, NULL) == FP4_OK &&
+           fp4_copy_from(r->ctx, t->ragged, t->device.scale, t->scale_bytes, NULL) == FP4_OK &&
+           fp4_ragged_unpack(t->ragged, t->first, t->groups, &t->host) == FP4_OK;
+}
+
+// Offsets of a ragged tensor come from another parameter, which is made first.
+static bool make_ragged(run_state *r, int i) {
+    const ast_ragged *ragged = run_ragged_of(r, i);
+    run_tensor *t = &r->tensors[i];
+    t->scale_bytes = t->storage.scale_bytes;
+    if (ragged == NULL) {
+        return true;
+    }
+    t->first = r->tensors[ragged->at->sym->id].codes.data;
+    t->groups = r->tensors[ragged->at->sym->id].codes.dims[0] - 1;
+    t->scale_bytes = fp4_ragged_scale_bytes(&t->device.format, t->codes.dims[0], t->codes.dims[1], t->groups);
+    t->ragged = malloc((size_t)t->scale_bytes + 1);
+    return t->ragged != NULL;
+}
+
 static bool make_tensor(run_state *r, int i, uint64_t seed) {
     const ast_sym *sym = r->b->ast->params[i];
     run_tensor *t = &r->tensors[i];
     if (!alloc_codes(r, sym, &t->codes)) {
         return false;
     }
-    if (!init_tensor(sym, t, r->b->tir->params[i].align, seed)) {
+    if (!init_tensor(sym, t, r->b->tir->params[i].align, seed) || !make_ragged(r, i)) {
         return failed(sym->name);
     }
     if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {
         return false;
     }
     bool scaled = t->codes.scales != NULL;
-    if (scaled && !alloc_guarded(r->ctx, t->storage.scale_bytes, &t->scale_base, &t->device.scale)) {
+    if (scaled && !alloc_guarded(r->ctx, t->scale_bytes, &t->scale_base, &t->device.scale)) {
         return false;
     }
     if (sym->mode == MODE_OUT) {
-        return true; // poisoned
+        return note_poison(r, sym, t);
     }
     eval_random(&t->codes, seed);
+    if (!run_draw_index(r, sym, &t->codes, seed)) {
+        return false;
+    }
     pack(t, &t->codes);
     if (sym->mode == MODE_INOUT) {
         t->before = t->codes;
@@ -155,8 +204,19 @@ static bool make_tensor(run_state *r, int i, uint64_t seed) {
             return false;
         }
     }
-    if (fp4_tensor_write(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) != FP4_OK) {
-        return failed(sym->name);
+    return write_tensor(r, t) || failed(sym->name);
+}
+
+// The parameters that others depend on come first: const tensors of offsets.
+static bool make_tensors(run_state *r, uint64_t *seed) {
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < r->n_params; i++) {
+            const ast_sym *sym = r->b->ast->params[i];
+            bool first = sym->mode == MODE_CONST;
+            if (sym->n_dims > 0 && first == (pass == 0) && !make_tensor(r, i, run_random(seed))) {
+                return false;
+            }
+        }
     }
     return true;
 }
@@ -200,6 +260,18 @@ static bool guard_intact(run_state *r, uint64_t base, int64_t bytes, bool *hurt)
     return true;
 }
 
+// The row of the scales of a row; -1: it is of no group and has none.
+static int64_t padded_row(const run_tensor *t, int64_t row) {
+    if (t->first == NULL) {
+        return row;
+    }
+    int64_t g = 0;
+    while (g < t->groups && row >= t->first[g + 1]) {
+        g++;
+    }
+    return g < t->groups && row >= t->first[g] ? fp4_ragged_row(t->first[g], g) + row - t->first[g] : -1;
+}
+
 // Scales behind a row's last one share their 128x4 tile with it. The next product over these columns
 // multiplies them by zeros, so they must be finite: fp4c writes 0. Padding rows reach no result.
 static void check_padding(run_state *r, const run_tensor *t) {
@@ -208,12 +280,14 @@ static void check_padding(run_state *r, const run_tensor *t) {
     if (layout != FP4_SF_128X4) {
         return;
     }
-    const uint8_t *bytes = t->host.scale;
+    const uint8_t *bytes = t->first != NULL ? t->ragged : t->host.scale;
     int64_t padded = (st->scale_cols + 3) / 4 * 4;
+    int64_t rows = t->scale_bytes / (padded > 0 ? padded : 1); // of all matrices
     for (int64_t b = 0; b < st->n_matrices; b++) {
         for (int64_t row = 0; row < st->scale_rows; row++) {
-            for (int64_t kb = st->scale_cols; kb < padded; kb++) {
-                int64_t at = fp4_scale_offset(layout, st->scale_rows, padded, row, kb);
+            int64_t to = padded_row(t, row);
+            for (int64_t kb = st->scale_cols; kb < padded && to >= 0; kb++) {
+                int64_t at = fp4_scale_offset(layout, rows, padded, to, kb);
                 r->result.padding_hurt += bytes[b * st->scale_matrix_bytes + at] != 0;
             }
         }
@@ -238,13 +312,13 @@ static bool fetch(run_state *r, int i) {
     bool scaled = t->codes.scales != NULL;
     const ast_sym *sym = r->b->ast->params[i];
     if (!guard_intact(r, t->data_base, t->storage.data_bytes, &r->result.guards_hurt) ||
-        (scaled && !guard_intact(r, t->scale_base, t->storage.scale_bytes, &r->result.guards_hurt))) {
+        (scaled && !guard_intact(r, t->scale_base, t->scale_bytes, &r->result.guards_hurt))) {
         return false;
     }
     if (sym->mode != MODE_OUT && sym->mode != MODE_INOUT) {
         return true;
     }
-    if (fp4_tensor_read(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) != FP4_OK) {
+    if (!read_tensor(r, t)) {
         return failed(sym->name);
     }
     unpack(t, &t->codes);
@@ -260,12 +334,11 @@ bool run_launch(run_state *r, uint64_t seed) {
     fp4_arg args[RUN_MAX_PARAMS];
     r->result = (run_result){.first = -1};
     double start = now_seconds();
+    if (!make_tensors(r, &seed)) {
+        return false;
+    }
     for (int i = 0; i < r->n_params; i++) {
-        if (r->b->ast->params[i]->n_dims > 0) {
-            if (!make_tensor(r, i, run_random(&seed))) {
-                return false;
-            }
-        } else {
+        if (r->b->ast->params[i]->n_dims == 0) {
             make_scalar(r, i, &seed);
         }
         args[i] = argument(r, i);
@@ -291,6 +364,7 @@ void run_free(run_state *r) {
         eval_tensor_free(&t->before);
         free(t->host.data);
         free(t->host.scale);
+        free(t->ragged);
         fp4_free(r->ctx, t->data_base);
         fp4_free(r->ctx, t->scale_base);
         *t = (run_tensor){0};
