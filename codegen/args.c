@@ -114,7 +114,7 @@ static tir_size *number(arena *mem, int64_t v) {
 static const tir_loop *ragged_by(const tir_kernel *k, int loop) {
     const tir_loop *found = NULL;
     for (int i = 0; i < k->n_loops; i++) {
-        bool by = k->loops[i].group == loop;
+        bool by = k->loops[i].hi && k->loops[i].group == loop;
         found = by && !found ? &k->loops[i] : found;
     }
     return found;
@@ -125,7 +125,7 @@ tir_size *cg_most_tiles(const tir_kernel *k, arena *mem) {
     for (int i = 0; i < k->n_loops; i++) {
         const tir_loop *l = &k->loops[i];
         const tir_loop *cut = ragged_by(k, i);
-        if (l->group >= 0 && ragged_by(k, l->group) == l) {
+        if (l->hi && l->group >= 0 && ragged_by(k, l->group) == l) {
             continue; // counted with its groups
         }
         tir_size *n = l->tile == 1 ? l->dim : size(mem, SZ_CEILDIV, l->dim, number(mem, l->tile));

@@ -175,7 +175,7 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
 ll_val cg_scale_shift(cg *c, int loop) {
     ll *b = c->b;
     const tir_loop *l = loop >= 0 && loop < c->k->n_loops ? &c->k->loops[loop] : NULL;
-    if (!l || l->group < 0) {
+    if (!l || !l->hi || l->group < 0) {
         return ll_i32(b, 0);
     }
     ll_val lo = c->parts[loop].lo;
