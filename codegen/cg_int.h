@@ -145,6 +145,9 @@ ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at);
 // Index of loop 'loop' (or -1) at an element, then (x + add) * mul / div.
 ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
 
+// i1: the element lies in the parts of their dimensions that its loops walk.
+ll_val cg_in_bounds(cg *c, const cg_elem *at);
+
 // Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
                           ll_val *inside);

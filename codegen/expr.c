@@ -64,6 +64,21 @@ static int column_axis(const tir_axis *axes, int n_axes, const cg_elem *at) {
     return found;
 }
 
+// What lies behind the part that a loop walks may be another tile's, which is writing it.
+ll_val cg_in_bounds(cg *c, const cg_elem *at) {
+    ll *b = c->b;
+    const tir_acc *acc = at->acc;
+    ll_val in = ll_i1(b, true);
+    if (acc && c->k->loops[acc->row_loop].hi) {
+        in = ll_bin(b, LL_AND, in, ll_cmp(b, LL_SLT, at->row, c->parts[acc->row_loop].hi));
+    }
+    if (acc && c->k->loops[acc->col_loop].hi) {
+        ll_val left = ll_sub(b, c->parts[acc->col_loop].hi, at->col);
+        in = ll_bin(b, LL_AND, in, ll_cmpi(b, LL_SGT, left, at->dcol));
+    }
+    return in;
+}
+
 // Elements of one row: the address of the first one plus a constant or a multiple of the pitch, and one
 // comparison each, so that they do not hold an address each.
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
@@ -80,6 +95,7 @@ ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, co
         pos[i] = cg_axis(c, &axes[i], &first);
     }
     ll_val address = address_of(c, param, n_axes, pos, along || across ? col : -1, inside);
+    *inside = ll_bin(b, LL_AND, *inside, cg_in_bounds(c, at));
     if (!along && !across) {
         return address;
     }

@@ -227,20 +227,6 @@ void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when)
     LL_ASM(c->b, &a, address, bits <= 16 ? ll_to(c->b, value, LL_I16) : value, when);
 }
 
-// i1: the element lies in the parts of their dimensions that its loops walk.
-ll_val cg_in_bounds(cg *c, const tir_acc *acc, const cg_elem *at) {
-    ll *b = c->b;
-    ll_val in = ll_i1(b, true);
-    if (c->k->loops[acc->row_loop].hi) {
-        in = ll_bin(b, LL_AND, in, ll_cmp(b, LL_SLT, at->row, c->parts[acc->row_loop].hi));
-    }
-    if (c->k->loops[acc->col_loop].hi) {
-        ll_val left = ll_sub(b, c->parts[acc->col_loop].hi, at->col);
-        in = ll_bin(b, LL_AND, in, ll_cmpi(b, LL_SGT, left, at->dcol));
-    }
-    return in;
-}
-
 // --- Straight from registers -----------------------------------------------------------------------
 
 static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
@@ -250,7 +236,6 @@ static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x
         cg_elem at = {.row = r->row, .col = r->col, .dcol = i, .acc = u->acc};
         ll_val ok;
         ll_val address = cg_element_address(c, u->s->param, u->s->n_axes, u->s->axes, &at, &ok);
-        ok = ll_bin(c->b, LL_AND, ok, cg_in_bounds(c, u->acc, &at));
         cg_store_global(c, bits * step < 8 ? 8 : bits * step, address,
                         cg_pack(c, u->s->elem, step, x + i), ok);
     }

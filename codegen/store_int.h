@@ -42,7 +42,6 @@ struct cg_sub {
 
 // --- store.c ---------------------------------------------------------------------------------------
 void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out); // position in the tensor
-ll_val cg_in_bounds(cg *c, const tir_acc *acc, const cg_elem *at);
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
 // --- store_stage.c ---------------------------------------------------------------------------------

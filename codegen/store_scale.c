@@ -40,7 +40,7 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
     ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, SF_ATOM_COLS - 1));
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
     if (!cg_scales_staged(u)) { // whole tiles belong to the rows that are stored
-        *ok = ll_bin(b, LL_AND, *ok, cg_in_bounds(c, u->acc, at));
+        *ok = ll_bin(b, LL_AND, *ok, cg_in_bounds(c, at));
     }
     for (int i = 0; i < n - 2; i++) {
         *ok = ll_bin(b, LL_AND, *ok, ll_cmp(b, LL_ULT, axes[i], cg_size(c, u->p->dims[i])));

@@ -273,7 +273,8 @@ static int64_t padded_row(const run_tensor *t, int64_t row) {
 }
 
 // Scales behind a row's last one share their 128x4 tile with it. The next product over these columns
-// multiplies them by zeros, so they must be finite: fp4c writes 0. Padding rows reach no result.
+// multiplies them by zeros, so they must be finite: fp4c writes 0. Padding rows reach no result; rows that
+// the program does not store keep their poison.
 static void check_padding(run_state *r, const run_tensor *t) {
     const fp4_storage *st = &t->storage;
     fp4_sf_layout layout = t->device.format.layout;
@@ -287,8 +288,10 @@ static void check_padding(run_state *r, const run_tensor *t) {
         for (int64_t row = 0; row < st->scale_rows; row++) {
             int64_t to = padded_row(t, row);
             for (int64_t kb = st->scale_cols; kb < padded && to >= 0; kb++) {
+                int64_t first = fp4_scale_offset(layout, rows, padded, to, 0);
                 int64_t at = fp4_scale_offset(layout, rows, padded, to, kb);
-                r->result.padding_hurt += bytes[b * st->scale_matrix_bytes + at] != 0;
+                bool stored = bytes[b * st->scale_matrix_bytes + first] != RUN_POISON;
+                r->result.padding_hurt += stored && bytes[b * st->scale_matrix_bytes + at] != 0;
             }
         }
     }
