@@ -454,6 +454,16 @@ static bool is_plain(const cg *c, const tir_stmt *s) {
     return phase == 2;
 }
 
+// A step that overlaps with the next one keeps its slots meanwhile: there must be others.
+static bool has_more_slots(const cg *c, const tir_stmt *s) {
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_RELEASE && c->k->channels[s->body[i]->ref].depth < 2) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // Weights of one half of a K tile are decoded while those of the half before are multiplied: registers of
 // operand A may change only when their products are done ("wgmma.wait_group"), and either half has its own.
 static void decoded_half(cg *c, const tir_stmt *s, const product *products, int half) {
@@ -640,7 +650,7 @@ static ll_val step_ahead(cg *c, ll_val i, const tir_for *f, ll_val extent) {
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     int n_mmas = 0, promoted = promoted_in(c, s, &n_mmas);
-    if (!is_plain(c, s) || (promoted != 0 && promoted != n_mmas)) {
+    if (!is_plain(c, s) || (promoted != 0 && promoted != n_mmas) || (promoted == 0 && !has_more_slots(c, s))) {
         return false;
     }
     product *products = ARENA_ARRAY(c->mem, product, s->n_body);

@@ -11,7 +11,14 @@ import sys
 import tempfile
 
 
-def operand_formats(r):
+WEIGHTS = ("nvfp4", "mxfp4")
+
+
+def operand_formats(r, arch):
+    if arch == "sm_90a" and r.random() < 0.95:
+        return r.choice([("e4m3", "nvfp4"), ("e4m3", "mxfp4"), ("e5m2", "nvfp4"), ("e5m2", "mxfp4"),
+                         ("bf16", "nvfp4"), ("bf16", "mxfp4"), ("f16", "nvfp4"), ("nvfp4", "bf16"),
+                         ("e4m3", "e4m3"), ("e5m2", "e4m3"), ("bf16", "bf16"), ("f16", "f16")])
     same = r.choice(["nvfp4", "nvfp4", "nvfp4", "mxfp4", "mxfp8", "bf16", "f16"])
     if same == "mxfp8" and r.random() < 0.3:
         return "mxfp8", "mxfp8_e5m2"
@@ -28,8 +35,10 @@ def k_steps(fmt):
             "mxfp8_e5m2": [128], "bf16": [32, 64, 128], "f16": [64]}.get(fmt, [64, 128])
 
 
-def axes(r, fmt, rows):
+def axes(r, fmt, rows, arch):
     """How an operand lies in memory: now and then with its rows along the last axis."""
+    if arch == "sm_90a" and fmt not in ("bf16", "f16"):
+        return [rows, "k"]
     across = r.random() < (0.3 if fmt in ("bf16", "f16", "e4m3", "e5m2") else 0.03)
     return ["k", rows] if across else [rows, "k"]
 
@@ -46,10 +55,11 @@ def value(r, accs, depth=0):
                      f"f32(bf16({x}))", f"(-{x})", f"({x} / (1 + abs({y})))", f"min({x}, {y})"])
 
 
-def outputs(r, accs):
+def outputs(r, accs, arch):
     names = []
+    scaled = ["nvfp4", "mxfp8", "mxfp4"] if arch != "sm_90a" or r.random() < 0.05 else []
     for i in range(r.choice([1, 1, 2])):
-        kind = r.choice(["bf16", "f32", "f16", "e4m3", "nvfp4", "mxfp8", "mxfp4", "inout", "added", "across"])
+        kind = r.choice(["bf16", "f32", "f16", "e4m3"] + scaled + ["inout", "added", "across"])
         name = "DE"[i]
         v = f"{r.choice(accs)}[m, n] * s + {value(r, accs)}" if r.random() < 0.7 else \
             f"{value(r, accs)} + {accs[0]}[m, n]"
@@ -72,27 +82,46 @@ def outputs(r, accs):
     return names
 
 
-def schedule(r, arch, accs, outs, operands):
+def dequant(r, fa, fb):
+    """The type that 4-bit weights are decoded to beside these activations; now and then another one."""
+    other = fb if fa in WEIGHTS else fa
+    to = "e4m3" if other in ("e4m3", "e5m2") else other
+    return to if r.random() < 0.95 else r.choice(["bf16", "f16", "e4m3"])
+
+
+def schedule(r, arch, accs, outs, operands, formats, tile):
     facts = []
     values = ", ".join(accs)
     stored = ", ".join(o[0] for o in outs)
     if r.random() < 0.5:
-        facts.append(r.choice(["walk static;", "walk clc;", "walk static raster n by 3;",
-                               "walk clc raster m by 2;"]))
+        facts.append(r.choice(["walk static;", "walk static raster n by 3;"] +
+                              (["walk clc;", "walk clc raster m by 2;"] if arch != "sm_90a" else [])))
     split = r.random() < 0.2
     if split:
         facts.append(f"split k by {r.choice([2, 3, 4, 5, 8])};")
     pair = arch == "sm_100a" and not split and r.random() < 0.4
     if pair:
         facts += ["cluster 2 along m;", "mma tcgen05.pair;"]
-    elif arch == "sm_100a" and r.random() < (0.1 if split else 0.3):
+    elif arch != "sm_120a" and r.random() < (0.1 if split else 0.3):
         facts += [f"cluster 2 along {r.choice('mn')};"]
-    if r.random() < 0.15:
+    weights = arch == "sm_90a" and (formats[0] in WEIGHTS) != (formats[1] in WEIGHTS)
+    if weights:
+        facts.append(f"mma wgmma dequant {dequant(r, *formats)};")
+    # Weights are decoded on the M side, where the first factor is unless it is swapped.
+    if r.random() < (0.95 if weights and formats[1] in WEIGHTS else 0.05 if weights else 0.15):
         facts.append(f"swap {values};")
+        tile = tile[::-1]
     if r.random() < 0.4:
         facts.append(f"pipe {', '.join(operands)} : {r.choice([1, 2, 3, 4])} in smem;")
     if arch == "sm_100a" and r.random() < 0.4:
         facts.append(f"pipe {values} : {r.choice(['1 in tmem', '2 in tmem', '2 in tmem overlap'])};")
+    if arch == "sm_90a" and r.random() < 0.5:
+        turns = r.random() < (0.1 if split else 0.5)
+        groups = r.choice([n for n in (1, 2, 3) if tile[0] % (64 * n) == 0] if r.random() < 0.9 else [1, 2, 3])
+        groups = 2 * groups if turns and groups == 1 else groups
+        turns = turns and groups == 2
+        warps = f"{4 * groups} warps regs {152 if groups == 3 else 232}"
+        facts.append(f"role math : {warps} {{ {values}, {stored} }}{' pingpong 2' if turns else ''};")
     if arch == "sm_120a" and r.random() < 0.5:
         warps = r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"])
         turns = r.random() < (0.1 if split else 0.5) and warps[0] == "8" and not any("clc" in f for f in facts)
@@ -104,18 +133,20 @@ def schedule(r, arch, accs, outs, operands):
 
 
 def program(r, arch):
-    fa, fb = operand_formats(r)
+    fa, fb = operand_formats(r, arch)
     accs = ["p", "q"][: r.choice([1, 1, 1, 2])]
     bm = 128 if arch == "sm_100a" else r.choice([32, 64, 128, 128, 192])
     bn = r.choice([32, 64, 96, 128, 160, 192, 256] if arch == "sm_100a" else [16, 32, 64, 96, 128])
-    outs = outputs(r, accs)
+    if arch == "sm_90a":
+        bm, bn = r.choice([64, 64, 128, 192]), r.choice([64, 64, 128, 192])
+    outs = outputs(r, accs, arch)
     operands = ["A"] + [f"B{i}" for i in range(len(accs))]
     swap = r.random() < 0.3
-    a_axes, b_axes = axes(r, fa, "m"), axes(r, fb, "n")
+    a_axes, b_axes = axes(r, fa, "m", arch), axes(r, fb, "n", arch)
     a_shape, b_shape = ", ".join(a_axes).upper(), ", ".join(b_axes).upper()
     a_at, b_at = ", ".join(a_axes), ", ".join(b_axes)
     lines = ["use std.formats;", "fn soft(x) = x / (1 + exp(-x));",
-             f"kernel g<BM = {bm}, BN = {bn}, BK = {r.choice(k_steps(fa))}>(", f"    A : {fa}[{a_shape}],"]
+             f"kernel g<BM = {bm}, BN = {bn}, BK = {r.choice(k_steps(fb if fb in WEIGHTS else fa))}>(", f"    A : {fa}[{a_shape}],"]
     lines += [f"    B{i} : {fb}[{b_shape}]," for i in range(len(accs))]
     lines += ["    bias : f32[N],", "    gain : f32[M],", "    old : bf16[M, N],", "    s : f32,", "    t : f32,"]
     lines += [f"    {n} : {t}{',' if i + 1 < len(outs) else ')'}" for i, (n, t, _) in enumerate(outs)]
@@ -134,7 +165,7 @@ def program(r, arch):
         lines.append(f"            {a}[m, n] += {f[0]} * {f[1]};")
     lines += ["        }"] + [f"        {o[2]}" for o in outs] + ["    }", "}", ""]
     if r.random() < 0.8:
-        facts = schedule(r, arch, accs, outs, operands)
+        facts = schedule(r, arch, accs, outs, operands, (fa, fb), (bm, bn))
         # A cluster along m halves its tile: 256 rows keep the instruction's 128 a CTA.
         rows = " with BM = 256" if "cluster 2 along m;" in facts and r.random() < 0.9 else ""
         lines += [f"schedule g on {arch}{rows} {{"] + ["    " + f for f in facts] + ["}"]
