@@ -328,9 +328,12 @@ static bool set_major(planner *p, const graph_operand *go, plan_operand *o, cons
                     "'%s' comes as %d lines along '%s' of %d bytes along '%s': up to 256 lines of whole 32 bytes "
                     "can be read",
                     go->param->name, o->k_elems, k->name, bytes, rows);
-        const ast_sym *fix = bytes % 32 != 0 ? p->g->loops[o->row_loop] : k;
-        plan_help_with(p, fix, bytes % 32 != 0 ? o->tile_rows * (round_up(bytes, 32) / (bytes > 0 ? bytes : 1)) : 256,
-                       "whole lines");
+        int shares = bytes > 0 ? o->tile_rows * o->container / 8 / bytes : 1;
+        if (bytes % 32 != 0) {
+            plan_help_with(p, p->g->loops[o->row_loop], round_up(bytes, 32) * 8 / o->container * shares, "whole lines");
+        } else {
+            plan_help_with(p, k, 256, "256 lines");
+        }
         return false;
     }
     return true;

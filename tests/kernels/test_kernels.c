@@ -140,6 +140,19 @@ static void mx(void) {
     NEED(strstr(fp4_last_error(), "K = 96 must be a multiple of 128"));
     free_matrix(&a);
     free_matrix(&b);
+    // Elements that are padded on the way begin at multiples of 32 bytes, and so do their rows.
+    a = random_format("mxfp8", 3, 128, 1);
+    b = random_format("mxfp4", 8, 128, 1);
+    fp4_tensor odd = b.tensor;
+    odd.pitch = 80;
+    NEED(fp4_gemm(module, &d.tensor, &a.tensor, &odd, 1, NULL) == FP4_ERROR_MISMATCH);
+    NEED(strstr(fp4_last_error(), "B: its row pitch of 80 bytes must be a multiple of 32"));
+    odd = b.tensor;
+    odd.data += 16;
+    NEED(fp4_gemm(module, &d.tensor, &a.tensor, &odd, 1, NULL) == FP4_ERROR_MISMATCH);
+    NEED(strstr(fp4_last_error(), "must be a multiple of 32"));
+    free_matrix(&a);
+    free_matrix(&b);
     free_matrix(&d);
 }
 
