@@ -62,6 +62,8 @@ typedef struct cg {
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
     ll_var *stage;    // per store: i32, staging buffer that comes next
+    struct cg_reduced *reduced; // reductions of the current store that are known (reduce.c)
+    bool across_rows;           // inside a reduction that walks the tile's rows
     ll_var turn;      // i32: parity to wait for on the own turn barrier
     ll_var sums;      // i32: parity of the role's next meeting (combine.c)
     void *umma;       // private to umma.c
@@ -148,6 +150,12 @@ ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
 // i1: the element lies in the parts of their dimensions that its loops walk.
 ll_val cg_in_bounds(cg *c, const cg_elem *at);
 
+// Reductions (reduce.c). 'hoist': those of an expression, for the row of 'at', before its elements are
+// evaluated one by one; cg_expr finds them until 'done'.
+void cg_reduce_hoist(cg *c, const tir_expr *e, const cg_elem *at);
+void cg_reduce_done(cg *c);
+ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
+
 // Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
                           ll_val *inside);
@@ -157,6 +165,11 @@ ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32
 // n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value itself.
 ll_val cg_pack(cg *c, elem_kind e, int n, const ll_val *values);
 ll_val cg_unpack(cg *c, elem_kind e, ll_val bits); // one element in the low bits of an i32 -> f32
+// The same by integer code and exact f32 arithmetic, where the machine has no such conversion (soft.c).
+bool cg_has_narrow(const cg *c);
+ll_val cg_soft_encode(cg *c, elem_kind e, ll_val x);
+ll_val cg_soft_decode(cg *c, elem_kind e, ll_val bits);
+ll_val cg_soft_ue8m0(cg *c, ll_val x);
 ll_val cg_max_abs(cg *c, int n, const ll_val *values); // f32, NaN ignored
 typedef struct {
     ll_val scale;  // i32: code in the low byte

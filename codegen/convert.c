@@ -28,10 +28,43 @@ static ll_val to_bits(cg *c, const char *text, const char *constraints, int n, c
     return ll_call_asm(c->b, &a, n, args);
 }
 
+static ll_val pack_pair(cg *c, elem_kind e, ll_val low, ll_val high);
+
+// cvt.rp.satfinite.ue8m0x2, the lower half.
+static ll_val pack_ue8m0(cg *c, ll_val x) {
+    if (!cg_has_narrow(c)) {
+        return cg_soft_ue8m0(c, x);
+    }
+    ll_val args[] = {ll_f32(c->b, 0), x};
+    ll_val both = to_bits(c,
+                          "{ .reg .b16 h; cvt.rp.satfinite.ue8m0x2.f32 h, $1, $2; cvt.u32.u16 $0, h; }",
+                          "=r,f,f", 2, args);
+    return ll_bini(c->b, LL_AND, both, 0xFF);
+}
+
+// Scale types, one element a byte.
+static ll_val pack_scale(cg *c, elem_kind e, ll_val x) {
+    ll *b = c->b;
+    if (e == ELEM_UE8M0) {
+        return pack_ue8m0(c, x);
+    }
+    ll_val negative = ll_cmp(b, LL_FLT, x, ll_f32(b, 0)); // 0; a NaN stays one
+    return ll_bini(b, LL_AND, pack_pair(c, ELEM_E4M3, ll_select(b, negative, ll_f32(b, 0), x), ll_f32(b, 0)),
+                   0x7F);
+}
+
 // Two f32 as two packed elements in the low bits of an i32.
 static ll_val pack_pair(cg *c, elem_kind e, ll_val low, ll_val high) {
+    ll *b = c->b;
     ll_val args[] = {high, low};
     const char *form = NULL;
+    if (e == ELEM_UE8M0 || e == ELEM_UE4M3) {
+        return ll_bin(b, LL_OR, pack_scale(c, e, low), ll_bini(b, LL_SHL, pack_scale(c, e, high), 8));
+    }
+    if (elem_bits(e) < 8 && !cg_has_narrow(c)) {
+        ll_val upper = ll_bini(b, LL_SHL, cg_soft_encode(c, e, high), elem_bits(e));
+        return ll_bin(b, LL_OR, cg_soft_encode(c, e, low), upper);
+    }
     switch (e) {
     case ELEM_BF16:
         return to_bits(c, "cvt.rn.bf16x2.f32 $0, $1, $2;", "=r,f,f", 2, args);
@@ -88,6 +121,9 @@ static ll_val from_bits(cg *c, const char *text, ll_val bits) {
 ll_val cg_unpack(cg *c, elem_kind e, ll_val bits) {
     ll *b = c->b;
     const char *form = NULL;
+    if (elem_bits(e) < 8 && !cg_has_narrow(c)) {
+        return cg_soft_decode(c, e, bits);
+    }
     switch (e) {
     case ELEM_F32:
         return ll_to(b, bits, LL_F32);
@@ -176,12 +212,8 @@ static cg_granule quantise_ue8m0(cg *c, elem_kind elem, ll_val amax) {
     ll *b = c->b;
     float inverse = (float)(1.0 / cg_largest(elem));
     ll_val t = math2(c, "mul.rn.f32", amax, ll_f32(b, (double)inverse));
-    ll_val args[] = {ll_f32(b, 0), t};
     cg_granule g;
-    g.scale = to_bits(c,
-                      "{ .reg .b16 h; cvt.rp.satfinite.ue8m0x2.f32 h, $1, $2; cvt.u32.u16 $0, h; }",
-                      "=r,f,f", 2, args);
-    g.scale = ll_bini(b, LL_AND, g.scale, 0xFF);
+    g.scale = pack_ue8m0(c, t);
     // 2^(127 - e): exponent field 254 - e; for e = 254 the subnormal 2^-127.
     ll_val field = ll_bini(b, LL_SHL, ll_sub(b, ll_i32(b, 254), g.scale), 23);
     ll_val bits = ll_select(b, ll_cmpi(b, LL_EQ, g.scale, 254), ll_i32(b, 0x00400000), field);

@@ -321,6 +321,8 @@ ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at) {
         ll_val x = cg_expr(c, e->args[1], at), y = cg_expr(c, e->args[2], at);
         return CG_OK(c) ? ll_select(c->b, p, x, y) : x;
     }
+    case TX_REDUCE:
+        return cg_reduce(c, e, at);
     }
     return ll_f32(c->b, 0);
 }

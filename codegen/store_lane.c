@@ -7,7 +7,7 @@
 //
 // A store of no accumulator at all is the same without the reading: the role's accumulator of no
 // channel says which rows and columns its warps cover.
-#include "cg_int.h"
+#include "store_int.h"
 
 enum { QUARTER_ROWS = 32, MAX_LD = 64, TIE = 8, GIVE_COLS = 16 };
 
@@ -254,8 +254,44 @@ static void store_sub(cg *c, int store, const lane_store *l, ll_val sub) {
     cg_sub_end(c, u);
 }
 
-void cg_store_lane(cg *c, int store) {
+// One element for the row of each lane, or for the tile: the first lane's.
+static void store_single(cg *c, const lane_store *l) {
     ll *b = c->b;
+    const tir_store *s = l->s;
+    cg_frag f = frag_of(c, l, ll_i32(b, 0));
+    cg_elem at = {.row = ll_add(b, f.row, c->lane), .col = f.col, .acc = l->acc};
+    ll_val value = cg_expr(c, s->value, &at);
+    ll_val ok;
+    ll_val address = cg_element_address(c, s->param, s->n_axes, s->axes, &at, &ok);
+    if (!tir_store_walks(c->k, s, l->acc->row_loop)) {
+        ll_val first = ll_bin(b, LL_AND, ll_cmpi(b, LL_EQ, c->role_warp, 0), ll_cmpi(b, LL_EQ, c->lane, 0));
+        ok = ll_bin(b, LL_AND, ok, first);
+    }
+    if (CG_OK(c)) {
+        cg_store_global(c, elem_bits(s->elem), address, cg_pack(c, s->elem, 1, &value), ok);
+    }
+}
+
+// What is reduced over the columns is the same for all of them.
+static void hoist(cg *c, const lane_store *l) {
+    cg_frag f = frag_of(c, l, ll_i32(c->b, 0));
+    cg_elem at = {.row = ll_add(c->b, f.row, c->lane), .col = f.col, .acc = l->acc};
+    cg_reduce_hoist(c, l->s->value, &at);
+    cg_reduce_hoist(c, l->s->divide, &at);
+}
+
+static void store_subs(cg *c, int store, const lane_store *l) {
+    ll *b = c->b;
+    ll_var sub = ll_variable(b, LL_I32, "sub");
+    ll_set(b, sub, ll_i32(b, 0));
+    ll_loop loop = ll_loop_begin(b, "sub_tiles");
+    ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, ll_get(b, sub), l->n_subs));
+    store_sub(c, store, l, ll_get(b, sub));
+    ll_set(b, sub, ll_addi(b, ll_get(b, sub), 1));
+    ll_loop_end(b, loop);
+}
+
+void cg_store_lane(cg *c, int store) {
     lane_store l;
     if (!prepare(c, &c->k->stores[store], &l)) {
         return;
@@ -263,13 +299,15 @@ void cg_store_lane(cg *c, int store) {
     for (int i = 0; i < l.n_accs; i++) {
         l.base[i] = first_column(c, &c->k->accs[l.accs[i]]);
     }
-    ll_var sub = ll_variable(b, LL_I32, "sub");
-    ll_set(b, sub, ll_i32(b, 0));
-    ll_loop loop = ll_loop_begin(b, "sub_tiles");
-    ll_loop_while(b, &loop, ll_cmpi(b, LL_SLT, ll_get(b, sub), l.n_subs));
-    store_sub(c, store, &l, ll_get(b, sub));
-    ll_set(b, sub, ll_addi(b, ll_get(b, sub), 1));
-    ll_loop_end(b, loop);
+    if (l.n_accs == 0) {
+        hoist(c, &l);
+    }
+    if (l.n_accs == 0 && !tir_store_walks(c->k, l.s, l.acc->col_loop)) {
+        store_single(c, &l);
+    } else {
+        store_subs(c, store, &l);
+    }
+    cg_reduce_done(c);
     if (l.s->release >= 0) {
         cg_advance(c, l.s->release);
     }

@@ -331,6 +331,7 @@ static val reduce_step(const eval *x, reduce_kind kind, val acc, val v) {
 static val eval_reduce(eval *x, const ast_expr *e) {
     axis_list axes = {.n = 1, .sym = {e->index}};
     bool outside = x->outside;
+    int64_t before = x->ranges[e->index->id].pos; // of a reduction or store around it over the same index
     bool any = false;
     val acc = {.v = e->reduce == RED_SUM ? 0 : e->reduce == RED_MAX ? -INFINITY : INFINITY};
     for (bool more = points_begin(x, &axes); more && !x->failed; more = points_next(x, &axes)) {
@@ -342,6 +343,7 @@ static val eval_reduce(eval *x, const ast_expr *e) {
         }
     }
     x->outside = outside;
+    x->ranges[e->index->id].pos = before;
     return acc;
 }
 

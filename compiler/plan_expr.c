@@ -285,6 +285,68 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
     return x;
 }
 
+// Whether the value differs between elements along a loop of the tile.
+static bool varies(const tir_expr *e, int loop) {
+    if (e->kind == TX_REDUCE && e->ref == loop) {
+        return false;
+    }
+    bool found = e->kind == TX_INDEX && e->ref == loop;
+    for (int i = 0; i < e->n_axes && !found; i++) {
+        found = e->axes[i].loop == loop;
+    }
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = varies(e->args[i], loop);
+    }
+    return found;
+}
+
+static bool reads_acc(const tir_expr *e) {
+    bool found = e->kind == TX_ACC;
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = reads_acc(e->args[i]);
+    }
+    return found;
+}
+
+// Over the tile of an index that is a side of the tile. Lanes hold rows: along the columns each reduces its
+// own in order, across the rows they meet, where only a maximum or minimum does not depend on the order.
+static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
+    planner *p = l->p;
+    int loop = graph_loop_of(p->g, e->index);
+    const tir_acc *tile = plan_is_elementwise(p) ? &p->k->accs[0] : NULL;
+    if (tile == NULL) {
+        return refuse(l, e, "a reduction beside products");
+    }
+    if (loop < 0 || (loop != tile->row_loop && loop != tile->col_loop)) {
+        PLAN_REFUSE(p, "X101", e->span, "'%s' is no side of the tile of '%s' and '%s': a reduction over it "
+                    "has no lowering yet", e->index->name, p->k->loops[tile->row_loop].index,
+                    p->k->loops[tile->col_loop].index);
+        return NULL;
+    }
+    tir_expr *a = lower(l, e->a);
+    if (a == NULL) {
+        return NULL;
+    }
+    if (e->reduce == RED_SUM && loop == tile->row_loop) {
+        PLAN_REFUSE(p, "X101", e->span, "a sum over '%s', which lanes of a warp hold, has no lowering yet",
+                    e->index->name);
+        diag_help(p->d, "a sum over the columns of the tile has; the order of the loops in the 'tile' says "
+                        "which they are");
+        return NULL;
+    }
+    if (loop == tile->row_loop && varies(a, tile->col_loop)) {
+        PLAN_REFUSE(p, "X101", e->span, "'%s' and '%s' are each reduced for the other's elements: a tile turned "
+                    "both ways has no lowering yet", e->index->name, p->k->loops[tile->col_loop].index);
+        diag_help(p->d, "give one of them a kernel of its own");
+        return NULL;
+    }
+    tir_expr *x = new_node(p, TX_REDUCE, ELEM_F32, 1);
+    x->reduce = e->reduce;
+    x->ref = loop;
+    x->args[0] = as_f32(p, a);
+    return reads_acc(x) ? refuse(l, e, "a reduction of an accumulator") : x;
+}
+
 static tir_expr *lower_kind(lowering *l, const ast_expr *e) {
     switch (e->kind) {
     case EX_INT:
@@ -311,6 +373,8 @@ static tir_expr *lower_kind(lowering *l, const ast_expr *e) {
         return lower_slice(l, e);
     case EX_SELECT:
         return lower_select(l, e);
+    case EX_REDUCE:
+        return lower_reduce(l, e);
     default:
         return refuse(l, e, "this expression");
     }

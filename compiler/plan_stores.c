@@ -113,32 +113,6 @@ static bool plan_fragments(planner *p, int role, const tir_acc *a, ast_span at) 
     return true;
 }
 
-static bool is_narrow(elem_kind e) {
-    return e == ELEM_UE8M0 || (e != ELEM_NONE && e != ELEM_BOOL && elem_bits(e) < 8);
-}
-
-// The first conversion from or to a narrow type; ELEM_NONE: none.
-static elem_kind narrow_in(const planner *p, const tir_expr *e) {
-    elem_kind found = e->kind == TX_CONVERT && is_narrow(e->elem)                    ? e->elem
-                      : e->kind == TX_LOAD && is_narrow(p->k->params[e->ref].elem) ? p->k->params[e->ref].elem
-                                                                                      : ELEM_NONE;
-    for (int i = 0; i < e->n_args && found == ELEM_NONE; i++) {
-        found = narrow_in(p, e->args[i]);
-    }
-    return found;
-}
-
-static bool can_convert(planner *p, const graph_store *g, const tir_store *s) {
-    elem_kind e = is_narrow(s->elem) ? s->elem : is_narrow(s->scale) ? s->scale : narrow_in(p, s->value);
-    if (p->arch->narrow_cvt || e == ELEM_NONE) {
-        return true;
-    }
-    PLAN_REFUSE(p, "A110", g->stmt->span, "%s has no conversion of %s, which '%s' needs", p->arch->name,
-                elem_name(e), g->param->name);
-    diag_because(p->d, "PTX's cvt knows %s from sm_100a and sm_120a on", elem_name(e));
-    return false;
-}
-
 // The stored format: the last conversion of the value, or none for a tensor of the value's type.
 static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
     const ast_expr *e = g->stmt->value;
@@ -153,8 +127,9 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
             return false;
         }
     }
-    // What is added is rounded before, the sum once more.
-    s->value = plan_expr(p, converts && !g->stmt->accumulate ? e->args[0] : e);
+    // What is added is rounded before, the sum once more; whole numbers are stored as they are.
+    bool bare = converts && !g->stmt->accumulate && !elem_is_int(f->elem);
+    s->value = plan_expr(p, bare ? e->args[0] : e);
     if (s->value == NULL) {
         return false;
     }
@@ -434,6 +409,20 @@ static bool check_ragged_scales(planner *p, const graph_store *g, const tir_stor
     return true;
 }
 
+// One element for all columns of the tile, such as a scale at 'k / BK': each lane stores its row's.
+static bool is_single(const tir_kernel *k, const tir_store *s, const tir_acc *a) {
+    return a->channel < 0 && !tir_store_walks(k, s, a->col_loop);
+}
+
+static void plan_single(planner *p, tir_store *s, const tir_acc *a, const graph_store *g) {
+    if (s->scale != ELEM_NONE || elem_bits(s->elem) < 8) {
+        PLAN_REFUSE(p, "X101", g->stmt->span, "'%s' is stored one element a row, its elements of %s do not stand "
+                    "alone", g->param->name, g->param->format->name);
+    }
+    s->via_smem = false;
+    s->sub_cols = s->warp_cols = a->cols;
+}
+
 // What is stored where.
 static bool plan_target(planner *p, int number) {
     const graph_store *g = &p->g->stores[number];
@@ -446,7 +435,7 @@ static bool plan_target(planner *p, int number) {
         PLAN_REFUSE(p, "X101", t->span, "a stored tensor has at most 5 axes");
         return false;
     }
-    return plan_axes(p, t, s->axes) && stored_value(p, g, s) && can_convert(p, g, s);
+    return plan_axes(p, t, s->axes) && stored_value(p, g, s);
 }
 
 // Why TMA cannot store it; NULL if it can.
@@ -479,6 +468,10 @@ static void plan_way(planner *p, int number) {
         PLAN_REFUSE(p, "A111", at, "%s", wrong);
         diag_fix(p->d, plan_fact_span(p, at), arena_printf(p->mem, "store %s via regs;", g->param->name),
                  "straight from registers");
+        return;
+    }
+    if (is_single(p->k, s, a)) {
+        plan_single(p, s, a, g);
         return;
     }
     s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL;

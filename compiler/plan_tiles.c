@@ -28,7 +28,26 @@ static void check_facts(planner *p) {
     }
 }
 
-// The last subscript walks the columns, the nearest other tile index before it the rows.
+// Bit i: the value is reduced over tile loop i.
+static uint32_t reduced_loops(const planner *p, const ast_expr *e) {
+    if (e == NULL) {
+        return 0;
+    }
+    uint32_t found = reduced_loops(p, e->a) | reduced_loops(p, e->b);
+    if (e->kind == EX_REDUCE && graph_loop_of(p->g, e->index) >= 0) {
+        found |= UINT32_C(1) << graph_loop_of(p->g, e->index);
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && !e->sym->is_acc) {
+        found |= reduced_loops(p, e->sym->stmt->value);
+    }
+    for (int i = 0; i < e->n_args; i++) {
+        found |= reduced_loops(p, e->args[i]);
+    }
+    return found;
+}
+
+// The last subscript walks the columns, the nearest other tile index before it the rows. A lane reduces
+// along its row: what is reduced over the rows alone is turned around.
 static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
     tir_axis *axes = ARENA_ARRAY(p->mem, tir_axis, target->n_args + 1);
     if (!plan_axes(p, target, axes)) {
@@ -46,6 +65,15 @@ static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
                     "'%s' is not walked by two tile indices of more than one element: no lowering yet",
                     target->a->sym->name);
         return false;
+    }
+    uint32_t reduced = 0;
+    for (int i = 0; i < p->g->n_stores; i++) {
+        reduced |= reduced_loops(p, p->g->stores[i].stmt->value);
+    }
+    if ((reduced >> *row & 1) != 0 && (reduced >> *col & 1) == 0) {
+        int rows = *row;
+        *row = *col;
+        *col = rows;
     }
     return true;
 }

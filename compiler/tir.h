@@ -224,6 +224,8 @@ typedef enum {
     TX_CONVERT, // rounds to 'elem' (nearest even, saturating for the narrow formats) and comes back
                 // as 'type': f32(bf16(x)) has elem bf16 and type f32; i32 -> f32 has elem f32
     TX_SELECT,  // args[0] ? args[1] : args[2]
+    TX_REDUCE,  // the sum, maximum or minimum ('reduce') of args[0] over the tile of loop 'ref', in index
+                // order; elements of the tile beyond the loop's extent do not count
 } tir_expr_kind;
 
 // Position of an element along one tensor axis: (element's index along loop + add) * mul / div
@@ -236,9 +238,10 @@ typedef struct tir_expr {
     tir_expr_kind kind;
     elem_kind type; // f32, i32 or bool
     double value;
-    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX: loop; TX_SIZE: dim
+    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX, TX_REDUCE: loop; TX_SIZE: dim
     ast_op op;
     builtin_kind builtin;
+    reduce_kind reduce;
     elem_kind elem; // TX_CONVERT
     int n_args;
     struct tir_expr **args;
@@ -400,6 +403,10 @@ static inline int tir_split(const tir_kernel *k) {
 }
 // Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
 bool tir_combines(const tir_kernel *k, int role, int acc);
+
+// Whether the position of a stored element moves along the tile of a loop: by 'k', not by 'k / BK' nor
+// without 'k'. Along a loop by which it stands still only the first element of the tile is stored.
+bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);
 
 void tir_print(FILE *out, const tir_kernel *k);
 // Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.

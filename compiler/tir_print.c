@@ -144,6 +144,7 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
         [TX_INDEX] = "index",   [TX_CONVERT] = "convert", [TX_SELECT] = "select",
         [TX_SIZE] = "size",
     };
+    static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
     if (e->kind == TX_CONST) {
         print_double(p->out, e->value);
     } else if (e->kind == TX_UNARY || e->kind == TX_BINARY) {
@@ -152,7 +153,7 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
         fputs("call ", p->out);
         print_word(p->out, tir_builtin_word(e->builtin), (int)e->builtin);
     } else {
-        fputs(words[e->kind], p->out);
+        fputs(e->kind == TX_REDUCE ? reductions[e->reduce] : words[e->kind], p->out);
     }
     if (e->type != ELEM_F32) {
         fputc(':', p->out);
@@ -163,7 +164,7 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
 static void print_expr(const printer *p, const tir_expr *e) {
     static const tir_ref_kind refs[] = {
         [TX_SCALAR] = TREF_PARAM, [TX_ACC] = TREF_ACC,  [TX_LOAD] = TREF_PARAM,
-        [TX_INDEX] = TREF_AXIS,   [TX_SIZE] = TREF_DIM,
+        [TX_INDEX] = TREF_AXIS,   [TX_SIZE] = TREF_DIM, [TX_REDUCE] = TREF_AXIS,
     };
     print_expr_head(p, e);
     if (e->kind == TX_CONST) {
@@ -175,7 +176,7 @@ static void print_expr(const printer *p, const tir_expr *e) {
         print_word(p->out, tir_enum_word(TEN_ELEM, (int)e->elem), (int)e->elem);
         comma = ", ";
     } else if (e->kind == TX_SCALAR || e->kind == TX_ACC || e->kind == TX_LOAD ||
-               e->kind == TX_INDEX || e->kind == TX_SIZE) {
+               e->kind == TX_INDEX || e->kind == TX_SIZE || e->kind == TX_REDUCE) {
         print_ref(p, refs[e->kind], e->ref);
         comma = ", ";
     }

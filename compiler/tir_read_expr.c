@@ -193,6 +193,9 @@ static const struct {
     {"select", TX_SELECT, TREF_COUNT},
 };
 
+// Reductions, over a loop.
+static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
+
 // The word in front of the parenthesis; what the reference behind it counts.
 static tir_ref_kind read_head(tir_reader *r, tir_expr *e) {
     const char *word = tir_scan_word(&r->s);
@@ -204,6 +207,13 @@ static tir_ref_kind read_head(tir_reader *r, tir_expr *e) {
         if (strcmp(heads[i].word, word) == 0) {
             e->kind = heads[i].kind;
             return heads[i].ref;
+        }
+    }
+    for (int i = RED_SUM; i <= RED_MIN; i++) {
+        if (strcmp(reductions[i], word) == 0) {
+            e->kind = TX_REDUCE;
+            e->reduce = (reduce_kind)i;
+            return TREF_AXIS;
         }
     }
     if (strcmp(word, "call") == 0) {

@@ -268,3 +268,13 @@ const char *tir_ref_text(const tir_kernel *k, tir_ref_kind kind, int i, arena *m
     }
     return arena_printf(mem, "#%d", i);
 }
+
+bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
+    for (int i = 0; i < s->n_axes; i++) {
+        const tir_axis *a = &s->axes[i];
+        if (a->loop == loop && !(a->mul == 1 && a->add == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -156,8 +156,7 @@ static bool call(verifier *v, const tir_expr *e, const char *what) {
 }
 
 static bool convert(verifier *v, const tir_expr *e, const char *what) {
-    VERIFY(v, (unsigned)e->elem < ELEM_COUNT && e->elem != ELEM_BOOL && e->elem != ELEM_UE4M3 &&
-                  e->elem != ELEM_UE8M0,
+    VERIFY(v, (unsigned)e->elem < ELEM_COUNT && e->elem != ELEM_BOOL,
            "%s: a conversion to no type of data", what);
     VERIFY(v, e->type == value_type(e->elem), "%s: a conversion to %s gives %s", what,
            elem_name(e->elem), elem_name(e->type));
@@ -172,10 +171,28 @@ static bool select(verifier *v, const tir_expr *e, const char *what) {
     return true;
 }
 
+static bool has_acc(const tir_expr *e) {
+    bool found = e->kind == TX_ACC;
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = has_acc(e->args[i]);
+    }
+    return found;
+}
+
+static bool reduction(verifier *v, const tir_expr *e, const char *what) {
+    VERIFY(v, tir_in(e->ref, 0, v->k->n_loops - 1), "%s: a reduction over no tile loop #%d", what, e->ref);
+    VERIFY(v, (unsigned)e->reduce <= RED_MIN, "%s: no such reduction", what);
+    VERIFY(v, e->type == ELEM_F32 && e->args[0]->type == ELEM_F32, "%s: a reduction of %s gives %s", what,
+           elem_name(e->args[0]->type), elem_name(e->type));
+    VERIFY(v, !has_acc(e->args[0]), "%s: a reduction of an accumulator", what);
+    return true;
+}
+
 static int args_wanted(const tir_expr *e) {
     switch (e->kind) {
     case TX_UNARY:
     case TX_CONVERT:
+    case TX_REDUCE:
         return 1;
     case TX_BINARY:
         return 2;
@@ -192,7 +209,7 @@ static bool expr_node(verifier *v, const tir_expr *e, int depth, const char *wha
     VERIFY(v, e != NULL, "%s: an expression is missing", what);
     VERIFY(v, depth <= TIR_MAX_DEPTH, "%s: an expression nested more than %d deep", what,
            TIR_MAX_DEPTH);
-    VERIFY(v, (unsigned)e->kind <= TX_SELECT && (unsigned)e->type < ELEM_COUNT,
+    VERIFY(v, (unsigned)e->kind <= TX_REDUCE && (unsigned)e->type < ELEM_COUNT,
            "%s: no such expression", what);
     int wanted = args_wanted(e);
     VERIFY(v, e->n_args == wanted, "%s: %d arguments where %d are taken", what, e->n_args, wanted);
@@ -212,6 +229,8 @@ static bool expr_node(verifier *v, const tir_expr *e, int depth, const char *wha
         return convert(v, e, what);
     case TX_SELECT:
         return select(v, e, what);
+    case TX_REDUCE:
+        return reduction(v, e, what);
     default:
         return leaf(v, e, what);
     }

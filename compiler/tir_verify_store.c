@@ -52,7 +52,7 @@ static bool verify_value(verifier *v, store *t) {
     if (!verify_expr(v, s->value, what) || (s->divide != NULL && !verify_expr(v, s->divide, what))) {
         return false;
     }
-    VERIFY(v, s->value->type == ELEM_F32 || (s->value->type == ELEM_I32 && s->elem == ELEM_I32),
+    VERIFY(v, s->value->type == (s->elem == ELEM_I32 ? ELEM_I32 : ELEM_F32),
            "%s: a value of type %s for %s", what, elem_name(s->value->type), elem_name(s->elem));
     VERIFY(v, s->divide == NULL || (s->scale != ELEM_NONE && s->divide->type == ELEM_F32),
            "%s: a divisor of type %s %s scales", what,

@@ -155,6 +155,16 @@ static const ast_sym *walked_index(const ast_expr *arg, bool *halved) {
     return is_index ? name->sym : NULL;
 }
 
+// One value for all of a tile of the index: stored at 'k / BK', it writes each element once.
+static bool is_one_a_tile(const ast_stmt *s, const ast_sym *index, const ast_expr *divisor) {
+    for (int i = 0; i < s->value->n_axes; i++) {
+        if (s->value->axes[i] == index) {
+            return false;
+        }
+    }
+    return index->walk != WALK_ALL && size_equal(index->tile, divisor);
+}
+
 // Each pair of elements gives one (swiglu): the left side has to say so, with 'j / 2', and only
 // then.
 static void check_pairs(checker *c, const ast_stmt *s) {
@@ -171,14 +181,15 @@ static void check_pairs(checker *c, const ast_stmt *s) {
         bool by_two = halved && size_value(arg->b, NULL, &by) == SIZE_OK && by == 2;
         if (index == paired && by_two) {
             found = true;
-        } else if (halved) {
+        } else if (halved && !is_one_a_tile(s, index, arg->b)) {
             diag_report(c->d, DIAG_ERROR, "O107", arg->span,
                         "'%s' writes an element for several '%s'", expr_text(c->mem, arg),
                         index->name);
             diag_because(
                 c->d,
-                "only a value that takes pairs of '%s', such as swiglu's, is stored at '%s / 2'",
-                index->name, index->name);
+                "a value that takes pairs of '%s', such as swiglu's, is stored at '%s / 2', one "
+                "for a whole tile of '%s' at '%s' over the tile's elements",
+                index->name, index->name, index->name, index->name);
             return;
         }
     }

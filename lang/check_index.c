@@ -95,15 +95,23 @@ static ast_expr *new_binary(checker *c, ast_op op, ast_expr *a, ast_expr *b) {
     e->op = op;
     e->a = a;
     e->b = b;
-    e->type = std_plain_format(op == OP_EQ ? ELEM_BOOL : ELEM_I64);
+    bool tells = (op >= OP_LT && op <= OP_NE) || op == OP_AND;
+    e->type = std_plain_format(tells ? ELEM_BOOL : ELEM_I64);
     return e;
 }
 
-// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J.
+// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that walks
+// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK.
 static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim,
                               const ast_sym *index) {
     ast_kernel *k = c->kernel;
-    ast_expr *clause = new_binary(c, OP_EQ, new_binary(c, OP_MUL, dim, arg->b), index->dim);
+    ast_expr *reached = new_binary(c, OP_MUL, dim, arg->b);
+    ast_expr *clause = new_binary(c, OP_EQ, reached, index->dim);
+    if (size_equal(index->tile, arg->b)) {
+        ast_expr *most = new_binary(c, OP_ADD, index->dim, arg->b);
+        clause = new_binary(c, OP_AND, new_binary(c, OP_GE, reached, index->dim),
+                            new_binary(c, OP_LT, reached, most));
+    }
     clause->span = arg->span;
     for (int i = 0; i < k->n_where; i++) {
         if (size_equal(k->where[i], clause)) {
