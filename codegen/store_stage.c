@@ -15,10 +15,9 @@ static int swizzle_span(tir_swizzle s) {
 
 // The warps that share a buffer: one, or with gathered scales the group.
 static void meet(cg *c, const cg_sub *u) {
+    cg_warp_sync(c); // an aligned barrier too takes a converged warp (PTX ISA "bar": .aligned)
     if (cg_scales_staged(u)) {
         cg_scales_meet(c);
-    } else {
-        cg_warp_sync(c);
     }
 }
 

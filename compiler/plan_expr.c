@@ -323,6 +323,9 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
                     p->k->loops[tile->col_loop].index);
         return NULL;
     }
+    if (p->k->loops[loop].hi != NULL) {
+        return refuse(l, e, "a reduction over a part of a dimension");
+    }
     tir_expr *a = lower(l, e->a);
     if (a == NULL) {
         return NULL;

@@ -162,7 +162,8 @@ static bool is_one_a_tile(const ast_stmt *s, const ast_sym *index, const ast_exp
             return false;
         }
     }
-    return index->walk != WALK_ALL && size_equal(index->tile, divisor);
+    bool whole = index->walk != WALK_ALL && index->lo == NULL && index->group == NULL;
+    return whole && size_equal(index->tile, divisor);
 }
 
 // Each pair of elements gives one (swiglu): the left side has to say so, with 'j / 2', and only

@@ -235,11 +235,26 @@ typedef enum {
     FP4_MX_FLOOR, // 2^(floor(log2(amax)) - largest exponent): OCP MX 1.0 section 6.3
 } fp4_mx_rule;
 
+typedef enum {
+    FP4_ARITH_DIVIDE, // quotients, each rounded once
+    FP4_ARITH_KERNEL, // products with rounded reciprocals, as the kernels of lib/quant and nvfp4(x, hs),
+                      // mxfp8(x) inside any kernel: the same bytes. global_scale is hs there, the factor
+                      // of the dequantised numbers, and has to be given
+} fp4_arith;
+
+// An E2M1 element halfway between two codes.
+typedef enum {
+    FP4_TIES_EVEN, // to the even code, as cvt.rn
+    FP4_TIES_LOW,  // toward zero, and no -0: DeepGEMM's thresholds .25 .75 1.25 1.75 2.5 3.5 5
+} fp4_ties;
+
 typedef struct fp4_quantize_options {
     uint32_t size;
     float global_scale;  // nvfp4: x is multiplied by it before all else. 0: 448 * 6 / amax(tensor)
     fp4_mx_rule mx_rule; // scales of type ue8m0
     float amax_floor;    // smallest amax of a block (DeepGEMM: 1e-4); 0: none
+    fp4_arith arith;
+    fp4_ties ties;
 } fp4_quantize_options;
 
 // Quantises a dense row-major array. ue4m3 scales: sf = rn(g * amax / max), q = rn(x * g / sf), 0

@@ -6,6 +6,10 @@
 //   ue8m0 scales           sf = 2^e by the rule that was asked for, q = encode(x / sf), exact
 //   division
 // max is the largest number of the element type. A block whose scale is 0 holds zeros.
+// FP4_ARITH_KERNEL (mach_quantise of the compiler; f32 scales as DeepGEMM's host code):
+//   ue4m3 scales           sf = encode(amax * (1 / (max * hs))), q = encode(x * (1 / (sf * hs)))
+//   ue8m0 scales           sf = encode(amax * (1 / max)), q = encode(x / sf)
+//   f32 scales             sf = amax / max, q = encode(x * (1 / sf))
 #include "format.h"
 #include <math.h>
 #include <string.h>
@@ -61,10 +65,22 @@ static float elem_max(fp4_elem elem) {
     return (float)fp4_decode(elem, fp4_encode(elem, 0x1p1000));
 }
 
+static bool as_kernel(const quantizer *z) {
+    return z->options.arith == FP4_ARITH_KERNEL;
+}
+
 // The scale's code for a block of that amax.
 static uint64_t scale_code(const quantizer *z, float amax) {
     const fp4_format *format = &z->host->format;
     float max = elem_max(format->elem);
+    if (as_kernel(z) && format->scale == FP4_ELEM_UE4M3) {
+        float factor = 1 / (max * z->global);
+        return fp4_encode(format->scale, amax * factor);
+    }
+    if (as_kernel(z) && format->scale == FP4_ELEM_UE8M0) {
+        float factor = 1 / max;
+        return fp4_encode(format->scale, amax * factor);
+    }
     if (format->scale != FP4_ELEM_UE8M0) {
         return fp4_encode(format->scale, z->global * amax / max);
     }
@@ -74,6 +90,33 @@ static uint64_t scale_code(const quantizer *z, float amax) {
     return fp4_encode(FP4_ELEM_UE8M0, ldexp(1.0, ilogbf(amax) - ilogbf(max)));
 }
 
+// What is rounded to the element's code.
+static double scaled(const quantizer *z, float x, double scale) {
+    fp4_elem type = z->host->format.scale;
+    if (type == FP4_ELEM_UE8M0) {
+        return (double)x / scale;
+    }
+    if (as_kernel(z)) { // of a scale 0 the signs stay
+        float unit = (float)scale * (type == FP4_ELEM_UE4M3 ? z->global : 1);
+        float factor = unit == 0 ? 0 : 1 / unit;
+        return x * factor;
+    }
+    return scale == 0 ? 0 : x * z->global / (float)scale;
+}
+
+// Of E2M1: the smaller of two codes at the same distance.
+static uint64_t element_code(const quantizer *z, double q) {
+    static const float thresholds[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5};
+    if (z->options.ties == FP4_TIES_EVEN) {
+        return fp4_encode(z->host->format.elem, q);
+    }
+    uint64_t code = 0;
+    while (code < 7 && fabs(q) > thresholds[code]) {
+        code++;
+    }
+    return code == 0 || q > 0 ? code : code | 8;
+}
+
 static void quantize_block(const quantizer *z, const block *b) {
     const fp4_format *format = &z->host->format;
     uint64_t code = scale_code(z, block_amax(z, b));
@@ -81,14 +124,8 @@ static void quantize_block(const quantizer *z, const block *b) {
     fp4_host_set_scale_code(z->host, b->row0, b->col0, code);
     for (int64_t row = b->row0; row < b->row1; row++) {
         for (int64_t col = b->col0; col < b->col1; col++) {
-            float x = z->x[row * z->cols + col];
-            double q = 0;
-            if (format->scale == FP4_ELEM_UE8M0) {
-                q = (double)x / scale;
-            } else if (scale != 0) {
-                q = x * z->global / (float)scale;
-            }
-            fp4_host_set_code(z->host, row, col, fp4_encode(format->elem, q));
+            double q = scaled(z, z->x[row * z->cols + col], scale);
+            fp4_host_set_code(z->host, row, col, element_code(z, q));
         }
     }
 }
@@ -126,6 +163,16 @@ static fp4_status choose_global(quantizer *z, float amax) {
         return rt_fail(FP4_ERROR_ARGUMENT,
                        "fp4_quantize(): global_scale and amax_floor are finite and not negative");
     }
+    if ((unsigned)z->options.arith > FP4_ARITH_KERNEL || (unsigned)z->options.ties > FP4_TIES_LOW ||
+        (z->options.ties == FP4_TIES_LOW && format->elem != FP4_ELEM_E2M1)) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_quantize(): no such arithmetic, or ties toward zero of "
+                                           "elements that are not e2m1 but %s",
+                       fp4_elem_name(format->elem));
+    }
+    if (as_kernel(z) && format->scale == FP4_ELEM_UE4M3 && given == 0) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "fp4_quantize(): a kernel is given the global factor; global_scale is 0");
+    }
     z->global = 1;
     if (format->scale == FP4_ELEM_UE4M3 && given > 0) {
         z->global = given;
@@ -142,7 +189,8 @@ fp4_status fp4_quantize(const fp4_host *host, const float *values,
     fp4_status status = rt_host_check(host, "fp4_quantize", &s);
     if (status == FP4_OK && options) {
         status =
-            rt_check_size("fp4_quantize_options", options->size, sizeof *options, sizeof *options);
+            rt_check_size("fp4_quantize_options", options->size,
+                          offsetof(fp4_quantize_options, arith), sizeof *options);
     }
     if (status != FP4_OK) {
         return status;
@@ -155,7 +203,10 @@ fp4_status fp4_quantize(const fp4_host *host, const float *values,
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_quantize(): NULL argument");
     }
     quantizer z = {.host = host, .x = values, .cols = s.cols};
-    z.options = options ? *options : (fp4_quantize_options){.size = sizeof z.options};
+    z.options = (fp4_quantize_options){.size = sizeof z.options};
+    if (options) {
+        memcpy(&z.options, options, options->size);
+    }
     float amax;
     status = check_values(values, s.n_matrices * s.rows * s.cols, &amax);
     if (status == FP4_OK) {
