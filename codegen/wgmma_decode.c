@@ -66,7 +66,9 @@ static ll_val spread_f16(cg *c, const wide_type *t, ll_val pair, bool high) {
                                : "{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $1; cvt.f32.f16 $0, lo; }",
                   .constraints = "=r,r", .n_out = 1, .out = {LL_I32}};
     ll_val x = LL_ASM(b, &cvt, pair);
-    return permute(c, x, x, ll_i32(b, 0x3232));
+    ll_asm both = {.text = "{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $1; mov.b32 $0, {hi, hi}; }",
+                   .constraints = "=r,r", .n_out = 1, .out = {LL_I32}};
+    return LL_ASM(b, &both, x);
 }
 
 // Code 'byte' of a word of ue8m0 as bf16 in both halves: the exponent field; 2^-127 is subnormal.
