@@ -7,7 +7,8 @@
 
 typedef struct {
     const char *name;
-    int smem_bytes;
+    int smem_bytes; // of a CTA
+    int sm_threads; // resident on an SM
     int tmem_columns;
     int family; // MMA_TCGEN05, ...
     const char *mma_fact;
@@ -19,11 +20,14 @@ enum {
     ARCH_REGS = 65536,       // 32-bit registers of an SM
     ARCH_MAX_REGS = 255,     // of a thread
     ARCH_MAX_THREADS = 1024, // of a CTA
+    ARCH_CTA_SMEM = 1024,    // shared memory that each CTA takes beside what it asks for
     ARCH_WG_WARPS = 4,       // warps of a warpgroup, the unit of setmaxnreg
 };
 
 extern const arch_info arch_infos[ARCH_COUNT];
 // -1 if there is no such machine.
 int arch_find(const char *name);
+// CTAs of a kernel that an SM holds at once, by its shared memory, registers, threads and TMEM.
+int arch_ctas_per_sm(const tir_kernel *k);
 
 #endif

@@ -55,6 +55,7 @@ struct fp4_kernel {
     uint32_t threads, smem_bytes, cluster[3];
     const rt_expr *tiles;
     bool persistent, pdl, cooperative;
+    int per_sm; // thread blocks that an SM holds at once
     int regs, spill_bytes, stack_bytes;
     const char *ptx; // NUL-terminated, NULL: none
     size_t ptx_bytes;

@@ -493,7 +493,7 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
     }
     int64_t cluster = (int64_t)k->cluster[0] * k->cluster[1] * k->cluster[2];
     if (k->persistent) {
-        int64_t fit = k->module->ctx->properties.n_sms / cluster;
+        int64_t fit = (int64_t)k->module->ctx->properties.n_sms * k->per_sm / cluster;
         fit = fit ? fit : 1;
         tiles = tiles < fit ? tiles : fit;
     }

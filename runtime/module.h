@@ -40,9 +40,9 @@
 // EXPR: a number, a dim's name, or [op, a, b]: op in + - * / % ceildiv min max == != < <= > >= and
 // or
 //       (64-bit signed; '/' and '%' by zero make the launch refused).
-// GRID: {"tiles": EXPR, "persistent": true|false}: number of cluster tiles; a persistent kernel
-// gets
-//       min(tiles, SMs / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters
+// GRID: {"tiles": EXPR, "persistent": true|false, "per_sm": 1}: number of cluster tiles; thread blocks that an
+//       SM holds at once (1 when it is not there). A persistent kernel gets
+//       min(tiles, SMs * per_sm / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters
 //       * cluster size, y = z = 1. Nothing is launched when tiles = 0.
 // ARG:  {"kind":"tensormap","tensor":"A","part":"data"|"scale","dtype":<cuTensorMapEncodeTiled
 // code>,

@@ -14,6 +14,7 @@ enum {
     MAX_META_BYTES = 16 << 20,
     MAX_KERNELS = 4096,
     MAX_THREADS = 1024,
+    MAX_PER_SM = 32, // thread blocks of an SM
     MAX_SMEM = 227 * 1024, // a thread block's dynamic shared memory, sm_90 and sm_100
     MAX_CLUSTER = 16,
     MAX_DTYPE = 15, // CU_TENSOR_MAP_DATA_TYPE_16U6_ALIGN16B
@@ -558,6 +559,11 @@ static fp4_status read_launch(const kernel_scope *s, fp4_kernel *k, const cJSON 
     k->threads = (uint32_t)threads;
     k->smem_bytes = (uint32_t)smem;
     k->persistent = cJSON_IsTrue(persistent);
+    int64_t per_sm = 1;
+    if (status == FP4_OK && member(grid, "per_sm")) {
+        status = get_int(grid, "per_sm", 1, MAX_PER_SM, &per_sm);
+    }
+    k->per_sm = (int)per_sm;
     return status;
 }
 

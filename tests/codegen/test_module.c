@@ -169,7 +169,7 @@ static void test_meta_says_what_the_kernel_is(void **state) {
     assert_int_equal(int_at(launch, "entry_regs"), 168);
     expect_flat(launch, "cluster", "[2,1,1]");
     expect_flat(launch, "grid",
-                "{\"tiles\":[\"*\",[\"ceildiv\",\"M\",128],\"N\"],\"persistent\":true}");
+                "{\"tiles\":[\"*\",[\"ceildiv\",\"M\",128],\"N\"],\"persistent\":true,\"per_sm\":2}");
     expect_flat(o, "report", "{\"regs\":40,\"spills\":16,\"stack\":8}");
     cJSON_Delete(o);
     arena_free(mem);

@@ -128,6 +128,10 @@ static void persistent_grid_fits_the_device(void **state) {
     fp4_kernel *k = load_edited("\"persistent\":true", "\"persistent\":false");
     assert_int_equal(fp4_launch(k, args, n_args, NULL), FP4_OK);
     assert_int_equal(fake.launch.grid[0], 14);
+    make_tensors(256 * 17, 256, 32);
+    k = load_edited("\"persistent\":true", "\"persistent\":true,\"per_sm\":3");
+    assert_int_equal(fp4_launch(k, args, n_args, NULL), FP4_OK);
+    assert_int_equal(fake.launch.grid[0], 30); // 17 tiles, 15 clusters fit
 }
 
 static void own_pitch_reaches_the_map(void **state) {

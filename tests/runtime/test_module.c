@@ -239,6 +239,7 @@ static void refuses_meta(void **state) {
         {"\"cluster\":[2,1,1]", "\"cluster\":[2,2,1]", "expected [n,1,1]"},
         {"\"tiles\"", "\"t\"", ".launch: 'tiles' is missing"},
         {"\"persistent\":true", "\"persistent\":1", "grid.persistent"},
+        {"\"persistent\":true", "\"persistent\":true,\"per_sm\":0", "'per_sm'"},
         {"\"launch\"", "\"l\"", ".launch: 'threads'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
