@@ -51,8 +51,8 @@ static void multiplies(void **state) {
     assert_int_equal(address, d.data);
     assert_int_equal(fake.map[0].address, a.data);
     assert_int_equal(fp4_gemm(module, &a, &d, &b, 1, NULL), FP4_ERROR_NOT_FOUND);
-    assert_non_null(strstr(fp4_last_error(), "no kernel bf16_gemm"));
-    assert_int_equal(fp4_gemm(module, &d, &a, &d, 1, NULL), FP4_ERROR_MISMATCH);
+    assert_non_null(strstr(fp4_last_error(), "no kernel bf16_nvfp4_gemm"));
+    assert_int_equal(fp4_gemm(module, &a, &a, &b, 1, NULL), FP4_ERROR_MISMATCH);
     assert_int_equal(fp4_gemm(NULL, &d, &a, &b, 1, NULL), FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_gemm(module, NULL, &a, &b, 1, NULL), FP4_ERROR_ARGUMENT);
 }
