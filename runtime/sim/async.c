@@ -619,6 +619,23 @@ void async_drain_stores(struct cta *c) {
     }
 }
 
+// Commits that are first in line have nothing left to wait for: hardware lets them arrive before the
+// memory of the CTA goes to another.
+void async_drain_commits(struct cta *c) {
+    struct exec *x = c->x;
+    struct op_queue *q = &c->cluster->tensor[c->rank];
+    while (q->head != NULL && q->head->kind == ASYNC_COMMIT && q->head->cta == c && !x->failed) {
+        struct async_op *o = q->head;
+        q->head = o->next;
+        q->tail = q->head == NULL ? NULL : q->tail;
+        x->n_async--;
+        c->warps_alive = 1; // its memory is still there
+        async_perform(o);
+        c->warps_alive = 0;
+        free(o);
+    }
+}
+
 // An operation that still uses the CTA.
 const struct async_op *async_uses(const struct cta *c) {
     for (const struct async_op *o = c->x->loose.head; o != NULL; o = o->next) {

@@ -371,6 +371,7 @@ static void free_cluster(struct exec *x, struct cluster *cl) {
 void exec_cta_ended(struct cta *c) {
     struct warp *w = &c->warp[0];
     async_drain_stores(c);
+    async_drain_commits(c);
     const struct async_op *o = async_uses(c);
     if (o != NULL) {
         sim_fault_op(o, "CTA %u,%u,%u exits while this operation still uses its memory",

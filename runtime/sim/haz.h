@@ -142,6 +142,7 @@ struct haz_bar {
     uint32_t init_uop, init_epoch, init_seq, init_warp;
     uint32_t peer_phase, peer_uop; // the last signal of another CTA's operation: phase + 1
     uint32_t peer_comp, peer_epoch; // what it was the commit of, 0: none
+    bool peer_own; // the CTA's own commit
     uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {

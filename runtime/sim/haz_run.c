@@ -208,11 +208,13 @@ static bool known_in(const struct haz_cluster *cl, const struct cta *c, uint32_t
     return known;
 }
 
-// Arrivals of a thread's commits come in the order of the commits on hardware.
+// Arrivals of a thread's commits come in the order of the commits on hardware, and on a barrier of
+// the CTA itself before its memory is given away.
 static void check_peer_signal(struct haz_cluster *cl, const struct cta *c,
                               const struct haz_bar *hb) {
     if (!known_in(cl, c, hb->comp, hb->peer_phase)) {
-        bool later = hb->peer_epoch != 0 && known_in(cl, c, hb->peer_comp, hb->peer_epoch);
+        bool later = hb->peer_own ||
+                     (hb->peer_epoch != 0 && known_in(cl, c, hb->peer_comp, hb->peer_epoch));
         haz_report(cl->haz, later ? HAZ_EXIT_COMMIT : HAZ_EXIT, hb->peer_uop, hb->init_uop,
                    "it signals a barrier of CTA %u, which has not waited for it", c->rank);
     }
@@ -386,10 +388,11 @@ void haz_phase(struct cta *c, const struct mbar *b) {
 // CTA exits.
 static void note_peer(const struct async_op *op, const struct cta *c, const struct mbar *b,
                       struct haz_bar *hb) {
-    if (c != op->cta) {
+    bool commit = op->kind == ASYNC_COMMIT;
+    if (c != op->cta || commit) {
+        hb->peer_own = c == op->cta;
         hb->peer_phase = (uint32_t)b->phase + 1;
         hb->peer_uop = (uint32_t)(op->u - op->warp->code);
-        bool commit = op->kind == ASYNC_COMMIT;
         hb->peer_comp = commit ? haz_thread_of(op->warp)->base + COMP_MMA : 0;
         hb->peer_epoch = commit ? op->haz : 0;
     }
