@@ -1,13 +1,16 @@
-# The tables of README.md here, from results/*.json.   tables.py FOLDER [--bless]
-# Without --bless: fails if README.md is not what the results say. One table a file of results: every shape with
-# its floor (bytes over bandwidth or operations over the matrix rate, whichever is more), the gap to it, and
-# cuBLASLt's time in the same rounds; then geometric means for each M.
+# The tables of README.md here and at the top, from results/.   tables.py FOLDER [--bless]
+# Without --bless: fails if a README.md is not what the results say. Here: one table a file of results, every shape
+# with its floor (bytes over bandwidth or operations over the matrix rate, whichever is more), the gap to it, and
+# cuBLASLt's time in the same rounds; then geometric means for each M. At the top: one line a file and M, and how
+# many results were the simulator's bit for bit (bits.txt, what h200_check printed).
 import json
 import math
 import os
+import re
 import sys
 
 BEGIN, END = "<!-- results: from results/*.json -->", "<!-- results end -->"
+TOP_BEGIN, TOP_END = "<!-- h200: from tests/h200/results -->", "<!-- h200 ends -->"
 
 
 def best(shape):
@@ -56,26 +59,68 @@ def section(name, data):
     return "\n".join(lines)
 
 
-def main(folder, bless):
-    results = os.path.join(folder, "results")
-    parts = []
-    for name in sorted(n for n in os.listdir(results) if n.endswith(".json")):
-        with open(os.path.join(results, name)) as f:
-            parts.append(section(name[:-5], json.load(f)))
-    path = os.path.join(folder, "README.md")
+def span(values, digits):
+    low, high = min(values), max(values)
+    return f"{low:.{digits}f}" if f"{low:.{digits}f}" == f"{high:.{digits}f}" else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def summary_lines(name, data):
+    lines = []
+    for m in sorted({s["m"] for s in data["shapes"]}):
+        group = [s for s in data["shapes"] if s["m"] == m and best(s)]
+        rows = [best(s) for s in group]
+        theirs = [reference(s) / best(s)["us"] for s in group if reference(s)]
+        mean = math.exp(sum(map(math.log, theirs)) / len(theirs)) if theirs else None
+        ratio = f"{mean:.2f} | {min(theirs):.2f}" if theirs else "- | -"
+        speed = span([r["tflops"] for r in rows], 0) + " TFLOP/s" if m > 128 else span([r["gbs"] / 1000 for r in rows], 2) + " TB/s"
+        floor = span([100 * r["floor_us"] / r["us"] for r in rows], 0)
+        lines.append(f"| {name} | {m} | {len(group)} | {speed} | {floor} % | {ratio} |")
+    return lines
+
+
+def summary(folder, files):
+    with open(os.path.join(folder, "results", "bits.txt")) as f:
+        counts = [re.search(r"(\S+) +(\d+) of (\d+) shapes equal", line) for line in f]
+    counts = [c.groups() for c in counts if c]
+    whole = [c for c in counts if c[1] == c[2]]
+    rest = "; ".join(f"`{c[0]}` {c[1]} of {c[2]}" for c in counts if c[1] != c[2])
+    lines = [f"{len(whole)} programs were the simulator's bit for bit in all of {span([int(c[2]) for c in counts], 0)} random "
+             f"shapes" + (f"; others: {rest}" if rest else "") + ".", "",
+             "| list | M | shapes | speed | share of the floor | cuBLASLt's time over ours, geometric mean | least |",
+             "|---|---|---|---|---|---|---|"]
+    for name, data in files:
+        lines += summary_lines(name, data)
+    return "\n".join(lines)
+
+
+def put(path, begin, end, middle, bless):
     with open(path) as f:
         text = f.read()
-    if not parts or BEGIN not in text or END not in text:
-        print("no results, or README.md has no place for them")
+    if begin not in text or end not in text:
+        print(f"{path} has no place for the results")
         return 1
-    now = text.split(BEGIN, 1)[0] + BEGIN + "\n" + "\n\n".join(parts) + "\n" + END + text.split(END, 1)[1]
+    now = text.split(begin, 1)[0] + begin + "\n" + middle + "\n" + end + text.split(end, 1)[1]
     if now != text and not bless:
-        print("README.md is not what 'tables.py FOLDER --bless' writes")
+        print(f"{path} is not what 'tables.py FOLDER --bless' writes")
         return 1
     if now != text:
         with open(path, "w") as f:
             f.write(now)
     return 0
+
+
+def main(folder, bless):
+    results = os.path.join(folder, "results")
+    files = []
+    for name in sorted(n for n in os.listdir(results) if n.endswith(".json")):
+        with open(os.path.join(results, name)) as f:
+            files.append((name[:-5], json.load(f)))
+    if not files:
+        print("no results")
+        return 1
+    here = put(os.path.join(folder, "README.md"), BEGIN, END, "\n\n".join(section(*f) for f in files), bless)
+    top = put(os.path.join(folder, "..", "..", "README.md"), TOP_BEGIN, TOP_END, summary(folder, files), bless)
+    return here or top
 
 
 if __name__ == "__main__":
