@@ -1,0 +1,162 @@
+// fp4_prepack: finds out by names and types who wrote a layer, checks its parts against each other, and
+// imports them. Nothing is read but what the safetensors reader has proved to lie in the file.
+#include "fp4_prepack.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_BYTES = 512 };
+
+// One way to write a layer. Names follow the layer's.
+typedef struct {
+    const char *writer;
+    const char *data, *data_dtype;
+    const char *scale, *scale_dtype;
+    const char *global; // F32, one number; NULL: none
+    fp4_global_rule rule;
+    const char *format;
+    int packed; // elements in an entry of the data tensor
+    bool split; // its last axis is that of a granule's bytes, the one before counts granules
+} convention;
+
+static const convention conventions[] = {
+    {"ModelOpt NVFP4", ".weight", "U8", ".weight_scale", "F8_E4M3", ".weight_scale_2", FP4_GLOBAL_MULTIPLY,
+     "nvfp4", 2, false},
+    {"compressed-tensors NVFP4", ".weight_packed", "U8", ".weight_scale", "F8_E4M3", ".weight_global_scale",
+     FP4_GLOBAL_DIVIDE, "nvfp4", 2, false},
+    {"compressed-tensors MXFP4", ".weight_packed", "U8", ".weight_scale", "U8", NULL, FP4_GLOBAL_MULTIPLY,
+     "mxfp4", 2, false},
+    {"gpt-oss MXFP4", "_blocks", "U8", "_scales", "U8", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, true},
+    {"DeepSeek FP8", ".weight", "F8_E4M3", ".weight_scale_inv", "F32", NULL, FP4_GLOBAL_MULTIPLY,
+     "e4m3*f32/128x128", 1, false},
+    {"DeepSeek MXFP4", ".weight", "I8", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, false},
+};
+
+typedef struct {
+    const char *layer;
+    const convention *c;
+    fp4_safetensor data, scale;
+    float global;
+} parts;
+
+static fp4_status refuse(const parts *p, const char *sentence) {
+    char text[2 * NAME_BYTES];
+    snprintf(text, sizeof text, "fp4_prepack(): %s, %s: %s", p->layer, p->c->writer, sentence);
+    return fp4_fail(FP4_ERROR_MISMATCH, text);
+}
+
+// The part of that ending, if the file has it.
+static bool find(const fp4_safetensors *file, const char *layer, const char *ending, fp4_safetensor *out) {
+    char name[NAME_BYTES];
+    int n = snprintf(name, sizeof name, "%s%s", layer, ending);
+    return n > 0 && n < NAME_BYTES && fp4_safetensors_find(file, name, out) == FP4_OK;
+}
+
+static bool matches(const fp4_safetensors *file, const convention *c, parts *p) {
+    fp4_safetensor global;
+    return find(file, p->layer, c->data, &p->data) && strcmp(p->data.dtype, c->data_dtype) == 0 &&
+           find(file, p->layer, c->scale, &p->scale) && strcmp(p->scale.dtype, c->scale_dtype) == 0 &&
+           (!c->global || find(file, p->layer, c->global, &global));
+}
+
+static fp4_status find_parts(const fp4_safetensors *file, parts *p) {
+    for (size_t i = 0; i < sizeof conventions / sizeof *conventions; i++) {
+        if (matches(file, &conventions[i], p)) {
+            p->c = &conventions[i];
+            return FP4_OK;
+        }
+    }
+    char text[2 * NAME_BYTES];
+    int n = snprintf(text, sizeof text, "fp4_prepack(): '%s' is not written as", p->layer);
+    for (size_t i = 0; i < sizeof conventions / sizeof *conventions && n < (int)sizeof text; i++) {
+        const convention *c = &conventions[i];
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s %s (%s of %s, %s of %s%s%s)", i > 0 ? "," : "",
+                      c->writer, c->data, c->data_dtype, c->scale, c->scale_dtype, c->global ? ", " : "",
+                      c->global ? c->global : "");
+    }
+    return fp4_fail(FP4_ERROR_NOT_FOUND, text);
+}
+
+static fp4_status find_global(const fp4_safetensors *file, parts *p) {
+    fp4_safetensor t;
+    p->global = 1;
+    if (!p->c->global || !find(file, p->layer, p->c->global, &t)) {
+        return FP4_OK;
+    }
+    if (strcmp(t.dtype, "F32") != 0 || t.bytes != sizeof p->global) {
+        return refuse(p, "its global scale is not one F32 number");
+    }
+    memcpy(&p->global, t.data, sizeof p->global);
+    return isfinite(p->global) && p->global > 0
+               ? FP4_OK
+               : refuse(p, "its global scale is not a positive finite number");
+}
+
+// Elements along each axis.
+static fp4_status shape_of(const parts *p, const fp4_format *f, int *rank, int64_t dims[FP4_MAX_RANK]) {
+    const fp4_safetensor *d = &p->data;
+    *rank = d->rank - (p->c->split ? 1 : 0);
+    if (*rank < 2 || *rank > FP4_MAX_RANK) {
+        return refuse(p, "its data have too few axes, or more than 5");
+    }
+    for (int i = 0; i < *rank; i++) {
+        dims[i] = d->dims[i];
+    }
+    if (p->c->split && d->dims[*rank] * p->c->packed != f->granule_cols) {
+        return refuse(p, "the last axis of its data is not that of a granule's 16 bytes");
+    }
+    int64_t unit = p->c->split ? f->granule_cols : p->c->packed;
+    if (dims[*rank - 1] > INT64_MAX / unit) {
+        return refuse(p, "its last axis is too long");
+    }
+    dims[*rank - 1] *= unit;
+    bool whole = f->granule_rows > 1 || dims[*rank - 1] % f->granule_cols == 0;
+    return whole ? FP4_OK : refuse(p, "its rows do not end with a whole granule");
+}
+
+static fp4_status check_scales(const parts *p, const fp4_format *f, int rank, const int64_t *dims) {
+    bool fits = p->scale.rank == rank;
+    for (int i = 0; i < rank && fits; i++) {
+        int64_t by = i == rank - 1 ? f->granule_cols : i == rank - 2 ? f->granule_rows : 1;
+        fits = p->scale.dims[i] == dims[i] / by + (dims[i] % by != 0);
+    }
+    char text[NAME_BYTES];
+    snprintf(text, sizeof text, "its scales are not one for each %d x %d elements of [.., %lld, %lld]",
+             (int)f->granule_rows, (int)f->granule_cols, (long long)dims[rank - 2], (long long)dims[rank - 1]);
+    return fits ? FP4_OK : refuse(p, text);
+}
+
+fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *layer, fp4_tensor *tensor) {
+    if (!ctx || !file || !layer || !tensor) {
+        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack(): NULL argument");
+    }
+    parts p = {.layer = layer};
+    fp4_format f;
+    int rank = 0;
+    int64_t dims[FP4_MAX_RANK];
+    fp4_status status = find_parts(file, &p);
+    if (status == FP4_OK) {
+        status = find_global(file, &p);
+    }
+    if (status == FP4_OK) {
+        status = fp4_format_find(p.c->format, &f);
+    }
+    if (status == FP4_OK) {
+        status = shape_of(&p, &f, &rank, dims);
+    }
+    if (status == FP4_OK) {
+        status = check_scales(&p, &f, rank, dims);
+    }
+    fp4_host host;
+    if (status == FP4_OK) {
+        f.layout = FP4_SF_LINEAR;
+        status = fp4_host_init(&host, &f, rank, dims);
+    }
+    if (status != FP4_OK) {
+        return status;
+    }
+    host.data = (void *)p.data.data; // only read
+    host.scale = (void *)p.scale.data;
+    return fp4_tensor_import(ctx, &host, p.global, p.c->rule, tensor);
+}
