@@ -1,7 +1,7 @@
 // Matrix products on sm_100a: tcgen05.cp of scale factors, tcgen05.mma, tcgen05.commit.
 //
-// In: operands in slots of shared memory channels (K-major rows, swizzled by TMA), scale factors as
-// 128x4 tiles of 512 bytes behind them. One elected thread of one CTA (the leader of a pair) issues
+// In: operands in slots of shared memory channels, swizzled by TMA (lines along k, or along the rows, which
+// the instruction descriptor then transposes), scale factors as 128x4 tiles of 512 bytes behind them. One elected thread of one CTA (the leader of a pair) issues
 // everything; with a pair the same offsets are applied in both CTAs. Out: accumulators in TMEM,
 // row = lane, column = n (PTX ISA "tcgen05 data path layout D", pair "layout A").
 //

@@ -5,7 +5,7 @@
 // descriptor of A steps R groups of 8 rows at a time, so that the 16 rows which an instruction gives a
 // warp ("wgmma.mma_async" register fragments: rows g and g + 8 of the warp's 16) are 8 rows of either
 // half of the warp's 16 * R consecutive rows: what a warp holds is a rectangle, as with mma.sync, and
-// leaves the same way.
+// leaves the same way. Where the rows of A lie along the last axis its lines cannot be stepped over: R is 1.
 //
 // Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one step
 // later, when wgmma.wait_group 1 says that its products are done; results are waited for when they are
