@@ -370,6 +370,10 @@ static void issue_tcgen05(const struct issue *s) {
         s->op->haz = t->tcgen05;
         return;
     }
+    if ((s->lanes & (s->lanes - 1)) != 0) {
+        haz_report(s->h, HAZ_SEVERAL, s->uop, UINT32_MAX, "lanes 0x%08x of warp %u", s->lanes,
+                   t->warp->index);
+    }
     t->tcgen05++;
     if (s->op->kind == ASYNC_MMA) {
         issue_mma(s);
