@@ -23,6 +23,7 @@ enum { WG_WARPS = 4, WG_ROWS = 64, GROUP_ROWS = 8, STEP_BYTES = 32, DESC_STEP = 
 // What the products of a role leave to be done later.
 struct cg_wgmma {
     bool open;      // accumulators are not settled: their registers may not be read
+    bool reads;     // lanes read slots themselves, to decode: see settle
     ll_var *last;   // per channel: i32, empty barrier of the slot that was read last ...
     ll_var *unsent; // ... and i1: it was not told yet
     ll_var **parts; // per accumulator that is promoted: sums of one granule; else NULL
@@ -138,6 +139,9 @@ static void fence_registers(cg *c, int n, const ll_var *regs) {
 static void settle(cg *c) {
     struct cg_wgmma *w = state(c);
     wait_group(c, 0);
+    if (w->reads) {
+        cg_warp_sync(c); // all lanes have read the slots that are freed now
+    }
     for (int ch = 0; ch < c->k->n_channels; ch++) {
         if (&c->k->roles[c->k->channels[ch].to] == c->role) {
             cg_signal_empty(c, ch, ll_get(c->b, w->last[ch]), ll_get(c->b, w->unsent[ch]));
@@ -456,6 +460,7 @@ static bool has_more_slots(const cg *c, const tir_stmt *s) {
 // Weights of one half of a K tile are decoded while those of the half before are multiplied: registers of
 // operand A may change only when their products are done ("wgmma.wait_group"), and either half has its own.
 static void decoded_half(cg *c, const tir_stmt *s, const product *products, int half) {
+    state(c)->reads = true;
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 1) {
             begin_batch(c);

@@ -14,7 +14,7 @@
 enum { EXIT_DONE = 0, EXIT_MISTAKE = 1, EXIT_INTERNAL = 70 };
 enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_VALUES = 16, MAX_KERNELS = 64 };
 
-typedef enum { CMD_COMPILE, CMD_RUN, CMD_EXPLAIN, CMD_CHECK, CMD_FMT } command;
+typedef enum { CMD_COMPILE, CMD_RUN, CMD_EXPLAIN, CMD_CHECK, CMD_FMT, CMD_VERIFY } command;
 
 typedef enum {
     EMIT_AST = 1,
@@ -162,5 +162,6 @@ int command_run(const options *opt);
 int command_explain(const options *opt);
 int command_check(const options *opt);
 int command_fmt(const options *opt);
+int command_verify(const options *opt);
 
 #endif

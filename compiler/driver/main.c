@@ -1,4 +1,4 @@
-// fp4c: compiles, runs, explains, checks and formats .tk programs.
+// fp4c: compiles, runs, explains, checks and formats .tk programs, and verifies PTX.
 #include "driver.h"
 
 int main(int argc, char **argv) {
@@ -10,6 +10,7 @@ int main(int argc, char **argv) {
     static int (*const commands[])(const options *) = {
         [CMD_COMPILE] = command_compile, [CMD_RUN] = command_run, [CMD_EXPLAIN] = command_explain,
         [CMD_CHECK] = command_check,     [CMD_FMT] = command_fmt,
+        [CMD_VERIFY] = command_verify,
     };
     code = commands[opt.cmd](&opt);
     options_free(&opt);

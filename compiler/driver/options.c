@@ -26,6 +26,7 @@ const command_info command_infos[] = {
     {"explain", CMD_EXPLAIN, "FILE -arch A | CODE", "the complete schedule; or what a code means"},
     {"check", CMD_CHECK, "FILE", "reports the mistakes of a program"},
     {"fmt", CMD_FMT, "FILE [-i]", "prints it in canonical form"},
+    {"verify", CMD_VERIFY, "FILE.ptx|.tkm|.tk", "proves the synchronisation of PTX, or says what is missing"},
     {NULL, CMD_COMPILE, NULL, NULL},
 };
 

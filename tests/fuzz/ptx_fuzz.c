@@ -1,12 +1,13 @@
 // Mutated PTX. No text may crash the reader or the machine: it is refused with a sentence that
-// names a line, or it runs and ends, faults, hangs or uses up its steps. Deterministic; meant to be
-// built with sanitizers.
+// names a line, or it runs and ends, faults, hangs or uses up its steps. The verifier gets each text as
+// well. Deterministic; meant to be built with sanitizers.
 //
 //   ptx_fuzz FILE [iterations [seed]]
 //
 // FILE holds programs between lines "//---- target". Mutants change tokens (others of the corpus,
 // extreme numbers, brackets), lines (gone, twice, from another program) or bytes, or end early.
 #include "sim.h"
+#include "verify.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static struct text seeds[MOST_SEEDS];
 static size_t n_seeds;
 static struct text *tokens; // of the whole corpus
 static size_t n_tokens;
-static long n_refused, n_ran, n_faulted;
+static long n_refused, n_ran, n_faulted, n_accepted;
 
 static struct text copy_of(const char *s, size_t n) {
     struct text t = {malloc(n + 1), n};
@@ -274,6 +275,19 @@ static void run(sim *s, const sim_kernel *k) {
     free(params);
 }
 
+// The verifier accepts it or says why not.
+static void verify(const struct text *t) {
+    static verify_report reports[4];
+    int n = verify_ptx(&(verify_job){.ptx = t->s, .len = t->n, .most_steps = 2000}, reports, 4);
+    for (int i = 0; i < n; i++) {
+        n_accepted += reports[i].accepted;
+        if (!reports[i].accepted && strlen(reports[i].sentence) < 10) {
+            fprintf(stderr, "refused without a sentence: \"%s\"\n", reports[i].sentence);
+            abort();
+        }
+    }
+}
+
 static void trial(const struct text *t, bool whole) {
     sim *s = sim_open(&(sim_options){.sms = 2, .memory_bytes = 64 << 20});
     if (s == NULL) {
@@ -330,10 +344,13 @@ int main(int argc, char **argv) {
             fclose(f);
         }
         trial(&t, whole);
+        if (whole || i % 5 == 0) {
+            verify(&t);
+        }
         free(t.s);
     }
-    printf("%ld texts: %ld refused, %ld launches ended, %ld faulted\n", iterations, n_refused,
-           n_ran, n_faulted);
+    printf("%ld texts: %ld refused, %ld launches ended, %ld faulted; the verifier accepts %ld kernels\n",
+           iterations, n_refused, n_ran, n_faulted, n_accepted);
     for (size_t n = 0; n < n_seeds; n++) {
         free(seeds[n].s);
     }

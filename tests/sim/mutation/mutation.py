@@ -12,12 +12,18 @@ evaluator and with the hazard detector on. It is
   equivalent   none of these, and named in equivalent.txt with the reason,
   gap          none of these, and named there as something that the detector cannot see, or
   SURVIVED     none of these. The exit status is 1 when there is such a mutant.
---every N keeps every N-th mutant, for a brief run."""
+A mutant that the reader of PTX refuses as a text is 'malformed': it says nothing, and is not counted.
+--every N keeps every N-th mutant, for a brief run.
+
+--verify does not run them: 'fp4c verify' refuses a mutant, or it SURVIVED. It gets a module of the kernel
+(every one of the file in turn, SIZEs are not needed), with --ptx-only the text alone."""
 import argparse
 import concurrent.futures
+import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -45,8 +51,8 @@ REMOVED = [
     ("mbarrier.arrive", r"(@!?%p\d+ )?mbarrier\.arrive\.(?!expect_tx)[^;]*;"),
     ("mbarrier.arrive.expect_tx", r"(@!?%p\d+ )?mbarrier\.arrive\.expect_tx[^;]*;"),
     ("mbarrier.init", r"mbarrier\.init\.[^;]*;"),
-    ("bar.sync", r"(bar|barrier)(\.cta)?\.sync[^;]*;"),
-    ("bar.arrive", r"(bar|barrier)(\.cta)?\.arrive[^;]*;"),
+    ("bar.sync", r"(?<![\w.])(bar|barrier)(\.cta)?\.sync[^;]*;"),
+    ("bar.arrive", r"(?<![\w.])(bar|barrier)(\.cta)?\.arrive[^;]*;"),
     ("bar.warp.sync", r"bar\.warp\.sync[^;]*;"),
     ("barrier.cluster", r"barrier\.cluster\.arrive[\w.]*;\s*barrier\.cluster\.wait[\w.]*;"),
 ]
@@ -80,7 +86,7 @@ CHANGED = [
      lambda m: re.sub(r"\.multicast::cluster", "", m.group(0)).rsplit(",", 1)[0] + ";"),
     ("half of the columns", r"(tcgen05\.alloc\.[^;]*, )(%r\d+);",
      lambda m: "{ .reg .b32 other; shr.u32 other, %s, 1; %sother; }" % (m.group(2), m.group(1))),
-    ("named barrier of other threads", r"((?:bar|barrier)\.(?:sync|arrive)\s+[%\w]+, )(\d+);",
+    ("named barrier of other threads", r"((?<![\w.])(?:bar|barrier)\.(?:sync|arrive)\s+[%\w]+, )(\d+);",
      lambda m: f"{m.group(1)}{int(m.group(2)) - 32};"),
     ("cluster barrier without release", r"barrier\.cluster\.arrive(?:\.release)?\.aligned;",
      lambda m: "barrier.cluster.arrive.relaxed.aligned;"),
@@ -140,6 +146,11 @@ cat '{folder}/said'; cat '{folder}/told' >&2; cp '{folder}/cubin' "$out"
     os.environ["FP4_PTXAS"] = path
 
 
+# What the readers of PTX say of a text, rather than of what it does.
+MALFORMED = re.compile(r"is expected|is not known here|is no PTX|no such register|not one that the verifier knows"
+                       r"|that the verifier does not know|there is no label")
+
+
 class Trial:
     def __init__(self, options):
         self.o = options
@@ -156,6 +167,8 @@ class Trial:
             return None, ""
         if result.returncode != 1:
             return "CRASHED", said
+        if MALFORMED.search(said):
+            return "malformed", said
         for word, verdict in (("hazard ", "reported"), ("deadlock", "hang"), ("instructions, the launch allows", "hang"),
                               ("simulator: ", "fault"), ("wrong", "wrong")):
             if word in said:
@@ -174,6 +187,75 @@ class Trial:
         return verdict or "SURVIVED", said
 
 
+def module_parts(path):
+    """[(metadata of a kernel, its PTX)] of a module (runtime/module.h)."""
+    with open(path, "rb") as f:
+        data = f.read()
+    sections = [struct.unpack_from("<IIQQ", data, 32 + 24 * i) for i in range(struct.unpack_from("<I", data, 12)[0])]
+    meta = [data[at:at + size] for kind, _, at, size in sections if kind == 1]
+    texts = {index: data[at:at + size] for kind, index, at, size in sections if kind == 2}
+    return [(k, texts[i].decode("ascii").rstrip("\0")) for i, k in enumerate(json.loads(meta[0].rstrip(b"\0"))["kernels"])]
+
+
+def module_of(meta, text):
+    """A module of one kernel, without a checksum: the verifier reads no more than it needs."""
+    parts = [(1, json.dumps({"kernels": [meta]}).encode("ascii")), (2, text.encode("ascii"))]
+    at, table, body = 32 + 24 * len(parts), b"", b""
+    for kind, data in parts:
+        table += struct.pack("<IIQQ", kind, 0, at + len(body), len(data))
+        body += data
+    return b"FP4TKM\r\n" + struct.pack("<IIQQ", 1, len(parts), at + len(body), 0) + table + body
+
+
+class Proof:
+    """What the static verifier says of a mutant."""
+
+    def __init__(self, options, meta):
+        self.o, self.meta = options, meta
+
+    def verdict(self, folder, index, text):
+        path = os.path.join(folder, f"{index}." + ("ptx" if self.o.ptx_only else "tkm"))
+        with open(path, "wb") as f:
+            f.write(text.encode("ascii") if self.o.ptx_only else module_of(self.meta, text))
+        result = subprocess.run([self.o.fp4c, "verify", path], capture_output=True, text=True, timeout=300)
+        os.remove(path)
+        said = result.stderr.strip()
+        if result.returncode == 0:
+            return "SURVIVED", ""
+        if result.returncode != 1:
+            return "CRASHED", said
+        return ("malformed" if MALFORMED.search(said) else "refused"), said
+
+
+def judge(o, trial, name, text, folder):
+    """Prints what became of the mutants of a text; the exit status."""
+    known = equivalents(os.path.join(HERE, "equivalent.txt"))
+    verdict, said = trial.verdict(folder, "unchanged", text)
+    if verdict != "SURVIVED":
+        print(f"{name}: the unchanged kernel is refused: {said}")
+        return 1
+    chosen = list(mutants(text))[::o.every]
+    with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
+        verdicts = list(pool.map(lambda m: trial.verdict(folder, m[0], m[1][2]), enumerate(chosen)))
+    count = {}
+    for (mutant, line, _, was), (verdict, said) in zip(chosen, verdicts):
+        was = " ".join(was.split())
+        for arch, what, pattern, reason in known:
+            if verdict == "SURVIVED" and arch in (o.arch, "*") and what == mutant and re.search(pattern, was):
+                verdict = "gap" if reason.startswith("gap:") else "equivalent"
+        count[verdict] = count.get(verdict, 0) + 1
+        if o.list or verdict in ("SURVIVED", "CRASHED"):
+            print(f"{verdict:10} ptx:{line} {mutant}: ...{was[-90:]}")
+            if o.list and said:
+                print(f"           {said.splitlines()[0][:200]}")
+    total = len(chosen) - count.get("equivalent", 0) - count.get("malformed", 0)
+    missed = count.get("SURVIVED", 0) + count.get("CRASHED", 0)
+    killed = total - missed - count.get("gap", 0)
+    print(f"{name} {o.arch}: {killed} of {total} mutants are seen " +
+          ", ".join(f"{n} {v}" for v, n in sorted(count.items())))
+    return missed > 0 or killed == 0
+
+
 def main():
     a = argparse.ArgumentParser(usage=__doc__)
     a.add_argument("fp4c")
@@ -183,41 +265,25 @@ def main():
     a.add_argument("--every", type=int, default=1)
     a.add_argument("--jobs", type=int, default=2)
     a.add_argument("--list", action="store_true")
+    a.add_argument("--verify", action="store_true")
+    a.add_argument("--ptx-only", action="store_true")
     a.add_argument("sizes", nargs="*")
     o = a.parse_intermixed_args()
-    trial = Trial(o)
-    known = equivalents(os.path.join(HERE, "equivalent.txt"))
+    name = os.path.basename(o.file)
+    which = ["--kernel", o.kernel] if o.kernel else []
     with tempfile.TemporaryDirectory() as folder:
         assemble_once(folder)
-        good = os.path.join(folder, "good.ptx")
-        which = ["--kernel", o.kernel] if o.kernel else []
+        good = os.path.join(folder, "good")
+        if o.verify:
+            subprocess.run([o.fp4c, o.file, "-arch", o.arch, "-o", good, *which], check=True)
+            parts = module_parts(good)
+            codes = [judge(o, Proof(o, meta), f"{name} {n} of {len(parts)}" if len(parts) > 1 else name, text, folder)
+                     for n, (meta, text) in enumerate(parts)]
+            return int(any(codes) or not codes)
         subprocess.run([o.fp4c, o.file, "-arch", o.arch, "-S", "-o", good, *which], check=True)
         with open(good, encoding="ascii") as f:
             text = f.read()
-        verdict, said = trial.verdict(folder, "unchanged", text)
-        if verdict != "SURVIVED":
-            print(f"the unchanged kernel is refused: {said}")
-            return 1
-        chosen = list(mutants(text))[::o.every]
-        with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-            verdicts = list(pool.map(lambda m: trial.verdict(folder, m[0], m[1][2]), enumerate(chosen)))
-    count = {}
-    for (name, line, _, was), (verdict, said) in zip(chosen, verdicts):
-        was = " ".join(was.split())
-        for arch, mutant, pattern, reason in known:
-            if verdict == "SURVIVED" and arch in (o.arch, "*") and mutant == name and re.search(pattern, was):
-                verdict = "gap" if reason.startswith("gap:") else "equivalent"
-        count[verdict] = count.get(verdict, 0) + 1
-        if o.list or verdict in ("SURVIVED", "CRASHED"):
-            print(f"{verdict:10} ptx:{line} {name}: ...{was[-90:]}")
-            if o.list and said:
-                print(f"           {said.splitlines()[0][:200]}")
-    total = len(chosen) - count.get("equivalent", 0)
-    missed = count.get("SURVIVED", 0) + count.get("CRASHED", 0)
-    killed = total - missed - count.get("gap", 0)
-    print(f"{os.path.basename(o.file)} {o.arch}: {killed} of {total} mutants are seen " +
-          ", ".join(f"{n} {v}" for v, n in sorted(count.items())))
-    return missed > 0 or killed == 0
+        return int(judge(o, Trial(o), name, text, folder))
 
 
 sys.exit(main())

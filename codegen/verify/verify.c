@@ -1,0 +1,201 @@
+// The verifier's face: reads the text, follows each kernel in a handful of cases, reports.
+//
+// The cases enumerate what a launch may bring: each size small, one size large (so that every ring goes
+// round more than twice), each size zero (loops that do not run), several tiles for the same thread
+// block, and both answers where a predicate depends on data.
+#include "verify.h"
+
+#include "v.h"
+#include "v_boxes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_CASES = 24, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 128 };
+
+// ---- the machine --------------------------------------------------------------------------------
+static void new_warp(v_machine *m, int index) {
+    v_warp *w = &m->warp[index];
+    w->cta = index / (int)m->warps_per_cta;
+    w->index = index % (int)m->warps_per_cta;
+    w->first = (uint32_t)index * V_LANES;
+    w->live = UINT32_MAX;
+    w->now = 1;
+    w->regs = m->k->max_regs;
+    w->stuck_barrier = -1;
+    w->reg = ARENA_ARRAY(m->mem, v_reg, m->k->n_regs + 1);
+    w->mreg = m->has_wgmma ? ARENA_ARRAY(m->mem, v_matrix_reg, m->k->n_regs + 1) : NULL;
+}
+
+static void new_cta(v_machine *m, int index) {
+    v_cta *c = &m->cta[index];
+    c->smem = ARENA_ARRAY(m->mem, v_access *, V_SMEM_BYTES / V_GRANULE + 1);
+    c->value = arena_alloc(m->mem, V_SMEM_BYTES);
+    c->known = arena_alloc(m->mem, V_SMEM_BYTES);
+    c->mbar = ARENA_ARRAY(m->mem, v_mbar *, V_SMEM_BYTES / 8 + 1);
+    c->tmem = ARENA_ARRAY(m->mem, v_access *, V_TMEM_COLUMNS * 4);
+    c->remote = ARENA_ARRAY(m->mem, uint32_t, m->n_comps);
+    c->remote_ins = ARENA_ARRAY(m->mem, const v_ins *, m->n_comps);
+}
+
+// Pointers are far apart; sizes are what the case says.
+static void set_params(v_machine *m) {
+    for (int n = 0; n < m->k->n_params; n++) {
+        const v_param *p = &m->k->params[n];
+        m->param[n] = p->type.bits == 64 ? (uint64_t)(n + 1) << 40 : n == m->given.big ? m->given.big_size : m->given.size;
+    }
+}
+
+v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts, const v_case *given) {
+    v_machine *m = ARENA_NEW(x->mem, v_machine);
+    m->x = x;
+    m->mem = x->mem;
+    m->k = k;
+    m->facts = facts;
+    m->given = *given;
+    m->per_cta = facts != NULL && facts->threads != 0 ? facts->threads : k->threads;
+    if (m->per_cta == 0 || m->per_cta % V_LANES != 0 || m->per_cta > V_MOST_THREADS || k->cluster == 0 ||
+        k->cluster > V_MOST_CTAS) {
+        v_fail(x, k->line, "a block of %u threads in a cluster of %u: .maxntid or .reqntid says whole warps up to %d, "
+               ".reqnctapercluster up to %d", m->per_cta, k->cluster, V_MOST_THREADS, V_MOST_CTAS);
+    }
+    m->n_ctas = (int)k->cluster;
+    m->warps_per_cta = m->per_cta / V_LANES;
+    m->n_threads = (int)m->per_cta * m->n_ctas;
+    m->n_warps = (int)m->warps_per_cta * m->n_ctas;
+    int inits = 0;
+    for (uint32_t n = 0; n < k->n_ins; n++) {
+        inits += k->ins[n].step == v_mbar_init;
+        m->has_wgmma |= k->ins[n].step == v_wgmma;
+        m->has_grid_wait |= k->ins[n].step == v_grid_wait;
+    }
+    m->most_mbars = inits * m->n_ctas < 4096 ? inits * m->n_ctas : 4096;
+    m->n_comps = m->n_threads + m->most_mbars;
+    m->cta = ARENA_ARRAY(m->mem, v_cta, m->n_ctas);
+    m->warp = ARENA_ARRAY(m->mem, v_warp, m->n_warps);
+    m->thread = ARENA_ARRAY(m->mem, v_thread, m->n_threads);
+    m->mbars = ARENA_ARRAY(m->mem, v_mbar *, m->most_mbars + 1);
+    m->bulk = ARENA_ARRAY(m->mem, v_pending, m->n_threads);
+    m->cp_async = ARENA_ARRAY(m->mem, v_pending, m->n_threads);
+    m->commits = ARENA_ARRAY(m->mem, v_commit *, m->n_threads);
+    m->n_commits = ARENA_ARRAY(m->mem, uint32_t, m->n_threads);
+    m->most_commits = ARENA_ARRAY(m->mem, uint32_t, m->n_threads);
+    m->orders = ARENA_ARRAY(m->mem, uint32_t, m->n_threads);
+    for (int n = 0; n < m->n_warps; n++) {
+        new_warp(m, n);
+    }
+    for (int n = 0; n < m->n_ctas; n++) {
+        new_cta(m, n);
+    }
+    set_params(m);
+    return m;
+}
+
+// ---- cases --------------------------------------------------------------------------------------
+static bool is_size(const v_param *p) { return !p->array && p->type.bits == 32 && p->type.kind != VT_F; }
+
+static int cases(const v_kernel *k, v_case *out) {
+    int n = 0;
+    v_case plain = {.big = -1, .clusters = 1, .size = 1};
+    out[n++] = plain;
+    out[n] = plain;
+    out[n].more_tiles = 3;
+    out[n++].size = 300;
+    for (int p = 0; p < k->n_params && n + 2 < MOST_CASES; p++) {
+        if (is_size(&k->params[p])) {
+            out[n] = plain;
+            out[n].big = p;
+            out[n].more_tiles = 5;
+            out[n++].big_size = LARGE;
+            out[n] = plain;
+            out[n].big = p;
+            out[n].data = true;
+            out[n].more_tiles = 2;
+            out[n++].big_size = 0;
+        }
+    }
+    return n;
+}
+
+typedef enum { FOLLOWED, REFUSED, TOO_LONG } outcome;
+
+static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c, v_boxes *boxes, bool learn,
+                      verify_report *out) {
+    v_exit x = {.text = out->sentence};
+    arena *mem = arena_new();
+    x.mem = mem;
+    volatile bool ok = setjmp(x.leave) == 0;
+    if (ok) {
+        v_machine *m = v_machine_new(&x, k, job->facts, c);
+        m->report = out;
+        m->boxes = boxes;
+        m->learn = learn;
+        m->most_steps = job->most_steps != 0 ? job->most_steps : DEFAULT_STEPS;
+        v_run(m);
+        if (learn) {
+            v_boxes_solve(m);
+        }
+        out->runs += !learn;
+        out->warps = m->n_warps;
+        out->barriers = m->n_mbars;
+        out->instructions += (int)m->steps;
+    } else {
+        out->line = x.line;
+    }
+    arena_free(mem);
+    return ok ? FOLLOWED : x.too_long ? TOO_LONG : REFUSED;
+}
+
+// A large size that takes too many instructions is halved: tiles differ, rings go round all the same.
+static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_boxes *boxes, bool learn,
+                        verify_report *out) {
+    outcome o;
+    do {
+        o = follow(job, k, &c, boxes, learn, out);
+        c.big_size /= 2;
+        c.size /= c.size > 4 ? 2 : 1;
+    } while (o == TOO_LONG && (c.big_size >= LEAST_LARGE || c.size > 4));
+    return o == FOLLOWED;
+}
+
+static void verify_kernel(const verify_job *job, const v_kernel *k, verify_report *out) {
+    *out = (verify_report){.accepted = true};
+    snprintf(out->kernel, sizeof out->kernel, "%s", k->name);
+    v_case all[MOST_CASES];
+    int n = cases(k, all);
+    arena *mem = arena_new();
+    v_boxes *boxes = NULL;
+    if (job->facts == NULL) {
+        boxes = ARENA_NEW(mem, v_boxes);
+        boxes->starts = arena_alloc(mem, V_SMEM_BYTES / V_GRANULE + 1);
+        out->accepted = follow_case(job, k, all[1], boxes, true, out);
+        out->phases = out->copies = out->instructions = 0;
+    }
+    for (int c = 0; c < n && out->accepted; c++) {
+        out->accepted = follow_case(job, k, all[c], boxes, false, out);
+    }
+    arena_free(mem);
+}
+
+int verify_ptx(const verify_job *job, verify_report *out, int most) {
+    v_exit x = {.mem = arena_new(), .text = out[0].sentence};
+    int n = 0;
+    out[0] = (verify_report){0};
+    if (setjmp(x.leave) == 0) {
+        const v_kernel *k = v_parse(job->ptx, job->len, &x);
+        if (k == NULL) {
+            v_fail(&x, 1, "there is no kernel in this text");
+        }
+        for (; k != NULL && n < most; k = k->next) {
+            if (job->kernel == NULL || strcmp(job->kernel, k->name) == 0) {
+                verify_kernel(job, k, &out[n++]);
+            }
+        }
+    } else {
+        out[0].line = x.line;
+        n = 1;
+    }
+    arena_free(x.mem);
+    return n;
+}

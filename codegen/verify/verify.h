@@ -1,0 +1,47 @@
+// The static verifier of PTX (language.md 4.4 to 4.6, C1 to C5): reads the text of warp-specialised
+// kernels, rebuilds roles, barriers and proxies from it, and accepts or refuses.
+//
+// Nothing is shared with the generator but the fence table (fence.def). A kernel is followed
+// symbolically: every role of one cluster, thread by thread, with data left unknown and run-time
+// sizes enumerated, so that every ring of slots goes round and every loop also runs not at all. What
+// is checked does not depend on the order in which the roles were followed: accesses are compared by
+// what is ordered before them (vector clocks), not by what happened first.
+#ifndef FP4_VERIFY_H
+#define FP4_VERIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { VERIFY_MOST_PARAMS = 64, VERIFY_MOST_TEXT = 1000 };
+
+// What a module says beside the PTX. Without it boxes follow from expect_tx and the gaps between
+// slots, and the threads from .maxntid or .reqntid.
+typedef struct {
+    // Of the tensor map in this PTX parameter, 0: unknown. In shared memory; as mbarriers count it.
+    uint32_t box_bytes[VERIFY_MOST_PARAMS], box_tx[VERIFY_MOST_PARAMS];
+    uint32_t threads, smem_bytes, entry_regs; // 0: unknown
+} verify_facts;
+
+typedef struct {
+    char kernel[128];
+    bool accepted;
+    uint32_t line;                   // of the PTX, when refused
+    char sentence[VERIFY_MOST_TEXT]; // why
+    // What was followed.
+    int runs, warps, barriers, phases, copies, instructions;
+} verify_report;
+
+typedef struct {
+    const char *ptx;
+    size_t len;
+    const char *kernel;        // NULL: each of the text
+    const verify_facts *facts; // NULL: none
+    uint64_t most_steps;       // instructions of a warp in one run; 0: the default
+} verify_job;
+
+// Reports of the kernels of a text, at most 'most'; the number of them. A text that cannot be read is
+// one refused report without a kernel's name. The same text gives the same reports.
+int verify_ptx(const verify_job *job, verify_report *out, int most);
+
+#endif
