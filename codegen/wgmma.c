@@ -10,7 +10,7 @@
 // Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one step
 // later, when wgmma.wait_group 1 says that its products are done; results are waited for when they are
 // read. Operands with f32 scales are summed a granule of k at a time into registers of their own, then
-// scaled and added (wgmma_scale.c, wgmma_carry.c); the other warpgroup's products fill the time. ptxas serialises
+// scaled and added (wgmma_scale.c); the other warpgroup's products fill the time. ptxas serialises
 // products whose accumulators are touched in between (advisory C7514), so registers change hands only
 // behind a wait: the accumulators pass through an empty asm there.
 #include "wgmma_int.h"
@@ -387,6 +387,17 @@ static void decode_steps(cg *c, const product *p, int first, int last) {
 
 // --- Promoted sums ---------------------------------------------------------------------------------
 
+// The f32 scales of all granules of the K tile at 'start'.
+static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
+    int n = m->k_elems / m->promote;
+    wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
+    for (int i = 0; i < n; i++) {
+        f[i] = wgmma_begin_factors(c, m);
+        wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote), &f[i]);
+    }
+    return f;
+}
+
 // Granule i of instruction j.
 static void issue_granule(cg *c, const product *p, int i, int j) {
     int steps = p->m->promote / p->kind->k;
@@ -405,7 +416,7 @@ static void add_granule(cg *c, const product *p, const wgmma_factors *f, int j) 
 }
 
 static void promote_tile(cg *c, const product *p) {
-    wgmma_factors *f = wgmma_load_step(c, p->m, c->starts[c->k->n_loops + p->m->loop]);
+    wgmma_factors *f = load_factors(c, p->m, c->starts[c->k->n_loops + p->m->loop]);
     for (int i = 0; i < p->m->k_elems / p->m->promote; i++) {
         for (int j = 0; j < p->per_group; j++) {
             issue_granule(c, p, i, j);
@@ -548,51 +559,97 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// The scales of all products of the body, before the loop.
-static wgmma_carried **carry(cg *c, const tir_stmt *s, const product *products, cg_range steps) {
-    wgmma_carried **v = ARENA_ARRAY(c->mem, wgmma_carried *, s->n_body);
-    for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            v[i] = wgmma_carry_begin(c, products[i].m, steps);
+// Scales of a product that pass from step to step.
+typedef struct {
+    wgmma_factors *now; // [granule of the step]
+    ll_var *vars;       // all values of the coming step's
+} carried;
+
+static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, const ll_var *vars, bool take) {
+    int at = 0;
+    for (int i = 0; i < m->k_elems / m->promote; i++) {
+        for (int j = 0; j < f[i].n_rows + f[i].n_cols; j++, at++) {
+            ll_val *x = j < f[i].n_rows ? &f[i].rows[j] : &f[i].cols[j - f[i].n_rows];
+            if (vars && take) {
+                *x = ll_get(c->b, vars[at]);
+            } else if (vars) {
+                ll_set(c->b, vars[at], *x);
+            }
         }
     }
+    return at;
+}
+
+static void make_carried(cg *c, const tir_mma *m, carried *v) {
+    int granules = m->k_elems / m->promote;
+    v->now = ARENA_ARRAY(c->mem, wgmma_factors, granules);
+    for (int i = 0; i < granules; i++) {
+        v->now[i] = wgmma_begin_factors(c, m);
+    }
+    int n = each_factor(c, m, v->now, NULL, false);
+    v->vars = ARENA_ARRAY(c->mem, ll_var, n);
+    for (int i = 0; i < n; i++) {
+        v->vars[i] = ll_variable(c->b, LL_F32, "scale");
+    }
+}
+
+static void carry_factors(cg *c, const tir_mma *m, const carried *v, ll_val start) {
+    each_factor(c, m, load_factors(c, m, start), v->vars, false);
+}
+
+// The first step's scales, if there is a step.
+static carried *first_factors(cg *c, const tir_stmt *s, const product *products, cg_range steps) {
+    carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            make_carried(c, products[i].m, &v[i]);
+        }
+    }
+    ll_if some = ll_if_begin(c->b, ll_cmp(c->b, LL_SLT, steps.from, steps.to));
+    for (int i = 0; i < s->n_body; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            carry_factors(c, products[i].m, &v[i], steps.from);
+        }
+    }
+    ll_if_end(c->b, some);
     return v;
 }
 
-// One product of the step at 'at'. 'last': the slots are free when it is done.
-static void promoted_product(cg *c, const tir_stmt *s, const product *p, wgmma_carried *v, ll_val at,
-                             const wgmma_factors *now, bool last) {
+// One product of a step. 'last': the slots are free when it is done. The next step's scales are asked for
+// behind the instructions and need not be there before the next ones are issued.
+static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v, ll_val next,
+                             bool last) {
     int n = p->m->k_elems / p->m->promote * p->per_group;
+    each_factor(c, p->m, v->now, v->vars, true);
     for (int i = 0; i < n; i++) {
         int granule = i / p->per_group, j = i % p->per_group;
         issue_granule(c, p, granule, j);
         if (i == n - 1) {
-            wgmma_carry_behind(c, v, at);
+            carry_factors(c, p->m, v, next);
         }
         wait_group(c, 0);
         if (last && i == n - 1) {
             free_slots(c, s);
         }
-        add_granule(c, p, &now[granule], j);
+        add_granule(c, p, &v->now[granule], j);
     }
-    wgmma_carry_end(c, v, at);
 }
 
-static void promoted_step(cg *c, const tir_stmt *s, const product *products, wgmma_carried **v, ll_val at) {
-    const wgmma_factors **now = ARENA_ARRAY(c->mem, const wgmma_factors *, s->n_body);
-    int last = 0;
-    for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            now[i] = wgmma_carry_now(c, v[i], at);
-            last = i;
-        }
-    }
+static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, const carried *v,
+                          ll_val next) {
     await_slots(c, s);
-    for (int i = 0; i < s->n_body; i++) {
+    for (int i = 0, done = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
-            promoted_product(c, s, &products[i], v[i], at, now[i], i == last);
+            done++;
+            promoted_product(c, s, &products[i], &v[i], next, done == n);
         }
     }
+}
+
+// The start of the step behind the one at 'i'; the last step reads its own scales again.
+static ll_val step_ahead(cg *c, ll_val i, const tir_for *f, ll_val extent) {
+    ll_val next = ll_addi(c->b, i, f->step);
+    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, extent), next, i);
 }
 
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
@@ -614,7 +671,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     for (int i = 0; i < s->n_body; i++) {
         decoding |= s->body[i]->kind == TS_MMA && products[i].decoded;
     }
-    wgmma_carried **scales = promoted ? carry(c, s, products, steps) : NULL;
+    carried *factors = promoted ? first_factors(c, s, products, steps) : NULL;
     ll_var at = ll_variable(b, LL_I32, f->index);
     ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
@@ -622,7 +679,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, scales, i);
+        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, f, steps.to));
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);

@@ -27,15 +27,6 @@ typedef struct {
 // acc += part * (row scale * column scale), fma.rn of a mul.rn (mach.h), in the part's rows.
 void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const wgmma_part *part);
 
-// Scales of all granules of the K tile at 'start' (wgmma_carry.c) ...
-wgmma_factors *wgmma_load_step(cg *c, const tir_mma *m, ll_val start);
-// ... and in a loop: before it, at the start of the step at element 'i', behind its products, at its end.
-typedef struct wgmma_carried wgmma_carried;
-wgmma_carried *wgmma_carry_begin(cg *c, const tir_mma *m, cg_range steps);
-const wgmma_factors *wgmma_carry_now(cg *c, wgmma_carried *v, ll_val i);
-void wgmma_carry_behind(cg *c, const wgmma_carried *v, ll_val i);
-void wgmma_carry_end(cg *c, const wgmma_carried *v, ll_val i);
-
 typedef struct {
     const tir_mma *m;
     int per_group; // instructions of 64 rows that a warpgroup issues a K step

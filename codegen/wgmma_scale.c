@@ -1,7 +1,9 @@
 // FP8 products with f32 scales on sm_90a: the tensor core sums one granule of k (its FP8 accumulator keeps
 // 13 fraction bits, so that longer chains lose precision), the warps scale the sum and add it in f32.
 //
-// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear").
+// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop a thread
+// reads those of its rows and columns a K step ahead, behind the step's own products, and moves them on at the
+// end of the step: a copy between registers waits for the load, so that none may stand before the products.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };
