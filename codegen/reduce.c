@@ -21,20 +21,6 @@ struct cg_reduced {
     struct cg_reduced *next;
 };
 
-static bool varies(const tir_expr *e, int loop) {
-    if (e->kind == TX_REDUCE && e->ref == loop) {
-        return false;
-    }
-    bool found = e->kind == TX_INDEX && e->ref == loop;
-    for (int i = 0; i < e->n_axes && !found; i++) {
-        found = e->axes[i].loop == loop;
-    }
-    for (int i = 0; i < e->n_args && !found; i++) {
-        found = varies(e->args[i], loop);
-    }
-    return found;
-}
-
 static bool same(const tir_expr *x, const tir_expr *y) {
     if (x->kind != y->kind || x->type != y->type || x->value != y->value || x->ref != y->ref ||
         x->op != y->op || x->builtin != y->builtin || x->reduce != y->reduce || x->elem != y->elem ||
@@ -159,8 +145,8 @@ static void hoist(cg *c, const tir_expr *e, const cg_elem *at);
 
 static bool varies_in(const cg *c, const tir_expr *e, uint64_t loops) {
     bool found = false;
-    for (int i = 0; i < c->k->n_loops && !found; i++) {
-        found = (loops >> i & 1) != 0 && varies(e, i);
+    for (int i = 0; i < c->k->n_loops && i < TIR_REDUCE_LOOPS && !found; i++) {
+        found = (loops >> i & 1) != 0 && tir_varies(e, i);
     }
     return found;
 }
@@ -179,10 +165,15 @@ static void hoist_inside(cg *c, const tir_expr *e, const cg_elem *at, uint64_t w
 }
 
 static void hoist(cg *c, const tir_expr *e, const cg_elem *at) {
+    if (tir_varies(e, at->acc->col_loop)) {
+        cg_fail(c, "a reduction over '%s' in kernel '%s' differs between the columns of the tile",
+                c->k->loops[e->ref].index, c->k->name);
+        return;
+    }
     hoist_inside(c, e, at, UINT64_C(1) << e->ref);
     if (!known(c, e) && CG_OK(c)) {
         struct cg_reduced *r = ARENA_ARRAY(c->mem, struct cg_reduced, 1);
-        *r = (struct cg_reduced){e, cg_reduce(c, e, at), varies(e, at->acc->row_loop), c->reduced};
+        *r = (struct cg_reduced){e, cg_reduce(c, e, at), tir_varies(e, at->acc->row_loop), c->reduced};
         c->reduced = r;
     }
 }

@@ -285,21 +285,6 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
     return x;
 }
 
-// Whether the value differs between elements along a loop of the tile.
-static bool varies(const tir_expr *e, int loop) {
-    if (e->kind == TX_REDUCE && e->ref == loop) {
-        return false;
-    }
-    bool found = e->kind == TX_INDEX && e->ref == loop;
-    for (int i = 0; i < e->n_axes && !found; i++) {
-        found = e->axes[i].loop == loop;
-    }
-    for (int i = 0; i < e->n_args && !found; i++) {
-        found = varies(e->args[i], loop);
-    }
-    return found;
-}
-
 static bool reads_acc(const tir_expr *e) {
     bool found = e->kind == TX_ACC;
     for (int i = 0; i < e->n_args && !found; i++) {
@@ -337,7 +322,7 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
                         "which they are");
         return NULL;
     }
-    if (loop == tile->row_loop && varies(a, tile->col_loop)) {
+    if (loop == tile->row_loop && tir_varies(a, tile->col_loop)) {
         PLAN_REFUSE(p, "X101", e->span, "'%s' and '%s' are each reduced for the other's elements: a tile turned "
                     "both ways has no lowering yet", e->index->name, p->k->loops[tile->col_loop].index);
         diag_help(p->d, "give one of them a kernel of its own");

@@ -25,6 +25,7 @@
 
 #define TIR_VERSION 1
 #define TIR_MAX_WGS 8
+#define TIR_REDUCE_LOOPS 64 // reductions are over one of the first so many loops
 
 typedef enum { ARCH_SM90A, ARCH_SM100A, ARCH_SM120A } tir_arch; // arch.def gives names and limits
 
@@ -407,6 +408,8 @@ bool tir_combines(const tir_kernel *k, int role, int acc);
 // Whether the position of a stored element moves along the tile of a loop: by 'k', not by 'k / BK' nor
 // without 'k'. Along a loop by which it stands still only the first element of the tile is stored.
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);
+// Whether an expression differs between elements along a loop of the tile.
+bool tir_varies(const tir_expr *e, int loop);
 
 void tir_print(FILE *out, const tir_kernel *k);
 // Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.

@@ -278,3 +278,17 @@ bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     }
     return false;
 }
+
+bool tir_varies(const tir_expr *e, int loop) {
+    if (e->kind == TX_REDUCE && e->ref == loop) {
+        return false;
+    }
+    bool found = e->kind == TX_INDEX && e->ref == loop;
+    for (int i = 0; i < e->n_axes && !found; i++) {
+        found = e->axes[i].loop == loop;
+    }
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = tir_varies(e->args[i], loop);
+    }
+    return found;
+}
