@@ -120,10 +120,19 @@ static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list
     }
 }
 
+// A later access by the same hand stands for the earlier one: products, groups and threads are over in order.
+static bool same_hand(const v_machine *m, const v_access *x, const doing *y) {
+    if (x->async == 0 || y->async == 0) {
+        return x->async == y->async && x->comp == y->comp;
+    }
+    const v_async *a = &m->async[x->async], *b = &m->async[y->async];
+    return a->thread == b->thread && a->kind == b->kind && a->kind != VA_COPY && a->kind != VA_CANCEL;
+}
+
 static void note(v_machine *m, const doing *y, v_access **list, uint16_t mask) {
     for (v_access **at = list; *at != NULL;) {
         v_access *x = *at;
-        bool same = x->write == y->write && x->async == y->async && x->comp == y->comp;
+        bool same = x->write == y->write && same_hand(m, x, y);
         if (y->write || same) {
             x->mask = y->write ? (uint16_t)(x->mask & ~mask) : x->mask;
             if (same && !y->write && (x->mask | mask) == mask) {
