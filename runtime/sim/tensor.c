@@ -176,7 +176,7 @@ static void fill_mma(const struct warp *w, struct async_op *op, const struct ten
         op->mma.sfb = value_32(w, x->sfb, l) + (uint32_t)x->sfb_off;
     }
     for (int n = 0; n < x->n_disable; n++) {
-        op->disable[n] = ~value_32(w, x->disable[n], l); // the unit wants the lanes that are kept
+        op->disable[n] = value_32(w, x->disable[n], l); // set: the lane keeps what it has
     }
 }
 

@@ -325,6 +325,40 @@ static void launch_control(void **state) {
 }
 
 // ---- tensor memory and matrices -----------------------------------------------------------------
+// A product of zeros: lanes whose bit is set in the vector keep what they had.
+static void disabled_lanes(void **state) {
+    (void)state;
+    go(KERNEL
+       " .shared .align 1024 .b8 s[8192]; .shared .align 8 .b64 full; .shared .align 4 .u32 col;\n"
+       " mov.u32 r3, s; shl.b32 r4, r1, 5; add.u32 r4, r4, r3; mov.b32 r5, 0; setp.ne.u32 p1, r1, 0;\n"
+       " st.shared.v4.b32 [r4], {r5, r5, r5, r5}; st.shared.v4.b32 [r4+16], {r5, r5, r5, r5};\n"
+       " st.shared.v4.b32 [r4+4096], {r5, r5, r5, r5}; st.shared.v4.b32 [r4+4112], {r5, r5, r5, r5};\n"
+       " fence.proxy.async.shared::cta; setp.ge.u32 p2, r1, 32; @p2 bra A;\n"
+       " tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [col], 32; "
+       "tcgen05.relinquish_alloc_permit.cta_group::1.sync.aligned;\n"
+       "A: @!p1 mbarrier.init.shared::cta.b64 [full], 1; @!p1 fence.mbarrier_init.release.cluster;\n"
+       " bar.sync 0; ld.shared.u32 r6, [col]; shr.u32 r7, r1, 5; shl.b32 r7, r7, 21; "
+       "add.u32 r7, r7, r6; ld.global.u32 r8, [d1];\n"
+       " tcgen05.st.sync.aligned.32x32b.x1.b32 [r7], {r8}; tcgen05.wait::st.sync.aligned;\n"
+       " tcgen05.fence::before_thread_sync; bar.sync 0; tcgen05.fence::after_thread_sync;\n"
+       " cvt.u64.u32 d3, r3; shr.u64 d3, d3, 4; or.b64 d3, d3, 0x400000000000; "
+       "or.b64 d3, d3, 0x1000080000; add.u64 d4, d3, 256; setp.ne.u32 p3, r1, r1;\n"
+       " mov.b32 r10, 0xf0f0f0f1; mov.b32 r11, 0x0000ffff; mov.b32 r12, 0; mov.b32 r13, -1;\n"
+       " @!p1 tcgen05.mma.cta_group::1.kind::f16 [r6], d3, d4, 0x08020010, {r10, r11, r12, r13}, p3;\n"
+       " @!p1 tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.b64 [full];\n"
+       "W: mbarrier.try_wait.parity.shared::cta.b64 p4, [full], 0; @!p4 bra W;\n"
+       " tcgen05.fence::after_thread_sync; tcgen05.ld.sync.aligned.32x32b.x1.b32 {r9}, [r7]; "
+       "tcgen05.wait::ld.sync.aligned; st.global.u32 [d2], r9;\n"
+       " tcgen05.fence::before_thread_sync; bar.sync 0; @p2 bra X;\n"
+       " tcgen05.dealloc.cta_group::1.sync.aligned.b32 r6, 32;\nX:" END,
+       (struct io){.threads = 128, .grid = 1}, 11);
+    static const uint32_t keep[4] = {0xF0F0F0F1, 0x0000FFFF, 0, 0xFFFFFFFF};
+    for (uint32_t t = 0; t < 128; t++) {
+        bool kept = (keep[t / 32] >> t % 32 & 1) != 0;
+        assert_int_equal(out_words[t], kept ? in_words[t] : 0);
+    }
+}
+
 static void tmem_round_trip(void **state) {
     (void)state;
     go(KERNEL
@@ -548,7 +582,7 @@ int main(void) {
         cmocka_unit_test(bulk_copies),
         cmocka_unit_test(tma),
         cmocka_unit_test(launch_control),
-        cmocka_unit_test(tmem_round_trip),
+        cmocka_unit_test(disabled_lanes), cmocka_unit_test(tmem_round_trip),
         cmocka_unit_test(pair_mma),
         cmocka_unit_test(mma_sync),
         cmocka_unit_test(matrix_moves),
