@@ -442,6 +442,11 @@ static bool plan_target(planner *p, int number) {
 static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
     const tir_store *s = &p->k->stores[number];
     const char *name = p->k->params[s->param].name;
+    int along = is_transposed(s, a) ? a->row_loop : a->col_loop;
+    if (p->k->loops[along].hi != NULL) {
+        return arena_printf(p->mem, "lines of '%s' end where '%s' does, within the tensor: a bulk copy has whole "
+                                    "ones", name, p->k->loops[along].index);
+    }
     if (!tma_can_store(p->k, s, a)) {
         return arena_printf(p->mem, "'%s' is not stored row by row: TMA cannot store it", name);
     }

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD = 256, POISON = 0xA5 };
+enum { GUARD = 256, POISON = 0xA5, MOST_ELEMENTS = 8 << 20 };
 
 typedef struct {
     fp4_ctx *ctx;
@@ -62,6 +62,21 @@ static int64_t draw_size(uint64_t *seed, int64_t most) {
     return 1 + (int64_t)(y % (uint64_t)most);
 }
 
+// Elements of all tensors together; many sizes in one tensor soon are too many.
+static int64_t count_elements(const fp4_kernel *k, const job *j) {
+    int64_t sum = 0;
+    for (int i = 0; i < j->n; i++) {
+        int64_t shape[FP4_MAX_RANK], n = 1;
+        int rank = 0;
+        check(fp4_kernel_shape(k, i, j->dims, j->info.n_dims, &rank, shape), "shape");
+        for (int a = 0; a < rank; a++) {
+            n *= shape[a];
+        }
+        sum += j->params[i].kind == FP4_PARAM_TENSOR ? n : 0;
+    }
+    return sum;
+}
+
 static bool draw_shape(const fp4_kernel *k, job *j, uint64_t *seed, int64_t most) {
     for (int attempt = 0; attempt < 2000; attempt++) {
         for (int i = 0; i < j->info.n_dims; i++) {
@@ -72,7 +87,7 @@ static bool draw_shape(const fp4_kernel *k, job *j, uint64_t *seed, int64_t most
             v = v == 0 && strcmp(fp4_kernel_dim(k, i), "K") != 0 ? 1 : v;
             j->dims[i] = (fp4_dim){fp4_kernel_dim(k, i), (v + m - 1) / m * m};
         }
-        if (fp4_kernel_admits(k, j->dims, j->info.n_dims) == FP4_OK) {
+        if (fp4_kernel_admits(k, j->dims, j->info.n_dims) == FP4_OK && count_elements(k, j) < MOST_ELEMENTS) {
             return true;
         }
     }
@@ -119,6 +134,21 @@ static unsigned char *draw_bytes(fp4_elem e, int64_t bytes, bool wild, uint64_t 
     return out;
 }
 
+// Const whole numbers bound loops: ascending ones, which serve as offsets and as counts alike. The first one
+// may be above 0 and the last one beyond the rows there are.
+static void draw_bounds(const job *j, void *data, int64_t n, uint64_t *seed) {
+    int64_t most = 0;
+    for (int d = 0; d < j->info.n_dims; d++) {
+        most = j->dims[d].value > most ? j->dims[d].value : most;
+    }
+    int32_t *v = data, at = (int32_t)(next_random(seed) % 3);
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = at;
+        uint64_t x = next_random(seed);
+        at += x % 3 == 0 ? 0 : (int32_t)((x >> 8) % (uint64_t)(2 * most / n + 2));
+    }
+}
+
 static bool is_output(const fp4_param_info *p) {
     return p->mode == FP4_MODE_OUT || p->mode == FP4_MODE_INOUT;
 }
@@ -148,6 +178,9 @@ static void draw_operands(const fp4_kernel *k, job *j, uint64_t *seed) {
         bool poison = j->params[i].mode == FP4_MODE_OUT;
         j->data[i] = draw_bytes(t.format.elem, s.data_bytes, wild, seed);
         j->scale[i] = s.scale_bytes ? draw_bytes(t.format.scale, s.scale_bytes, false, seed) : NULL;
+        if (j->params[i].mode == FP4_MODE_CONST && t.format.elem == FP4_ELEM_I32 && s.data_bytes > 0) {
+            draw_bounds(j, j->data[i], s.data_bytes / 4, seed);
+        }
         if (poison) {
             memset(j->data[i], POISON, (size_t)s.data_bytes);
         }

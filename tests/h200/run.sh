@@ -22,5 +22,6 @@ for list in *.shapes; do
     ./fp4-bench --tflops "$rate" --cublas "$lt" --shapes "$list" --json "$results/$name.json" \
         --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done
+./grouped_bench grouped_fp8.tkm bench_fp8.tkm >"$results/grouped.txt" || bad=1
 ./runtime_bench_launch >"$results/launch.txt" || bad=1
 exit $bad
