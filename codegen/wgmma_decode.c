@@ -104,7 +104,8 @@ static ll_val rows_into(cg *c, const rows *r) {
     tir_coord row = r->data->coords[1], tile = r->scale->coords[2];
     row.rank_mul = r->data->rank_offset ? 0 : row.rank_mul;
     tile.rank_mul = r->scale->rank_offset ? 0 : tile.rank_mul;
-    return ll_sub(c->b, cg_coord(c, &row), ll_muli(c->b, cg_coord(c, &tile), ATOM_ROWS));
+    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, r->op->param), ATOM_ROWS);
+    return ll_sub(c->b, cg_scale_coord(c, &row, r->op->param), first);
 }
 
 // A constant in a register: ptxas would move one that it knows there again for every use. It does not know

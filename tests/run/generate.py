@@ -169,7 +169,25 @@ def program(r, arch):
         # A cluster along m halves its tile: 256 rows keep the instruction's 128 a CTA.
         rows = " with BM = 256" if "cluster 2 along m;" in facts and r.random() < 0.9 else ""
         lines += [f"schedule g on {arch}{rows} {{"] + ["    " + f for f in facts] + ["}"]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return grouped(r, text) if r.random() < 0.25 else text
+
+
+def grouped(r, text):
+    """The program over groups of rows: cut at offsets, or counted in matrices with room for more."""
+    text = re.sub(r"(    B\d : \w+\[)", r"\1G, ", text)
+    text = re.sub(r"( B\d\[)", r"\1g, ", text)
+    if r.random() < 0.6:
+        text = text.replace("    bias :", "    first : const i32[G + 1],\n    bias :")
+        order = r.choice(["g of G, m:BM of M[g], n:BN of N", "n:BN of N, g of G, m:BM of M[g]"])
+        return text.replace("tile m:BM of M, n:BN of N", f"ragged M by G at first;\n    tile {order}")
+    text = re.sub(r"(    A : \w+\[)", r"\1G, ", text).replace(" A[", " A[g, ")
+    text = re.sub(r"(    [DE] : (?:out|inout) \w+\[)", r"\1G, ", text)
+    text = re.sub(r"\b([DE])\[([mn]), ([mn])\]", r"\1[g, \2, \3]", text)
+    text = text.replace("    bias :", "    count : const i32[G],\n    width : const i32[G],\n    bias :")
+    rows = r.choice(["in 0 .. count[g]", "in 0 .. count[g]", "in count[g] / 2 .. count[g]"])
+    cols = r.choice(["", "", " in 0 .. width[g]"])
+    return text.replace("tile m:BM of M, n:BN of N", f"tile g of G, m:BM of M {rows}, n:BN of N{cols}")
 
 
 def main():
@@ -184,9 +202,11 @@ def main():
             r = random.Random(seed * 100003 + i)
             path = os.path.join(folder, f"g{i}.{arch}.tk")
             with open(path, "w", encoding="ascii") as f:
-                f.write(program(r, arch))
+                program_text = program(r, arch)
+                f.write(program_text)
             result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
-                                     "--schedule", r.choice(["eager", "lazy", "random"]), "--check"],
+                                     "--schedule", r.choice(["eager", "lazy", "random"]), "--check"] +
+                                    (["G=4"] if " g of G" in program_text else []),
                                     capture_output=True, text=True, timeout=300, cwd=scratch)
             code = re.search(r"error\[(\w+)\]", result.stderr)
             if result.returncode == 0:
