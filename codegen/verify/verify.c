@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CASES = 24, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 128 };
+enum { MOST_CASES = 24, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
 
 // ---- the machine --------------------------------------------------------------------------------
 static void new_warp(v_machine *m, int index) {
@@ -131,7 +131,7 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
         m->report = out;
         m->boxes = boxes;
         m->learn = learn;
-        m->most_steps = job->most_steps != 0 ? job->most_steps : DEFAULT_STEPS;
+        m->most_steps = job->most_steps;
         v_run(m);
         if (learn) {
             v_boxes_solve(m);
@@ -147,15 +147,22 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
     return ok ? FOLLOWED : x.too_long ? TOO_LONG : REFUSED;
 }
 
-// A large size that takes too many instructions is halved: tiles differ, rings go round all the same.
+// A large size that takes too many instructions is halved: tiles differ, rings go round all the same. What
+// takes long with small sizes too is followed to its end.
 static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_boxes *boxes, bool learn,
                         verify_report *out) {
-    outcome o;
-    do {
-        o = follow(job, k, &c, boxes, learn, out);
-        c.big_size /= 2;
+    verify_job now = *job;
+    now.most_steps = job->most_steps != 0 ? job->most_steps : DEFAULT_STEPS;
+    outcome o = follow(&now, k, &c, boxes, learn, out);
+    while (o == TOO_LONG && (c.big_size > LEAST_LARGE || c.size > 4)) {
+        c.big_size /= c.big_size > LEAST_LARGE ? 2 : 1;
         c.size /= c.size > 4 ? 2 : 1;
-    } while (o == TOO_LONG && (c.big_size >= LEAST_LARGE || c.size > 4));
+        o = follow(&now, k, &c, boxes, learn, out);
+    }
+    if (o == TOO_LONG && job->most_steps == 0) {
+        now.most_steps *= PATIENCE;
+        o = follow(&now, k, &c, boxes, learn, out);
+    }
     return o == FOLLOWED;
 }
 

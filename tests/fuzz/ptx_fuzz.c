@@ -344,7 +344,7 @@ int main(int argc, char **argv) {
             fclose(f);
         }
         trial(&t, whole);
-        if (whole || i % 5 == 0) {
+        if (whole || i % 10 == 0) {
             verify(&t);
         }
         free(t.s);
