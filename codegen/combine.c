@@ -9,7 +9,7 @@
 // way back. Nobody leaves early: clusters meet at the kernel's end.
 #include "cg_int.h"
 
-enum { WARP = 32, WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BATCH = 8, BARRIER_BYTES = 8 };
+enum { WARP = 32, WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTES = 8 };
 
 static int role_number(const cg *c) {
     return (int)(c->role - c->k->roles);
@@ -35,21 +35,24 @@ static ll_val own_sums(cg *c, int acc, ll_val chunk) {
     return ll_add(b, at, ll_muli(b, chunk, chunk_pitch(c)));
 }
 
+// Offsets stand in the instruction: LLVM would compute an address for each outside of the loop of tiles.
+static void put_chunk(cg *c, ll_val at, int offset, const ll_val *values) {
+    ll_asm store = {.text = arena_printf(c->mem, "st.shared.v4.f32 [$0+%d], {$1, $2, $3, $4};", offset),
+                    .constraints = "r,f,f,f,f,~{memory}",
+                    .effect = true};
+    LL_ASM(c->b, &store, at, values[0], values[1], values[2], values[3]);
+}
+
 void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values) {
-    ll *b = c->b;
     ll_val at = own_sums(c, acc, chunk);
     for (int i = 0; i < n; i += WORDS) {
-        ll_val words[WORDS];
-        for (int j = 0; j < WORDS; j++) {
-            words[j] = ll_to(b, values[i + j], LL_I32);
-        }
-        ll_store_words(b, ll_addi(b, at, (int64_t)(i / WORDS) * chunk_pitch(c)), WORDS, words);
+        put_chunk(c, at, i / WORDS * chunk_pitch(c), values + i);
     }
 }
 
-static void add_chunk(cg *c, ll_val at, ll_val *values) {
+static void add_chunk(cg *c, ll_val at, int offset, ll_val *values) {
     ll *b = c->b;
-    ll_asm load = {.text = "ld.shared::cluster.v4.f32 {$0, $1, $2, $3}, [$4];",
+    ll_asm load = {.text = arena_printf(c->mem, "ld.shared::cluster.v4.f32 {$0, $1, $2, $3}, [$4+%d];", offset),
                    .constraints = "=f,=f,=f,=f,r,~{memory}",
                    .effect = true,
                    .n_out = WORDS,
@@ -60,14 +63,17 @@ static void add_chunk(cg *c, ll_val at, ll_val *values) {
     }
 }
 
+static ll_val sums_of(cg *c, ll_val own, int rank) {
+    ll_val there = LL_INTR(c->b, "llvm.nvvm.mapa.shared.cluster", own, ll_i32(c->b, rank));
+    return ll_to(c->b, there, LL_I32);
+}
+
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values) {
-    ll *b = c->b;
     ll_val own = own_sums(c, acc, chunk);
     for (int rank = 1; rank < tir_split(c->k); rank++) {
-        ll_val there = LL_INTR(b, "llvm.nvvm.mapa.shared.cluster", own, ll_i32(b, rank));
-        there = ll_to(b, there, LL_I32);
+        ll_val there = sums_of(c, own, rank);
         for (int i = 0; i < n; i += WORDS) {
-            add_chunk(c, ll_addi(b, there, (int64_t)(i / WORDS) * chunk_pitch(c)), values + i);
+            add_chunk(c, there, i / WORDS * chunk_pitch(c), values + i);
         }
     }
 }
@@ -82,29 +88,23 @@ static int registers(const cg_acc *a) {
     return a->n_m * a->n_n * 4;
 }
 
-static void put_registers(cg *c, int acc, const cg_acc *a) {
-    for (int i = 0; i < registers(a); i += WORDS) {
-        ll_val values[WORDS];
-        for (int j = 0; j < WORDS; j++) {
-            values[j] = ll_get(c->b, a->regs[i + j]);
-        }
-        cg_sums_put(c, acc, ll_i32(c->b, i / WORDS), WORDS, values);
+static ll_val *values_of(cg *c, const cg_acc *a) {
+    ll_val *values = ARENA_ARRAY(c->mem, ll_val, registers(a));
+    for (int i = 0; i < registers(a); i++) {
+        values[i] = ll_get(c->b, a->regs[i]);
     }
+    return values;
 }
 
-// ptxas moves no reads across a warp barrier: a batch of them is in flight beside the accumulators.
+static void put_registers(cg *c, int acc, const cg_acc *a) {
+    cg_sums_put(c, acc, ll_i32(c->b, 0), registers(a), values_of(c, a));
+}
+
 static void add_registers(cg *c, int acc, const cg_acc *a) {
-    for (int i = 0; i < registers(a); i += BATCH * WORDS) {
-        int n = registers(a) - i < BATCH * WORDS ? registers(a) - i : BATCH * WORDS;
-        ll_val values[BATCH * WORDS];
-        for (int j = 0; j < n; j++) {
-            values[j] = ll_get(c->b, a->regs[i + j]);
-        }
-        cg_sums_add(c, acc, ll_i32(c->b, i / WORDS), n, values);
-        for (int j = 0; j < n; j++) {
-            ll_set(c->b, a->regs[i + j], values[j]);
-        }
-        cg_warp_sync(c);
+    ll_val *values = values_of(c, a);
+    cg_sums_add(c, acc, ll_i32(c->b, 0), registers(a), values);
+    for (int i = 0; i < registers(a); i++) {
+        ll_set(c->b, a->regs[i], values[i]);
     }
 }
 
