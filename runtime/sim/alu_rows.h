@@ -157,6 +157,23 @@ static inline float float_of(double x, int mode) {
     }
     return up && back < x ? nextafterf(f, INFINITY) : f;
 }
+// A NaN keeps its sign and the upper part of its payload (H200).
+static inline uint32_t narrowed(double x, int mode) {
+    uint64_t u;
+    memcpy(&u, &x, 8);
+    return x == x ? num_bits(float_of(x, mode))
+                  : (uint32_t)(u >> 63) << 31 | 0x7FC00000 | ((uint32_t)(u >> 29) & 0x3FFFFF);
+}
+// |a| with the sign bit of 'sign'; NaN is the one that arithmetic gives. 'infinity': its code.
+static inline uint32_t h_sign(uint32_t a, uint32_t sign, uint32_t infinity) {
+    return (a & 0x7FFF) > infinity ? 0x7FFF : (a & 0x7FFF) | (sign & 0x8000);
+}
+static inline uint32_t h_ftz(uint32_t a) { // f16 only: bf16 instructions have no .ftz
+    return (a & 0x7C00) == 0 ? a & 0x8000 : a;
+}
+static inline uint32_t h_sat(uint32_t a) { // f16: to [0, 1], NaN to 0
+    return (a & 0x8000) != 0 || a > 0x7C00 ? 0 : a > 0x3C00 ? 0x3C00 : a;
+}
 static inline uint32_t h_add(uint32_t a, uint32_t b, bool bf) {
     return h_code(odd_float(odd_sum(h_value(a, bf), h_value(b, bf))), bf);
 }
@@ -166,6 +183,17 @@ static inline uint32_t h_mul(uint32_t a, uint32_t b, bool bf) {
 static inline uint32_t h_fma(uint32_t a, uint32_t b, uint32_t c, bool bf) {
     double p = (double)h_value(a, bf) * (double)h_value(b, bf);
     return h_code(odd_float(odd_sum(p, h_value(c, bf))), bf);
+}
+// f16 with .ftz: what is below the least normal number after rounding to 11 bits is 0 (H200).
+static inline uint32_t h_tiny(double exact, uint32_t code) {
+    return fabs(exact) < 0x1p-14 - 0x1p-26 ? code & 0x8000 : code;
+}
+static inline uint32_t h_mul_ftz(uint32_t a, uint32_t b) {
+    return h_tiny((double)h_value(a, false) * (double)h_value(b, false), h_mul(a, b, false));
+}
+static inline uint32_t h_fma_ftz(uint32_t a, uint32_t b, uint32_t c) {
+    double p = (double)h_value(a, false) * (double)h_value(b, false);
+    return h_tiny(odd_sum(p, h_value(c, false)), h_fma(a, b, c, false));
 }
 static inline uint32_t h_min(uint32_t a, uint32_t b, bool nan, bool bf) {
     return h_code(num_min(h_value(a, bf), h_value(b, bf), nan), bf);
@@ -196,12 +224,12 @@ static inline double round_to(double x, int mode) {
            : mode == NUM_RM ? floor(x)
                             : ceil(x);
 }
-// Float to integer clamps; NaN gives 0 (PTX ISA "cvt").
+// Float to integer clamps; NaN gives 0 (PTX ISA "cvt"), but in 64 bits the top bit alone (H200).
 static inline int64_t int_of(double x, int mode, int bits) {
     double limit = ldexp(1.0, bits - 1);
     x = round_to(x, mode);
     if (x != x) {
-        return 0;
+        return bits == 64 ? INT64_MIN : 0;
     }
     return x >= limit   ? (int64_t)(UINT64_MAX >> 1 >> (64 - bits))
            : x < -limit ? INT64_MIN >> (64 - bits)
@@ -209,6 +237,9 @@ static inline int64_t int_of(double x, int mode, int bits) {
 }
 static inline uint64_t uint_of(double x, int mode, int bits) {
     x = round_to(x, mode);
+    if (x != x && bits == 64) {
+        return 1ull << 63;
+    }
     if (!(x > 0)) {
         return 0;
     }

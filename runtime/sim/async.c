@@ -341,22 +341,21 @@ static bool is_tensor(const struct async_op *op) {
     return op->kind >= ASYNC_MMA;
 }
 
+// What an operation in flight will write: its destinations' bytes hold poison until it is performed.
 static void poison(const struct async_op *op) {
-    uint32_t bytes = op->kind == ASYNC_BULK_LOAD || op->kind == ASYNC_CP ? op->bytes : 0;
-    if (op->kind == ASYNC_CLC) {
-        bytes = UNIT_CLC_BYTES;
-    }
-    if (op->kind == ASYNC_TMA_LOAD) {
-        const struct sim_tmap *map = op_map(op);
-        bytes = map == NULL ? 0 : unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype);
-    }
-    if (bytes == 0) {
-        return;
-    }
-    uint16_t mask = destinations(op);
+    const struct sim_tmap *map = op->kind == ASYNC_TMA_LOAD ? op_map(op) : NULL;
+    enum unit_tma_mode mode = (enum unit_tma_mode)op->dtype;
+    uint32_t bytes = op->kind == ASYNC_BULK_LOAD || op->kind == ASYNC_CP ? op->bytes
+                     : op->kind == ASYNC_CLC                             ? UNIT_CLC_BYTES
+                     : map != NULL                                       ? unit_tma_smem_bytes(map, mode)
+                                                                         : 0;
+    uint16_t mask = bytes > 0 ? destinations(op) : 0;
     for (uint32_t rank = 0; rank < op->cta->cluster->size; rank++) {
-        uint8_t *to = (mask >> rank & 1) != 0 ? op_smem(op, in_cta(op->smem, rank), bytes) : NULL;
-        if (to != NULL) {
+        uint32_t at = in_cta(op->smem, rank);
+        uint8_t *to = (mask >> rank & 1) != 0 ? op_smem(op, at, bytes) : NULL;
+        if (to != NULL && map != NULL) {
+            unit_tma_fill(map, mode, to - (at & OFFSET_MASK), at & OFFSET_MASK, POISON);
+        } else if (to != NULL) {
             memset(to, POISON, bytes);
         }
     }

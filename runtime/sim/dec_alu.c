@@ -54,8 +54,12 @@ static struct uop *emit_alu(struct ptx_parser *p, enum alu_key key) {
     return ptx_emit(p, alu_fn(key));
 }
 
-static uint32_t flushed(struct ptx_parser *p, uint32_t r) {
-    struct uop *u = emit_alu(p, ALU_FTZ_F32);
+static enum alu_key ftz_key(enum ptx_word type) {
+    return type == W_F32 ? ALU_FTZ_F32 : ALU_FTZ_F16X2; // the upper half of a lone f16 is 0
+}
+
+static uint32_t flushed(struct ptx_parser *p, enum ptx_word type, uint32_t r) {
+    struct uop *u = emit_alu(p, ftz_key(type));
     u->a = r;
     return u->d = ptx_new_row(p, 32);
 }
@@ -66,10 +70,20 @@ static void emit_on(struct ptx_parser *p, enum alu_key key, uint32_t d, int64_t 
     u->imm = imm;
 }
 
-static int round_of(struct ptx_ins *i) {
+// The rounding mode, before choose() takes the word because it has a row of its own.
+static int round_of(const struct ptx_ins *i) {
+    static const uint16_t modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA}; // ORDER num_round
+    for (int m = 0; m < 5; m++) {
+        if (has(i, modes[m])) {
+            return m;
+        }
+    }
+    return NUM_RN;
+}
+
+static void take_round(struct ptx_ins *i) {
     static const uint16_t modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA};
-    int m = ptx_take_one(i, modes, 5);
-    return m < 0 ? NUM_RN : m;
+    ptx_take_one(i, modes, 5);
 }
 
 static int64_t immediate_of(const struct ptx_ins *i, int round) {
@@ -93,10 +107,10 @@ struct after {
 
 static void finish(struct ptx_parser *p, uint32_t d, const struct after *x) {
     if (x->ftz) {
-        emit_on(p, ALU_FTZ_F32, d, 0);
+        emit_on(p, ftz_key(x->type), d, 0);
     }
     if (x->sat) {
-        emit_on(p, ALU_SAT_F32, d, 0);
+        emit_on(p, x->type == W_F32 ? ALU_SAT_F32 : ALU_SAT_F16X2, d, 0);
     }
     if (x->relu) {
         bool two = x->type == W_F16X2 || x->type == W_BF16X2;
@@ -225,12 +239,15 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
     }
     bool single = type == W_F32 || type == W_F32X2;
     bool absolute = single && (is_op(i, "min") || is_op(i, "max")) && ptx_take(i, W_ABS);
-    enum alu_key key = choose(p, type);
-    struct after x = {.ftz = ptx_take(i, W_FTZ) && type == W_F32, .type = type};
-    x.sat = type == W_F32 && ptx_take(i, W_SAT);
-    x.relu = ptx_is_float(type) && ptx_take(i, W_RELU);
     int round = ptx_is_float(type) ? round_of(i) : NUM_RN;
+    bool flushable = type == W_F32 || type == W_F16 || type == W_F16X2;
+    struct after x = {.ftz = flushable && has(i, W_FTZ), .type = type};
+    enum alu_key key = choose(p, type);
+    ptx_take(i, W_FTZ);
+    x.sat = flushable && ptx_take(i, W_SAT);
+    x.relu = ptx_is_float(type) && ptx_take(i, W_RELU);
     if (ptx_is_float(type)) {
+        take_round(i);
         ptx_take(i, W_APPROX);
     }
     const struct alu_sig *sig = &alu_sigs[key];
@@ -245,7 +262,7 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
         bool done = three && n == 0;
         r[n] = done ? first_of_three(p, key, type)
                     : ptx_row_src(p, ptx_arg(i, n + 1 + three), type_for(type, bytes[n]));
-        r[n] = x.ftz ? flushed(p, r[n]) : r[n];
+        r[n] = x.ftz ? flushed(p, type, r[n]) : r[n];
     }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type_for(type, sig->d));
     struct uop *u = emit_alu(p, key);
@@ -263,9 +280,10 @@ void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum
     if (!ok || !(is_op(i, "add") || is_op(i, "sub") || is_op(i, "fma"))) {
         ptx_refuse(p, "unsupported pair of types");
     }
-    enum alu_key key = choose(p, type);
-    int sources = alu_sigs[key].n;
     int round = round_of(i);
+    enum alu_key key = choose(p, type);
+    take_round(i);
+    int sources = alu_sigs[key].n;
     ptx_need_args(p, sources + 1, sources + 1);
     uint32_t r[3] = {0, 0, 0};
     for (int n = 0; n < sources; n++) {
@@ -279,7 +297,7 @@ void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum
         r[n] = src;
     }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_F32);
-    struct after x = {.sat = ptx_take(i, W_SAT)};
+    struct after x = {.sat = ptx_take(i, W_SAT), .type = W_F32};
     struct uop *u = emit_alu(p, key);
     u->d = d;
     u->a = r[0];
@@ -431,7 +449,7 @@ static uint32_t compare_source(struct ptx_parser *p, int n, enum ptx_word type, 
         u->a = r;
         return u->d = ptx_new_row(p, 32);
     }
-    return ftz && type == W_F32 ? flushed(p, r) : r;
+    return ftz && type == W_F32 ? flushed(p, type, r) : r;
 }
 
 struct comparison {

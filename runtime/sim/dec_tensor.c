@@ -370,9 +370,8 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_need_args(p, x->scaled ? 8 : 4, x->scaled ? 8 : 4);
     bool narrow =
         x->op.k * (x->op.kind == UNIT_KIND_TF32 ? 4 : 2) <= 16 && x->op.kind <= UNIT_KIND_TF32;
-    if (x->op.kind == UNIT_KIND_I8 && x->op.k == 16) {
-        narrow = true;
-    }
+    bool bytes = x->op.kind == UNIT_KIND_I8 || x->op.kind == UNIT_KIND_F8F6F4;
+    narrow |= bytes && x->op.k == 16;
     x->nd = x->op.d == NUM_F16 ? 2 : 4;
     x->na = narrow ? 2 : 4;
     x->nb = narrow ? 1 : 2;

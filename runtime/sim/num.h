@@ -95,6 +95,14 @@ float num_mul_r(float a, float b, enum num_round round);
 float num_fma_r(float a, float b, float c, enum num_round round);
 float num_div_r(float a, float b, enum num_round round);
 float num_sqrt_r(float a, enum num_round round);
+// .ftz: results that are subnormal after rounding to 24 bits are flushed (H200), sources by the caller.
+float num_mul_ftz(float a, float b, enum num_round round);
+float num_fma_ftz(float a, float b, float c, enum num_round round);
+// f64 in a rounding mode other than RN; unused sources are 0.
+enum num_op_64 { NUM_ADD_64, NUM_SUB_64, NUM_MUL_64, NUM_FMA_64, NUM_DIV_64, NUM_SQRT_64 };
+// A NaN result has the payload of the second operand, else of the third, else of the first (H200).
+double num_nan_64(double r, const double x[3]);
+double num_f64_r(enum num_op_64 op, const double x[3], enum num_round round);
 // min/max: one NaN operand is ignored unless nan; -0 < +0.
 float num_min(float a, float b, bool nan);
 float num_max(float a, float b, bool nan);

@@ -4,6 +4,8 @@
 // head + tail with |tail| below half a unit of head, which one comparison turns into any rounding.
 #include "num.h"
 
+#include <fenv.h>
+
 // The float that head + tail rounds to. RN is only used where tail == 0 or head is the float
 // itself.
 static float round_pair(double head, double tail, enum num_round round) {
@@ -72,6 +74,68 @@ float num_fma_r(float a, float b, float c, enum num_round round) {
         return zero_sum((float)head, cancel, round);
     }
     return round_pair(head, tail, round);
+}
+
+// 'near' is the rounding of head + tail: 0 with its sign if that is below the least normal number, had
+// subnormals 24 bits too (IEEE 754 "tininess after rounding").
+static float flush_exact(float near, double head, double tail, enum num_round round) {
+    double least = round == NUM_RN ? 0x1p-126 - 0x1p-151 : 0x1p-126;
+    bool tiny = head < 0 ? head > -least || (head == -least && tail > 0)
+                         : head < least || (head == least && tail < 0);
+    return tiny ? copysignf(0.0f, near) : near;
+}
+
+float num_mul_ftz(float a, float b, enum num_round round) {
+    return flush_exact(num_mul_r(a, b, round), (double)a * (double)b, 0, round);
+}
+
+float num_fma_ftz(float a, float b, float c, enum num_round round) {
+    double head;
+    double tail;
+    two_sum((double)a * (double)b, (double)c, &head, &tail);
+    return flush_exact(num_fma_r(a, b, c, round), head, tail, round);
+}
+
+double num_nan_64(double r, const double x[3]) {
+    double from = x[1] != x[1] ? x[1] : x[2] != x[2] ? x[2] : x[0];
+    if (r != r && from != from) {
+        uint64_t u;
+        memcpy(&u, &from, 8);
+        u |= 1ull << 51; // quiet
+        memcpy(&r, &u, 8);
+    }
+    return r;
+}
+
+// The host's own arithmetic under its rounding mode: volatile keeps it between the two switches.
+double num_f64_r(enum num_op_64 op, const double x[3], enum num_round round) {
+    static const int modes[] = {
+        [NUM_RN] = FE_TONEAREST, [NUM_RZ] = FE_TOWARDZERO, [NUM_RM] = FE_DOWNWARD, [NUM_RP] = FE_UPWARD};
+    volatile double a = x[0], b = x[1], c = x[2], r = 0;
+    int before = fegetround();
+    fesetround(modes[round]);
+    switch (op) {
+    case NUM_ADD_64:
+        r = a + b;
+        break;
+    case NUM_SUB_64:
+        r = a - b;
+        break;
+    case NUM_MUL_64:
+        r = a * b;
+        break;
+    case NUM_FMA_64:
+        r = fma(a, b, c);
+        break;
+    case NUM_DIV_64:
+        r = a / b;
+        break;
+    case NUM_SQRT_64:
+        r = sqrt(a);
+        break;
+    }
+    fesetround(before);
+    return num_nan_64(r, x);
 }
 
 float num_div_r(float a, float b, enum num_round round) {

@@ -272,17 +272,17 @@ uint32_t num_gst_fdpa(const struct num_gst *p, const uint32_t *a, const uint32_t
     return finish(NUM_OUT_F32, sum, q);
 }
 
-// sm_90 and sm_100 have no FP8 mma.sync: ptxas converts to f16 and issues two k16 steps, the
+// sm_90 and sm_100 have no FP8 mma.sync: ptxas converts to f16 and issues two steps of half of K, the
 // products with k%4 in {0,1} and those with k%4 in {2,3}, from a zero addend; C is added last,
 // rounded to nearest (measured on H100, H200, B200).
 uint32_t num_legacy_fp8(const struct num_dot *p, const uint32_t *a, const uint32_t *b, uint32_t c) {
     struct num_dot half = {
-        .a = p->a, .b = p->b, .k = 16, .frac = 25, .floor = p->floor, .out = p->out};
+        .a = p->a, .b = p->b, .k = p->k / 2, .frac = 25, .floor = p->floor, .out = p->out};
     uint32_t sum = 0;
     for (int part = 0; part < 2; part++) {
         uint32_t x[16];
         uint32_t y[16];
-        for (int i = 0; i < 16; i++) {
+        for (int i = 0; i < half.k; i++) {
             int k = 4 * (i / 2) + 2 * part + i % 2;
             x[i] = a[k];
             y[i] = b[k];

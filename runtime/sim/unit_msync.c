@@ -58,7 +58,7 @@ static bool types_allowed(const struct unit_msync *op) {
                op->d == NUM_F32;
     case UNIT_KIND_F8F6F4:
         if (op->no_kind) {
-            return is_fp8(op->a) && is_fp8(op->b) && op->k == 32 && op->d != NUM_I32;
+            return is_fp8(op->a) && is_fp8(op->b) && (op->k == 32 || op->k == 16) && op->d != NUM_I32;
         }
         return is_narrow(op->a) && is_narrow(op->b) && op->k == 32 && op->d != NUM_I32;
     case UNIT_KIND_I8:

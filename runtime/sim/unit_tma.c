@@ -10,6 +10,7 @@
 
 #define SMEM_ALIGN 128
 #define MAX_ROW_BYTES 2048
+#define CHUNK 16 // bytes that a store takes or leaves together
 
 // Sizes of a box as the copy sees it.
 struct box {
@@ -97,28 +98,25 @@ static void gather(const struct box *b, const uint8_t *row, uint8_t *packed) {
     }
 }
 
-// What lies outside of the tensor: zeros, or the quiet NaN of the type.
+// What lies outside of the tensor: zeros, or 16-bit words that are NaN in every type (H200).
 static void fill_outside(const struct sim_tmap *map, uint8_t *row, uint32_t bytes) {
-    if (!map->oob_nan) {
-        memset(row, 0, bytes);
-        return;
-    }
-    uint32_t size = (uint32_t)unit_tmap_elem_bits(map->dtype) / 8;
-    memset(row, 0xFF, bytes);
-    for (uint32_t i = size; i <= bytes; i += size) {
-        row[i - 1] = 0x7F; // all ones but the sign
+    memset(row, 0, bytes);
+    for (uint32_t i = 0; map->oob_nan && i < bytes; i += 2) {
+        row[i] = 0xF7;
+        row[i + 1] = 0x7F;
     }
 }
 
-static void flush_subnormals(const struct sim_tmap *map, uint8_t *row, uint32_t bytes) {
-    if (map->dtype != TMAP_F32_FTZ && map->dtype != TMAP_TF32_FTZ) {
+// TFLOAT32 elements are rounded on the way; the types with FTZ keep their subnormals (H200).
+static void round_loaded(const struct sim_tmap *map, uint8_t *row, uint32_t bytes) {
+    if (map->dtype != TMAP_TF32 && map->dtype != TMAP_TF32_FTZ) {
         return;
     }
     for (uint32_t i = 0; i + 4 <= bytes; i += 4) {
         float x;
         memcpy(&x, row + i, 4);
-        x = num_ftz(x);
-        memcpy(row + i, &x, 4);
+        uint32_t rounded = num_tf32_of(x, NUM_RN);
+        memcpy(row + i, &rounded, 4);
     }
 }
 
@@ -183,7 +181,11 @@ static enum unit_status check(const struct unit_tma *t, const struct unit_cta *c
     if (end > cta->smem_bytes) {
         return UNIT_SMEM_RANGE;
     }
-    int32_t step = unit_tmap_is_padded(map->dtype) ? 128 : map->dtype == TMAP_B4X16 ? 2 : 1;
+    // Rows begin at whole 16 bytes of the tensor's: anything else is an illegal instruction on H200.
+    bool packed = unit_tmap_is_padded(map->dtype) || map->dtype == TMAP_B4X16;
+    int32_t step = unit_tmap_is_padded(map->dtype) ? 128
+                   : packed                        ? 2
+                                                   : CHUNK * 8 / unit_tmap_elem_bits(map->dtype);
     return t->coord[0] % step ? UNIT_COORD : UNIT_OK;
 }
 
@@ -204,7 +206,7 @@ enum unit_status unit_tma_load(const struct unit_tma *t, const struct unit_gmem 
                 return UNIT_GMEM_FAULT;
             }
             memcpy(packed + r.first, src, r.bytes);
-            flush_subnormals(t->map, packed + r.first, r.bytes);
+            round_loaded(t->map, packed + r.first, r.bytes);
         }
         bool padded = unit_tmap_is_padded(t->map->dtype);
         if (padded) {
@@ -213,6 +215,19 @@ enum unit_status unit_tma_load(const struct unit_tma *t, const struct unit_gmem 
         move_smem_row(&b, cta->smem, t->smem + i * b.pitch, padded ? row : packed, true);
     }
     return s;
+}
+
+void unit_tma_fill(const struct sim_tmap *map, enum unit_tma_mode mode, uint8_t *smem, uint32_t to,
+                   uint8_t value) {
+    struct box b = box_of(map, mode);
+    uint8_t row[MAX_ROW_BYTES];
+    if (to % SMEM_ALIGN != 0 || b.smem_bytes % 16 != 0 || b.smem_bytes > MAX_ROW_BYTES) {
+        return; // the load itself will be refused
+    }
+    memset(row, value, b.smem_bytes);
+    for (uint32_t i = 0; i < b.n_rows; i++) {
+        move_smem_row(&b, smem, to + i * b.pitch, row, true);
+    }
 }
 
 // Rows of a store, or with 'op' of a reduction.
@@ -231,6 +246,9 @@ static enum unit_status for_stored_rows(const struct unit_tma *t, const struct u
         if (r.bytes == 0) {
             continue;
         }
+        // The tensor's end is only respected in steps of 16 bytes (H200): the pitch has room for that.
+        r.bytes = (r.bytes + CHUNK - 1) / CHUNK * CHUNK;
+        r.bytes = r.bytes > b.gmem_bytes ? b.gmem_bytes : r.bytes;
         move_smem_row(&b, cta->smem, t->smem + i * b.pitch, row, false);
         bool padded = unit_tmap_is_padded(t->map->dtype);
         if (padded) {

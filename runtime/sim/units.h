@@ -153,6 +153,9 @@ enum unit_status unit_tma_reduce(const struct unit_tma *t, const struct unit_gme
 // in shared memory (they differ for padded pitches and sub-byte containers).
 uint32_t unit_tma_tx_bytes(const struct sim_tmap *map, enum unit_tma_mode mode);
 uint32_t unit_tma_smem_bytes(const struct sim_tmap *map, enum unit_tma_mode mode);
+// Overwrites with 'value' what a load to shared address 'to' will write, and nothing between its rows.
+void unit_tma_fill(const struct sim_tmap *map, enum unit_tma_mode mode, uint8_t *smem, uint32_t to,
+                   uint8_t value);
 
 // cp.reduce.async.bulk on plain memory: dst[i] = dst[i] op src[i].
 enum unit_status unit_bulk_reduce(uint8_t *dst, const uint8_t *src, size_t bytes,

@@ -2,6 +2,7 @@
 // with all lanes and with a divergent half, compared with the expression in C beside it.
 // "--dump FILE" writes the module instead, for ptxas to accept.
 #include "core_util.h"
+#include <fenv.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,6 +39,27 @@ static uint64_t same_nan64(double x) { // payloads of f64 NaNs are not compared
 }
 static float canon(float x) {
     return x != x ? as_float(0x7FFFFFFF) : x;
+}
+
+// x * y + z by the host in one of its rounding modes
+static float directed(int mode, float x, float y, float z) {
+    volatile float a = x, b = y, c = z;
+    fesetround(mode);
+    volatile float r = fmaf(a, b, c);
+    fesetround(FE_TONEAREST);
+    return r;
+}
+
+static uint32_t nan_cut(uint64_t v) { // sign and upper payload of a double that is NaN
+    return (uint32_t)(v >> 63) << 31 | 0x7FC00000 | ((uint32_t)(v >> 29) & 0x3FFFFF);
+}
+
+static uint32_t negated_half(uint32_t h) {
+    return (h & 0x7FFF) > 0x7C00 ? 0x7FFF : h ^ 0x8000;
+}
+
+static uint32_t flushed_half(uint32_t h) {
+    return (h & 0x7FFF) > 0x7C00 ? 0x7FFF : (h & 0x7C00) == 0 ? h & 0x8000 : h;
 }
 static float flush(float x) {
     return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
