@@ -295,8 +295,8 @@ static void tma(void **state) {
     for (int policy = SIM_EAGER; policy <= SIM_RANDOM; policy++) {
         tma_case(0, 0, (sim_policy)policy, false);
         tma_case(20, 13, (sim_policy)policy, false);
-        tma_case((uint32_t)-5, (uint32_t)-3, (sim_policy)policy, false);
-        tma_case(7, 9, (sim_policy)policy, true);
+        tma_case((uint32_t)-4, (uint32_t)-3, (sim_policy)policy, false);
+        tma_case(8, 9, (sim_policy)policy, true);
     }
 }
 

@@ -99,6 +99,7 @@ static void random_shape(struct world *w, struct shape *s) {
     for (int i = 0; i < s->rank; i++) {
         s->coord[i] = (int32_t)ref_below(r, (uint32_t)s->dim[i] + 4) - (int)ref_below(r, 3);
     }
+    s->coord[0] = s->coord[0] * s->bytes / 16 * 16 / s->bytes; // what the hardware demands
 }
 
 static struct sim_tmap encode(const struct shape *s, bool nan) {
@@ -185,11 +186,8 @@ static bool fill_nan;
 static void expect_loaded(struct world *w, const struct shape *s, uint32_t row, uint32_t i,
                           int64_t at) {
     uint32_t a = shared_address(s, smem_base, row, i * (uint32_t)s->bytes);
-    uint8_t outside[8] = {0};
-    if (fill_nan) {
-        memset(outside, 0xFF, 8);
-        outside[s->bytes - 1] = 0x7F;
-    }
+    static const uint8_t zero[8], nan[8] = {0xF7, 0x7F, 0xF7, 0x7F, 0xF7, 0x7F, 0xF7, 0x7F};
+    const uint8_t *outside = fill_nan ? nan : zero;
     const uint8_t *want = at < 0 ? outside : w->gmem + at;
     if (memcmp(w->smem + a, want, (size_t)s->bytes)) {
         fail_msg("type %d swizzle %d: row %u element %u (gmem %lld)", s->dtype, s->swizzle, row, i,
@@ -253,6 +251,7 @@ static void test_store(void **state) {
         }
         assert_int_equal(unit_tma_store(&t, &w->access, &w->cta), negative ? UNIT_COORD : UNIT_OK);
         if (!negative) {
+            s.dim[0] = ((s.dim[0] * (uint64_t)s.bytes + 15) / 16 * 16) / (uint64_t)s.bytes; // whole 16 bytes
             for_box(w, &s, apply_store);
         }
         assert_memory_equal(w->gmem, w->before, GMEM_BYTES); // nothing else was touched
@@ -382,6 +381,10 @@ static void test_faults(void **state) {
     struct unit_tma t = {.map = &map, .rank = 2, .coord = s.coord, .smem = 64};
     assert_int_equal(unit_tma_load(&t, &w->access, &w->cta), UNIT_SMEM_ALIGN);
     t.smem = 0;
+    s.coord[0] = 8;
+    assert_int_equal(unit_tma_load(&t, &w->access, &w->cta), UNIT_COORD);
+    assert_int_equal(unit_tma_store(&t, &w->access, &w->cta), UNIT_COORD);
+    s.coord[0] = 0;
     w->limit = 100;
     assert_int_equal(unit_tma_load(&t, &w->access, &w->cta), UNIT_GMEM_FAULT);
     assert_int_equal(unit_tma_store(&t, &w->access, &w->cta), UNIT_GMEM_FAULT);
