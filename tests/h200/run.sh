@@ -13,6 +13,8 @@ if [ -z "$lt" ]; then
     exit 1
 fi
 bad=0
+./h200_probe --seed "$seed" >"$results/probe.txt" || bad=1
+grep -E 'DIFFERENT|FAILED|compared' "$results/probe.txt"
 ./h200_check --shapes "$shapes" --seed "$seed" check_*.tkm >"$results/bits.txt" || bad=1
 cat "$results/bits.txt"
 for list in *.shapes; do
