@@ -79,29 +79,12 @@ void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out) {
     }
 }
 
-// A granule is cut by the end of the tensor unless its extent is known to be whole granules.
-static bool whole_granules(const cg *c, const cg_sub *u) {
-    const tir_size *dim = u->p->dims[u->s->n_axes - 1];
-    if (dim->op == SZ_INT) {
-        return dim->value % u->s->granule == 0;
-    }
-    for (int i = 0; i < c->k->n_where; i++) {
-        const tir_size *e = c->k->where[i].cond;
-        if (dim->op == SZ_DIM && e->op == SZ_EQ && e->a->op == SZ_MOD && e->a->a->op == SZ_DIM &&
-            e->a->a->dim == dim->dim && e->a->b->op == SZ_INT && e->b->op == SZ_INT &&
-            e->b->value == 0 && e->a->b->value > 0 && e->a->b->value % u->s->granule == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Elements of a run from its first one to the end of the tensor's last axis, where granules may be cut
 // there: those behind are 0, so that they do not count in a scale. NULL: nothing to mask.
 static ll_val elements_left(cg *c, const cg_sub *u, const cg_run *run) {
     int last = u->s->n_axes - 1;
-    if (u->s->scale == ELEM_NONE || whole_granules(c, u)) {
-        return NULL;
+    if (u->s->scale == ELEM_NONE || tir_is_whole(c->k, u->p->dims[last], u->s->granule)) {
+        return NULL; // granules end where the tensor does
     }
     cg_elem at = {.row = run->row, .col = run->col, .acc = u->acc};
     ll_val axes[8];

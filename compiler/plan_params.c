@@ -283,7 +283,7 @@ void plan_params(planner *p) {
             k->n_params++;
         }
     }
-    k->where = ARENA_ARRAY(p->mem, tir_where, a->n_where + 1);
+    k->where = ARENA_ARRAY(p->mem, tir_where, a->n_where + GRAPH_MAX); // and those of stores (plan_stores.c)
     for (int i = 0; i < a->n_where && p->ok; i++) {
         add_where(p, a->where[i]);
     }

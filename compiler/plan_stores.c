@@ -359,6 +359,32 @@ static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_r
     s->map = plan_add_map(p, &m);
 }
 
+// Elements that one 16-byte step of a TMA store takes: lines end at whole steps, whatever the map says (measured
+// on an H200), so that a line's end elsewhere would overwrite what follows in a pitched tensor.
+static int line_step(const tir_store *s) {
+    return 128 / elem_bits(s->elem);
+}
+
+static bool lines_are_whole(const tir_kernel *k, const tir_store *s) {
+    return tir_is_whole(k, k->params[s->param].dims[s->n_axes - 1], line_step(s));
+}
+
+// A check of the launch, where the program's clauses do not say it.
+static void demand_whole_lines(planner *p, const graph_store *g, const tir_store *s) {
+    tir_kernel *k = p->k;
+    const tir_param *t = &k->params[s->param];
+    if (lines_are_whole(k, s)) {
+        return;
+    }
+    tir_size *dim = t->dims[s->n_axes - 1];
+    tir_where *w = &k->where[k->n_where++];
+    int col = 0;
+    src_place(p->req->src, g->stmt->span.file, g->stmt->span.off, &w->line, &col);
+    w->cond = size_bin(p->mem, SZ_EQ, size_bin(p->mem, SZ_MOD, dim, size_int(p->mem, line_step(s))), size_int(p->mem, 0));
+    w->text = arena_printf(p->mem, "%s %% %d == 0, as TMA stores %s",
+                           dim->op == SZ_DIM ? k->dims[dim->dim] : "the last axis", line_step(s), t->name);
+}
+
 // The sub-tile: as stated, or derived.
 static bool plan_sub_tile(planner *p, tir_store *s, const fact_store *stated, const tir_acc *a,
                           const tir_role *r) {
@@ -479,7 +505,7 @@ static void plan_way(planner *p, int number) {
         plan_single(p, s, a, g);
         return;
     }
-    s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL;
+    s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL && lines_are_whole(p->k, s);
     if (s->granule > 0 && !check_ragged_scales(p, g, s, a)) {
         return;
     }
@@ -490,6 +516,7 @@ static void plan_way(planner *p, int number) {
     }
     if (plan_sub_tile(p, s, stated, a, r) && s->via_smem) {
         plan_staging(p, s, a, r);
+        demand_whole_lines(p, g, s);
     }
     if (p->ok && g->stmt->accumulate) {
         p->ok = plan_sum(p, g, s);

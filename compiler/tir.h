@@ -414,6 +414,8 @@ bool tir_varies(const tir_expr *e, int loop);
 void tir_print(FILE *out, const tir_kernel *k);
 // Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.
 tir_kernel *tir_read(const char *text, size_t len, struct arena *mem, const char **why);
+// True if the kernel's where clauses say that 'of' divides 'size' whatever the sizes are.
+bool tir_is_whole(const tir_kernel *k, const tir_size *size, int64_t of);
 // Checks what code generation relies on (ranges of all numbers and references); NULL if fine.
 const char *tir_verify(const tir_kernel *k, struct arena *mem);
 
