@@ -13,6 +13,7 @@ done
 for f in "$here"/../../lib/fp8/*.tk "$here"/../../lib/w4/*.tk; do
     "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/bench_$(basename "$f" .tk).tkm"
 done
+"$build/bin/fp4c" "$here/../../lib/gemm/bf16.tk" --kernel bf16_gemm -arch sm_90a -o "$out/bench_bf16.tkm"
 "$build/bin/fp4c" "$here/../../lib/grouped/fp8.tk" -arch sm_90a -o "$out/grouped_fp8.tkm"
 cp "$build/tests/h200/grouped_bench" "$build/tests/h200/h200_check" "$build/tests/h200/h200_probe" "$build/lib/fp4-bench" "$build/tests/runtime/runtime_bench_launch" "$here/run.sh" "$here/sanitize.sh" "$here"/*.shapes "$out"
 cp -L "$(ldconfig -p | sed -n 's/.*libcjson\.so\.1.*=> //p' | head -1)" "$out/libcjson.so.1"

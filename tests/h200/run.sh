@@ -19,8 +19,8 @@ grep -E 'DIFFERENT|FAILED|compared' "$results/probe.txt"
 cat "$results/bits.txt"
 for list in *.shapes; do
     name=$(basename "$list" .shapes)
-    rate=1979 # dense FP8; 4-bit weights by BF16 are BF16 products
-    case $name in w4a16*) rate=989 ;; esac
+    rate=1979 # dense FP8; half of it for BF16, also of decoded 4-bit weights
+    case $name in w4a16* | bf16) rate=989 ;; esac
     ./fp4-bench --tflops "$rate" --cublas "$lt" --shapes "$list" --json "$results/$name.json" \
         --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done

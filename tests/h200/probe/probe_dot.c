@@ -13,6 +13,7 @@ typedef struct {
     int bits, exponent; // of an element of A and B, and of its exponent field; 0: integers
     bool half_sum;      // D and C are f16
     int k;              // mma.sync: elements along K
+    int ulps;           // known distance: NUMERICS.md
 } product;
 
 // --- Operands --------------------------------------------------------------------------------------
@@ -182,24 +183,25 @@ static void probe_mma(probe_run *run, const product *p, style s) {
                                 .launch = {.grid = (uint32_t)(threads / 128), .block = 128},
                                 .in_bytes = threads * 48,
                                 .out_bytes = threads * 16,
-                                .row_bytes = 4});
+                                .row_bytes = 4,
+                                .ulps = p->ulps});
     free(text);
 }
 
 void probe_dot(probe_run *run) {
     static const product wide[] = {
-        {"f32.e4m3.e4m3", 8, 4, false, 0}, {"f32.e4m3.e5m2", 8, 4, false, 0}, {"f32.e5m2.e4m3", 8, 5, false, 0},
-        {"f32.e5m2.e5m2", 8, 5, false, 0}, {"f16.e4m3.e4m3", 8, 4, true, 0},  {"f32.bf16.bf16", 16, 8, false, 0},
-        {"f32.f16.f16", 16, 5, false, 0},  {"f16.f16.f16", 16, 5, true, 0},   {"f32.tf32.tf32", 32, 8, false, 0},
-        {"s32.s8.s8", 8, 0, false, 0},     {"s32.u8.s8", 8, 0, false, 0},
+        {"f32.e4m3.e4m3", 8, 4, false, 0, 0}, {"f32.e4m3.e5m2", 8, 4, false, 0, 0}, {"f32.e5m2.e4m3", 8, 5, false, 0, 0},
+        {"f32.e5m2.e5m2", 8, 5, false, 0, 0}, {"f16.e4m3.e4m3", 8, 4, true, 0, 0},  {"f32.bf16.bf16", 16, 8, false, 0, 0},
+        {"f32.f16.f16", 16, 5, false, 0, 0},  {"f16.f16.f16", 16, 5, true, 0, 0},   {"f32.tf32.tf32", 32, 8, false, 0, 0},
+        {"s32.s8.s8", 8, 0, false, 0, 0},     {"s32.u8.s8", 8, 0, false, 0, 0},
     };
     static const product warp[] = {
-        {"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 8, false, 16}, {"m16n8k8.row.col.f32.bf16.bf16.f32", 16, 8, false, 8},
-        {"m16n8k16.row.col.f32.f16.f16.f32", 16, 5, false, 16},   {"m16n8k16.row.col.f16.f16.f16.f16", 16, 5, true, 16},
-        {"m16n8k8.row.col.f32.tf32.tf32.f32", 32, 8, false, 8},   {"m16n8k4.row.col.f32.tf32.tf32.f32", 32, 8, false, 4},
-        {"m16n8k32.row.col.f32.e4m3.e4m3.f32", 8, 4, false, 32},  {"m16n8k32.row.col.f32.e5m2.e4m3.f32", 8, 5, false, 32},
-        {"m16n8k32.row.col.f16.e4m3.e4m3.f16", 8, 4, true, 32},   {"m16n8k16.row.col.f32.e4m3.e4m3.f32", 8, 4, false, 16},
-        {"m16n8k32.row.col.s32.s8.s8.s32", 8, 0, false, 32},      {"m16n8k32.row.col.satfinite.s32.s8.u8.s32", 8, 0, false, 32},
+        {"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 8, false, 16, 0}, {"m16n8k8.row.col.f32.bf16.bf16.f32", 16, 8, false, 8, 0},
+        {"m16n8k16.row.col.f32.f16.f16.f32", 16, 5, false, 16, 0},   {"m16n8k16.row.col.f16.f16.f16.f16", 16, 5, true, 16, 0},
+        {"m16n8k8.row.col.f32.tf32.tf32.f32", 32, 8, false, 8, 0},   {"m16n8k4.row.col.f32.tf32.tf32.f32", 32, 8, false, 4, 0},
+        {"m16n8k32.row.col.f32.e4m3.e4m3.f32", 8, 4, false, 32, 0},  {"m16n8k32.row.col.f32.e5m2.e4m3.f32", 8, 5, false, 32, 1},
+        {"m16n8k32.row.col.f16.e4m3.e4m3.f16", 8, 4, true, 32, 0},   {"m16n8k16.row.col.f32.e4m3.e4m3.f32", 8, 4, false, 16, 0},
+        {"m16n8k32.row.col.s32.s8.s8.s32", 8, 0, false, 32, 0},      {"m16n8k32.row.col.satfinite.s32.s8.u8.s32", 8, 0, false, 32, 0},
     };
     for (style s = 0; s < N_STYLES; s++) {
         for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
