@@ -138,8 +138,13 @@ static bool note_poison(run_state *r, const ast_sym *sym, run_tensor *t) {
     return true;
 }
 
+// Of no rows too: ragged scales are padded group by group.
+static bool is_scaled(const run_tensor *t) {
+    return t->host.format.scale != FP4_ELEM_NONE;
+}
+
 static bool write_tensor(run_state *r, run_tensor *t) {
-    bool scaled = t->codes.scales != NULL;
+    bool scaled = is_scaled(t);
     if (t->first == NULL) {
         return fp4_tensor_write(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) == FP4_OK;
     }
@@ -149,7 +154,7 @@ static bool write_tensor(run_state *r, run_tensor *t) {
 }
 
 static bool read_tensor(run_state *r, run_tensor *t) {
-    bool scaled = t->codes.scales != NULL;
+    bool scaled = is_scaled(t);
     if (t->first == NULL) {
         return fp4_tensor_read(r->ctx, &t->device, t->host.data, scaled ? t->host.scale : NULL, NULL) == FP4_OK;
     }
@@ -186,7 +191,7 @@ static bool make_tensor(run_state *r, int i, uint64_t seed) {
     if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {
         return false;
     }
-    bool scaled = t->codes.scales != NULL;
+    bool scaled = is_scaled(t);
     if (scaled && !alloc_guarded(r->ctx, t->scale_bytes, &t->scale_base, &t->device.scale)) {
         return false;
     }
@@ -312,7 +317,7 @@ static bool gaps_intact(const run_tensor *t) {
 
 static bool fetch(run_state *r, int i) {
     run_tensor *t = &r->tensors[i];
-    bool scaled = t->codes.scales != NULL;
+    bool scaled = is_scaled(t);
     const ast_sym *sym = r->b->ast->params[i];
     if (!guard_intact(r, t->data_base, t->storage.data_bytes, &r->result.guards_hurt) ||
         (scaled && !guard_intact(r, t->scale_base, t->scale_bytes, &r->result.guards_hurt))) {
