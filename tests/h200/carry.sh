@@ -16,4 +16,6 @@ done
 "$build/bin/fp4c" "$here/../../lib/gemm/bf16.tk" --kernel bf16_gemm -arch sm_90a -o "$out/bench_bf16.tkm"
 "$build/bin/fp4c" "$here/../../lib/grouped/fp8.tk" -arch sm_90a -o "$out/grouped_fp8.tkm"
 cp "$build/tests/h200/grouped_bench" "$build/tests/h200/h200_check" "$build/tests/h200/h200_probe" "$build/lib/fp4-bench" "$build/tests/runtime/runtime_bench_launch" "$here/run.sh" "$here/sanitize.sh" "$here"/*.shapes "$out"
-cp -L "$(ldconfig -p | sed -n 's/.*libcjson\.so\.1.*=> //p' | head -1)" "$out/libcjson.so.1"
+for lib in libcjson.so.1 libcmocka.so.0; do # what the machine may lack
+    cp -L "$(ldconfig -p | sed -n "s/.*$lib .*=> //p" | head -1)" "$out/$lib"
+done

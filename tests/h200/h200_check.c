@@ -28,6 +28,7 @@ typedef struct {
     fp4_param_info params[FP4_MAX_ARGS];
     fp4_dim dims[FP4_MAX_DIMS];
     float scalars[FP4_MAX_ARGS];
+    int64_t n_bounds; // numbers in the longest const i32 tensor: offsets of groups, if the kernel has some
     unsigned char *data[FP4_MAX_ARGS], *scale[FP4_MAX_ARGS]; // what both machines start from
 } job;
 
@@ -163,10 +164,30 @@ static void describe_tensor(const fp4_kernel *k, const job *j, int i, fp4_tensor
     t->format = j->params[i].format;
     *s = (fp4_storage){.size = sizeof *s};
     check(fp4_tensor_storage(t, s), "storage");
+    if (j->n_bounds > 1 && rank == 2 && t->format.layout == FP4_SF_128X4) { // its rows may be ragged
+        int64_t bytes = fp4_ragged_scale_bytes(&t->format, shape[0], shape[1], j->n_bounds - 1);
+        s->scale_bytes = bytes > s->scale_bytes ? bytes : s->scale_bytes;
+    }
+}
+
+static int64_t count_bounds(const fp4_kernel *k, job *j) {
+    int64_t most = 0;
+    for (int i = 0; i < j->n; i++) {
+        fp4_tensor t;
+        fp4_storage s;
+        if (j->params[i].kind == FP4_PARAM_TENSOR && j->params[i].mode == FP4_MODE_CONST) {
+            describe_tensor(k, j, i, &t, &s);
+            int64_t n = t.format.elem == FP4_ELEM_I32 ? s.data_bytes / 4 : 0;
+            most = n > most ? n : most;
+        }
+    }
+    return most;
 }
 
 static void draw_operands(const fp4_kernel *k, job *j, uint64_t *seed) {
     bool wild = next_random(seed) % 6 == 0;
+    j->n_bounds = 0;
+    j->n_bounds = count_bounds(k, j);
     for (int i = 0; i < j->n; i++) {
         fp4_tensor t;
         fp4_storage s;
