@@ -11,10 +11,6 @@ static uint64_t value_64(const struct warp *w, uint32_t r, int64_t offset, int l
     return a + (uint64_t)offset;
 }
 
-static uint32_t value_32(const struct warp *w, uint32_t r, int lane) {
-    return ((const u32 *)row(w, r))[lane];
-}
-
 static bool groups_of(struct warp *w) {
     if (w->bulk == NULL) {
         w->bulk = calloc(LANES, sizeof *w->bulk);

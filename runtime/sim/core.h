@@ -412,6 +412,9 @@ static inline uint32_t exec_mask(const struct warp *w, const struct uop *u) {
 static inline void *row(const struct warp *w, uint32_t r) {
     return w->r + (size_t)r * ROW_BYTES;
 }
+static inline uint32_t value_32(const struct warp *w, uint32_t r, int lane) {
+    return ((const u32 *)row(w, r))[lane];
+}
 static inline int first_lane(uint32_t m) {
     return __builtin_ctz(m);
 }

@@ -41,6 +41,9 @@ static inline uint32_t num_bits(float x) {
 
 // ---- formats ----------------------------------------------------------------------------------
 int num_bits_of(enum num_fmt f); // storage bits of one element
+static inline bool num_is_fp8(enum num_fmt f) {
+    return f == NUM_E4M3 || f == NUM_E5M2;
+}
 
 // The exact value of a code. NaN codes give the canonical NaN. Bits above the format are ignored;
 // ue4m3 ignores bit 7 as the MMA does; tf32 drops the low 13 bits before looking at the pattern.

@@ -8,10 +8,6 @@
 
 #define UNIT_COLS 32 // columns are given out in multiples of this
 
-static uint32_t value_32(const struct warp *w, uint32_t r, int lane) {
-    return ((const u32 *)row(w, r))[lane];
-}
-
 // ---- allocation ---------------------------------------------------------------------------------
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n) {
     if (n == 0 || column + n > UNIT_TMEM_COLS) {

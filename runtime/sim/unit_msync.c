@@ -17,10 +17,6 @@ struct warp_rows {
     uint32_t d[N][M];
 };
 
-static bool is_fp8(enum num_fmt f) {
-    return f == NUM_E4M3 || f == NUM_E5M2;
-}
-
 static bool is_narrow(enum num_fmt f) {
     return f <= NUM_E5M2;
 }
@@ -58,7 +54,8 @@ static bool types_allowed(const struct unit_msync *op) {
                op->d == NUM_F32;
     case UNIT_KIND_F8F6F4:
         if (op->no_kind) {
-            return is_fp8(op->a) && is_fp8(op->b) && (op->k == 32 || op->k == 16) && op->d != NUM_I32;
+            return num_is_fp8(op->a) && num_is_fp8(op->b) && (op->k == 32 || op->k == 16) &&
+                   op->d != NUM_I32;
         }
         return is_narrow(op->a) && is_narrow(op->b) && op->k == 32 && op->d != NUM_I32;
     case UNIT_KIND_I8:
@@ -89,7 +86,7 @@ static enum unit_status check(const struct unit_msync *op, const struct unit_msy
 static void unpack(enum num_fmt f, uint8_t (*rows)[32], int n) {
     int shift = f == NUM_E2M1 ? 2 : 0;
     uint8_t mask = f == NUM_E2M1 ? 0xF : 0x3F;
-    if (is_fp8(f)) {
+    if (num_is_fp8(f)) {
         return;
     }
     for (int row = 0; row < n; row++) {

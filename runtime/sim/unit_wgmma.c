@@ -6,11 +6,7 @@
 #define ROWS 64
 
 static bool is_byte(enum num_fmt f) {
-    return f == NUM_E4M3 || f == NUM_E5M2 || f == NUM_S8 || f == NUM_U8;
-}
-
-static bool is_fp8(enum num_fmt f) {
-    return f == NUM_E4M3 || f == NUM_E5M2;
+    return num_is_fp8(f) || f == NUM_S8 || f == NUM_U8;
 }
 
 static int elem_bytes_of(enum num_fmt f) {
@@ -31,7 +27,7 @@ static bool types_allowed(const struct unit_wgmma *op) {
         return op->b == NUM_TF32 && op->d == NUM_F32;
     case NUM_E4M3:
     case NUM_E5M2:
-        return is_fp8(op->b) && (op->d == NUM_F32 || op->d == NUM_F16);
+        return num_is_fp8(op->b) && (op->d == NUM_F32 || op->d == NUM_F16);
     case NUM_S8:
     case NUM_U8:
         return (op->b == NUM_S8 || op->b == NUM_U8) && op->d == NUM_I32;
@@ -111,7 +107,7 @@ static struct num_mm arithmetic(const struct unit_wgmma *op) {
                            .d = op->d,
                            .saturate = op->saturate};
     struct num_mm mm = unit_arithmetic(&d);
-    if (is_fp8(op->a)) {
+    if (num_is_fp8(op->a)) {
         mm.dot.frac = 13;
         mm.dot.out = op->d == NUM_F16 ? NUM_OUT_F16 : NUM_OUT_E8M13;
     }
@@ -136,10 +132,10 @@ enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *
     if (op->a_in_regs) {
         a_from_regs(a, rows_a);
     }
-    if (op->neg_a && !(is_byte(op->a) && !is_fp8(op->a))) {
+    if (op->neg_a && !(is_byte(op->a) && !num_is_fp8(op->a))) {
         unit_negate(op->a, false, rows_a, ROWS);
     }
-    if (op->neg_b && !(is_byte(op->b) && !is_fp8(op->b))) {
+    if (op->neg_b && !(is_byte(op->b) && !num_is_fp8(op->b))) {
         unit_negate(op->b, false, rows_b, op->n);
     }
     move_d(op, d, tile, false);
