@@ -220,7 +220,10 @@ FP4_API fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to);
 // scales in tiles of layout sf128x4 with every group in tiles of its own: the scales of group g's
 // first row are those of row fp4_ragged_row(first[g], g) = (first[g] + 127 g) / 128 * 128 of
 // (rows + 127 groups) / 128 * 128 padded ones. Data lie as ever. The host tensor holds the scales of
-// a plain matrix in its format's layout; rows of no group have none on the device.
+// a plain matrix in its format's layout; rows of no group have none on the device. 'scale' is host
+// memory of fp4_ragged_scale_bytes, in any alignment; pack fills it (0 where no row is), unpack leaves
+// the host's scales of rows in no group alone. FP4_ERROR_UNSUPPORTED unless the tensor is a matrix with
+// one-byte scales of single rows; FP4_ERROR_ARGUMENT for offsets that descend or lie outside.
 FP4_API int64_t fp4_ragged_row(int64_t first, int64_t group);
 // Bytes of the scales on the device; -1 when that does not fit 63 bits.
 FP4_API int64_t fp4_ragged_scale_bytes(const fp4_format *format, int64_t rows, int64_t cols,

@@ -1,5 +1,5 @@
-// Dense GEMM from C: D = alpha * A * B^T, the kernels of gemm.tk, mx.tk, bf16.tk and ../fp8/fp8.tk. Five
-// calls:
+// Dense GEMM from C: D = alpha * A * B^T, the kernels of gemm.tk, mx.tk, bf16.tk and ../fp8/fp8.tk.
+// Five calls:
 //
 //   fp4_open_module(NULL, "gemm.tkm", &ctx, &module);              a device and compiled kernels
 //   fp4_tensor_import(ctx, &host, s, FP4_GLOBAL_MULTIPLY, &w);     weights of a checkpoint
@@ -20,8 +20,8 @@ extern "C" {
 // the module's "<format>_gemm" ("nvfp4_gemm", of two "mxfp8_mxfp4_gemm") for its device, in the
 // variant that 'when' and the measured times of the module choose for (M, N, K) and the device's
 // multiprocessors. Its code is loaded by the first call, later calls allocate nothing. Refusals are
-// sentences (fp4_last_error), as in fp4_launch. The tensors stay the caller's and must live until the
-// stream has run the kernel; their alignment is that of fp4_tensor_new, and is checked.
+// sentences (fp4_last_error), as in fp4_launch. The tensors' memory stays the caller's and must live
+// until the stream has run the kernel; its alignment is checked, fp4_tensor_new's is enough.
 FP4_API fp4_status fp4_gemm(fp4_module *module, const fp4_tensor *d, const fp4_tensor *a,
                             const fp4_tensor *b, float alpha, void *stream);
 

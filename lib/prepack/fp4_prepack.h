@@ -14,9 +14,11 @@
 extern "C" {
 #endif
 
-// The weights called 'layer' (without ".weight" and its like) as a new tensor: scales sf128x4, or linear when
-// they are f32; tensor->global is the factor of its numbers, whether the file says to multiply or to divide.
-// Types and shapes of all parts are checked before anything is allocated; free with fp4_tensor_free.
+// The weights called 'layer' (without ".weight" and its like) as a new tensor [.., N, K] of 2 to 5 axes: scales
+// sf128x4, or linear when they are f32; tensor->global is the factor of its numbers, whether the file says to
+// multiply or to divide. Types and shapes of all parts are checked before anything is allocated. Everything is
+// copied: the file may be closed afterwards; free the tensor with fp4_tensor_free. FP4_ERROR_NOT_FOUND: the
+// file has no such layer in a layout that is known; FP4_ERROR_MISMATCH: its parts do not fit each other.
 FP4_API fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *layer,
                                fp4_tensor *tensor);
 
