@@ -1,0 +1,101 @@
+// Grouped kernels with offsets that nobody checked: whatever the entries hold, a launch succeeds and touches
+// nothing outside its tensors. The simulator faults on any byte that is not allocated, and allocations are
+// exact.
+//
+//   offsets_test module.tkm KERNEL FORMAT       KERNEL(X[T, K], W[E, N, K], first[E + 1], alpha[E], Y[T, N])
+#include "fp4rt.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NEED(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
+                    fp4_last_error());                                                             \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+enum { ROUNDS = 24, MAX_GROUPS = 4 };
+
+static fp4_ctx *ctx;
+
+// Ends of the tensor, of the type, and anything.
+static int32_t draw(int32_t rows) {
+    switch (rand() % 7) {
+    case 0:
+        return INT32_MIN;
+    case 1:
+        return INT32_MAX;
+    case 2:
+        return -1 - rand() % 200;
+    case 3:
+        return rows + rand() % 200;
+    case 4:
+        return (int32_t)((uint32_t)rand() * 2654435761u);
+    default:
+        return rand() % (rows + 1);
+    }
+}
+
+static fp4_tensor tensor(const char *format, int rank, const int64_t *dims) {
+    fp4_tensor t;
+    NEED(fp4_tensor_new(ctx, format, rank, dims, &t) == FP4_OK);
+    return t;
+}
+
+static void launch(fp4_kernel *kernel, const char *format) {
+    int64_t rows = 1 + rand() % 200;
+    int64_t groups = 1 + rand() % MAX_GROUPS;
+    int64_t n = 8 * (1 + rand() % 20);
+    int64_t k = 32 * (1 + rand() % 9);
+    fp4_tensor x = tensor(format, 2, (int64_t[]){rows, k});
+    fp4_tensor w = tensor(format, 3, (int64_t[]){groups, n, k});
+    fp4_tensor first = tensor("i32", 1, (int64_t[]){groups + 1});
+    fp4_tensor alpha = tensor("f32", 1, (int64_t[]){groups});
+    fp4_tensor y = tensor("bf16", 2, (int64_t[]){rows, n});
+    uint64_t ragged = 0; // scales of x, each group's in tiles of its own
+    int32_t at[MAX_GROUPS + 1];
+    for (int64_t g = 0; g <= groups; g++) {
+        at[g] = draw((int32_t)rows);
+    }
+    NEED(fp4_tensor_write(ctx, &first, at, NULL, NULL) == FP4_OK);
+    fp4_tensor seen = x;
+    if (x.scale != 0) {
+        int64_t bytes = fp4_ragged_scale_bytes(&x.format, rows, k, groups);
+        NEED(fp4_alloc(ctx, bytes, &ragged) == FP4_OK);
+        NEED(fp4_fill(ctx, ragged, 0, bytes, NULL) == FP4_OK);
+        seen.scale = ragged;
+    }
+    const fp4_arg args[] = {fp4_arg_tensor(&seen), fp4_arg_tensor(&w), fp4_arg_tensor(&first),
+                            fp4_arg_tensor(&alpha), fp4_arg_tensor(&y)};
+    NEED(fp4_launch(kernel, args, 5, NULL) == FP4_OK);
+    int32_t after[MAX_GROUPS + 1];
+    NEED(fp4_tensor_read(ctx, &first, after, NULL, NULL) == FP4_OK);
+    NEED(memcmp(at, after, (size_t)(groups + 1) * sizeof *at) == 0);
+    NEED(fp4_free(ctx, ragged) == FP4_OK);
+    fp4_tensor_free(&x);
+    fp4_tensor_free(&w);
+    fp4_tensor_free(&first);
+    fp4_tensor_free(&alpha);
+    fp4_tensor_free(&y);
+}
+
+int main(int argc, char **argv) {
+    NEED(argc == 4);
+    fp4_config config = FP4_CONFIG_INIT;
+    fp4_module *module;
+    fp4_kernel *kernel;
+    fp4_stats stats;
+    config.device = "sim";
+    NEED(fp4_open_module(&config, argv[1], &ctx, &module) == FP4_OK);
+    NEED(fp4_module_kernel(module, argv[2], NULL, &kernel) == FP4_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        launch(kernel, argv[3]);
+    }
+    NEED(fp4_get_stats(ctx, &stats) == FP4_OK && stats.device_bytes == 0 && stats.n_launches == ROUNDS);
+    NEED(stats.tma_bytes > 0); // some groups had tiles
+    fp4_close(ctx);
+    return 0;
+}
