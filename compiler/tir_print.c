@@ -1,6 +1,7 @@
 // Role programs -> text, driven by tir_fields.def. The text reads back to an equal kernel
 // (tir_read.c). Requires nothing of the kernel but that its pointers and counts agree: a kernel that
 // tir_verify refuses prints too, with "#7" for what has no name.
+#include "std.h"
 #include "tir_text.h"
 
 #include <math.h>
@@ -144,7 +145,6 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
         [TX_INDEX] = "index",   [TX_CONVERT] = "convert", [TX_SELECT] = "select",
         [TX_SIZE] = "size",
     };
-    static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
     if (e->kind == TX_CONST) {
         print_double(p->out, e->value);
     } else if (e->kind == TX_UNARY || e->kind == TX_BINARY) {
@@ -153,7 +153,7 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
         fputs("call ", p->out);
         print_word(p->out, tir_builtin_word(e->builtin), (int)e->builtin);
     } else {
-        fputs(e->kind == TX_REDUCE ? reductions[e->reduce] : words[e->kind], p->out);
+        fputs(e->kind == TX_REDUCE ? reduce_name(e->reduce) : words[e->kind], p->out);
     }
     if (e->type != ELEM_F32) {
         fputc(':', p->out);

@@ -1,4 +1,5 @@
 // Sizes, elementwise expressions and positions of a role program's text, as tir_print.c writes them.
+#include "std.h"
 #include "tir_read_int.h"
 
 #include <limits.h>
@@ -193,9 +194,6 @@ static const struct {
     {"select", TX_SELECT, TREF_COUNT},
 };
 
-// Reductions, over a loop.
-static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
-
 // The word in front of the parenthesis; what the reference behind it counts.
 static tir_ref_kind read_head(tir_reader *r, tir_expr *e) {
     const char *word = tir_scan_word(&r->s);
@@ -209,12 +207,9 @@ static tir_ref_kind read_head(tir_reader *r, tir_expr *e) {
             return heads[i].ref;
         }
     }
-    for (int i = RED_SUM; i <= RED_MIN; i++) {
-        if (strcmp(reductions[i], word) == 0) {
-            e->kind = TX_REDUCE;
-            e->reduce = (reduce_kind)i;
-            return TREF_AXIS;
-        }
+    if (reduce_find(word, &e->reduce)) {
+        e->kind = TX_REDUCE;
+        return TREF_AXIS;
     }
     if (strcmp(word, "call") == 0) {
         read_builtin(r, e);

@@ -40,6 +40,7 @@ ast_sym *scope_find(const checker *c, const char *name) {
 // What the language itself means by a name, NULL if nothing.
 static const char *language_meaning(const char *name) {
     builtin_kind b;
+    reduce_kind r;
     if (builtin_find(name, &b)) {
         return "a built-in function";
     }
@@ -48,7 +49,7 @@ static const char *language_meaning(const char *name) {
             return "an element type";
         }
     }
-    if (strcmp(name, "sum") == 0) {
+    if (reduce_find(name, &r)) {
         return "a reduction";
     }
     return strcmp(name, "peer") == 0 || strcmp(name, "inf") == 0 ? "built in" : NULL;

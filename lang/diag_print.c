@@ -154,7 +154,8 @@ static void print_lines(const diag *d, FILE *out, const diag_item *it, bool colo
         } else if (l->kind == LINE_HELP) {
             fprintf(out, "%shelp:%s %s\n", green, plain, l->text);
         } else if (l->kind == LINE_FIX && fix_is_good(d, it, l)) {
-            fprintf(out, "%shelp:%s %s:   %s\n", green, plain, l->text, l->replacement);
+            fprintf(out, "%shelp:%s %s%s%s\n", green, plain, l->text,
+                    l->replacement[0] != '\0' ? ":   " : "", l->replacement);
         }
     }
 }

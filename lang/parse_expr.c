@@ -3,6 +3,7 @@
 // The tree's height is bounded here (PARSE_MAX_DEPTH), for nests and for long chains alike, so that
 // later stages may recurse over it.
 #include "parse.h"
+#include "std.h"
 
 #include <math.h>
 #include <string.h>
@@ -94,9 +95,9 @@ static ast_expr *parse_zero(parser *ps) {
 }
 
 static bool is_reduce(const parser *ps, reduce_kind *op) {
-    static const char *const words[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
-    for (int i = 0; i < 3; i++) {
-        if (ps_at_word(ps, words[i]) && ps_peek_at(ps, 1)->kind == TOK_LBRACKET) {
+    for (int i = RED_SUM; i <= RED_MIN; i++) {
+        if (ps_at_word(ps, reduce_name((reduce_kind)i)) &&
+            ps_peek_at(ps, 1)->kind == TOK_LBRACKET) {
             *op = (reduce_kind)i;
             return true;
         }

@@ -74,8 +74,6 @@ static int precedence_of(const ast_expr *e) {
 }
 
 static void print_bare(FILE *out, const ast_expr *e) {
-    static const char *const reductions[] = {
-        [RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
     switch (e->kind) {
     case EX_INT:
         fprintf(out, "%lld", (long long)e->ivalue);
@@ -115,7 +113,7 @@ static void print_bare(FILE *out, const ast_expr *e) {
         fputc(':', out);
         break;
     case EX_REDUCE:
-        fprintf(out, "%s[%s](", reductions[e->reduce], e->index_name);
+        fprintf(out, "%s[%s](", reduce_name(e->reduce), e->index_name);
         print_at(out, e->a, LOWEST);
         fputc(')', out);
         break;

@@ -152,3 +152,19 @@ bool builtin_find(const char *name, builtin_kind *b) {
     }
     return false;
 }
+
+static const char *const reductions[] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
+
+const char *reduce_name(reduce_kind r) {
+    return reductions[r];
+}
+
+bool reduce_find(const char *name, reduce_kind *r) {
+    for (size_t i = 0; i < sizeof(reductions) / sizeof(reductions[0]); i++) {
+        if (strcmp(name, reductions[i]) == 0) {
+            *r = (reduce_kind)i;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,4 +1,5 @@
-// What comes with the language: element names, the standard modules, the built-in functions.
+// What comes with the language: element names, the standard modules, the built-in functions,
+// reductions.
 #ifndef FP4_LANG_STD_H
 #define FP4_LANG_STD_H
 
@@ -19,5 +20,7 @@ const ast_record *std_record(const char *module, const char *name);
 const char *builtin_name(builtin_kind b);
 int builtin_arity(builtin_kind b);
 bool builtin_find(const char *name, builtin_kind *b);
+const char *reduce_name(reduce_kind r);
+bool reduce_find(const char *name, reduce_kind *r);
 
 #endif

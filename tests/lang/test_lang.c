@@ -205,7 +205,7 @@ static void test_diag_fixes(void **state) {
     diag_fix(d, at(0, 0), "z", "harmless");
     char *got = printed(d, DIAG_TEXT);
     assert_non_null(strstr(got, "help: good:   y\n"));
-    assert_non_null(strstr(got, "help: deleting:   \n"));
+    assert_non_null(strstr(got, "help: deleting\n"));
     assert_non_null(strstr(got, "help: harmless:   z\n"));
     assert_null(strstr(got, "useless"));
     assert_null(strstr(got, "worse"));
