@@ -24,7 +24,7 @@
 // block scaling", thread-id selects lanes, byte-id the bytes of the word).
 #include "mma_int.h"
 
-enum { STEP_BYTES = 32, ATOM_BYTES = 512, ATOM_ROWS = 128 };
+enum { STEP_BYTES = 32 };
 
 ll_val mma_warp_row(cg *c, int rows) {
     return ll_muli(c->b, ll_bini(c->b, LL_UDIV, c->role_warp, c->role->warps_n), rows);
@@ -78,8 +78,8 @@ static void transposed_addresses(cg *c, mma_operand *o, ll_val row) {
 // Offset of row r of the scales in K atom 0 of a slab: row blocks are 'atoms' * 512 bytes apart.
 static ll_val scale_row(cg *c, const mma_operand *o, ll_val row) {
     ll *b = c->b;
-    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
-    ll_val block = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * ATOM_BYTES);
+    int atoms = o->scale->box_bytes / TIR_ATOM_BYTES / (o->op->sf_rows / TIR_ATOM_ROWS);
+    ll_val block = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * TIR_ATOM_BYTES);
     ll_val line = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 31), 4);
     ll_val word = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), 2);
     return ll_add(b, block, ll_bin(b, LL_OR, line, word));
@@ -92,7 +92,7 @@ static bool is_pow2(int x) {
 // Rows of a warp whose tile is a power of two up to 128 (or whole atoms) never carry from one field of
 // the scale address into another: fragments lie at constant distances.
 static bool scales_are_regular(const mma_operand *o) {
-    return o->rows % ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < ATOM_ROWS);
+    return o->rows % TIR_ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < TIR_ATOM_ROWS);
 }
 
 static ll_val scale_first_row(cg *c, const mma_operand *o, ll_val lane_part) {
@@ -103,7 +103,7 @@ static ll_val scale_first_row(cg *c, const mma_operand *o, ll_val lane_part) {
         if (c->k->params[o->op->param].groups) {
             start = ll_add(b, start, cg_scale_shift(c, o->op->sf_loop));
         }
-        row = ll_add(b, row, ll_bini(b, LL_AND, start, ATOM_ROWS - 1));
+        row = ll_add(b, row, ll_bini(b, LL_AND, start, TIR_ATOM_ROWS - 1));
     }
     return row;
 }
@@ -112,7 +112,7 @@ static void scale_addresses(cg *c, mma_operand *o, ll_val slot, ll_val lane_part
     ll *b = c->b;
     o->sf_vec = 1;
     if (scales_are_regular(o) && o->rows >= 64) {
-        o->sf_vec = o->rows >= ATOM_ROWS ? 4 : o->rows / 32;
+        o->sf_vec = o->rows >= TIR_ATOM_ROWS ? 4 : o->rows / 32;
     }
     ll_val row = scale_first_row(c, o, lane_part);
     o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), scale_row(c, o, row));
@@ -211,7 +211,7 @@ void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *
 // Distance of fragment 'f' from fragment 0, for regular tiles.
 static int scale_delta(const mma_operand *o, int f, int atoms) {
     int row = f * o->frag_rows;
-    return row / ATOM_ROWS * atoms * ATOM_BYTES + (row % 32) * 16 + (row % ATOM_ROWS) / 32 * 4;
+    return row / TIR_ATOM_ROWS * atoms * TIR_ATOM_BYTES + (row % 32) * 16 + (row % TIR_ATOM_ROWS) / 32 * 4;
 }
 
 // First fragment of the group whose words are read together with those of fragment 'f', if that is
@@ -226,9 +226,9 @@ static int scale_group(const mma_operand *o, int f) {
 
 void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out) {
     ll *b = c->b;
-    int atoms = o->scale->box_bytes / ATOM_BYTES / (o->op->sf_rows / ATOM_ROWS);
+    int atoms = o->scale->box_bytes / TIR_ATOM_BYTES / (o->op->sf_rows / TIR_ATOM_ROWS);
     int slab = word / atoms, first = scale_group(o, frag), apart = 32 / o->frag_rows;
-    int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * ATOM_BYTES;
+    int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * TIR_ATOM_BYTES;
     if (first < 0) {
         return;
     }

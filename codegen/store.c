@@ -142,8 +142,8 @@ static void scale_of(cg *c, cg_sub *u, const cg_run *at, ll_val scale) {
 
 // Gathered scales in groups of four.
 static void flush_scales(cg *c, cg_sub *u) {
-    for (int first = 0; first < u->n_codes && CG_OK(c); first += SF_ATOM_COLS) {
-        int n = u->n_codes - first < SF_ATOM_COLS ? u->n_codes - first : SF_ATOM_COLS;
+    for (int first = 0; first < u->n_codes && CG_OK(c); first += TIR_ATOM_COLS) {
+        int n = u->n_codes - first < TIR_ATOM_COLS ? u->n_codes - first : TIR_ATOM_COLS;
         cg_run at = u->code_run;
         at.col = ll_addi(c->b, at.col, (int64_t)first * u->s->granule);
         cg_scales(c, u, &at, u->codes + first, n);

@@ -4,8 +4,7 @@
 
 #include "cg_int.h"
 
-enum { SF_ATOM_ROWS = 128, SF_ATOM_COLS = 4, SF_ATOM_BYTES = 512, SF_LINE = 16, SF_MAX_ATOMS = 16 };
-enum { MAX_CODES = SF_MAX_ATOMS * SF_ATOM_COLS };
+enum { SF_LINE = 16, SF_MAX_ATOMS = 16, MAX_CODES = SF_MAX_ATOMS * TIR_ATOM_COLS };
 
 // Where a sub-tile is staged.
 typedef struct {

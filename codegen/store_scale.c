@@ -22,22 +22,22 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
     cg_store_axes(c, u, at, axes);
     const tir_axis *rows_of = &u->s->axes[n - 2];
     ll_val row = axes[n - 2];
-    ll_val room = ll_i32(b, SF_ATOM_ROWS - 1);
+    ll_val room = ll_i32(b, TIR_ATOM_ROWS - 1);
     if (u->p->groups) {
         row = ll_add(b, row, cg_scale_shift(c, rows_of->loop));
-        room = ll_muli(b, cg_size(c, u->p->groups), SF_ATOM_ROWS - 1);
+        room = ll_muli(b, cg_size(c, u->p->groups), TIR_ATOM_ROWS - 1);
     }
-    ll_val rows = ll_bini(b, LL_AND, ll_add(b, cg_size(c, u->p->dims[n - 2]), room), -SF_ATOM_ROWS);
-    int span = u->s->granule * SF_ATOM_COLS;
+    ll_val rows = ll_bini(b, LL_AND, ll_add(b, cg_size(c, u->p->dims[n - 2]), room), -TIR_ATOM_ROWS);
+    int span = u->s->granule * TIR_ATOM_COLS;
     ll_val last = ll_addi(b, cg_size(c, u->p->dims[n - 1]), span - 1);
     ll_val atoms = ll_bini(b, LL_SDIV, last, span);
     *ok = ll_bin(b, LL_AND, ll_cmp(b, LL_ULT, row, rows),
-                 ll_cmp(b, LL_ULT, kb, ll_muli(b, atoms, SF_ATOM_COLS)));
+                 ll_cmp(b, LL_ULT, kb, ll_muli(b, atoms, TIR_ATOM_COLS)));
     ll_val atom = ll_mul(b, ll_bini(b, LL_LSHR, row, 7), atoms);
     atom = ll_add(b, atom, ll_bini(b, LL_LSHR, kb, 2));
     ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
-    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
-    ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, SF_ATOM_COLS - 1));
+    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), TIR_ATOM_COLS);
+    ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, TIR_ATOM_COLS - 1));
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
     if (!cg_scales_staged(u)) { // whole tiles belong to the rows that are stored
         *ok = ll_bin(b, LL_AND, *ok, cg_in_bounds(c, at));
@@ -53,7 +53,7 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
         ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, u->s->param, PART_SCALE);
         base = ll_add(b, base, ll_mul(b, ll_to(b, matrix, LL_I64), bytes));
     }
-    ll_val offset = ll_mul(b, ll_to(b, atom, LL_I64), ll_i64(b, SF_ATOM_BYTES));
+    ll_val offset = ll_mul(b, ll_to(b, atom, LL_I64), ll_i64(b, TIR_ATOM_BYTES));
     return ll_add(b, ll_add(b, base, offset), ll_to(b, in, LL_I64));
 }
 
@@ -67,9 +67,9 @@ static ll_val word_of(cg *c, const ll_val *scales, int n) {
 
 // A group of scales is always the whole of one word (columns 4j .. 4j + 3 of a tile).
 static bool is_word(cg *c, const cg_sub *u, int n) {
-    int span = u->s->granule * SF_ATOM_COLS;
+    int span = u->s->granule * TIR_ATOM_COLS;
     int warp = u->f.quad ? u->acc->cols / c->role->warps_n : u->acc->cols;
-    return n == SF_ATOM_COLS && u->f.cols % span == 0 && warp % span == 0 &&
+    return n == TIR_ATOM_COLS && u->f.cols % span == 0 && warp % span == 0 &&
            u->s->axes[u->s->n_axes - 1].add % span == 0;
 }
 
@@ -133,7 +133,7 @@ static void clip(cg *c, const scale_group *g, const ll_val *scales, int n, ll_va
 static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
     ll *b = c->b;
     scale_group g = group_of(c, u, r, n);
-    ll_val clipped[SF_ATOM_COLS];
+    ll_val clipped[TIR_ATOM_COLS];
     clip(c, &g, scales, n, clipped);
     if (is_word(c, u, n)) {
         ll_val ok;
@@ -145,7 +145,7 @@ static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *sca
     for (int i = 0; i < n; i++) {
         store_byte(c, u, r, ll_addi(b, g.kb, i), clipped[i], ll_cmpi(b, LL_SGT, g.left, 0));
     }
-    for (int i = 0; i < SF_ATOM_COLS - 1; i++) {
+    for (int i = 0; i < TIR_ATOM_COLS - 1; i++) {
         store_byte(c, u, r, ll_addi(b, g.kb, n + i), ll_i32(b, 0), g.last);
     }
 }
@@ -155,12 +155,12 @@ static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *sca
 // A lane's word is that of its row only if the CTA's rows start with a tile of scales.
 static bool check_staged(cg *c, const cg_sub *u, int n) {
     const tir_axis *row = &u->s->axes[u->s->n_axes - 2];
-    int atom = SF_ATOM_COLS * u->s->granule;
-    if (n != SF_ATOM_COLS || u->f.cols % atom || u->f.cols / atom > SF_MAX_ATOMS) {
+    int atom = TIR_ATOM_COLS * u->s->granule;
+    if (n != TIR_ATOM_COLS || u->f.cols % atom || u->f.cols / atom > SF_MAX_ATOMS) {
         cg_fail(c, "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
                 u->p->name, u->f.cols, atom);
-    } else if (row->loop != u->acc->row_loop || row->add % SF_ATOM_ROWS ||
-               u->acc->rows != SF_ATOM_ROWS || c->k->loops[row->loop].tile % SF_ATOM_ROWS) {
+    } else if (row->loop != u->acc->row_loop || row->add % TIR_ATOM_ROWS ||
+               u->acc->rows != TIR_ATOM_ROWS || c->k->loops[row->loop].tile % TIR_ATOM_ROWS) {
         cg_fail(c, "the rows of '%s' do not start at multiples of 128, as tiles of scales do",
                 u->p->name);
     }
@@ -174,7 +174,7 @@ void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n) {
         store_row(c, u, r, scales, n);
     } else if (check_staged(c, u, n)) {
         scale_group g = group_of(c, u, r, n);
-        ll_val clipped[SF_ATOM_COLS];
+        ll_val clipped[TIR_ATOM_COLS];
         clip(c, &g, scales, n, clipped);
         u->words[u->n_words++] = word_of(c, clipped, n);
     }
@@ -195,10 +195,10 @@ void cg_scales_stage(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
     ll_val row = ll_add(b, ll_sub(b, u->f.row, first_row(c, u)), c->lane);
     ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
-    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), SF_ATOM_COLS);
+    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), TIR_ATOM_COLS);
     ll_val at = ll_addi(b, ll_add(b, buffer, ll_add(b, line, word)), u->s->scale_offset);
     for (int i = 0; i < u->n_words; i++) {
-        ll_store(b, u->words[i], ll_addi(b, at, (int64_t)i * SF_ATOM_BYTES), 4);
+        ll_store(b, u->words[i], ll_addi(b, at, (int64_t)i * TIR_ATOM_BYTES), 4);
     }
 }
 
@@ -206,16 +206,16 @@ void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
     ll *b = c->b;
     ll_if first = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->role_warp, 0));
     for (int i = 0; i < u->n_words; i++) {
-        ll_val in = ll_bini(b, LL_AND, ll_sub(b, u->f.row, first_row(c, u)), -SF_ATOM_ROWS);
+        ll_val in = ll_bini(b, LL_AND, ll_sub(b, u->f.row, first_row(c, u)), -TIR_ATOM_ROWS);
         cg_elem at = {.row = ll_add(b, first_row(c, u), in), .col = u->f.col, .acc = u->acc};
         ll_val axes[8], ok;
         cg_store_axes(c, u, &at, axes);
         ll_val kb = ll_bini(b, LL_SDIV, axes[u->s->n_axes - 1], u->s->granule);
-        ll_val to = scale_address(c, u, &at, ll_addi(b, kb, (int64_t)i * SF_ATOM_COLS), &ok);
-        ll_val from = ll_addi(b, buffer, u->s->scale_offset + (int64_t)i * SF_ATOM_BYTES);
+        ll_val to = scale_address(c, u, &at, ll_addi(b, kb, (int64_t)i * TIR_ATOM_COLS), &ok);
+        ll_val from = ll_addi(b, buffer, u->s->scale_offset + (int64_t)i * TIR_ATOM_BYTES);
         ll_if inside = ll_if_begin(b, ok);
         LL_INTR(b, "llvm.nvvm.cp.async.bulk.shared.cta.to.global", to, from,
-                ll_i32(b, SF_ATOM_BYTES), ll_i64(b, 0), ll_i1(b, false));
+                ll_i32(b, TIR_ATOM_BYTES), ll_i64(b, 0), ll_i1(b, false));
         ll_if_end(b, inside);
     }
     ll_if_end(b, first);

@@ -1,9 +1,10 @@
 // Matrix products on sm_100a: tcgen05.cp of scale factors, tcgen05.mma, tcgen05.commit.
 //
 // In: operands in slots of shared memory channels, swizzled by TMA (lines along k, or along the rows, which
-// the instruction descriptor then transposes), scale factors as 128x4 tiles of 512 bytes behind them. One elected thread of one CTA (the leader of a pair) issues
-// everything; with a pair the same offsets are applied in both CTAs. Out: accumulators in TMEM,
-// row = lane, column = n (PTX ISA "tcgen05 data path layout D", pair "layout A").
+// the instruction descriptor then transposes), scale factors as 128x4 tiles of 512 bytes behind them. One
+// elected thread of one CTA (the leader of a pair) issues everything; with a pair the same offsets are
+// applied in both CTAs. Out: accumulators in TMEM, row = lane, column = n (PTX ISA "tcgen05 data path
+// layout D", pair "layout A").
 //
 // Order: cp -> mma and mma -> mma of one thread are ordered by hardware (PTX ISA "tcgen05 pipelined
 // instructions"); the scale columns are overwritten by the next k tile's cp behind the mma that
@@ -12,8 +13,6 @@
 
 enum {
     K_STEP_BYTES = 32, // of one row and instruction, every kind
-    ATOM_BYTES = 512,  // 128 rows x 4 scales
-    ATOM_ROWS = 128,
     ATOM_COLUMNS = 4,     // tcgen05.cp.32x128b.warpx4 fills 4 columns
     GROUP_ROWS = 32,      // rows of one scale column
     IDESC_D_F32 = 1 << 4, // only without block scale
@@ -28,8 +27,7 @@ typedef struct {
     ll_val memory;         // i32: where shared memory begins, as descriptors have it
 } umma_plan;
 
-// --- Descriptors
-// ------------------------------------------------------------------------------------
+// --- Descriptors -----------------------------------------------------------------------------------
 
 // Shared memory descriptors without address: distance between groups of 8 lines (>> 4) from bit 32 on,
 // version 1 in bit 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor"). 'slabs': bytes
@@ -91,7 +89,7 @@ static void check_operand(cg *c, const tir_operand *o, const char *side) {
                 "%s operand rows of %d bytes with swizzle %d: tcgen05 operands are read from rows "
                 "as long as their swizzle, 32, 64 or 128 bytes",
                 side, o->row_bytes, o->swizzle);
-    } else if (o->scale >= 0 && (o->sf_rows % ATOM_ROWS != 0 || o->sf_rows < o->rows)) {
+    } else if (o->scale >= 0 && (o->sf_rows % TIR_ATOM_ROWS != 0 || o->sf_rows < o->rows)) {
         cg_fail(c, "%s operand of %d rows with scales of %d: whole tiles of 128 are copied", side,
                 o->rows, o->sf_rows);
     }
@@ -133,7 +131,7 @@ static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
 
 // Columns between the scale words of one k word and of the next: all 128-row tiles side by side.
 static int word_columns(const tir_operand *o) {
-    return ATOM_COLUMNS * (o->sf_rows / ATOM_ROWS);
+    return ATOM_COLUMNS * (o->sf_rows / TIR_ATOM_ROWS);
 }
 
 static int words_of(const tir_mma *m, const mma_info *info) {
@@ -149,10 +147,10 @@ static void copy_scales(cg *c, const tir_operand *o, int words) {
                                 : "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg1";
     ll_val desc = make_desc(c, o->channel, box->offset, desc_fields(SWZ_NONE, 16, 0));
     ll_val to = ll_addi(b, c->tmem, o->sf_column);
-    for (int j = 0; j < o->sf_rows / ATOM_ROWS; j++) {
+    for (int j = 0; j < o->sf_rows / TIR_ATOM_ROWS; j++) {
         for (int s = 0; s < words; s++) {
             ll_val column = ll_addi(b, to, s * word_columns(o) + ATOM_COLUMNS * j);
-            LL_INTR(b, cp, column, advance_desc(c, desc, (int64_t)(j * words + s) * ATOM_BYTES));
+            LL_INTR(b, cp, column, advance_desc(c, desc, (int64_t)(j * words + s) * TIR_ATOM_BYTES));
         }
     }
 }
@@ -187,7 +185,7 @@ static ll_val rows_into_scales(cg *c, const tir_operand *o) {
     if (row.div != 1 || step % GROUP_ROWS || row.add % GROUP_ROWS || row.rank_mul % GROUP_ROWS) {
         cg_fail(c, "tiles of %d rows start inside a group of 32 scale factors", step);
     }
-    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, o->param), ATOM_ROWS);
+    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, o->param), TIR_ATOM_ROWS);
     return ll_sub(c->b, cg_scale_coord(c, &row, o->param), first);
 }
 

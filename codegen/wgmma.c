@@ -64,15 +64,6 @@ static int part_registers(const cg_acc *a) {
     return a->n_n * 4;
 }
 
-static bool is_promoted(const cg *c, int acc) {
-    for (int i = 0; i < c->k->n_mmas; i++) {
-        if (c->k->mmas[i].acc == acc && c->k->mmas[i].promote > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums of one
 // instruction's rows.
 static void begin_promoted(cg *c, int acc, const cg_acc *a) {
@@ -94,7 +85,7 @@ void cg_wgmma_begin(cg *c, int acc) {
     if (!a) {
         return;
     }
-    if (is_promoted(c, acc)) {
+    if (tir_is_promoted(c->k, acc)) {
         begin_promoted(c, acc, a);
         return;
     }

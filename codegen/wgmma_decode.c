@@ -20,7 +20,7 @@
 // Scales lie as 128 x 4 atoms (hardware manual of the block-scaled MMAs): the word of row r holds four.
 #include "wgmma_int.h"
 
-enum { ATOM_ROWS = 128, ATOM_BYTES = 512, STEP = 16, CHUNK = 16, CHUNK_STEPS = 2, FOLD_STEP = 32 };
+enum { STEP = 16, CHUNK = 16, CHUNK_STEPS = 2, FOLD_STEP = 32 };
 
 typedef struct {
     const char *name;
@@ -104,7 +104,7 @@ static ll_val rows_into(cg *c, const rows *r) {
     tir_coord row = r->data->coords[1], tile = r->scale->coords[2];
     row.rank_mul = r->data->rank_offset ? 0 : row.rank_mul;
     tile.rank_mul = r->scale->rank_offset ? 0 : tile.rank_mul;
-    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, r->op->param), ATOM_ROWS);
+    ll_val first = ll_muli(c->b, cg_scale_coord(c, &tile, r->op->param), TIR_ATOM_ROWS);
     return ll_sub(c->b, cg_scale_coord(c, &row, r->op->param), first);
 }
 
@@ -159,10 +159,10 @@ static ll_val load_scales(cg *c, const rows *r, int group, int word) {
     ll *b = c->b;
     int atoms = c->k->maps[r->scale->map].box[1];
     ll_val row = ll_add(b, r->into, ll_addi(b, r->row, (int64_t)8 * group));
-    ll_val at = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * ATOM_BYTES);
+    ll_val at = ll_muli(b, ll_bini(b, LL_LSHR, row, 7), (int64_t)atoms * TIR_ATOM_BYTES);
     at = ll_add(b, at, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, row, 31), 4));
     at = ll_add(b, at, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), 2));
-    at = ll_add(b, at, ll_addi(b, r->slot, r->scale->offset + (int64_t)word * ATOM_BYTES));
+    at = ll_add(b, at, ll_addi(b, r->slot, r->scale->offset + (int64_t)word * TIR_ATOM_BYTES));
     ll_val out;
     ll_load_words(b, at, 1, &out);
     return out;

@@ -4,6 +4,8 @@
 // the function that reads the rest of each. Nothing here knows kernels: names are looked up later.
 #include "facts.h"
 
+#include "arch.h"
+
 #include <string.h>
 
 typedef struct {
@@ -383,7 +385,7 @@ static void parse_split(cursor *c) {
     }
     f->split_span = c->fact->span;
     if (expect_name(c, &f->split) && expect(c, "by") &&
-        expect_int(c, 1, FACTS_MAX_SPLIT, &f->split_by)) {
+        expect_int(c, 1, ARCH_MAX_CLUSTER, &f->split_by)) {
         at_end(c);
     }
 }

@@ -6,7 +6,6 @@
 
 #define FACTS_MAX_NAMES 16
 #define FACTS_MAX_EACH 16
-#define FACTS_MAX_SPLIT 8 // CTAs of a cluster of portable size
 
 typedef struct {
     const char *text;

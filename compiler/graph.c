@@ -47,9 +47,9 @@ int graph_acc_of(const graph *g, const ast_sym *acc) {
     return -1;
 }
 
-const ast_ragged *graph_ragged_of(const graph *g, const ast_expr *dim) {
-    for (int i = 0; i < g->kernel->n_body; i++) {
-        const ast_stmt *s = g->kernel->body[i];
+const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim) {
+    for (int i = 0; i < k->n_body; i++) {
+        const ast_stmt *s = k->body[i];
         if (s->kind == ST_RAGGED && dim->kind == EX_NAME && dim->sym == s->ragged->dim) {
             return s->ragged;
         }
@@ -332,11 +332,11 @@ static void add_block(builder *b, ast_stmt *const *body, int n, int level) {
 
 // --- The tile space ---------------------------------------------------------------------------------
 
-static bool mentions(const ast_expr *e, const ast_sym *index) {
-    bool found = e != NULL && e->kind == EX_NAME && e->sym == index;
-    found = found || (e != NULL && (mentions(e->a, index) || mentions(e->b, index)));
+bool graph_mentions(const ast_expr *e, const ast_sym *name) {
+    bool found = e != NULL && e->kind == EX_NAME && e->sym == name;
+    found = found || (e != NULL && (graph_mentions(e->a, name) || graph_mentions(e->b, name)));
     for (int i = 0; e != NULL && i < e->n_args; i++) {
-        found = found || mentions(e->args[i], index);
+        found = found || graph_mentions(e->args[i], name);
     }
     return found;
 }
@@ -346,7 +346,7 @@ static bool is_bounded(const ast_sym *index) {
 }
 
 static bool bounds_depend(const ast_sym *bounded, const ast_sym *index) {
-    return bounded->group == index || mentions(bounded->lo, index) || mentions(bounded->hi, index);
+    return bounded->group == index || graph_mentions(bounded->lo, index) || graph_mentions(bounded->hi, index);
 }
 
 // Whether the bounds of other tile loops depend on this one.

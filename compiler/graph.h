@@ -78,6 +78,7 @@ int graph_loop_of(const graph *g, const ast_sym *index); // -1: not a tile loop
 int graph_for_of(const graph *g, const ast_sym *index);  // -1: not a for loop
 int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulator
 // The declaration that cuts a dimension in groups, or NULL.
-const ast_ragged *graph_ragged_of(const graph *g, const ast_expr *dim);
+const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
+bool graph_mentions(const ast_expr *e, const ast_sym *name);
 
 #endif

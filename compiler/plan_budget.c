@@ -66,15 +66,6 @@ static int work_regs(const planner *p) {
     return p->arch->family == MMA_WGMMA ? PLAN_WGMMA_REGS : PLAN_WORK_REGS;
 }
 
-static bool is_promoted(const tir_kernel *k, int acc) { // sums of one instruction, 64 rows of 128 threads, beside it
-    for (int i = 0; i < k->n_mmas; i++) {
-        if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Accumulators in registers (mma.sync, wgmma): what a thread of the role holds, beside fragments and
 // addresses, must fit what the role has.
 static void budget_accumulators(planner *p) {
@@ -87,7 +78,8 @@ static void budget_accumulators(planner *p) {
         for (int i = 0; i < k->n_accs; i++) {
             if (k->accs[i].role == r) {
                 held += k->accs[i].rows * k->accs[i].cols / threads;
-                held += is_promoted(k, i) ? k->accs[i].cols / 2 : 0;
+                // beside it the sums of one instruction: 64 rows over 128 threads
+                held += tir_is_promoted(k, i) ? k->accs[i].cols / 2 : 0;
                 last = &k->accs[i];
             }
         }
@@ -132,8 +124,8 @@ static const char *scale_sum(planner *p) {
             continue;
         }
         int granule = p->k->params[op->param].granule;
-        int atoms = p->operands[i].k_elems / (granule * PLAN_ATOM_BLOCKS);
-        int blocks = op->sf_rows / PLAN_ATOM_ROWS;
+        int atoms = p->operands[i].k_elems / (granule * TIR_ATOM_COLS);
+        int blocks = op->sf_rows / TIR_ATOM_ROWS;
         const char *name = p->k->params[op->param].name;
         const char *one = blocks > 1 ? arena_printf(p->mem, "%s %d x %d", name, blocks, 4 * atoms)
                                      : arena_printf(p->mem, "%s %d", name, 4 * atoms);

@@ -285,14 +285,6 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
     return x;
 }
 
-static bool reads_acc(const tir_expr *e) {
-    bool found = e->kind == TX_ACC;
-    for (int i = 0; i < e->n_args && !found; i++) {
-        found = reads_acc(e->args[i]);
-    }
-    return found;
-}
-
 // Over the tile of an index that is a side of the tile. Lanes hold rows: along the columns each reduces its
 // own in order, across the rows they meet, where only a maximum or minimum does not depend on the order.
 static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
@@ -332,7 +324,7 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     x->reduce = e->reduce;
     x->ref = loop;
     x->args[0] = as_f32(p, a);
-    return reads_acc(x) ? refuse(l, e, "a reduction of an accumulator") : x;
+    return tir_reads_acc(x) ? refuse(l, e, "a reduction of an accumulator") : x;
 }
 
 static tir_expr *lower_kind(lowering *l, const ast_expr *e) {

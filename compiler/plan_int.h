@@ -10,9 +10,6 @@
 enum {
     PLAN_BARRIER_BYTES = 1024, // start of shared memory: barriers, responses, the TMEM address
     PLAN_ALIGN = 1024,         // of every swizzled tile (the 128-byte swizzle's pattern repeats there)
-    PLAN_ATOM_BYTES = 512,     // a 128x4 tile of scale factors
-    PLAN_ATOM_ROWS = 128,
-    PLAN_ATOM_BLOCKS = 4,
     PLAN_MAX_AXES = 5,         // of a tensor map
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps

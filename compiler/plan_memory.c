@@ -125,20 +125,11 @@ static void outer_scales(planner *p, const graph_operand *go, tir_map *m, tir_bo
     }
 }
 
-static int gcd(int a, int b) {
-    while (b != 0) {
-        int t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
-}
-
 // Tiles of 128x4 scales must begin where rows do: with the tensor, or with each group of ragged rows.
 static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
     const tir_loop *l = &p->k->loops[loop];
     const tir_param *t = &p->k->params[go->param->id];
-    bool fixed = l->lo == NULL || (l->lo->kind == TX_CONST && (int64_t)l->lo->value % PLAN_ATOM_ROWS == 0);
+    bool fixed = l->lo == NULL || (l->lo->kind == TX_CONST && (int64_t)l->lo->value % TIR_ATOM_ROWS == 0);
     if (t->groups == NULL ? fixed : l->group >= 0) {
         return true;
     }
@@ -159,10 +150,10 @@ static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
 static tir_size *scale_blocks(planner *p, const tir_param *t) {
     tir_size *rows = t->dims[t->n_dims - 2];
     if (t->groups == NULL) {
-        return size_bin(p->mem, SZ_CEILDIV, rows, size_int(p->mem, PLAN_ATOM_ROWS));
+        return size_bin(p->mem, SZ_CEILDIV, rows, size_int(p->mem, TIR_ATOM_ROWS));
     }
-    tir_size *room = size_bin(p->mem, SZ_MUL, t->groups, size_int(p->mem, PLAN_ATOM_ROWS - 1));
-    return size_bin(p->mem, SZ_DIV, size_bin(p->mem, SZ_ADD, rows, room), size_int(p->mem, PLAN_ATOM_ROWS));
+    tir_size *room = size_bin(p->mem, SZ_MUL, t->groups, size_int(p->mem, TIR_ATOM_ROWS - 1));
+    return size_bin(p->mem, SZ_DIV, size_bin(p->mem, SZ_ADD, rows, room), size_int(p->mem, TIR_ATOM_ROWS));
 }
 
 // Scales come as whole 128x4 tiles. A tile that starts inside one brings it whole; 'sf_loop' says
@@ -174,38 +165,38 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     int param = go->param->id;
     int n = go->expr->n_args;
     int granule = k->params[param].granule;
-    int atoms = po->k_elems / (granule * PLAN_ATOM_BLOCKS);
+    int atoms = po->k_elems / (granule * TIR_ATOM_COLS);
     bool along = k->cluster > 1 && k->cluster_loop == po->row_loop;
     // The N side of a pair multiplies all N columns in both CTAs: both need all its scales.
     bool own = along && !(k->pair && !po->is_m_side);
     int rows = own ? po->tile_rows / 2 : po->tile_rows;
-    int step = gcd(rows, PLAN_ATOM_ROWS);
-    int blocks = (PLAN_ATOM_ROWS - step + rows + PLAN_ATOM_ROWS - 1) / PLAN_ATOM_ROWS;
+    int step = tir_gcd(rows, TIR_ATOM_ROWS);
+    int blocks = (TIR_ATOM_ROWS - step + rows + TIR_ATOM_ROWS - 1) / TIR_ATOM_ROWS;
     bool multicast = k->cluster_loop >= 0 && !own && blocks % 2 == 0;
     int box_blocks = multicast ? blocks / 2 : blocks;
-    op->sf_rows = blocks * PLAN_ATOM_ROWS;
-    op->sf_loop = step < PLAN_ATOM_ROWS ? po->row_loop : -1;
+    op->sf_rows = blocks * TIR_ATOM_ROWS;
+    op->sf_loop = step < TIR_ATOM_ROWS ? po->row_loop : -1;
     tir_size *sf_cols = size_bin(p->mem, SZ_CEILDIV, k->params[param].dims[n - 1],
-                                 size_int(p->mem, granule * PLAN_ATOM_BLOCKS));
+                                 size_int(p->mem, granule * TIR_ATOM_COLS));
     tir_map m = {.param = param, .part = PART_SCALE, .dtype = 2, .elem_bytes = 4, .rank = n + 1};
-    m.dims[0] = size_int(p->mem, PLAN_ATOM_BYTES / 4);
+    m.dims[0] = size_int(p->mem, TIR_ATOM_BYTES / 4);
     m.dims[1] = sf_cols;
     m.dims[2] = scale_blocks(p, &k->params[param]);
-    m.strides[1] = size_int(p->mem, PLAN_ATOM_BYTES);
-    m.strides[2] = size_bin(p->mem, SZ_MUL, sf_cols, size_int(p->mem, PLAN_ATOM_BYTES));
-    m.box[0] = PLAN_ATOM_BYTES / 4;
+    m.strides[1] = size_int(p->mem, TIR_ATOM_BYTES);
+    m.strides[2] = size_bin(p->mem, SZ_MUL, sf_cols, size_int(p->mem, TIR_ATOM_BYTES));
+    m.box[0] = TIR_ATOM_BYTES / 4;
     m.box[1] = atoms;
     m.box[2] = box_blocks;
-    int bytes = box_blocks * atoms * PLAN_ATOM_BYTES;
+    int bytes = box_blocks * atoms * TIR_ATOM_BYTES;
     tir_box b = {.n_boxes = 1,
                  .box_bytes = bytes,
                  .box_pitch = bytes,
                  .mask = multicast ? 3 : 0,
                  .rank_offset = multicast ? bytes : 0};
     b.coords[0] = (tir_coord){-1, 1, 1, 0, 0};
-    b.coords[1] = (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * PLAN_ATOM_BLOCKS, 0, 0};
-    b.coords[2] = (tir_coord){po->row_loop, 1, PLAN_ATOM_ROWS, 0,
-                              own ? rows / PLAN_ATOM_ROWS : multicast ? box_blocks : 0};
+    b.coords[1] = (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * TIR_ATOM_COLS, 0, 0};
+    b.coords[2] = (tir_coord){po->row_loop, 1, TIR_ATOM_ROWS, 0,
+                              own ? rows / TIR_ATOM_ROWS : multicast ? box_blocks : 0};
     outer_scales(p, go, &m, &b);
     b.map = plan_add_map(p, &m);
     return b;
@@ -369,7 +360,7 @@ static void plan_scale_columns(planner *p) {
         if (op->scale >= 0 && p->arch->family == MMA_TCGEN05) {
             int granule = p->k->params[op->param].granule;
             op->sf_column = p->sf_columns;
-            p->sf_columns += op->sf_rows / 32 * (p->operands[i].k_elems / (granule * PLAN_ATOM_BLOCKS));
+            p->sf_columns += op->sf_rows / 32 * (p->operands[i].k_elems / (granule * TIR_ATOM_COLS));
         }
     }
 }

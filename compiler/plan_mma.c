@@ -9,6 +9,10 @@
 
 enum { DECODE_GRANULE = 16 }; // elements of a row in half of an FP8 step, or in a 16-bit step
 
+static bool is_fp8(elem_kind e) {
+    return e == ELEM_E4M3 || e == ELEM_E5M2;
+}
+
 // The decoding that would multiply 4-bit weights by what is beside them.
 static void suggest_decoding(planner *p, int operand) {
     const graph *g = p->g;
@@ -19,7 +23,7 @@ static void suggest_decoding(planner *p, int operand) {
         const ast_format *f = g->operands[beside].param->format;
         other = mine && f->scale == ELEM_NONE ? f->elem : other;
     }
-    bool fp8 = other == ELEM_E4M3 || other == ELEM_E5M2;
+    bool fp8 = is_fp8(other);
     bool fits = other == ELEM_F16 && g->operands[operand].param->format->scale == ELEM_UE4M3;
     if (fp8 || fits || other == ELEM_BF16) {
         const char *type = fp8 ? "e4m3" : elem_name(other);
@@ -274,7 +278,7 @@ static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bi
         plan_help_with(p, index, round_up(k_elems, TIR_PAD_ELEMS), "whole boxes a step");
         return false;
     }
-    int atom = info->granule * PLAN_ATOM_BLOCKS;
+    int atom = info->granule * TIR_ATOM_COLS;
     if (info->granule > 0 && k_elems % atom != 0) {
         PLAN_REFUSE(p, "A111", index->span,
                     "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d elements", k_elems,
@@ -411,7 +415,7 @@ static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_f
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         to = strcmp(stated->text, elem_name(types[i])) == 0 ? types[i] : to;
     }
-    bool fp8 = other->elem == ELEM_E4M3 || other->elem == ELEM_E5M2;
+    bool fp8 = is_fp8(other->elem);
     if (to == ELEM_NONE || other->scale != ELEM_NONE || !(to == ELEM_E4M3 ? fp8 : other->elem == to)) {
         PLAN_REFUSE(p, "A110", stated->span, "'%s' is multiplied by %s, which %s cannot be", weights->name,
                     other->name, stated->text);
@@ -472,10 +476,10 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
                     weights->name, granule, DECODE_GRANULE);
         return;
     }
-    if (m->k_elems % (granule * PLAN_ATOM_BLOCKS) != 0) {
+    if (m->k_elems % (granule * TIR_ATOM_COLS) != 0) {
         PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d",
-                    m->k_elems, gm->k->name, granule * PLAN_ATOM_BLOCKS);
-        plan_help_with(p, gm->k, round_up(m->k_elems, granule * PLAN_ATOM_BLOCKS), "whole scale tiles a step");
+                    m->k_elems, gm->k->name, granule * TIR_ATOM_COLS);
+        plan_help_with(p, gm->k, round_up(m->k_elems, granule * TIR_ATOM_COLS), "whole scale tiles a step");
         return;
     }
     place_mma(p, gm, m);

@@ -141,7 +141,7 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
             return false;
         }
     }
-    const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->g, sym->dims[sym->n_dims - 2]) : NULL;
+    const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
     if (r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0) {
         out->groups = plan_size(p, r->by);
         if (sym->n_dims != 2) {

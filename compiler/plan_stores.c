@@ -246,7 +246,7 @@ static const char *lines_wrong(planner *p, const tir_store *s, int warp_rows, in
 // it belongs to them.
 static bool stages_scales(const tir_kernel *k, const tir_store *s, const tir_acc *a, const tir_role *r) {
     const tir_loop *rows = &k->loops[a->row_loop];
-    return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == PLAN_ATOM_ROWS &&
+    return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == TIR_ATOM_ROWS &&
            (rows->hi == NULL || rows->group >= 0);
 }
 
@@ -272,9 +272,9 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
         return arena_printf(p->mem, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
                             cols, warp_cols, s->granule);
     }
-    if (stages_scales(p->k, s, a, r) && cols % (PLAN_ATOM_BLOCKS * s->granule) != 0) {
+    if (stages_scales(p->k, s, a, r) && cols % (TIR_ATOM_COLS * s->granule) != 0) {
         return arena_printf(p->mem, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
-                            PLAN_ATOM_BLOCKS * s->granule);
+                            TIR_ATOM_COLS * s->granule);
     }
     if (a->rows / r->warps_m > 256) {
         return arena_printf(p->mem, "a warp holds %d rows, a TMA box at most 256", a->rows / r->warps_m);
@@ -284,7 +284,7 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
 
 // One 128-byte row a warp, or whole tiles of scales; else the nearest that can be staged; 0: none.
 static int default_cols(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r) {
-    int best = s->granule > 0 ? PLAN_ATOM_BLOCKS * s->granule : 128 * 8 / elem_bits(s->elem);
+    int best = s->granule > 0 ? TIR_ATOM_COLS * s->granule : 128 * 8 / elem_bits(s->elem);
     best = best > a->cols ? a->cols : best;
     for (int cols = best; cols <= a->cols; cols += 8) {
         if (sub_tile_wrong(p, s, a, r, cols) == NULL) {
@@ -350,7 +350,7 @@ static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_r
     s->stage_bytes = a->rows * s->sub_cols * bits / 8;
     if (stages_scales(p->k, s, a, r)) {
         s->scale_offset = s->stage_bytes;
-        s->stage_bytes += s->sub_cols / (PLAN_ATOM_BLOCKS * s->granule) * PLAN_ATOM_BYTES;
+        s->stage_bytes += s->sub_cols / (TIR_ATOM_COLS * s->granule) * TIR_ATOM_BYTES;
     }
     int span = line_bytes(s, a, warp_rows);
     s->stage_bytes = round_up(s->stage_bytes, span < 16 ? 128 : 8 * span); // the swizzle's period

@@ -72,6 +72,10 @@ typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle; // codes of c
 // shared memory, of which the first 8 or 12 hold them (CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B, 16U6_ALIGN16B).
 enum { TIR_PAD4 = 14, TIR_PAD6 = 15, TIR_PAD_ELEMS = 128 }; // a box is 128 elements wide
 
+// A tile of scale factors (layout sf128x4 of runtime/fp4rt.h): 128 rows by 4 along k, a byte each; the four of
+// row r are word r % 32 * 4 + r / 32.
+enum { TIR_ATOM_ROWS = 128, TIR_ATOM_COLS = 4, TIR_ATOM_BYTES = TIR_ATOM_ROWS * TIR_ATOM_COLS };
+
 // A tensor map (hardware: cuTensorMapEncodeTiled). Axis 0 is innermost.
 typedef struct {
     int param;
@@ -404,12 +408,16 @@ static inline int tir_split(const tir_kernel *k) {
 }
 // Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
 bool tir_combines(const tir_kernel *k, int role, int acc);
+// Whether a product into an accumulator is promoted (tir_mma.promote).
+bool tir_is_promoted(const tir_kernel *k, int acc);
 
 // Whether the position of a stored element moves along the tile of a loop: by 'k', not by 'k / BK' nor
 // without 'k'. Along a loop by which it stands still only the first element of the tile is stored.
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);
 // Whether an expression differs between elements along a loop of the tile.
 bool tir_varies(const tir_expr *e, int loop);
+bool tir_reads_acc(const tir_expr *e);
+int tir_gcd(int a, int b);
 
 void tir_print(FILE *out, const tir_kernel *k);
 // Reads one kernel; NULL and a diagnostic-like sentence in *why ("line 12: ...") if malformed.

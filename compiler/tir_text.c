@@ -21,11 +21,6 @@ const tir_list tir_lists[] = {
 };
 const int tir_n_lists = (int)(sizeof(tir_lists) / sizeof(tir_lists[0]));
 
-bool tir_combines(const tir_kernel *k, int role, int acc) {
-    const tir_acc *a = &k->accs[acc];
-    return (a->channel < 0 ? a->role : k->channels[a->channel].to) == role;
-}
-
 bool tir_is_needed(const tir_field *f) {
     static const struct {
         tir_record record;
@@ -267,28 +262,4 @@ const char *tir_ref_text(const tir_kernel *k, tir_ref_kind kind, int i, arena *m
         }
     }
     return arena_printf(mem, "#%d", i);
-}
-
-bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
-    for (int i = 0; i < s->n_axes; i++) {
-        const tir_axis *a = &s->axes[i];
-        if (a->loop == loop && !(a->mul == 1 && a->add == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool tir_varies(const tir_expr *e, int loop) {
-    if (e->kind == TX_REDUCE && e->ref == loop) {
-        return false;
-    }
-    bool found = e->kind == TX_INDEX && e->ref == loop;
-    for (int i = 0; i < e->n_axes && !found; i++) {
-        found = e->axes[i].loop == loop;
-    }
-    for (int i = 0; i < e->n_args && !found; i++) {
-        found = tir_varies(e->args[i], loop);
-    }
-    return found;
 }

@@ -17,7 +17,6 @@ enum {
     WARP = 32,
     MIN_SETMAXNREG = 24, // PTX ISA "setmaxnreg": 24 to 256 in steps of 8
     MAX_SETMAXNREG = 256,
-    MAX_SPLIT = 8,       // CTAs of a cluster of portable size
 };
 
 bool tir_wrong(verifier *v, const char *fmt, ...) {
@@ -226,7 +225,7 @@ static bool verify_loops(verifier *v) {
 
 static bool verify_cluster(verifier *v) {
     const tir_kernel *k = v->k;
-    int most = k->cluster_loop < 0 ? MAX_SPLIT : 2;
+    int most = k->cluster_loop < 0 ? ARCH_MAX_CLUSTER : 2;
     VERIFY(v, tir_in(k->cluster, 1, most), "a cluster of %d CTAs; 1 to %d", k->cluster, most);
     int split = 0;
     for (int i = 0; i < k->n_fors; i++) {

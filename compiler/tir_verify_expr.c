@@ -171,21 +171,13 @@ static bool select(verifier *v, const tir_expr *e, const char *what) {
     return true;
 }
 
-static bool has_acc(const tir_expr *e) {
-    bool found = e->kind == TX_ACC;
-    for (int i = 0; i < e->n_args && !found; i++) {
-        found = has_acc(e->args[i]);
-    }
-    return found;
-}
-
 static bool reduction(verifier *v, const tir_expr *e, const char *what) {
     VERIFY(v, tir_in(e->ref, 0, v->k->n_loops - 1) && e->ref < TIR_REDUCE_LOOPS,
            "%s: a reduction over no tile loop #%d", what, e->ref);
     VERIFY(v, (unsigned)e->reduce <= RED_MIN, "%s: no such reduction", what);
     VERIFY(v, e->type == ELEM_F32 && e->args[0]->type == ELEM_F32, "%s: a reduction of %s gives %s", what,
            elem_name(e->args[0]->type), elem_name(e->type));
-    VERIFY(v, !has_acc(e->args[0]), "%s: a reduction of an accumulator", what);
+    VERIFY(v, !tir_reads_acc(e->args[0]), "%s: a reduction of an accumulator", what);
     return true;
 }
 

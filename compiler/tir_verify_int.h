@@ -13,9 +13,6 @@
 enum {
     TIR_MAX_DEPTH = 400, // of sizes and expressions
     TIR_MAX_AXES = 5,    // of a tensor map, and of what is stored
-    TIR_ATOM_ROWS = 128, // a tile of scales: 128 rows by 4
-    TIR_ATOM_COLS = 4,
-    TIR_ATOM_BYTES = 512,
 };
 
 typedef struct {

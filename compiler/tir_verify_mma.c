@@ -4,15 +4,6 @@
 
 enum { MAX_TILE = 256, TCGEN05_ROWS = 128, WARP_ROWS = 32, FRAG_ROWS = 16, FRAG_COLS = 8 };
 
-static int gcd(int a, int b) {
-    while (b != 0) {
-        int t = a % b;
-        a = b;
-        b = t;
-    }
-    return a;
-}
-
 // --- Operands ----------------------------------------------------------------------------------------
 
 // The box of one part of an operand, or NULL and a message.
@@ -308,8 +299,8 @@ static bool verify_side_scales(verifier *v, const side *s) {
     VERIFY(v, k->params[s->o->param].groups != NULL ? rows_of->group >= 0 : fixed,
            "operand '%s': loop '%s' does not begin where tiles of its scales do", s->name, rows_of->index);
     bool whole = (k->pair && !s->m_side) || data->rank_offset != 0;
-    int start = gcd(k->loops[row->loop].tile, whole ? 0 : row->rank_mul);
-    int step = gcd(start, TIR_ATOM_ROWS);
+    int start = tir_gcd(k->loops[row->loop].tile, whole ? 0 : row->rank_mul);
+    int step = tir_gcd(start, TIR_ATOM_ROWS);
     VERIFY(v, step == TIR_ATOM_ROWS || s->o->sf_loop == row->loop,
            "operand '%s': tiles of %d rows start inside a tile of scales, and no loop says where",
            s->name, start);

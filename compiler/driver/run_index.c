@@ -5,14 +5,7 @@
 // bound an index ('in lo .. hi') are anything from 0 to a little beyond its dimension, often an end of it.
 #include "run.h"
 
-static bool mentions(const ast_expr *e, const ast_sym *param) {
-    bool found = e != NULL && e->kind == EX_NAME && e->sym == param;
-    found = found || (e != NULL && (mentions(e->a, param) || mentions(e->b, param)));
-    for (int i = 0; e != NULL && i < e->n_args; i++) {
-        found = found || mentions(e->args[i], param);
-    }
-    return found;
-}
+#include "graph.h"
 
 static const ast_ragged *ragged_at(const run_state *r, const ast_sym *param) {
     for (int i = 0; i < r->b->ast->n_body; i++) {
@@ -29,14 +22,7 @@ const ast_ragged *run_ragged_of(const run_state *r, int param) {
     if (r->b->tir->params[param].groups == NULL) {
         return NULL;
     }
-    const ast_expr *rows = sym->dims[sym->n_dims - 2];
-    for (int i = 0; i < r->b->ast->n_body; i++) {
-        const ast_stmt *s = r->b->ast->body[i];
-        if (s->kind == ST_RAGGED && rows->kind == EX_NAME && rows->sym == s->ragged->dim) {
-            return s->ragged;
-        }
-    }
-    return NULL;
+    return graph_ragged_of(r->b->ast, sym->dims[sym->n_dims - 2]);
 }
 
 static int64_t tile_of(const run_state *r, const ast_sym *dim) {
@@ -88,7 +74,7 @@ bool run_draw_index(const run_state *r, const ast_sym *param, eval_tensor *codes
     for (int i = 0; i < r->b->ast->n_indices; i++) {
         const ast_sym *x = r->b->ast->indices[i];
         int64_t size = 0;
-        if (mentions(x->lo, param) || mentions(x->hi, param)) {
+        if (graph_mentions(x->lo, param) || graph_mentions(x->hi, param)) {
             if (!eval_size(x->dim, r->tparams, r->dims, &size)) {
                 return false;
             }
