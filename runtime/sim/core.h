@@ -429,6 +429,8 @@ const struct uop *warp_park(struct warp *w, const struct uop *at, struct split h
 void warp_wake(struct warp *w, struct split *s);
 // True when all lanes of 'need' that are alive stand at u; else parks (return STOP).
 bool warp_converge(struct warp *w, const struct uop *u, uint32_t need);
+// The same of all 32 lanes; false and a fault if one has ended or its guard is off.
+bool warp_whole(struct warp *w, const struct uop *u);
 void warp_queue(struct warp *w); // make it runnable
 uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_call, run_policy;
 

@@ -2,17 +2,6 @@
 #include "async.h"
 #include "sync.h"
 
-static bool whole_warp(struct warp *w, const struct uop *u) {
-    if (!warp_converge(w, u, FULL)) {
-        return false;
-    }
-    if (exec_mask(w, u) != FULL) {
-        sim_fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", exec_mask(w, u));
-        return false;
-    }
-    return true;
-}
-
 static int uniform(const struct warp *w, uint32_t r) {
     return (int)((const u32 *)row(w, r))[0];
 }
@@ -22,7 +11,7 @@ const struct uop *run_msync(struct warp *w, const struct uop *u) {
     if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u)) {
+    if (!warp_whole(w, u)) {
         return STOP;
     }
     uint32_t *d[4];
@@ -87,7 +76,7 @@ static const struct uop *matrix_move(struct warp *w, const struct uop *u, bool l
     if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u) || !matrix_addresses(w, u, address, unit_lm_rows(&x->op))) {
+    if (!warp_whole(w, u) || !matrix_addresses(w, u, address, unit_lm_rows(&x->op))) {
         return STOP;
     }
     for (int n = 0; n < unit_lm_regs(&x->op); n++) {
@@ -111,7 +100,7 @@ const struct uop *run_movmatrix(struct warp *w, const struct uop *u) {
     if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u)) {
+    if (!warp_whole(w, u)) {
         return STOP;
     }
     uint32_t copy[LANES];

@@ -67,6 +67,17 @@ bool warp_converge(struct warp *w, const struct uop *u, uint32_t need) {
     return false;
 }
 
+bool warp_whole(struct warp *w, const struct uop *u) {
+    if (!warp_converge(w, u, FULL)) {
+        return false;
+    }
+    if (exec_mask(w, u) != FULL) {
+        sim_fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", exec_mask(w, u));
+        return false;
+    }
+    return true;
+}
+
 static void count(struct warp *w, const struct uop *upto) {
     if (upto > w->base) {
         w->x->steps += (uint64_t)(upto - w->base);

@@ -100,17 +100,6 @@ static void shadow_give(struct warp *w, const struct wgmma_aux *x) {
 }
 
 // ---- issue --------------------------------------------------------------------------------------
-static bool whole_warp(struct warp *w, const struct uop *u) {
-    if (!warp_converge(w, u, FULL)) {
-        return false;
-    }
-    if (exec_mask(w, u) != FULL) {
-        sim_fault(w, u, "needs all 32 lanes of the warp, 0x%08x execute it", exec_mask(w, u));
-        return false;
-    }
-    return true;
-}
-
 static bool uniform_64(struct warp *w, const struct uop *u, uint32_t r, uint64_t *value) {
     const u64 *v = row(w, r);
     *value = v[0];
@@ -178,7 +167,7 @@ const struct uop *run_wgmma(struct warp *w, const struct uop *u) {
     if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u)) {
+    if (!warp_whole(w, u)) {
         return STOP;
     }
     if ((w->index | 3) >= w->cta->n_warps) {
@@ -220,7 +209,7 @@ const struct uop *run_wgmma_wait(struct warp *w, const struct uop *u) {
     if (exec_mask(w, u) == 0) {
         return u + 1;
     }
-    if (!whole_warp(w, u)) { // .aligned, also when there is nothing to wait for
+    if (!warp_whole(w, u)) { // .aligned, also when there is nothing to wait for
         return STOP;
     }
     uint64_t stay = (uint64_t)u->imm;
