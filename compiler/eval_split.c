@@ -1,5 +1,5 @@
-// A loop whose steps a schedule divides ('split k by s'): each range of steps is summed from zero, the sums are
-// added in order, in f32 on a machine. The n steps are divided as tir_for.split says.
+// A loop whose steps a schedule divides ('split k by s'): each range of steps is summed from zero,
+// the sums are added in order, in f32 on a machine. The n steps are divided as tir_for.split says.
 #include "eval_impl.h"
 
 #include "facts.h"

@@ -231,13 +231,16 @@ bool explain_print(FILE *out, const planner *p) {
     for (int i = 0; i < k->n_fors; i++) {
         if (k->fors[i].split > 1) {
             fprintf(out, "    split %s by %d;\n", k->fors[i].index, k->fors[i].split);
-            fprintf(out, "    // clusters of %d: CTA r does steps r * n / %d up to (r + 1) * n / %d; CTA 0 adds up "
-                         "and stores\n", k->cluster, k->cluster, k->cluster);
+            fprintf(out,
+                    "    // clusters of %d: CTA r does steps r * n / %d up to (r + 1) * n / %d; "
+                    "CTA 0 adds up and stores\n",
+                    k->cluster, k->cluster, k->cluster);
         }
     }
     if (!plan_is_elementwise(p)) {
         fprintf(out, "    mma %s%s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
-                p->f->tf32 ? " tf32" : "", p->f->has_dequant ? " dequant " : "", p->f->has_dequant ? p->f->dequant.text : "");
+                p->f->tf32 ? " tf32" : "", p->f->has_dequant ? " dequant " : "",
+                p->f->has_dequant ? p->f->dequant.text : "");
     }
     for (int i = 0; i < p->f->swap.n; i++) {
         fprintf(out, "%s%s%s", i == 0 ? "    swap " : ", ", p->f->swap.at[i].text,

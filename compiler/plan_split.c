@@ -1,5 +1,5 @@
-// split k by s: the CTAs of a cluster of s share the steps of a loop, each in a range of its own, from
-// zero. CTA 0 adds the partial sums in f32 in the order of the ranges and stores.
+// split k by s: the CTAs of a cluster of s share the steps of a loop, each in a range of its own,
+// from zero. CTA 0 adds the partial sums in f32 in the order of the ranges and stores.
 //
 // Requires: products; for the sums: roles, stores. Provides: k->cluster, the loop's split; then
 // p->sum_bytes, which count as staging.
@@ -30,9 +30,11 @@ static void check_products(planner *p, int loop) {
     for (int i = 0; i < p->g->n_mmas; i++) {
         const graph_mma *m = &p->g->mmas[i];
         if (!stands_in(p, m, loop)) {
-            PLAN_REFUSE(p, "X101", m->stmt->span, "'%s' is added to outside of the loop '%s' that is split by %d",
+            PLAN_REFUSE(p, "X101", m->stmt->span,
+                        "'%s' is added to outside of the loop '%s' that is split by %d",
                         m->acc->name, p->f->split.text, p->f->split_by);
-            diag_because(p->d, "each of the %d CTAs would add this product: it would count %d times",
+            diag_because(p->d,
+                         "each of the %d CTAs would add this product: it would count %d times",
                          p->f->split_by, p->f->split_by);
             diag_fix(p->d, plan_fact_span(p, p->f->split_span), "", "leave the fact out");
             return;
@@ -47,7 +49,8 @@ static void check_nest(planner *p, int loop) {
     }
     if (outer != loop) {
         const char *name = p->g->fors[outer].sym->name;
-        PLAN_REFUSE(p, "X101", p->f->split.span, "'%s' runs inside of the loop '%s': the outermost loop is divided",
+        PLAN_REFUSE(p, "X101", p->f->split.span,
+                    "'%s' runs inside of the loop '%s': the outermost loop is divided",
                     p->f->split.text, name);
         diag_fix(p->d, plan_fact_span(p, p->f->split_span),
                  arena_printf(p->mem, "split %s by %d;", name, p->f->split_by), "its steps");
@@ -62,13 +65,14 @@ void plan_split(planner *p) {
     }
     int loop = named_loop(p);
     if (loop < 0) {
-        PLAN_REFUSE(p, "F103", f->split.span, "'%s' is not the index of a 'for' in kernel '%s'", f->split.text,
-                    p->req->kernel->name);
+        PLAN_REFUSE(p, "F103", f->split.span, "'%s' is not the index of a 'for' in kernel '%s'",
+                    f->split.text, p->req->kernel->name);
         return;
     }
     if (k->cluster > 1) {
         PLAN_REFUSE(p, "X101", f->split_span,
-                    "the CTAs of a cluster take the %d ranges of '%s', but those of this one have rows of '%s' each",
+                    "the CTAs of a cluster take the %d ranges of '%s', but those of this one have "
+                    "rows of '%s' each",
                     f->split_by, f->split.text, k->loops[k->cluster_loop].index);
         diag_fix(p->d, plan_fact_span(p, f->cluster_span), "", "leave the cluster out");
         return;
@@ -81,7 +85,8 @@ void plan_split(planner *p) {
     k->fors[loop].split = f->split_by;
 }
 
-// Whether a role adds up an accumulator: the one that holds it, or that reads it from TMEM to store it.
+// Whether a role adds up an accumulator: the one that holds it, or that reads it from TMEM to store
+// it.
 static bool adds_up(const planner *p, int role, int acc) {
     if (plan_acc_in_regs(p)) {
         return p->k->accs[acc].role == role;
@@ -106,7 +111,8 @@ void plan_sums(planner *p) {
         }
         if (r->turns > 1) {
             PLAN_REFUSE(p, "X101", p->roles[role].span,
-                        "'%s' takes tiles by turns of %d groups, but the CTAs of 'split %s by %d' meet tile by tile",
+                        "'%s' takes tiles by turns of %d groups, but the CTAs of 'split %s by %d' "
+                        "meet tile by tile",
                         r->name, r->turns, p->f->split.text, p->f->split_by);
             diag_help(p->d, "%d warps without 'pingpong %d'", r->n_warps, r->turns);
             return;

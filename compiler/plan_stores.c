@@ -380,7 +380,8 @@ static void demand_whole_lines(planner *p, const graph_store *g, const tir_store
     tir_where *w = &k->where[k->n_where++];
     int col = 0;
     src_place(p->req->src, g->stmt->span.file, g->stmt->span.off, &w->line, &col);
-    w->cond = size_bin(p->mem, SZ_EQ, size_bin(p->mem, SZ_MOD, dim, size_int(p->mem, line_step(s))), size_int(p->mem, 0));
+    tir_size *rest = size_bin(p->mem, SZ_MOD, dim, size_int(p->mem, line_step(s)));
+    w->cond = size_bin(p->mem, SZ_EQ, rest, size_int(p->mem, 0));
     w->text = arena_printf(p->mem, "%s %% %d == 0, as TMA stores %s",
                            dim->op == SZ_DIM ? k->dims[dim->dim] : "the last axis", line_step(s), t->name);
 }

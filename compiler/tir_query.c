@@ -1,5 +1,5 @@
-// What planning, verification and code generation ask of a role program alike: answers that follow from its
-// fields alone.
+// What planning, verification and code generation ask of a role program alike: answers that follow
+// from its fields alone.
 #include "tir.h"
 
 bool tir_combines(const tir_kernel *k, int role, int acc) {
@@ -19,7 +19,8 @@ bool tir_is_promoted(const tir_kernel *k, int acc) {
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *a = &s->axes[i];
-        if (a->loop == loop && !(a->mul == 1 && a->add == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
+        if (a->loop == loop &&
+            !(a->mul == 1 && a->add == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
             return true;
         }
     }

@@ -1,8 +1,9 @@
 // Const tensors whose entries bound loops: what a random run puts into them.
 //
-// Offsets of a ragged dimension ascend within its size; groups are empty, whole tiles, single rows or any
-// length, and now and then rows before the first group or behind the last one belong to none. Entries that
-// bound an index ('in lo .. hi') are anything from 0 to a little beyond its dimension, often an end of it.
+// Offsets of a ragged dimension ascend within its size; groups are empty, whole tiles, single rows
+// or any length, and now and then rows before the first group or behind the last one belong to
+// none. Entries that bound an index ('in lo .. hi') are anything from 0 to a little beyond its
+// dimension, often an end of it.
 #include "run.h"
 
 #include "graph.h"
@@ -36,7 +37,8 @@ static int64_t tile_of(const run_state *r, const ast_sym *dim) {
     return tile > 0 ? tile : 1;
 }
 
-static void draw_offsets(const run_state *r, const ast_ragged *ragged, eval_tensor *codes, uint64_t seed) {
+static void draw_offsets(const run_state *r, const ast_ragged *ragged, eval_tensor *codes,
+                         uint64_t seed) {
     int64_t rows = r->dims[ragged->dim->id];
     int64_t groups = codes->dims[0] - 1;
     int64_t tile = tile_of(r, ragged->dim);

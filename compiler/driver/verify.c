@@ -1,5 +1,6 @@
-// fp4c verify FILE: the static verifier on PTX, on the kernels of a module, or on what a program compiles
-// to. With a module or a program the boxes of tensor maps are known, and bytes are counted exactly.
+// fp4c verify FILE: the static verifier on PTX, on the kernels of a module, or on what a program
+// compiles to. With a module or a program the boxes of tensor maps are known, and bytes are counted
+// exactly.
 #include "driver.h"
 #include "v_module.h"
 
@@ -17,12 +18,14 @@ static int say(const char *file, const verify_report *r, int variant) {
         snprintf(which, sizeof which, " (kernel %d of the module)", variant);
     }
     if (r->accepted) {
-        printf("%s: %s%s: accepted: %d cases, %d warps, %d mbarriers, %d phases, %d copies, %d instructions\n", file,
-               r->kernel, which, r->runs, r->warps, r->barriers, r->phases, r->copies, r->instructions);
+        printf("%s: %s%s: accepted: %d cases, %d warps, %d mbarriers, %d phases, %d copies, %d "
+               "instructions\n",
+               file, r->kernel, which, r->runs, r->warps, r->barriers, r->phases, r->copies,
+               r->instructions);
         return EXIT_DONE;
     }
-    fprintf(stderr, "%s:%u: error: %s%s%s%s\n", file, r->line, r->kernel, which, r->kernel[0] != '\0' ? ": " : "",
-            r->sentence);
+    fprintf(stderr, "%s:%u: error: %s%s%s%s\n", file, r->line, r->kernel, which,
+            r->kernel[0] != '\0' ? ": " : "", r->sentence);
     return EXIT_MISTAKE;
 }
 
@@ -59,7 +62,9 @@ static int kernels(const options *opt, const facts_kernel *k, int n, arena *mem)
                           .len = instead != NULL ? len : k[i].len,
                           .kernel = opt->kernel,
                           .facts = &k[i].facts};
-        int c = job.ptx == NULL ? EXIT_DONE : one_text(opt, instead != NULL ? opt->use_ptx : opt->file, &job, n > 1 ? i : -1);
+        int c = job.ptx == NULL ? EXIT_DONE
+                                : one_text(opt, instead != NULL ? opt->use_ptx : opt->file, &job,
+                                           n > 1 ? i : -1);
         code = c > code ? c : code;
     }
     return code;
