@@ -6,6 +6,7 @@
 #ifndef FP4_CODEGEN_CG_INT_H
 #define FP4_CODEGEN_CG_INT_H
 
+#include "arch.h"
 #include "args.h"
 #include "cg.h"
 #include "llvm.h"
@@ -25,6 +26,10 @@ typedef struct {
     int n_m, n_n;   // fragments of 16 rows and 8 columns
     ll_var *regs;   // f32, (m * n_n + n) * 4 + i
 } cg_acc;
+
+static inline int cg_registers(const cg_acc *a) {
+    return a->n_m * a->n_n * 4;
+}
 
 // The part of its dimension that a loop walks in the current group, and how many tiles that is.
 typedef struct {
@@ -71,10 +76,19 @@ typedef struct cg {
     ll_val halves;          // of the role, where it reads tables (wgmma_table.c): 0x40404040
 } cg;
 
+static inline int cg_role_number(const cg *c) {
+    return (int)(c->role - c->k->roles);
+}
+
+// Whether an accumulator belongs to the role that is being generated.
+static inline bool cg_is_mine(const cg *c, int acc) {
+    return c->k->accs[acc].role == cg_role_number(c);
+}
+
 void cg_fail(cg *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #define CG_OK(c) ((c)->err == NULL)
 
-// --- kernel.c ------------------------------------------------------------------------------------------
+// --- kernel.c ------------------------------------------------------------------------------------
 ll_val cg_map(cg *c, int map);                              // address of a tensor map (LL_PTR)
 ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
 ll_val cg_size(cg *c, const tir_size *s);                   // i32
@@ -84,7 +98,7 @@ int cg_role_regs(const cg *c);                              // registers of the 
 int cg_role_accs(const cg *c);                              // ... and of its accumulators among them
 bool cg_is_umma(const cg *c);                               // the role issues tcgen05.mma
 
-// --- sync.c: mbarriers and fences ------------------------------------------------------------------
+// --- sync.c: mbarriers and fences ----------------------------------------------------------------
 void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on try_wait
 void cg_arrive(cg *c, ll_val bar);                          // own CTA
 void cg_arrive_if(cg *c, ll_val bar, ll_val when);          // the same where 'when' holds
@@ -95,7 +109,7 @@ void cg_warp_sync(cg *c);
 void cg_role_meet(cg *c, bool group); // all warps of the role, or of its turn group
 void cg_fence_async_smem(cg *c);                            // fence.proxy.async.shared::cta
 
-// --- channel.c -----------------------------------------------------------------------------------------
+// --- channel.c -----------------------------------------------------------------------------------
 void cg_channels_begin(cg *c);                              // state of the role's channels
 void cg_channels_turn(cg *c, const tir_stmt *walk);         // turns: before the first tile
 void cg_channels_skip(cg *c);                               // turns: after a tile
@@ -114,7 +128,7 @@ void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
 
-// --- walk.c ---------------------------------------------------------------------------------------------
+// --- walk.c --------------------------------------------------------------------------------------
 void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body
 void cg_walk(cg *c, const tir_stmt *s);
 ll_val cg_for_trips(cg *c, int f);                          // i32: iterations of fors[f]
@@ -128,7 +142,7 @@ void cg_tile_begin(cg *c);                                  // start of a tile's
 ll_val cg_n_tiles(cg *c);
 ll_val cg_tiles_of_group(cg *c);                            // i32: tiles of all loops behind the groups
 
-// --- groups.c: walks of loops with bounds ------------------------------------------------------------
+// --- groups.c: walks of loops with bounds --------------------------------------------------------
 bool cg_has_groups(const cg *c);              // the walk is one
 void cg_groups_begin(cg *c);                  // before the first tile; by whole warps, like the rest
 ll_val cg_groups_reach(cg *c, ll_val tile);   // goes on to the tile's group; i1: there is such a tile
@@ -136,7 +150,7 @@ ll_val cg_groups_enter(cg *c, ll_val tile);   // sets starts of groups and parts
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
 
-// --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. ---------------------------
+// --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. -----------------------
 typedef struct {
     ll_val row, col;     // i32: element indices along the accumulator's row_loop and col_loop
     int dcol;            // added to col: elements of one row share the arithmetic on the variable part
@@ -160,8 +174,9 @@ ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
                           ll_val *inside);
 
-// --- convert.c: element formats and the arithmetic of mach.h ------------------------------------------
+// --- convert.c: element formats and the arithmetic of mach.h -------------------------------------
 ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32": f32 x n -> f32
+ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y);
 // n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value itself.
 ll_val cg_pack(cg *c, elem_kind e, int n, const ll_val *values);
 ll_val cg_unpack(cg *c, elem_kind e, ll_val bits); // one element in the low bits of an i32 -> f32
@@ -178,7 +193,7 @@ typedef struct {
 cg_granule cg_quantise(cg *c, elem_kind elem, elem_kind scale, ll_val amax, ll_val hs);
 double cg_largest(elem_kind e);
 
-// --- store.c ---------------------------------------------------------------------------------------------
+// --- store.c -------------------------------------------------------------------------------------
 // n elements of one row in consecutive columns held by one lane. FRAG_MMA: pairs; FRAG_LANE_ROW: the
 // whole width of the sub-tile.
 typedef struct {
@@ -221,7 +236,7 @@ void cg_store_mma(cg *c, int store);
 // The registers of an accumulator of the role; made when it is first met. NULL: refused.
 cg_acc *cg_accumulator(cg *c, int acc);
 
-// --- combine.c: partial sums of a split loop --------------------------------------------------------------
+// --- combine.c: partial sums of a split loop -----------------------------------------------------
 void cg_combine_barriers(cg *c, const tir_role *r);  // prologue
 void cg_combine(cg *c, const tir_stmt *s);
 // n sums (a multiple of 4) of this thread, registers 4 * chunk (i32) and on of an accumulator: left for
@@ -230,7 +245,7 @@ void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values);
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
 void cg_lane_give(cg *c); // store_lane.c: puts what the role's warps read from TMEM and frees the slots
 
-// --- mma_sync.c (sm_120a) ------------------------------------------------------------------------------
+// --- mma_sync.c (sm_120a) ------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
 void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel released after it, or -1
 // The loop 'for (...) { await ch; m; release ch }' that reads operands ahead across iterations, and
@@ -238,7 +253,7 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release); // release: channel rele
 bool cg_mma_sync_ahead(cg *c, const tir_mma *m);
 void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch); // fors[loop]
 
-// --- wgmma.c (sm_90a) -------------------------------------------------------------------------------------
+// --- wgmma.c (sm_90a) ----------------------------------------------------------------------------
 void cg_wgmma_tables(cg *c);                   // a role begins: tables of scales (wgmma_table.c)
 void cg_wgmma_begin(cg *c, int acc);           // a tile begins
 void cg_wgmma(cg *c, const tir_mma *m);        // one step, its operands are free afterwards
@@ -246,7 +261,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that over
 void cg_wgmma_settle(cg *c);                   // waits for all products: their slots are free
 void cg_wgmma_results(cg *c);                  // before accumulators are read
 
-// --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c ---------------------------------------
+// --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c -----------------------------------
 void cg_tmem_alloc(cg *c);    // prologue, all warps run it; only tmem_warp allocates
 void cg_tmem_base(cg *c);     // after the prologue's barrier: sets c->tmem
 void cg_tmem_free(cg *c);     // after all roles, before the last barrier / at the end

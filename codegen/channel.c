@@ -116,7 +116,7 @@ void cg_advance(cg *c, int ch) {
     ll_set(b, s->phase, ll_bin(b, LL_XOR, phase, ll_to(b, wrap, LL_I32)));
 }
 
-// --- Waiting ---------------------------------------------------------------------------------------
+// --- Waiting -------------------------------------------------------------------------------------
 
 // Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the L1
 // cache). Slots of wgmma are filled and read by asynchronous operations alone.
@@ -144,7 +144,7 @@ void cg_await(cg *c, int ch) {
     }
 }
 
-// --- Loading ---------------------------------------------------------------------------------------
+// --- Loading -------------------------------------------------------------------------------------
 
 static ll_val coord_at(cg *c, const tir_coord *x, ll_val start) {
     ll *b = c->b;
@@ -249,7 +249,7 @@ void cg_load(cg *c, int ch) {
     }
 }
 
-// --- Signalling ------------------------------------------------------------------------------------
+// --- Signalling ----------------------------------------------------------------------------------
 
 void cg_publish(cg *c, int ch) {
     if (c->k->channels[ch].space == SPACE_TMEM) {

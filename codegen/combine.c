@@ -9,28 +9,24 @@
 // way back. Nobody leaves early: clusters meet at the kernel's end.
 #include "cg_int.h"
 
-enum { WARP = 32, WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTES = 8 };
-
-static int role_number(const cg *c) {
-    return (int)(c->role - c->k->roles);
-}
+enum { WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTES = 8 };
 
 static int sums_offset(const cg *c, int acc) {
     int at = c->role->sum_offset;
     for (int i = 0; i < acc; i++) {
         const tir_acc *a = &c->k->accs[i];
-        at += tir_combines(c->k, role_number(c), i) ? a->rows * a->cols * WORD_BYTES : 0;
+        at += tir_combines(c->k, cg_role_number(c), i) ? a->rows * a->cols * WORD_BYTES : 0;
     }
     return at;
 }
 
 static int chunk_pitch(const cg *c) {
-    return c->role->n_warps * WARP * CHUNK_BYTES;
+    return c->role->n_warps * ARCH_LANES * CHUNK_BYTES;
 }
 
 static ll_val own_sums(cg *c, int acc, ll_val chunk) {
     ll *b = c->b;
-    ll_val thread = ll_add(b, ll_muli(b, c->role_warp, WARP), c->lane);
+    ll_val thread = ll_add(b, ll_muli(b, c->role_warp, ARCH_LANES), c->lane);
     ll_val at = ll_add(b, cg_smem_at(c, sums_offset(c, acc)), ll_muli(b, thread, CHUNK_BYTES));
     return ll_add(b, at, ll_muli(b, chunk, chunk_pitch(c)));
 }
@@ -59,7 +55,7 @@ static void add_chunk(cg *c, ll_val at, int offset, ll_val *values) {
                    .out = {LL_F32, LL_F32, LL_F32, LL_F32}};
     ll_val r = LL_ASM(b, &load, at);
     for (int i = 0; i < WORDS; i++) {
-        values[i] = cg_math(c, "add.rn.f32", 2, (ll_val[]){values[i], ll_extract(b, r, i)});
+        values[i] = cg_math2(c, "add.rn.f32", values[i], ll_extract(b, r, i));
     }
 }
 
@@ -78,32 +74,28 @@ void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values) {
     }
 }
 
-// --- Accumulators in registers ---------------------------------------------------------------------
+// --- Accumulators in registers -------------------------------------------------------------------
 
 static bool is_held(const cg *c, int acc) {
-    return c->role->frag == FRAG_MMA && tir_combines(c->k, role_number(c), acc);
-}
-
-static int registers(const cg_acc *a) {
-    return a->n_m * a->n_n * 4;
+    return c->role->frag == FRAG_MMA && tir_combines(c->k, cg_role_number(c), acc);
 }
 
 static ll_val *values_of(cg *c, const cg_acc *a) {
-    ll_val *values = ARENA_ARRAY(c->mem, ll_val, registers(a));
-    for (int i = 0; i < registers(a); i++) {
+    ll_val *values = ARENA_ARRAY(c->mem, ll_val, cg_registers(a));
+    for (int i = 0; i < cg_registers(a); i++) {
         values[i] = ll_get(c->b, a->regs[i]);
     }
     return values;
 }
 
 static void put_registers(cg *c, int acc, const cg_acc *a) {
-    cg_sums_put(c, acc, ll_i32(c->b, 0), registers(a), values_of(c, a));
+    cg_sums_put(c, acc, ll_i32(c->b, 0), cg_registers(a), values_of(c, a));
 }
 
 static void add_registers(cg *c, int acc, const cg_acc *a) {
     ll_val *values = values_of(c, a);
-    cg_sums_add(c, acc, ll_i32(c->b, 0), registers(a), values);
-    for (int i = 0; i < registers(a); i++) {
+    cg_sums_add(c, acc, ll_i32(c->b, 0), cg_registers(a), values);
+    for (int i = 0; i < cg_registers(a); i++) {
         ll_set(c->b, a->regs[i], values[i]);
     }
 }
@@ -117,7 +109,7 @@ static void each_held(cg *c, void (*act)(cg *c, int acc, const cg_acc *a)) {
     }
 }
 
-// --- The meeting -------------------------------------------------------------------------------------
+// --- The meeting ---------------------------------------------------------------------------------
 
 static ll_val full_bar(cg *c) {
     return cg_smem_at(c, c->role->sum_bar);

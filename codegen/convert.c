@@ -18,7 +18,7 @@ ll_val cg_math(cg *c, const char *op, int n, const ll_val *args) {
     return ll_call_asm(c->b, &a, n, args);
 }
 
-static ll_val math2(cg *c, const char *op, ll_val x, ll_val y) {
+ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y) {
     return cg_math(c, op, 2, (ll_val[]){x, y});
 }
 
@@ -167,7 +167,7 @@ ll_val cg_unpack(cg *c, elem_kind e, ll_val bits) {
     return from_bits(c, text, bits);
 }
 
-// --- Quantising ------------------------------------------------------------------------------------
+// --- Quantising ----------------------------------------------------------------------------------
 
 double cg_largest(elem_kind e) {
     switch (e) {
@@ -190,7 +190,7 @@ ll_val cg_max_abs(cg *c, int n, const ll_val *values) {
     ll_val amax = ll_f32(c->b, 0);
     for (int i = 0; i < n; i++) {
         ll_val abs = cg_math(c, "abs.f32", 1, &values[i]);
-        amax = math2(c, "max.f32", amax, abs);
+        amax = cg_math2(c, "max.f32", amax, abs);
     }
     return amax;
 }
@@ -198,12 +198,12 @@ ll_val cg_max_abs(cg *c, int n, const ll_val *values) {
 static cg_granule quantise_ue4m3(cg *c, elem_kind elem, ll_val amax, ll_val hs) {
     ll *b = c->b;
     ll_val one = ll_f32(b, 1);
-    ll_val r = math2(c, "div.rn.f32", one, math2(c, "mul.rn.f32", ll_f32(b, cg_largest(elem)), hs));
-    ll_val t = math2(c, "mul.rn.f32", amax, r);
+    ll_val r = cg_math2(c, "div.rn.f32", one, cg_math2(c, "mul.rn.f32", ll_f32(b, cg_largest(elem)), hs));
+    ll_val t = cg_math2(c, "mul.rn.f32", amax, r);
     cg_granule g;
     g.scale = ll_bini(b, LL_AND, pack_pair(c, ELEM_E4M3, t, ll_f32(b, 0)), 0x7F);
-    ll_val d = math2(c, "mul.rn.f32", cg_unpack(c, ELEM_UE4M3, g.scale), hs);
-    ll_val q = math2(c, "div.rn.f32", one, d);
+    ll_val d = cg_math2(c, "mul.rn.f32", cg_unpack(c, ELEM_UE4M3, g.scale), hs);
+    ll_val q = cg_math2(c, "div.rn.f32", one, d);
     g.factor = ll_select(b, ll_cmp(b, LL_FEQ, d, ll_f32(b, 0)), ll_f32(b, 0), q);
     return g;
 }
@@ -211,7 +211,7 @@ static cg_granule quantise_ue4m3(cg *c, elem_kind elem, ll_val amax, ll_val hs) 
 static cg_granule quantise_ue8m0(cg *c, elem_kind elem, ll_val amax) {
     ll *b = c->b;
     float inverse = (float)(1.0 / cg_largest(elem));
-    ll_val t = math2(c, "mul.rn.f32", amax, ll_f32(b, (double)inverse));
+    ll_val t = cg_math2(c, "mul.rn.f32", amax, ll_f32(b, (double)inverse));
     cg_granule g;
     g.scale = pack_ue8m0(c, t);
     // 2^(127 - e): exponent field 254 - e; for e = 254 the subnormal 2^-127.

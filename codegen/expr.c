@@ -23,7 +23,7 @@ ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at) {
     return ll_bini(b, LL_SDIV, ll_muli(b, x, a->mul), a->div);
 }
 
-// --- Loads -----------------------------------------------------------------------------------------
+// --- Loads ---------------------------------------------------------------------------------------
 
 // Address of a position; 'inside' leaves out axis 'but' (-1: none).
 static ll_val address_of(cg *c, int param, int n_axes, const ll_val *at, int but, ll_val *inside) {
@@ -135,11 +135,7 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
     return elem_is_int(p->elem) ? word : cg_unpack(c, p->elem, word);
 }
 
-// --- Operators --------------------------------------------------------------------------------------
-
-static ll_val math2(cg *c, const char *op, ll_val x, ll_val y) {
-    return cg_math(c, op, 2, (ll_val[]){x, y});
-}
+// --- Operators -----------------------------------------------------------------------------------
 
 static ll_val refuse(cg *c, const tir_expr *e, const char *what) {
     cg_fail(c, "%s is not generated for elements of type %s (kernel '%s')", what, elem_name(e->type),
@@ -184,7 +180,7 @@ static ll_val binary(cg *c, const tir_expr *e, const cg_elem *at) {
     }
     static const char *const names[] = {[OP_ADD] = "add.rn.f32", [OP_SUB] = "sub.rn.f32",
                                         [OP_MUL] = "mul.rn.f32", [OP_DIV] = "div.rn.f32"};
-    return e->op <= OP_DIV ? math2(c, names[e->op], x, y) : refuse(c, e, "an operator");
+    return e->op <= OP_DIV ? cg_math2(c, names[e->op], x, y) : refuse(c, e, "an operator");
 }
 
 static ll_val unary(cg *c, const tir_expr *e, const cg_elem *at) {
@@ -228,9 +224,9 @@ static ll_val real_builtin(cg *c, const tir_expr *e, const ll_val *x) {
     switch (e->builtin) {
     case BI_EXP: // 0x3FB8AA3B = log2(e)
         return cg_math(c, "ex2.approx.f32", 1,
-                       (ll_val[]){math2(c, "mul.rn.f32", x[0], ll_to(b, ll_i32(b, 0x3FB8AA3B), LL_F32))});
+                       (ll_val[]){cg_math2(c, "mul.rn.f32", x[0], ll_to(b, ll_i32(b, 0x3FB8AA3B), LL_F32))});
     case BI_LOG: // 0x3F317218 = ln(2)
-        return math2(c, "mul.rn.f32", cg_math(c, "lg2.approx.f32", 1, x),
+        return cg_math2(c, "mul.rn.f32", cg_math(c, "lg2.approx.f32", 1, x),
                      ll_to(b, ll_i32(b, 0x3F317218), LL_F32));
     case BI_SQRT:
         return cg_math(c, "sqrt.rn.f32", 1, x);
@@ -241,13 +237,13 @@ static ll_val real_builtin(cg *c, const tir_expr *e, const ll_val *x) {
     case BI_ABS:
         return cg_math(c, "abs.f32", 1, x);
     case BI_MIN:
-        return math2(c, "min.f32", x[0], x[1]);
+        return cg_math2(c, "min.f32", x[0], x[1]);
     case BI_MAX:
-        return math2(c, "max.f32", x[0], x[1]);
+        return cg_math2(c, "max.f32", x[0], x[1]);
     case BI_RELU:
-        return math2(c, "max.f32", x[0], ll_f32(b, 0));
+        return cg_math2(c, "max.f32", x[0], ll_f32(b, 0));
     case BI_CLAMP:
-        return math2(c, "min.f32", math2(c, "max.f32", x[0], x[1]), x[2]);
+        return cg_math2(c, "min.f32", cg_math2(c, "max.f32", x[0], x[1]), x[2]);
     default:
         return refuse(c, e, "swiglu of single elements");
     }

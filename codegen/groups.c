@@ -8,8 +8,6 @@
 // what its lanes know and reads on only when it leaves the 32 groups.
 #include "cg_int.h"
 
-enum { LANES = 32 };
-
 // What a lane keeps of its group, and the warp of the 32 groups.
 struct cg_groups {
     ll_var first;   // number of lane 0's group
@@ -29,7 +27,7 @@ bool cg_has_groups(const cg *c) {
 
 static ll_val shuffle(cg *c, ll_val v, ll_val lane) {
     ll *b = c->b;
-    return LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), v, lane, ll_i32(b, LANES - 1));
+    return LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), v, lane, ll_i32(b, ARCH_LANES - 1));
 }
 
 static ll_val n_groups(cg *c) {
@@ -68,12 +66,12 @@ static void set_part(cg *c, int l, ll_val lo, ll_val hi) {
     c->parts[l] = (cg_part){lo, hi, ll_bini(b, LL_UDIV, ll_addi(b, length, tile - 1), tile)};
 }
 
-// --- Thirty-two groups -----------------------------------------------------------------------------------
+// --- Thirty-two groups ---------------------------------------------------------------------------
 
 // Tiles of the groups up to this lane's, of which each has n.
 static ll_val add_up(cg *c, ll_val n) {
     ll *b = c->b;
-    for (int step = 1; step < LANES; step *= 2) {
+    for (int step = 1; step < ARCH_LANES; step *= 2) {
         ll_val other = LL_INTR(b, "llvm.nvvm.shfl.sync.up.i32", ll_i32(b, -1), n, ll_i32(b, step),
                                ll_i32(b, 0));
         ll_val more = ll_select(b, ll_cmpi(b, LL_UGE, c->lane, step), other, ll_i32(b, 0));
@@ -109,7 +107,7 @@ static void read_groups(cg *c, ll_val all) {
     ll_if_end(b, is_one);
     cg_warp_sync(c);
     ll_set(b, g->upto, add_up(c, ll_get(b, g->upto)));
-    ll_set(b, g->tiles, shuffle(c, ll_get(b, g->upto), ll_i32(b, LANES - 1)));
+    ll_set(b, g->tiles, shuffle(c, ll_get(b, g->upto), ll_i32(b, ARCH_LANES - 1)));
 }
 
 void cg_groups_begin(cg *c) {
@@ -121,7 +119,7 @@ void cg_groups_begin(cg *c) {
                      .upto = ll_variable(b, LL_I32, "upto"),
                      .lo = ARENA_ARRAY(c->mem, ll_var, c->k->n_loops),
                      .hi = ARENA_ARRAY(c->mem, ll_var, c->k->n_loops)};
-    ll_set(b, g->first, ll_i32(b, -LANES));
+    ll_set(b, g->first, ll_i32(b, -ARCH_LANES));
     ll_set(b, g->before, ll_i32(b, 0));
     ll_set(b, g->tiles, ll_i32(b, 0));
     ll_set(b, g->upto, ll_i32(b, 0));
@@ -142,7 +140,7 @@ ll_val cg_groups_reach(cg *c, ll_val tile) {
     ll_val all = n_groups(c);
     ll_loop l = ll_loop_begin(b, "groups");
     ll_val behind = ll_add(b, ll_get(b, g->before), ll_get(b, g->tiles));
-    ll_val next = ll_addi(b, ll_get(b, g->first), LANES);
+    ll_val next = ll_addi(b, ll_get(b, g->first), ARCH_LANES);
     ll_val on = ll_bin(b, LL_AND, ll_cmp(b, LL_UGE, tile, behind), ll_cmp(b, LL_SLT, next, all));
     ll_loop_while(b, &l, on);
     ll_set(b, g->before, behind);
@@ -159,7 +157,7 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
     ll_val upto = ll_get(b, g->upto);
     ll_val behind = LL_INTR(b, "llvm.nvvm.vote.ballot.sync", ll_i32(b, -1), ll_cmp(b, LL_ULE, upto, in));
     ll_val lane = ll_intr(b, "llvm.ctpop", LL_I32, 1, &behind); // lanes whose groups lie before the tile's
-    ll_val before = shuffle(c, upto, ll_bini(b, LL_AND, ll_addi(b, lane, -1), LANES - 1));
+    ll_val before = shuffle(c, upto, ll_bini(b, LL_AND, ll_addi(b, lane, -1), ARCH_LANES - 1));
     before = ll_select(b, ll_cmpi(b, LL_EQ, lane, 0), ll_i32(b, 0), before);
     name_group(c, ll_add(b, ll_get(b, g->first), lane));
     for (int i = 0; i < c->k->n_loops; i++) {
@@ -170,7 +168,7 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
     return ll_sub(b, in, before);
 }
 
-// --- Scales ---------------------------------------------------------------------------------------------
+// --- Scales --------------------------------------------------------------------------------------
 
 ll_val cg_scale_shift(cg *c, int loop) {
     ll *b = c->b;

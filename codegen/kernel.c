@@ -7,13 +7,10 @@
 //              ("setmaxnreg": all warps of a warpgroup execute the same one). Roles are branches
 //              inside it.
 //   teardown   everybody meets again where TMEM or peers need it.
-#include "arch.h"
 #include "cg_int.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-enum { WG_WARPS = 4, WARP = 32 };
 
 void cg_fail(cg *c, const char *fmt, ...) {
     if (c->err) {
@@ -156,7 +153,7 @@ ll_val cg_elect(cg *c) {
     return ll_extract(c->b, LL_INTR(c->b, "llvm.nvvm.elect.sync", ll_i32(c->b, -1)), 1);
 }
 
-// --- Prologue -------------------------------------------------------------------------------------
+// --- Prologue ------------------------------------------------------------------------------------
 
 static void init_barriers(cg *c, int offset, int n, int count) {
     for (int i = 0; i < n; i++) {
@@ -213,7 +210,7 @@ static void thread_numbers(cg *c) {
     ll_val warp = ll_bini(b, LL_LSHR, c->tid, 5);
     c->warp = LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), warp, ll_i32(b, 0),
                       ll_i32(b, 31));
-    c->lane = ll_bini(b, LL_AND, c->tid, WARP - 1);
+    c->lane = ll_bini(b, LL_AND, c->tid, ARCH_LANES - 1);
     c->rank = ll_i32(b, 0);
     if (c->k->cluster > 1) {
         c->rank = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.cluster.ctarank");
@@ -247,7 +244,7 @@ static void prologue(cg *c) {
     }
 }
 
-// --- Roles ----------------------------------------------------------------------------------------
+// --- Roles ---------------------------------------------------------------------------------------
 
 static bool has_stmt(int n, tir_stmt *const *body, tir_stmt_kind kind) {
     for (int i = 0; i < n; i++) {
@@ -389,12 +386,12 @@ static void emit_component(cg *c, int first, int last, ll_block exit) {
             return;
         }
     }
-    ll_val warp = ll_addi(b, c->warp, -first * WG_WARPS);
-    branch here = branch_begin(c, ll_cmpi(b, LL_ULT, warp, (last - first) * WG_WARPS), exit);
+    ll_val warp = ll_addi(b, c->warp, -first * ARCH_WG_WARPS);
+    branch here = branch_begin(c, ll_cmpi(b, LL_ULT, warp, (last - first) * ARCH_WG_WARPS), exit);
     set_registers(c, k->wg_regs[first]);
     for (int i = 0; i < k->n_roles && CG_OK(c); i++) {
         const tir_role *r = &k->roles[i];
-        if (r->first_warp / WG_WARPS >= first && r->first_warp / WG_WARPS < last) {
+        if (r->first_warp / ARCH_WG_WARPS >= first && r->first_warp / ARCH_WG_WARPS < last) {
             branch in = branch_begin(c, role_here(c, r), exit);
             emit_role(c, r);
             branch_end(c, in);
@@ -405,7 +402,7 @@ static void emit_component(cg *c, int first, int last, ll_block exit) {
 
 static void emit_roles(cg *c) {
     const tir_kernel *k = c->k;
-    int n = (k->threads + WG_WARPS * WARP - 1) / (WG_WARPS * WARP);
+    int n = (k->threads + ARCH_WG_WARPS * ARCH_LANES - 1) / (ARCH_WG_WARPS * ARCH_LANES);
     ll_block exit = ll_new_block(c->b, "exit");
     for (int first = 0; first < n && CG_OK(c);) {
         int last = first + 1;
@@ -413,8 +410,8 @@ static void emit_roles(cg *c) {
             grew = false;
             for (int i = 0; i < k->n_roles; i++) {
                 const tir_role *r = &k->roles[i];
-                int lo = r->first_warp / WG_WARPS;
-                int hi = (r->first_warp + r->n_warps - 1) / WG_WARPS + 1;
+                int lo = r->first_warp / ARCH_WG_WARPS;
+                int hi = (r->first_warp + r->n_warps - 1) / ARCH_WG_WARPS + 1;
                 if (lo < last && hi > last) {
                     last = hi;
                     grew = true;
@@ -437,16 +434,16 @@ static void teardown(cg *c) {
     ll_ret(c->b);
 }
 
-// --- Entry ----------------------------------------------------------------------------------------
+// --- Entry ---------------------------------------------------------------------------------------
 
 static bool supported(cg *c) {
     const tir_kernel *k = c->k;
     if (k->arch == ARCH_SM120A && k->cluster_loop >= 0) {
         cg_fail(c, "kernel '%s': a cluster of %d CTAs on sm_120a, where multicast is emulated in "
                    "software; the cluster must be 1", k->name, k->cluster);
-    } else if (k->threads > TIR_MAX_WGS * WG_WARPS * WARP || k->threads % WARP != 0) {
+    } else if (k->threads > TIR_MAX_WGS * ARCH_WG_WARPS * ARCH_LANES || k->threads % ARCH_LANES != 0) {
         cg_fail(c, "kernel '%s' has %d threads; at most %d, a multiple of %d", k->name, k->threads,
-                TIR_MAX_WGS * WG_WARPS * WARP, WARP);
+                TIR_MAX_WGS * ARCH_WG_WARPS * ARCH_LANES, ARCH_LANES);
     }
     return CG_OK(c);
 }

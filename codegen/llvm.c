@@ -224,7 +224,7 @@ const char *ll_ptx(ll *b, const char **ptx, size_t *len) {
     return NULL;
 }
 
-// --- Constants and arithmetic ---------------------------------------------------------------------
+// --- Constants and arithmetic --------------------------------------------------------------------
 
 ll_val ll_i1(ll *b, bool v) {
     return LLVMConstInt(b->types[LL_I1], v, 0);
@@ -334,7 +334,7 @@ ll_val ll_sitofp(ll *b, ll_val v) {
     return LLVMBuildSIToFP(b->builder, v, b->types[LL_F32], "");
 }
 
-// --- Variables and memory -------------------------------------------------------------------------
+// --- Variables and memory ------------------------------------------------------------------------
 
 ll_var ll_variable(ll *b, ll_type t, const char *name) {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(b->builder);
@@ -390,7 +390,7 @@ void ll_store_words(ll *b, ll_val addr, int n, const ll_val *words) {
     ll_store(b, v, addr, 4 * n);
 }
 
-// --- Control flow -----------------------------------------------------------------------------------
+// --- Control flow --------------------------------------------------------------------------------
 
 ll_block ll_new_block(ll *b, const char *name) {
     return LLVMAppendBasicBlockInContext(b->ctx, b->fn, name);
@@ -451,7 +451,7 @@ void ll_loop_end(ll *b, ll_loop l) {
     ll_at(b, l.end);
 }
 
-// --- Calls -------------------------------------------------------------------------------------------
+// --- Calls ---------------------------------------------------------------------------------------
 
 static void mark_convergent(ll *b, ll_val call) {
     LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, b->convergent);

@@ -54,7 +54,7 @@ typedef struct {
     int cluster;  // .reqnctapercluster, 1: none
 } ll_kernel;
 
-// --- Module ----------------------------------------------------------------------------------------
+// --- Module --------------------------------------------------------------------------------------
 // cpu "sm_120a", features "+ptx88". NULL and a sentence if this LLVM has no such target.
 ll *ll_new(const char *cpu, const char *features, arena *mem, const char **why);
 void ll_free(ll *b);
@@ -64,7 +64,7 @@ const char *ll_verify(ll *b); // NULL, or what LLVM finds malformed (a bug of ou
 const char *ll_ir(ll *b, size_t *len);
 const char *ll_ptx(ll *b, const char **ptx, size_t *len); // runs the passes; NULL or a sentence
 
-// --- Constants and arithmetic ---------------------------------------------------------------------
+// --- Constants and arithmetic --------------------------------------------------------------------
 ll_val ll_i1(ll *b, bool v);
 ll_val ll_i16(ll *b, int v);
 ll_val ll_i32(ll *b, int64_t v);
@@ -102,12 +102,12 @@ ll_val ll_to(ll *b, ll_val v, ll_type t);
 ll_val ll_sext(ll *b, ll_val v, ll_type t);
 ll_val ll_sitofp(ll *b, ll_val v);
 
-// --- Variables ---------------------------------------------------------------------------------------
+// --- Variables -----------------------------------------------------------------------------------
 ll_var ll_variable(ll *b, ll_type t, const char *name); // undefined until set
 ll_val ll_get(ll *b, ll_var v);
 void ll_set(ll *b, ll_var v, ll_val x);
 
-// --- Memory ------------------------------------------------------------------------------------------
+// --- Memory --------------------------------------------------------------------------------------
 // addr: an i32 (shared memory) or a pointer.
 ll_val ll_load(ll *b, ll_type t, ll_val addr, int align, bool is_volatile);
 void ll_store(ll *b, ll_val v, ll_val addr, int align);
@@ -115,7 +115,7 @@ void ll_store(ll *b, ll_val v, ll_val addr, int align);
 void ll_load_words(ll *b, ll_val addr, int n, ll_val *out);
 void ll_store_words(ll *b, ll_val addr, int n, const ll_val *words);
 
-// --- Control flow -----------------------------------------------------------------------------------
+// --- Control flow --------------------------------------------------------------------------------
 ll_block ll_new_block(ll *b, const char *name);
 void ll_at(ll *b, ll_block k); // continue there
 void ll_br(ll *b, ll_block k);
@@ -138,7 +138,7 @@ ll_loop ll_loop_begin(ll *b, const char *name);
 void ll_loop_while(ll *b, ll_loop *l, ll_val c);
 void ll_loop_end(ll *b, ll_loop l);
 
-// --- Calls -------------------------------------------------------------------------------------------
+// --- Calls ---------------------------------------------------------------------------------------
 // An intrinsic by its name without the overload suffix. 'over' is the type it is overloaded on
 // (LL_VOID: none); arguments are converted to the parameter types with ll_to. Calls are convergent.
 ll_val ll_intr(ll *b, const char *name, ll_type over, int n, const ll_val *args);

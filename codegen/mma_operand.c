@@ -24,8 +24,6 @@
 // block scaling", thread-id selects lanes, byte-id the bytes of the word).
 #include "mma_int.h"
 
-enum { STEP_BYTES = 32 };
-
 ll_val mma_warp_row(cg *c, int rows) {
     return ll_muli(c->b, ll_bini(c->b, LL_UDIV, c->role_warp, c->role->warps_n), rows);
 }
@@ -159,7 +157,7 @@ void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) 
     }
 }
 
-// --- Fragments -------------------------------------------------------------------------------------
+// --- Fragments -----------------------------------------------------------------------------------
 
 // The lane's address for a K step of the fragments from row 'row' of the warp's on.
 static ll_val fragment_address(cg *c, const mma_operand *o, int step, int row) {
@@ -174,10 +172,10 @@ static ll_val fragment_address(cg *c, const mma_operand *o, int step, int row) {
             transposed_addresses(c, &here, ll_addi(b, o->first_row, row));
         }
         flip = aligned ? at % line : 0;
-        far = (aligned ? (int64_t)(at / line) * o->data->box_pitch : 0) + (int64_t)step * STEP_BYTES / o->elem * line;
+        far = (aligned ? (int64_t)(at / line) * o->data->box_pitch : 0) + (int64_t)step * MMA_STEP_BYTES / o->elem * line;
     } else {
-        flip = (int64_t)step * STEP_BYTES % line;
-        far = (int64_t)step * STEP_BYTES / line * o->data->box_pitch + (int64_t)row * line;
+        flip = (int64_t)step * MMA_STEP_BYTES % line;
+        far = (int64_t)step * MMA_STEP_BYTES / line * o->data->box_pitch + (int64_t)row * line;
     }
     return ll_addi(b, ll_add(b, here.lane_line, ll_bini(b, LL_XOR, here.lane_xor, flip)), far);
 }

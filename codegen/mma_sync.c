@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { STEP_BYTES = 32, FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B };
+enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B };
 
 typedef struct {
     const tir_mma *m;
@@ -17,7 +17,7 @@ typedef struct {
     const char *instruction;
 } product;
 
-// --- Accumulators ----------------------------------------------------------------------------------
+// --- Accumulators --------------------------------------------------------------------------------
 
 cg_acc *cg_accumulator(cg *c, int acc) {
     cg_acc *a = &c->accs[acc];
@@ -56,7 +56,7 @@ static int sf_word(const product *p, int step) {
     return step * p->kind->sf_bytes / 4;
 }
 
-// --- Products --------------------------------------------------------------------------------------
+// --- Products ------------------------------------------------------------------------------------
 
 static const char *kind_name(cg *c, const mma_info *k) {
     if (k->scale == ELEM_NONE && k->k == 32) {
@@ -220,7 +220,7 @@ static bool check_operand(cg *c, const product *p, const tir_operand *op, bool i
     } else if (op->mn_major && mma_container(p->kind) == 8 && rows % FRAG_ROWS_A) {
         cg_fail(c, "'%s' lies along its rows in memory, where ldmatrix transposes 16 bytes at once; a warp has %d",
                 name, rows);
-    } else if (op->row_bytes % STEP_BYTES || (!op->mn_major && bytes != data->n_boxes * op->row_bytes)) {
+    } else if (op->row_bytes % MMA_STEP_BYTES || (!op->mn_major && bytes != data->n_boxes * op->row_bytes)) {
         cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes; 'mma sync' reads "
                    "32 bytes a step", name, data->n_boxes, op->row_bytes, bytes);
     } else if (p->kind->scale != ELEM_NONE && op->scale < 0) {
@@ -260,7 +260,7 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release) {
     }
 }
 
-// --- The K loop ------------------------------------------------------------------------------------
+// --- The K loop ----------------------------------------------------------------------------------
 
 // Registers of a K step that live across iterations.
 typedef struct {

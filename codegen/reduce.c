@@ -12,7 +12,7 @@
 // values. Equal reductions share one loop.
 #include "cg_int.h"
 
-enum { STEP = 8, LANES = 32 };
+enum { STEP = 8 };
 
 struct cg_reduced {
     const tir_expr *e;
@@ -53,7 +53,7 @@ static ll_val known(const cg *c, const tir_expr *e) {
 
 static ll_val combine(cg *c, reduce_kind how, ll_val x, ll_val y) {
     static const char *const names[] = {[RED_SUM] = "add.rn.f32", [RED_MAX] = "max.f32", [RED_MIN] = "min.f32"};
-    return cg_math(c, names[how], 2, (ll_val[]){x, y});
+    return cg_math2(c, names[how], x, y);
 }
 
 // Neutral: -0 + x is x, and NaN gives way.
@@ -101,16 +101,16 @@ static ll_val walk(cg *c, const reduction *r, int tile) {
         x = step(c, r, x, ll_get(b, i), u);
     }
     ll_set(b, sum, x);
-    ll_set(b, i, ll_addi(b, ll_get(b, i), r->rows ? LANES : unrolled));
+    ll_set(b, i, ll_addi(b, ll_get(b, i), r->rows ? ARCH_LANES : unrolled));
     ll_loop_end(b, loop);
     return ll_get(b, sum);
 }
 
 static ll_val across_lanes(cg *c, reduce_kind how, ll_val x) {
     ll *b = c->b;
-    for (int by = 1; by < LANES; by *= 2) {
+    for (int by = 1; by < ARCH_LANES; by *= 2) {
         ll_val other = LL_INTR(b, "llvm.nvvm.shfl.sync.bfly.f32", ll_i32(b, -1), x, ll_i32(b, by),
-                               ll_i32(b, LANES - 1));
+                               ll_i32(b, ARCH_LANES - 1));
         x = combine(c, how, x, other);
     }
     return x;

@@ -10,7 +10,7 @@
 // that registers hold one piece and not the sub-tile.
 #include "store_int.h"
 
-// --- What a store reads ----------------------------------------------------------------------------
+// --- What a store reads --------------------------------------------------------------------------
 
 static void collect(cg *c, const tir_expr *e, int accs[4], int *n) {
     if (!e) {
@@ -64,7 +64,7 @@ void cg_store(cg *c, int store) {
     }
 }
 
-// --- Evaluation ------------------------------------------------------------------------------------
+// --- Evaluation ----------------------------------------------------------------------------------
 
 static cg_elem element(const cg_sub *u, const cg_run *r, int i, ll_val *accs) {
     for (int a = 0; a < u->f.n_accs; a++) {
@@ -95,7 +95,7 @@ static ll_val elements_left(cg *c, const cg_sub *u, const cg_run *run) {
 static ll_val value_at(cg *c, const cg_sub *u, const cg_elem *at) {
     ll_val v = cg_expr(c, u->s->value, at);
     if (CG_OK(c) && u->s->divide && u->s->scale != ELEM_UE4M3) {
-        v = cg_math(c, "div.rn.f32", 2, (ll_val[]){v, cg_expr(c, u->s->divide, at)});
+        v = cg_math2(c, "div.rn.f32", v, cg_expr(c, u->s->divide, at));
     }
     return v;
 }
@@ -116,14 +116,14 @@ static void evaluate(cg *c, cg_sub *u) {
     }
 }
 
-// --- Quantising ------------------------------------------------------------------------------------
+// --- Quantising ----------------------------------------------------------------------------------
 
 static ll_val quad_max(cg *c, ll_val v) {
     ll *b = c->b;
     for (int step = 1; step <= 2; step *= 2) {
         ll_val other = LL_INTR(b, "llvm.nvvm.shfl.sync.bfly.f32", ll_i32(b, -1), v, ll_i32(b, step),
                                ll_i32(b, 31));
-        v = cg_math(c, "max.f32", 2, (ll_val[]){v, other});
+        v = cg_math2(c, "max.f32", v, other);
     }
     return v;
 }
@@ -172,7 +172,7 @@ static void quantise_row(cg *c, cg_sub *u, int first, int last) {
         cg_granule q = cg_quantise(c, u->s->elem, u->s->scale, amax, hs);
         for (int i = 0; i < count; i++) {
             int j = g * count + i;
-            u->x[first + j / per][j % per] = cg_math(c, "mul.rn.f32", 2, (ll_val[]){x[j], q.factor});
+            u->x[first + j / per][j % per] = cg_math2(c, "mul.rn.f32", x[j], q.factor);
         }
         at_first.col = ll_addi(b, at_first.col, g * count % per);
         scale_of(c, u, &at_first, q.scale);
@@ -210,7 +210,7 @@ void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when)
     LL_ASM(c->b, &a, address, bits <= 16 ? ll_to(c->b, value, LL_I16) : value, when);
 }
 
-// --- Straight from registers -----------------------------------------------------------------------
+// --- Straight from registers ---------------------------------------------------------------------
 
 static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
     int bits = elem_bits(u->s->elem);
@@ -234,7 +234,7 @@ static void scatter(cg *c, const cg_sub *u) {
     }
 }
 
-// --- One sub-tile ------------------------------------------------------------------------------------
+// --- One sub-tile --------------------------------------------------------------------------------
 
 static bool check_axes(cg *c, cg_sub *u) {
     const tir_store *s = u->s;

@@ -39,16 +39,16 @@ struct cg_sub {
     ll_val words[SF_MAX_ATOMS];
 };
 
-// --- store.c ---------------------------------------------------------------------------------------
+// --- store.c -------------------------------------------------------------------------------------
 void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out); // position in the tensor
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
-// --- store_stage.c ---------------------------------------------------------------------------------
+// --- store_stage.c -------------------------------------------------------------------------------
 void cg_stage_check(cg *c, const cg_sub *u);
 void cg_stage_piece(cg *c, cg_sub *u); // waits for a free buffer before the first one
 void cg_stage_end(cg *c, cg_sub *u);
 
-// --- store_scale.c ---------------------------------------------------------------------------------
+// --- store_scale.c -------------------------------------------------------------------------------
 bool cg_scales_staged(const cg_sub *u);
 // The scales (codes) of n <= 4 granules of one row, the first one at run r's first column.
 void cg_scales(cg *c, cg_sub *u, const cg_run *r, const ll_val *scales, int n);

@@ -84,7 +84,7 @@ static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     return CG_OK(c);
 }
 
-// --- Loading ---------------------------------------------------------------------------------------
+// --- Loading -------------------------------------------------------------------------------------
 
 static ll_val first_column(cg *c, const tir_acc *a) {
     ll *b = c->b;
@@ -177,7 +177,7 @@ static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *ou
     }
 }
 
-// --- Sub-tiles -------------------------------------------------------------------------------------
+// --- Sub-tiles -----------------------------------------------------------------------------------
 
 // Sub-tile that is the i-th to be read.
 static ll_val order(cg *c, const lane_store *l, ll_val i) {
@@ -313,7 +313,7 @@ void cg_store_lane(cg *c, int store) {
     }
 }
 
-// --- Sums for another CTA ----------------------------------------------------------------------------
+// --- Sums for another CTA ------------------------------------------------------------------------
 
 static void give_acc(cg *c, int acc) {
     ll *b = c->b;

@@ -20,7 +20,7 @@ typedef struct {
 static ll_val sum_in(cg *c, int acc, ll_var reg) {
     int exponent = c->k->accs[acc].exponent;
     ll_val v = ll_get(c->b, reg);
-    return exponent == 0 ? v : cg_math(c, "mul.rn.f32", 2, (ll_val[]){v, ll_f32(c->b, ldexp(1, exponent))});
+    return exponent == 0 ? v : cg_math2(c, "mul.rn.f32", v, ll_f32(c->b, ldexp(1, exponent)));
 }
 
 // Per half (8 rows), a pair of columns of each column fragment.

@@ -150,7 +150,7 @@ static void store_row(cg *c, const cg_sub *u, const cg_run *r, const ll_val *sca
     }
 }
 
-// --- Whole tiles through shared memory -------------------------------------------------------------
+// --- Whole tiles through shared memory -----------------------------------------------------------
 
 // A lane's word is that of its row only if the CTA's rows start with a tile of scales.
 static bool check_staged(cg *c, const cg_sub *u, int n) {

@@ -57,7 +57,7 @@ void cg_fence_async_smem(cg *c) {
 enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
 
 void cg_role_meet(cg *c, bool group) {
-    int number = FIRST_BARRIER + (int)(c->role - c->k->roles);
+    int number = FIRST_BARRIER + cg_role_number(c);
     if (number + c->role->turns - 1 > LAST_BARRIER) {
         cg_fail(c, "role '%s' needs a named barrier, and kernel '%s' has used all", c->role->name,
                 c->k->name);
@@ -66,5 +66,5 @@ void cg_role_meet(cg *c, bool group) {
     ll_val id = ll_i32(c->b, number);
     bool part = group && c->role->turns > 1;
     LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count", part ? ll_add(c->b, id, c->group) : id,
-            ll_i32(c->b, 32 * c->role->n_warps / (part ? c->role->turns : 1)));
+            ll_i32(c->b, ARCH_LANES * c->role->n_warps / (part ? c->role->turns : 1)));
 }

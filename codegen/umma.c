@@ -12,7 +12,6 @@
 #include "cg_int.h"
 
 enum {
-    K_STEP_BYTES = 32, // of one row and instruction, every kind
     ATOM_COLUMNS = 4,     // tcgen05.cp.32x128b.warpx4 fills 4 columns
     GROUP_ROWS = 32,      // rows of one scale column
     IDESC_D_F32 = 1 << 4, // only without block scale
@@ -247,8 +246,8 @@ static ll_val data_desc(cg *c, const tir_operand *o) {
 static ll_val step_desc(cg *c, const umma_op *op, bool is_a, int step) {
     const tir_operand *o = &c->k->operands[is_a ? op->m->a : op->m->b];
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    int per_slab = o->row_bytes / K_STEP_BYTES;
-    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * K_STEP_BYTES;
+    int per_slab = o->row_bytes / MMA_STEP_BYTES;
+    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * MMA_STEP_BYTES;
     if (o->mn_major) {
         bytes = (int64_t)step * op->info->k * o->row_bytes;
     }

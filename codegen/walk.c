@@ -117,7 +117,7 @@ void cg_tile_begin(cg *c) {
         cg_warp_sync(c); // one lane issued stores; wgmma instructions are for converged warps
     }
     for (int i = 0; i < c->k->n_accs; i++) {
-        bool mine = &c->k->roles[c->k->accs[i].role] == c->role;
+        bool mine = cg_is_mine(c, i);
         if (mine && c->k->arch == ARCH_SM90A) {
             cg_wgmma_begin(c, i);
         } else if (mine && c->role->frag == FRAG_MMA) {
@@ -126,10 +126,10 @@ void cg_tile_begin(cg *c) {
     }
 }
 
-// --- Turns -----------------------------------------------------------------------------------------
+// --- Turns ---------------------------------------------------------------------------------------
 
 static int turn_threads(const tir_role *r) {
-    return 2 * 32 * r->n_warps / r->turns; // those who wait and those who pass on
+    return 2 * ARCH_LANES * r->n_warps / r->turns; // those who wait and those who pass on
 }
 
 static void main_loop_wait(cg *c, ll_val ordinal) {
@@ -191,7 +191,7 @@ static void tile_by_turn(cg *c, const tir_stmt *s, ll_val ordinal, ll_val more) 
     cg_channels_skip(c);
 }
 
-// --- Walks -----------------------------------------------------------------------------------------
+// --- Walks ---------------------------------------------------------------------------------------
 
 static void begin_turns(cg *c, const tir_stmt *s) {
     ll *b = c->b;
@@ -296,7 +296,7 @@ static void for_loop(cg *c, const tir_stmt *s) {
     c->starts[c->k->n_loops + s->ref] = NULL;
 }
 
-// --- Statements --------------------------------------------------------------------------------------
+// --- Statements ----------------------------------------------------------------------------------
 
 // An MMA of warps reads its operands into registers: the slot is free before the last products are
 // computed, so a release that follows is handed to the recipe. Returns the statements consumed.

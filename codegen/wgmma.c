@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WG_WARPS = 4, WG_ROWS = 64, GROUP_ROWS = 8, STEP_BYTES = 32, DESC_STEP = STEP_BYTES >> 4 };
+enum { WG_ROWS = 64, GROUP_ROWS = 8, DESC_STEP = MMA_STEP_BYTES >> 4 };
 
 // What the products of a role leave to be done later.
 struct cg_wgmma {
@@ -45,19 +45,11 @@ static struct cg_wgmma *state(cg *c) {
     return c->wgmma;
 }
 
-static bool is_mine(const cg *c, int acc) {
-    return &c->k->roles[c->k->accs[acc].role] == c->role;
-}
-
 static void wait_group(cg *c, int newest) {
     LL_INTR(c->b, "llvm.nvvm.wgmma.wait_group.sync.aligned", ll_i64(c->b, newest));
 }
 
-// --- Accumulators ----------------------------------------------------------------------------------
-
-static int registers(const cg_acc *a) {
-    return a->n_m * a->n_n * 4;
-}
+// --- Accumulators --------------------------------------------------------------------------------
 
 // Of one instruction: 64 rows of a warpgroup.
 static int part_registers(const cg_acc *a) {
@@ -74,7 +66,7 @@ static void begin_promoted(cg *c, int acc, const cg_acc *a) {
             parts[i] = ll_variable(c->b, LL_F32, "part");
         }
     }
-    for (int i = 0; i < registers(a); i++) {
+    for (int i = 0; i < cg_registers(a); i++) {
         ll_set(c->b, a->regs[i], ll_f32(c->b, 0));
     }
 }
@@ -93,7 +85,7 @@ void cg_wgmma_begin(cg *c, int acc) {
         c->fresh[acc] = ll_variable(c->b, LL_I1, "fresh");
     }
     ll_set(c->b, c->fresh[acc], ll_i1(c->b, true));
-    for (int i = 0; i < registers(a); i++) {
+    for (int i = 0; i < cg_registers(a); i++) {
         ll_set(c->b, a->regs[i], ll_undef(c->b, LL_F32));
     }
     state(c)->open = true;
@@ -154,12 +146,12 @@ void cg_wgmma_results(cg *c) {
     settle(c);
     for (int i = 0; i < c->k->n_accs; i++) {
         cg_acc *a = &c->accs[i];
-        if (!is_mine(c, i) || !a->used || c->wgmma->parts[i]) {
+        if (!cg_is_mine(c, i) || !a->used || c->wgmma->parts[i]) {
             continue;
         }
-        fence_registers(c, registers(a), a->regs);
+        fence_registers(c, cg_registers(a), a->regs);
         ll_if none = ll_if_begin(c->b, ll_get(c->b, c->fresh[i])); // no K at all
-        for (int r = 0; r < registers(a); r++) {
+        for (int r = 0; r < cg_registers(a); r++) {
             ll_set(c->b, a->regs[r], ll_f32(c->b, 0));
         }
         ll_if_end(c->b, none);
@@ -167,7 +159,7 @@ void cg_wgmma_results(cg *c) {
     c->wgmma->open = false;
 }
 
-// --- One step --------------------------------------------------------------------------------------
+// --- One step ------------------------------------------------------------------------------------
 
 // Matrix descriptors ("wgmma matrix descriptor") without address: stride between groups of 8 lines >> 4 in
 // bits 32-45, swizzle in bits 62-63; where lines are k (MN-major), bits 16-29 have the distance of slabs >> 4.
@@ -235,14 +227,14 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
     }
     if (!(p->kind->families & MMA_WGMMA)) {
         cg_fail(c, "sm_90a has no %s", p->kind->name);
-    } else if (c->role->warps_m % WG_WARPS) {
+    } else if (c->role->warps_m % ARCH_WG_WARPS) {
         cg_fail(c, "role '%s' multiplies with %d warps below each other: wgmma takes warpgroups",
                 c->role->name, c->role->warps_m);
     }
     if (!p->acc || !CG_OK(c)) {
         return false;
     }
-    int groups = c->role->warps_m / WG_WARPS;
+    int groups = c->role->warps_m / ARCH_WG_WARPS;
     p->per_group = p->to = c->k->accs[m->acc].rows / (WG_ROWS * groups);
     if (c->role->warps_n != 1 || p->acc->rows != 16 * p->per_group || p->acc->cols % GROUP_ROWS) {
         cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warpgroup of 'mma wgmma' holds a "
@@ -283,9 +275,9 @@ static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
 static ll_val step_at(cg *c, const tir_operand *o, ll_val tile, int step) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     if (o->mn_major) {
-        return ll_addi(c->b, tile, (int64_t)step * (STEP_BYTES / 2) * o->row_bytes >> 4);
+        return ll_addi(c->b, tile, (int64_t)step * (MMA_STEP_BYTES / 2) * o->row_bytes >> 4);
     }
-    int per_slab = o->row_bytes / STEP_BYTES;
+    int per_slab = o->row_bytes / MMA_STEP_BYTES;
     int bytes = step / per_slab * box->box_pitch;
     return ll_addi(c->b, tile, (bytes >> 4) + step % per_slab * DESC_STEP);
 }
@@ -333,8 +325,8 @@ static void issue(cg *c, const product *p, int j, int step, ll_val a, ll_val b, 
 // Number of this warpgroup in its group, the same in all lanes.
 static ll_val warpgroup(cg *c) {
     ll_val warp = ll_addi(c->b, c->warp, -c->role->first_warp);
-    ll_val wg = ll_bini(c->b, LL_UDIV, warp, WG_WARPS);
-    int groups = c->role->warps_m / WG_WARPS;
+    ll_val wg = ll_bini(c->b, LL_UDIV, warp, ARCH_WG_WARPS);
+    int groups = c->role->warps_m / ARCH_WG_WARPS;
     return c->role->turns > 1 ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
 }
 
@@ -343,7 +335,7 @@ static void issue_steps(cg *c, const product *p, int first, int last) {
     ll *b = c->b;
     const tir_operand *oa = &c->k->operands[p->m->a], *ob = &c->k->operands[p->m->b];
     ll_val row = NULL;
-    if (c->role->warps_m > WG_WARPS) {
+    if (c->role->warps_m > ARCH_WG_WARPS) {
         row = ll_muli(b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
     }
     ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
@@ -376,7 +368,7 @@ static void decode_steps(cg *c, const product *p, int first, int last) {
     }
 }
 
-// --- Promoted sums ---------------------------------------------------------------------------------
+// --- Promoted sums -------------------------------------------------------------------------------
 
 // The f32 scales of all granules of the K tile at 'start'.
 static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
@@ -433,7 +425,7 @@ void cg_wgmma(cg *c, const tir_mma *m) {
     settle(c);
 }
 
-// --- The K loop ------------------------------------------------------------------------------------
+// --- The K loop ----------------------------------------------------------------------------------
 
 // Steps of a loop overlap if it only awaits slots, multiplies them and releases them, in this order.
 static bool is_plain(const cg *c, const tir_stmt *s) {

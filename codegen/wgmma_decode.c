@@ -42,7 +42,7 @@ static ll_val permute(cg *c, ll_val x, ll_val y, ll_val select) {
     return LL_INTR(c->b, "llvm.nvvm.prmt", x, y, select);
 }
 
-// --- Scales ----------------------------------------------------------------------------------------
+// --- Scales --------------------------------------------------------------------------------------
 
 // Four ue4m3 codes of a word as f16 pairs: elements 0, 1 and 2, 3. The sign bit means nothing.
 static void unpack_ue4m3(cg *c, ll_val word, ll_val out[2]) {
@@ -80,7 +80,7 @@ static ll_val spread_ue8m0(cg *c, ll_val word, int byte) {
     return ll_select(b, ll_cmpi(b, LL_EQ, code, 255), ll_i32(b, 0x7FFF7FFF), v);
 }
 
-// --- Rows ------------------------------------------------------------------------------------------
+// --- Rows ----------------------------------------------------------------------------------------
 
 typedef struct {
     const tir_operand *op;
@@ -223,7 +223,7 @@ static ll_val scaled(cg *c, const rows *r, ll_val x, const factors *f) {
     return arith(c, r->type, "mul.rn", 2, (ll_val[]){x, f->scale});
 }
 
-// --- To e4m3 ---------------------------------------------------------------------------------------
+// --- To e4m3 -------------------------------------------------------------------------------------
 
 // The magnitudes under scale 'byte' of a word.
 _Static_assert(MMA_TABLE_ENTRY * MMA_TABLE_COPIES == 64, "lines of the table");
@@ -267,7 +267,7 @@ static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int fir
     }
 }
 
-// --- A tile ----------------------------------------------------------------------------------------
+// --- A tile --------------------------------------------------------------------------------------
 
 static void decode_wide(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
     ll *b = c->b;

@@ -132,7 +132,7 @@ static void block_factors(cg *c, const wgmma_factors *f, int row, int n_n, ll_va
     ll *b = c->b;
     ll_val *s = ARENA_ARRAY(c->mem, ll_val, f->n_blocks);
     for (int i = 0; i < f->n_blocks; i++) {
-        s[i] = cg_math(c, "mul.rn.f32", 2, (ll_val[]){f->rows[row], f->cols[i]});
+        s[i] = cg_math2(c, "mul.rn.f32", f->rows[row], f->cols[i]);
     }
     for (int n = 0; n < n_n; n++) {
         int at = n * FRAG_COLS;
@@ -158,7 +158,7 @@ void wgmma_promote(cg *c, const wgmma_factors *f, const cg_acc *acc, const wgmma
             int at = (row / 2 * acc->n_n + i / 2) * 4 + row % 2 * 2 + i % 2;
             ll_val scale = s[i];
             if (f->n_blocks == 0) {
-                scale = cg_math(c, "mul.rn.f32", 2, (ll_val[]){f->rows[row], f->cols[i]});
+                scale = cg_math2(c, "mul.rn.f32", f->rows[row], f->cols[i]);
             }
             ll_val sum = ll_get(b, part->regs[i / 2 * 4 + half * 2 + i % 2]);
             ll_val args[] = {sum, scale, ll_get(b, acc->regs[at])};

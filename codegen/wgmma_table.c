@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { MAGNITUDES = 8, WARP = 32, STORE_WORDS = 4, ENTRY_WORDS = MMA_TABLE_ENTRY / 4 };
+enum { MAGNITUDES = 8, STORE_WORDS = 4, ENTRY_WORDS = MMA_TABLE_ENTRY / 4 };
 
 // PTX ISA "Packing formats": values of e2m1 without sign.
 static const double e2m1[MAGNITUDES] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
@@ -21,7 +21,7 @@ static void fill_line(cg *c, elem_kind scale, ll_val code, ll_val address) {
         ll_val four[4];
         for (int i = 0; i < 4 && w < ENTRY_WORDS; i++) {
             ll_val magnitude = ll_f32(b, ldexp(e2m1[4 * w + i], -mma_fold(scale)));
-            four[i] = cg_math(c, "mul.rn.f32", 2, (ll_val[]){value, magnitude}); // exact
+            four[i] = cg_math2(c, "mul.rn.f32", value, magnitude); // exact
         }
         words[w] = w < ENTRY_WORDS ? ll_bini(b, LL_OR, cg_pack(c, ELEM_E4M3, 4, four), 0x80808080)
                                    : words[w - ENTRY_WORDS];
@@ -35,13 +35,13 @@ static void fill_line(cg *c, elem_kind scale, ll_val code, ll_val address) {
 static void fill_table(cg *c, elem_kind scale, int offset) {
     ll *b = c->b;
     ll_var at = ll_variable(b, LL_I32, "code");
-    ll_set(b, at, ll_addi(b, c->tid, -WARP * c->role->first_warp));
+    ll_set(b, at, ll_addi(b, c->tid, -ARCH_LANES * c->role->first_warp));
     ll_loop l = ll_loop_begin(b, "table");
     ll_val code = ll_get(b, at);
     ll_loop_while(b, &l, ll_cmpi(b, LL_ULT, code, mma_table_codes(scale)));
     ll_val line = ll_muli(b, code, MMA_TABLE_ENTRY * MMA_TABLE_COPIES);
     fill_line(c, scale, code, ll_add(b, cg_smem_at(c, offset), line));
-    ll_set(b, at, ll_addi(b, code, WARP * c->role->n_warps));
+    ll_set(b, at, ll_addi(b, code, ARCH_LANES * c->role->n_warps));
     ll_loop_end(b, l);
 }
 
@@ -50,7 +50,7 @@ void cg_wgmma_tables(cg *c) {
     int filled = 0, table = 0;
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
-        bool first = m->table > 0 && &k->roles[k->accs[m->acc].role] == c->role;
+        bool first = m->table > 0 && cg_is_mine(c, m->acc);
         for (int j = 0; j < i; j++) {
             first &= k->mmas[j].table != m->table; // a role's tables are its own
         }

@@ -22,6 +22,7 @@ enum {
     ARCH_MAX_THREADS = 1024, // of a CTA
     ARCH_CTA_SMEM = 1024,    // shared memory that each CTA takes beside what it asks for
     ARCH_MAX_CLUSTER = 8,    // CTAs of a cluster of portable size
+    ARCH_LANES = 32,         // of a warp
     ARCH_WG_WARPS = 4,       // warps of a warpgroup, the unit of setmaxnreg
 };
 

@@ -24,9 +24,10 @@ typedef struct {
 } mma_info;
 
 extern const mma_info mma_kinds[MMA_KINDS];
-// Bits of shared memory that an element takes: an instruction reads 32 bytes of a row.
+enum { MMA_STEP_BYTES = 32 }; // of a row in shared memory that an instruction reads, whatever its kind
+// Bits of shared memory that an element takes.
 static inline int mma_container(const mma_info *kind) {
-    return 256 / kind->k;
+    return 8 * MMA_STEP_BYTES / kind->k;
 }
 
 // Weights of 4 bits that FP8 instructions multiply ('mma wgmma dequant e4m3'): element times scale times
