@@ -62,7 +62,7 @@ typedef struct cg {
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
     cg_part *parts;   // of loops[] with bounds, inside of a tile
     cg_groups *groups; // the walk's place among groups
-    ll_val one;       // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
+    ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
@@ -95,7 +95,7 @@ ll_val cg_size(cg *c, const tir_size *s);                   // i32
 ll_val cg_smem_at(cg *c, int offset);                       // i32 address
 ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
 int cg_role_regs(const cg *c);                              // registers of the role's threads ...
-int cg_role_accs(const cg *c);                              // ... and of its accumulators among them
+int cg_role_accs(const cg *c); // ... and of its accumulators among them
 bool cg_is_umma(const cg *c);                               // the role issues tcgen05.mma
 
 // --- sync.c: mbarriers and fences ----------------------------------------------------------------
@@ -103,7 +103,8 @@ void cg_wait(cg *c, ll_val bar, ll_val parity, bool cluster_scope); // loops on 
 void cg_arrive(cg *c, ll_val bar);                          // own CTA
 void cg_arrive_if(cg *c, ll_val bar, ll_val when);          // the same where 'when' holds
 void cg_arrive_remote(cg *c, ll_val bar, ll_val rank);      // release.cluster on another CTA's
-void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when); // any CTA's, orders no access
+// Any CTA's, orders no access.
+void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when);
 void cg_expect(cg *c, ll_val bar, ll_val bytes);            // arrive.expect_tx
 void cg_warp_sync(cg *c);
 void cg_role_meet(cg *c, bool group); // all warps of the role, or of its turn group
@@ -113,7 +114,7 @@ void cg_fence_async_smem(cg *c);                            // fence.proxy.async
 void cg_channels_begin(cg *c);                              // state of the role's channels
 void cg_channels_turn(cg *c, const tir_stmt *walk);         // turns: before the first tile
 void cg_channels_skip(cg *c);                               // turns: after a tile
-ll_val cg_full_bar(cg *c, int ch);                          // address of the current slot's barriers
+ll_val cg_full_bar(cg *c, int ch); // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
 void cg_advance(cg *c, int ch);
@@ -122,8 +123,8 @@ void cg_await(cg *c, int ch);
 void cg_load(cg *c, int ch);
 void cg_publish(cg *c, int ch);
 void cg_release(cg *c, int ch);
-// One arrival of this warp on the empty barrier at 'bar' in each CTA that fills the slot, where 'when'
-// (i1, NULL: always) holds. All lanes have read the slot.
+// One arrival of this warp on the empty barrier at 'bar' in each CTA that fills the slot, where
+// 'when' (i1, NULL: always) holds. All lanes have read the slot.
 void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
@@ -136,24 +137,24 @@ typedef struct {
     ll_val from, to; // i32: elements; steps begin at 'from' and go on while below 'to'
 } cg_range;
 cg_range cg_for_range(cg *c, int f);                        // what this CTA does of fors[f]
-ll_val cg_has_steps(cg *c);                                 // i1: its share of a split loop, or NULL
+ll_val cg_has_steps(cg *c); // i1: its share of a split loop, or NULL
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_n_tiles(cg *c);
-ll_val cg_tiles_of_group(cg *c);                            // i32: tiles of all loops behind the groups
+ll_val cg_tiles_of_group(cg *c); // i32: tiles of all loops behind the groups
 
 // --- groups.c: walks of loops with bounds --------------------------------------------------------
 bool cg_has_groups(const cg *c);              // the walk is one
-void cg_groups_begin(cg *c);                  // before the first tile; by whole warps, like the rest
-ll_val cg_groups_reach(cg *c, ll_val tile);   // goes on to the tile's group; i1: there is such a tile
-ll_val cg_groups_enter(cg *c, ll_val tile);   // sets starts of groups and parts; number inside the group
+void cg_groups_begin(cg *c);                // before the first tile; by whole warps, like the rest
+ll_val cg_groups_reach(cg *c, ll_val tile); // goes on to the tile's group; i1: there is such a tile
+ll_val cg_groups_enter(cg *c, ll_val tile); // sets starts of groups and parts; number in the group
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
 
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. -----------------------
 typedef struct {
     ll_val row, col;     // i32: element indices along the accumulator's row_loop and col_loop
-    int dcol;            // added to col: elements of one row share the arithmetic on the variable part
+    int dcol; // added to col: elements of one row share the arithmetic on the variable part
     const tir_acc *acc;  // geometry
     ll_val *accs;        // value of accumulator i at (row, col), NULL where unused
 } cg_elem;
@@ -164,8 +165,8 @@ ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at);
 // i1: the element lies in the parts of their dimensions that its loops walk.
 ll_val cg_in_bounds(cg *c, const cg_elem *at);
 
-// Reductions (reduce.c). 'hoist': those of an expression, for the row of 'at', before its elements are
-// evaluated one by one; cg_expr finds them until 'done'.
+// Reductions (reduce.c). 'hoist': those of an expression, for the row of 'at', before its elements
+// are evaluated one by one; cg_expr finds them until 'done'.
 void cg_reduce_hoist(cg *c, const tir_expr *e, const cg_elem *at);
 void cg_reduce_done(cg *c);
 ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
@@ -177,10 +178,12 @@ ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, co
 // --- convert.c: element formats and the arithmetic of mach.h -------------------------------------
 ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32": f32 x n -> f32
 ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y);
-// n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value itself.
+// n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value
+// itself.
 ll_val cg_pack(cg *c, elem_kind e, int n, const ll_val *values);
 ll_val cg_unpack(cg *c, elem_kind e, ll_val bits); // one element in the low bits of an i32 -> f32
-// The same by integer code and exact f32 arithmetic, where the machine has no such conversion (soft.c).
+// The same by integer code and exact f32 arithmetic, where the machine has no such conversion
+// (soft.c).
 bool cg_has_narrow(const cg *c);
 ll_val cg_soft_encode(cg *c, elem_kind e, ll_val x);
 ll_val cg_soft_decode(cg *c, elem_kind e, ll_val bits);
@@ -194,8 +197,8 @@ cg_granule cg_quantise(cg *c, elem_kind elem, elem_kind scale, ll_val amax, ll_v
 double cg_largest(elem_kind e);
 
 // --- store.c -------------------------------------------------------------------------------------
-// n elements of one row in consecutive columns held by one lane. FRAG_MMA: pairs; FRAG_LANE_ROW: the
-// whole width of the sub-tile.
+// n elements of one row in consecutive columns held by one lane. FRAG_MMA: pairs; FRAG_LANE_ROW:
+// the whole width of the sub-tile.
 typedef struct {
     ll_val row;  // i32, element index along row_loop (tile start, rank, warp and lane included)
     ll_val col;  // i32, element index along col_loop of the first element
@@ -207,7 +210,8 @@ typedef struct {
     ll_val *acc[4]; // acc[a][i]: accumulator number accs[a] at element i
 } cg_run;
 
-// What one warp stores of a sub-tile: a box of 'box_rows' rows by 'cols' columns from (row, col) on.
+// What one warp stores of a sub-tile: a box of 'box_rows' rows by 'cols' columns from (row, col)
+// on.
 typedef struct {
     const tir_acc *acc; // geometry
     int n_accs;
@@ -215,8 +219,8 @@ typedef struct {
     int cols;
     int box_rows;
     ll_val row, col; // i32: element indices along row_loop and col_loop
-    // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them. A piece is
-    // 16 rows; its runs are ordered by half of it, 8-column fragment.
+    // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them. A piece
+    // is 16 rows; its runs are ordered by half of it, 8-column fragment.
     bool quad;
 } cg_frag;
 
@@ -239,11 +243,12 @@ cg_acc *cg_accumulator(cg *c, int acc);
 // --- combine.c: partial sums of a split loop -----------------------------------------------------
 void cg_combine_barriers(cg *c, const tir_role *r);  // prologue
 void cg_combine(cg *c, const tir_stmt *s);
-// n sums (a multiple of 4) of this thread, registers 4 * chunk (i32) and on of an accumulator: left for
-// CTA 0, or with what the other CTAs left added to them in the order of ranks.
+// n sums (a multiple of 4) of this thread, registers 4 * chunk (i32) and on of an accumulator: left
+// for CTA 0, or with what the other CTAs left added to them in the order of ranks.
 void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values);
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
-void cg_lane_give(cg *c); // store_lane.c: puts what the role's warps read from TMEM and frees the slots
+// store_lane.c: puts what the role's warps read from TMEM and frees the slots.
+void cg_lane_give(cg *c);
 
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);
@@ -270,7 +275,7 @@ void cg_umma(cg *c, const tir_mma *m);
 void cg_umma_release(cg *c, int ch); // operands: commit to empty (release_mask), no advance
 void cg_tmem_publish(cg *c, int ch); // accumulators: commit to full, no advance
 void cg_tmem_release(cg *c, int ch); // readers: wait::ld, fence, arrive on empty, no advance
-void cg_umma_tail(cg *c);     // at the end of every role's body: waits for commits that still signal
+void cg_umma_tail(cg *c); // at the end of every role's body: waits for commits that still signal
 void cg_clc_barriers(cg *c);  // prologue: init of the response ring's barriers
 void cg_clc_walk(cg *c, const tir_stmt *s);  // TS_WALK of any role when walk.kind is WALK_CLC
 void cg_clc_sched(cg *c, const tir_stmt *s); // TS_SCHED

@@ -1,9 +1,9 @@
 // Channels as the roles see them: which slot is next, waiting, loading, signalling.
 //
-// Instance i of a channel lives in slot i % depth and belongs to pass i / depth. A role keeps the slot
-// and the parity of the pass in two variables. Full barriers are waited for with that parity, empty
-// ones with the opposite (a fresh mbarrier lets parity 1 pass). A role that takes tiles by turns steps
-// over the instances of the other groups' tiles.
+// Instance i of a channel lives in slot i % depth and belongs to pass i / depth. A role keeps the
+// slot and the parity of the pass in two variables. Full barriers are waited for with that parity,
+// empty ones with the opposite (a fresh mbarrier lets parity 1 pass). A role that takes tiles by
+// turns steps over the instances of the other groups' tiles.
 #include "cg_int.h"
 
 static ll_val slot_times(cg *c, int ch, int bytes) {
@@ -118,8 +118,8 @@ void cg_advance(cg *c, int ch) {
 
 // --- Waiting -------------------------------------------------------------------------------------
 
-// Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the L1
-// cache). Slots of wgmma are filled and read by asynchronous operations alone.
+// Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the
+// L1 cache). Slots of wgmma are filled and read by asynchronous operations alone.
 static bool acquires_cluster(const cg *c) {
     return c->k->cluster_loop >= 0 && c->k->arch != ARCH_SM90A;
 }
@@ -185,7 +185,8 @@ static void emit_copy(cg *c, const copy *x) {
     ll_val args[16];
     int n = 0;
     bool own = !c->k->pair && x->mask == 0;
-    args[n++] = own ? ll_to(b, x->dst, LL_SHARED) : ll_to(b, ll_to(b, x->dst, LL_SHARED), LL_CLUSTER);
+    args[n++] =
+        own ? ll_to(b, x->dst, LL_SHARED) : ll_to(b, ll_to(b, x->dst, LL_SHARED), LL_CLUSTER);
     args[n++] = x->bar;
     args[n++] = x->map;
     for (int i = 0; i < x->rank; i++) {
@@ -208,7 +209,9 @@ static void emit_copy(cg *c, const copy *x) {
     ll_intr(b, name, LL_VOID, n, args);
 }
 
-enum { SCALE_ROWS = 2 }; // axis of a map of 128x4 scales: words of a tile, tiles along k, tiles of rows
+enum {
+    SCALE_ROWS = 2
+}; // axis of a map of 128x4 scales: words of a tile, tiles along k, tiles of rows
 
 static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     ll *b = c->b;
@@ -258,8 +261,8 @@ void cg_publish(cg *c, int ch) {
     cg_advance(c, ch);
 }
 
-// Slots that both CTAs of a cluster fill are free when the warps of both have read them: lane i tells
-// CTA i.
+// Slots that both CTAs of a cluster fill are free when the warps of both have read them: lane i
+// tells CTA i.
 void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when) {
     ll *b = c->b;
     bool both = c->k->channels[ch].release_mask != 0;

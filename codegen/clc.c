@@ -74,8 +74,9 @@ typedef struct {
     ll_val tile; // ... this one (i32)
 } clc_answer;
 
-// The first CTA of a cancelled cluster is defined only when the request succeeded, so the question is
-// predicated; as assembly, because LLVM takes it for an expression that may be computed at any time.
+// The first CTA of a cancelled cluster is defined only when the request succeeded, so the question
+// is predicated; as assembly, because LLVM takes it for an expression that may be computed at any
+// time.
 static clc_answer decode(cg *c, ll_val response) {
     ll *b = c->b;
     ll_asm a = {.text = "mov.b32 $1, 0; "

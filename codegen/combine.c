@@ -1,12 +1,14 @@
-// Partial sums of a split loop (TS_COMBINE): the CTAs of a cluster summed ranges of K of the same tile.
+// Partial sums of a split loop (TS_COMBINE): the CTAs of a cluster summed ranges of K of the same
+// tile.
 //
-// Each CTA but the first leaves its sums in its own shared memory and tells CTA 0, which reads them over the
-// cluster in the order of the ranks, adds in f32, tells them that their memory is free, and stores. Lane and
-// register of an element are the same in all CTAs, so that a thread reads what its like wrote.
+// Each CTA but the first leaves its sums in its own shared memory and tells CTA 0, which reads them
+// over the cluster in the order of the ranks, adds in f32, tells them that their memory is free,
+// and stores. Lane and register of an element are the same in all CTAs, so that a thread reads what
+// its like wrote.
 //
 // Order: st.shared; bar.warp.sync; mbarrier.arrive.release.cluster by one lane -> mbarrier.try_wait
-// .acquire.cluster; ld.shared::cluster (PTX ISA "Memory Consistency Model", causality order), and the same
-// way back. Nobody leaves early: clusters meet at the kernel's end.
+// .acquire.cluster; ld.shared::cluster (PTX ISA "Memory Consistency Model", causality order), and
+// the same way back. Nobody leaves early: clusters meet at the kernel's end.
 #include "cg_int.h"
 
 enum { WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTES = 8 };
@@ -31,9 +33,11 @@ static ll_val own_sums(cg *c, int acc, ll_val chunk) {
     return ll_add(b, at, ll_muli(b, chunk, chunk_pitch(c)));
 }
 
-// Offsets stand in the instruction: LLVM would compute an address for each outside of the loop of tiles.
+// Offsets stand in the instruction: LLVM would compute an address for each outside of the loop of
+// tiles.
 static void put_chunk(cg *c, ll_val at, int offset, const ll_val *values) {
-    ll_asm store = {.text = arena_printf(c->mem, "st.shared.v4.f32 [$0+%d], {$1, $2, $3, $4};", offset),
+    ll_asm store = {.text =
+                        arena_printf(c->mem, "st.shared.v4.f32 [$0+%d], {$1, $2, $3, $4};", offset),
                     .constraints = "r,f,f,f,f,~{memory}",
                     .effect = true};
     LL_ASM(c->b, &store, at, values[0], values[1], values[2], values[3]);
@@ -48,7 +52,8 @@ void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values) {
 
 static void add_chunk(cg *c, ll_val at, int offset, ll_val *values) {
     ll *b = c->b;
-    ll_asm load = {.text = arena_printf(c->mem, "ld.shared::cluster.v4.f32 {$0, $1, $2, $3}, [$4+%d];", offset),
+    ll_asm load = {.text = arena_printf(
+                       c->mem, "ld.shared::cluster.v4.f32 {$0, $1, $2, $3}, [$4+%d];", offset),
                    .constraints = "=f,=f,=f,=f,r,~{memory}",
                    .effect = true,
                    .n_out = WORDS,

@@ -1,8 +1,8 @@
 // Element formats in registers, bit for bit as compiler/mach.h defines them.
 //
-// Arithmetic is written as PTX instructions with their rounding named, so that neither LLVM nor ptxas
-// contracts a product and a sum ("mul, add": an instruction without .rn may be fused). Conversions to
-// two packed elements take the upper one first (PTX ISA "cvt").
+// Arithmetic is written as PTX instructions with their rounding named, so that neither LLVM nor
+// ptxas contracts a product and a sum ("mul, add": an instruction without .rn may be fused).
+// Conversions to two packed elements take the upper one first (PTX ISA "cvt").
 #include "cg_int.h"
 
 #include <stdio.h>
@@ -36,9 +36,9 @@ static ll_val pack_ue8m0(cg *c, ll_val x) {
         return cg_soft_ue8m0(c, x);
     }
     ll_val args[] = {ll_f32(c->b, 0), x};
-    ll_val both = to_bits(c,
-                          "{ .reg .b16 h; cvt.rp.satfinite.ue8m0x2.f32 h, $1, $2; cvt.u32.u16 $0, h; }",
-                          "=r,f,f", 2, args);
+    ll_val both =
+        to_bits(c, "{ .reg .b16 h; cvt.rp.satfinite.ue8m0x2.f32 h, $1, $2; cvt.u32.u16 $0, h; }",
+                "=r,f,f", 2, args);
     return ll_bini(c->b, LL_AND, both, 0xFF);
 }
 
@@ -49,7 +49,8 @@ static ll_val pack_scale(cg *c, elem_kind e, ll_val x) {
         return pack_ue8m0(c, x);
     }
     ll_val negative = ll_cmp(b, LL_FLT, x, ll_f32(b, 0)); // 0; a NaN stays one
-    return ll_bini(b, LL_AND, pack_pair(c, ELEM_E4M3, ll_select(b, negative, ll_f32(b, 0), x), ll_f32(b, 0)),
+    return ll_bini(b, LL_AND,
+                   pack_pair(c, ELEM_E4M3, ll_select(b, negative, ll_f32(b, 0), x), ll_f32(b, 0)),
                    0x7F);
 }
 
@@ -59,7 +60,8 @@ static ll_val pack_pair(cg *c, elem_kind e, ll_val low, ll_val high) {
     ll_val args[] = {high, low};
     const char *form = NULL;
     if (e == ELEM_UE8M0 || e == ELEM_UE4M3) {
-        return ll_bin(b, LL_OR, pack_scale(c, e, low), ll_bini(b, LL_SHL, pack_scale(c, e, high), 8));
+        return ll_bin(b, LL_OR, pack_scale(c, e, low),
+                      ll_bini(b, LL_SHL, pack_scale(c, e, high), 8));
     }
     if (elem_bits(e) < 8 && !cg_has_narrow(c)) {
         ll_val upper = ll_bini(b, LL_SHL, cg_soft_encode(c, e, high), elem_bits(e));
@@ -198,7 +200,8 @@ ll_val cg_max_abs(cg *c, int n, const ll_val *values) {
 static cg_granule quantise_ue4m3(cg *c, elem_kind elem, ll_val amax, ll_val hs) {
     ll *b = c->b;
     ll_val one = ll_f32(b, 1);
-    ll_val r = cg_math2(c, "div.rn.f32", one, cg_math2(c, "mul.rn.f32", ll_f32(b, cg_largest(elem)), hs));
+    ll_val r =
+        cg_math2(c, "div.rn.f32", one, cg_math2(c, "mul.rn.f32", ll_f32(b, cg_largest(elem)), hs));
     ll_val t = cg_math2(c, "mul.rn.f32", amax, r);
     cg_granule g;
     g.scale = ll_bini(b, LL_AND, pack_pair(c, ELEM_E4M3, t, ll_f32(b, 0)), 0x7F);

@@ -22,12 +22,13 @@ static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
     }
     fprintf(out, "]");
     if (p->scale != ELEM_NONE) {
-        fprintf(out,
-                ", %s elements with a %s scale for each %d x %d, layout %s%s;\n//          data and "
-                "scales",
-                elem_name(p->elem), elem_name(p->scale), p->granule_rows, p->granule,
-                p->layout != NULL ? p->layout : "linear",
-                p->groups != NULL ? " in groups of rows (fp4_ragged_pack)" : "");
+        fprintf(
+            out,
+            ", %s elements with a %s scale for each %d x %d, layout %s%s;\n//          data and "
+            "scales",
+            elem_name(p->elem), elem_name(p->scale), p->granule_rows, p->granule,
+            p->layout != NULL ? p->layout : "linear",
+            p->groups != NULL ? " in groups of rows (fp4_ragged_pack)" : "");
     } else {
         fprintf(out, "; data");
     }

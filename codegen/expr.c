@@ -49,7 +49,8 @@ static ll_val address_of(cg *c, int param, int n_axes, const ll_val *at, int but
     return ll_add(b, address, ll_bini(b, LL_LSHR, bits, 3));
 }
 
-// The one axis that the accumulator's column moves, if it is the column itself plus a constant; else -1.
+// The one axis that the accumulator's column moves, if it is the column itself plus a constant;
+// else -1.
 static int column_axis(const tir_axis *axes, int n_axes, const cg_elem *at) {
     int found = -1;
     for (int i = 0; i < n_axes; i++) {
@@ -79,8 +80,8 @@ ll_val cg_in_bounds(cg *c, const cg_elem *at) {
     return in;
 }
 
-// Elements of one row: the address of the first one plus a constant or a multiple of the pitch, and one
-// comparison each, so that they do not hold an address each.
+// Elements of one row: the address of the first one plus a constant or a multiple of the pitch, and
+// one comparison each, so that they do not hold an address each.
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
                           ll_val *inside) {
     ll *b = c->b;
@@ -138,8 +139,8 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
 // --- Operators -----------------------------------------------------------------------------------
 
 static ll_val refuse(cg *c, const tir_expr *e, const char *what) {
-    cg_fail(c, "%s is not generated for elements of type %s (kernel '%s')", what, elem_name(e->type),
-            c->k->name);
+    cg_fail(c, "%s is not generated for elements of type %s (kernel '%s')", what,
+            elem_name(e->type), c->k->name);
     return e->type == ELEM_F32 ? ll_f32(c->b, 0) : ll_i32(c->b, 0);
 }
 
@@ -223,8 +224,9 @@ static ll_val real_builtin(cg *c, const tir_expr *e, const ll_val *x) {
     ll *b = c->b;
     switch (e->builtin) {
     case BI_EXP: // 0x3FB8AA3B = log2(e)
-        return cg_math(c, "ex2.approx.f32", 1,
-                       (ll_val[]){cg_math2(c, "mul.rn.f32", x[0], ll_to(b, ll_i32(b, 0x3FB8AA3B), LL_F32))});
+        return cg_math(
+            c, "ex2.approx.f32", 1,
+            (ll_val[]){cg_math2(c, "mul.rn.f32", x[0], ll_to(b, ll_i32(b, 0x3FB8AA3B), LL_F32))});
     case BI_LOG: // 0x3F317218 = ln(2)
         return cg_math2(c, "mul.rn.f32", cg_math(c, "lg2.approx.f32", 1, x),
                      ll_to(b, ll_i32(b, 0x3F317218), LL_F32));

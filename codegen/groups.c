@@ -1,11 +1,12 @@
-// Tiles whose number only the device knows: loops that walk a part of their dimension (tir_loop.lo, hi).
+// Tiles whose number only the device knows: loops that walk a part of their dimension (tir_loop.lo,
+// hi).
 //
 // Tiles are numbered group after group, where a group is one combination of the first loops
 // (tir_walk.groups), inside a group as in walk.c. The number of a group's tiles follows from const
-// tensors alone, so every warp finds the tile of a number by itself, and all find the same one. A warp
-// looks at 32 groups at once, a lane each: the lanes add up their tiles, and the lane in whose range
-// the number lies tells the others its bounds. A role visits tiles in increasing order, so it keeps
-// what its lanes know and reads on only when it leaves the 32 groups.
+// tensors alone, so every warp finds the tile of a number by itself, and all find the same one. A
+// warp looks at 32 groups at once, a lane each: the lanes add up their tiles, and the lane in whose
+// range the number lies tells the others its bounds. A role visits tiles in increasing order, so it
+// keeps what its lanes know and reads on only when it leaves the 32 groups.
 #include "cg_int.h"
 
 // What a lane keeps of its group, and the warp of the 32 groups.
@@ -27,7 +28,8 @@ bool cg_has_groups(const cg *c) {
 
 static ll_val shuffle(cg *c, ll_val v, ll_val lane) {
     ll *b = c->b;
-    return LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), v, lane, ll_i32(b, ARCH_LANES - 1));
+    return LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), v, lane,
+                   ll_i32(b, ARCH_LANES - 1));
 }
 
 static ll_val n_groups(cg *c) {
@@ -155,14 +157,17 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
     cg_groups *g = c->groups;
     ll_val in = ll_sub(b, tile, ll_get(b, g->before)); // of the tiles of the 32 groups
     ll_val upto = ll_get(b, g->upto);
-    ll_val behind = LL_INTR(b, "llvm.nvvm.vote.ballot.sync", ll_i32(b, -1), ll_cmp(b, LL_ULE, upto, in));
-    ll_val lane = ll_intr(b, "llvm.ctpop", LL_I32, 1, &behind); // lanes whose groups lie before the tile's
+    ll_val behind =
+        LL_INTR(b, "llvm.nvvm.vote.ballot.sync", ll_i32(b, -1), ll_cmp(b, LL_ULE, upto, in));
+    ll_val lane =
+        ll_intr(b, "llvm.ctpop", LL_I32, 1, &behind); // lanes whose groups lie before the tile's
     ll_val before = shuffle(c, upto, ll_bini(b, LL_AND, ll_addi(b, lane, -1), ARCH_LANES - 1));
     before = ll_select(b, ll_cmpi(b, LL_EQ, lane, 0), ll_i32(b, 0), before);
     name_group(c, ll_add(b, ll_get(b, g->first), lane));
     for (int i = 0; i < c->k->n_loops; i++) {
         if (c->k->loops[i].hi) {
-            set_part(c, i, shuffle(c, ll_get(b, g->lo[i]), lane), shuffle(c, ll_get(b, g->hi[i]), lane));
+            set_part(c, i, shuffle(c, ll_get(b, g->lo[i]), lane),
+                     shuffle(c, ll_get(b, g->hi[i]), lane));
         }
     }
     return ll_sub(b, in, before);

@@ -2,7 +2,8 @@
 //
 //   prologue   one thread of warp 0 prefetches the maps and initialises the barriers; TMEM is
 //              allocated; everybody meets.
-//   dispatch   warpgroups that a role spans belong together and carry one setmaxnreg; it is the first
+//   dispatch   warpgroups that a role spans belong together and carry one setmaxnreg; it is the
+//   first
 //              instruction of their branch, so that all code behind it is compiled for that budget
 //              ("setmaxnreg": all warps of a warpgroup execute the same one). Roles are branches
 //              inside it.
@@ -205,8 +206,8 @@ static void thread_numbers(cg *c) {
     ll *b = c->b;
     c->smem = ll_smem(b);
     c->tid = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.tid.x");
-    // A shuffle tells ptxas that the warp number is the same in all lanes, so that what follows from
-    // it can live in uniform registers.
+    // A shuffle tells ptxas that the warp number is the same in all lanes, so that what follows
+    // from it can live in uniform registers.
     ll_val warp = ll_bini(b, LL_LSHR, c->tid, 5);
     c->warp = LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), warp, ll_i32(b, 0),
                       ll_i32(b, 31));
@@ -283,8 +284,9 @@ static void begin_role(cg *c, const tir_role *r) {
     c->role = r;
     cluster_numbers(c);
     int n = group_warps(r);
-    // The group is uniform, so that what follows from it (tiles, slots) can live in uniform registers;
-    // the warp is for addresses of lanes, and ptxas computes it again rather than keeps it.
+    // The group is uniform, so that what follows from it (tiles, slots) can live in uniform
+    // registers; the warp is for addresses of lanes, and ptxas computes it again rather than keeps
+    // it.
     ll_val uniform = ll_addi(b, c->warp, -r->first_warp);
     ll_val warp = ll_addi(b, ll_bini(b, LL_LSHR, c->tid, 5), -r->first_warp);
     c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, uniform, n) : ll_i32(b, 0);
@@ -441,7 +443,8 @@ static bool supported(cg *c) {
     if (k->arch == ARCH_SM120A && k->cluster_loop >= 0) {
         cg_fail(c, "kernel '%s': a cluster of %d CTAs on sm_120a, where multicast is emulated in "
                    "software; the cluster must be 1", k->name, k->cluster);
-    } else if (k->threads > TIR_MAX_WGS * ARCH_WG_WARPS * ARCH_LANES || k->threads % ARCH_LANES != 0) {
+    } else if (k->threads > TIR_MAX_WGS * ARCH_WG_WARPS * ARCH_LANES ||
+               k->threads % ARCH_LANES != 0) {
         cg_fail(c, "kernel '%s' has %d threads; at most %d, a multiple of %d", k->name, k->threads,
                 TIR_MAX_WGS * ARCH_WG_WARPS * ARCH_LANES, ARCH_LANES);
     }

@@ -90,8 +90,8 @@ static const char *mode_name(param_mode m) {
     return names[m];
 }
 
-// The granule speaks of the last axis and, for f32 scales, of the one before it; other axes have one
-// scale an element.
+// The granule speaks of the last axis and, for f32 scales, of the one before it; other axes have
+// one scale an element.
 static cJSON *granule_json(const tir_param *p) {
     int v[2] = {p->granule_rows, p->granule};
     if (p->scale == ELEM_NONE) {

@@ -28,11 +28,11 @@ ll_val mma_warp_row(cg *c, int rows);
 ll_val mma_warp_col(cg *c, int cols);
 // Addresses in the slot at 'slot'; 'rows' of this warp. frag_rows is set before: 16 for A, 8 for B.
 void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows);
-// One K step of the 16 rows (8 at the end of an odd B) from fragment 'frag' on into out: four registers
-// a fragment of A, two a fragment of B.
+// One K step of the 16 rows (8 at the end of an odd B) from fragment 'frag' on into out: four
+// registers a fragment of A, two a fragment of B.
 void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out);
-// Scale words for K atom 'word' (four scales a row) of the fragments that are read at once, when 'frag'
-// is the last of them.
+// Scale words for K atom 'word' (four scales a row) of the fragments that are read at once, when
+// 'frag' is the last of them.
 void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out);
 
 #endif

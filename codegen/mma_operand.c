@@ -8,20 +8,22 @@
 // fragment start at multiples of 8, so the xor depends on the lane alone, and a K step is an xor of
 // its byte offset.
 //
-// Elements of 4 and 6 bits that are multiplied as bytes lie 16 to a chunk; ldmatrix expands them to the same
-// registers, 4 bits to the low half of a byte, where the product wants them 2 bits higher (PTX ISA "mma
-// .kind::mxf8f6f4": e2m1 in bits 2-5).
+// Elements of 4 and 6 bits that are multiplied as bytes lie 16 to a chunk; ldmatrix expands them to
+// the same registers, 4 bits to the low half of a byte, where the product wants them 2 bits higher
+// (PTX ISA "mma .kind::mxf8f6f4": e2m1 in bits 2-5).
 //
 // Where the rows lie along the last axis (mn_major) a line is one k, and ldmatrix transposes:
 //   16 bits  A x4: lane L gives k L % 8 + 8 * (L / 16), chunk (L / 8) % 2;
 //            B x4: lane L gives k L % 8 + 8 * (L / 8 % 2), chunk L / 16
-//   8 bits   m16n16 x2: lane L gives k L: registers a0 .. a3 of A, b0 b0' b1 b1' of two fragments of B
-// and a fragment is an xor of its byte offset, as long as the warp's rows start at a multiple of theirs.
+//   8 bits   m16n16 x2: lane L gives k L: registers a0 .. a3 of A, b0 b0' b1 b1' of two fragments
+//   of B
+// and a fragment is an xor of its byte offset, as long as the warp's rows start at a multiple of
+// theirs.
 //
 // Scales lie as 128 x 4 atoms: the word of row r and K atom j at atom + (r % 32) * 16 +
-// ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments at
-// once. Lane 4g + q supplies row g + 8 * (q & 1) of A and row g of B, selectors 0 (PTX ISA "mma with
-// block scaling", thread-id selects lanes, byte-id the bytes of the word).
+// ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments
+// at once. Lane 4g + q supplies row g + 8 * (q & 1) of A and row g of B, selectors 0 (PTX ISA "mma
+// with block scaling", thread-id selects lanes, byte-id the bytes of the word).
 #include "mma_int.h"
 
 ll_val mma_warp_row(cg *c, int rows) {
@@ -32,7 +34,8 @@ ll_val mma_warp_col(cg *c, int cols) {
     return ll_muli(c->b, ll_bini(c->b, LL_UREM, c->role_warp, c->role->warps_n), cols);
 }
 
-// The xor of a row's chunks: address bits 7.. of the row, moved to bit 4 (swizzle spans 32, 64, 128).
+// The xor of a row's chunks: address bits 7.. of the row, moved to bit 4 (swizzle spans 32, 64,
+// 128).
 static ll_val swizzle_of_row(cg *c, const tir_operand *op, ll_val row) {
     ll *b = c->b;
     switch (op->swizzle) {
@@ -61,13 +64,15 @@ static void transposed_addresses(cg *c, mma_operand *o, ll_val row) {
     bool is_a = o->frag_rows == FRAG_ROWS_A;
     ll_val line = c->lane, chunk = ll_i32(b, 0);
     if (o->elem == 2) {
-        ll_val upper = ll_bini(b, LL_LSHR, c->lane, 4), odd = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
+        ll_val upper = ll_bini(b, LL_LSHR, c->lane, 4),
+               odd = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, c->lane, 3), 1);
         line = ll_add(b, ll_bini(b, LL_AND, c->lane, 7), ll_bini(b, LL_SHL, is_a ? upper : odd, 3));
         chunk = is_a ? odd : upper;
     }
     ll_val at = ll_muli(b, row, o->elem), slab = ll_bini(b, LL_UDIV, at, o->op->row_bytes);
     ll_val in = ll_bini(b, LL_AND, at, o->op->row_bytes - 1);
-    ll_val first = ll_add(b, ll_muli(b, slab, o->data->box_pitch), ll_muli(b, line, o->op->row_bytes));
+    ll_val first =
+        ll_add(b, ll_muli(b, slab, o->data->box_pitch), ll_muli(b, line, o->op->row_bytes));
     o->lane_line = ll_add(b, ll_addi(b, o->slot, o->data->offset), first);
     in = ll_add(b, in, ll_bini(b, LL_SHL, chunk, 4));
     o->lane_xor = ll_bin(b, LL_XOR, in, swizzle_of_row(c, o->op, line));
@@ -87,8 +92,8 @@ static bool is_pow2(int x) {
     return (x & (x - 1)) == 0;
 }
 
-// Rows of a warp whose tile is a power of two up to 128 (or whole atoms) never carry from one field of
-// the scale address into another: fragments lie at constant distances.
+// Rows of a warp whose tile is a power of two up to 128 (or whole atoms) never carry from one field
+// of the scale address into another: fragments lie at constant distances.
 static bool scales_are_regular(const mma_operand *o) {
     return o->rows % TIR_ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < TIR_ATOM_ROWS);
 }
@@ -172,7 +177,8 @@ static ll_val fragment_address(cg *c, const mma_operand *o, int step, int row) {
             transposed_addresses(c, &here, ll_addi(b, o->first_row, row));
         }
         flip = aligned ? at % line : 0;
-        far = (aligned ? (int64_t)(at / line) * o->data->box_pitch : 0) + (int64_t)step * MMA_STEP_BYTES / o->elem * line;
+        far = (aligned ? (int64_t)(at / line) * o->data->box_pitch : 0) +
+              (int64_t)step * MMA_STEP_BYTES / o->elem * line;
     } else {
         flip = (int64_t)step * MMA_STEP_BYTES % line;
         far = (int64_t)step * MMA_STEP_BYTES / line * o->data->box_pitch + (int64_t)row * line;
@@ -185,13 +191,16 @@ static const char *load_name(cg *c, const mma_operand *o, bool four) {
     if (o->elem == 1) {
         return "llvm.nvvm.ldmatrix.sync.aligned.m16n16.x2.trans.b8";
     }
-    const char *form = o->elem ? "trans.b16" : o->padded == 4 ? "b8x16.b4x16_p64" : o->padded ? "b8x16.b6x16_p32" : "b16";
-    return arena_printf(c->mem, "llvm.nvvm.ldmatrix.sync.aligned.%s.x%d.%s", o->padded ? "m8n16" : "m8n8",
-                        four ? 4 : 2, form);
+    const char *form = o->elem          ? "trans.b16"
+                       : o->padded == 4 ? "b8x16.b4x16_p64"
+                       : o->padded      ? "b8x16.b6x16_p32"
+                                        : "b16";
+    return arena_printf(c->mem, "llvm.nvvm.ldmatrix.sync.aligned.%s.x%d.%s",
+                        o->padded ? "m8n16" : "m8n8", four ? 4 : 2, form);
 }
 
-// One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a fragment
-// of A, two a fragment of B.
+// One K step of 'n' neighbouring fragments (16 rows in all, or 8) into out: four registers a
+// fragment of A, two a fragment of B.
 void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out) {
     ll *b = c->b;
     int row = frag * o->frag_rows;
@@ -209,7 +218,8 @@ void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *
 // Distance of fragment 'f' from fragment 0, for regular tiles.
 static int scale_delta(const mma_operand *o, int f, int atoms) {
     int row = f * o->frag_rows;
-    return row / TIR_ATOM_ROWS * atoms * TIR_ATOM_BYTES + (row % 32) * 16 + (row % TIR_ATOM_ROWS) / 32 * 4;
+    return row / TIR_ATOM_ROWS * atoms * TIR_ATOM_BYTES + (row % 32) * 16 +
+           (row % TIR_ATOM_ROWS) / 32 * 4;
 }
 
 // First fragment of the group whose words are read together with those of fragment 'f', if that is

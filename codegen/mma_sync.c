@@ -1,7 +1,7 @@
 // Matrix products of warps (mma.sync) on sm_120a, accumulators in registers.
 //
-// A warp owns a rectangle of the CTA's tile, cut in fragments of 16 x 8 (PTX ISA "Matrix fragments for
-// mma.m16n8k16/k32/k64"). Operands are read one K step ahead of the products: mma_operand.c.
+// A warp owns a rectangle of the CTA's tile, cut in fragments of 16 x 8 (PTX ISA "Matrix fragments
+// for mma.m16n8k16/k32/k64"). Operands are read one K step ahead of the products: mma_operand.c.
 #include "mma_int.h"
 
 #include <stdio.h>
@@ -68,12 +68,15 @@ static const char *kind_name(cg *c, const mma_info *k) {
                                  : "llvm.nvvm.mma.m16n8k16.row.col.f32.f32";
     }
     if (k->k == 32) {
-        return arena_printf(c->mem,
-                            "llvm.nvvm.mma.block.scale.m16n8k32.row.col.mxf8f6f4.scale.1x.f32.%s.%s."
-                            "f32.ue8m0", elem_name(k->a), elem_name(k->b));
+        return arena_printf(
+            c->mem,
+            "llvm.nvvm.mma.block.scale.m16n8k32.row.col.mxf8f6f4.scale.1x.f32.%s.%s."
+            "f32.ue8m0",
+            elem_name(k->a), elem_name(k->b));
     }
     return k->granule == 16
-               ? "llvm.nvvm.mma.block.scale.m16n8k64.row.col.mxf4nvf4.scale.4x.f32.e2m1.e2m1.f32.ue4m3"
+               ? "llvm.nvvm.mma.block.scale.m16n8k64.row.col.mxf4nvf4.scale.4x.f32.e2m1.e2m1.f32."
+                 "ue4m3"
                : "llvm.nvvm.mma.block.scale.m16n8k64.row.col.mxf4.scale.2x.f32.e2m1.e2m1.f32.ue8m0";
 }
 
@@ -148,7 +151,8 @@ typedef struct {
     fragments out;
 } ahead;
 
-// Scale words that serve the next step too are not read again: a word's four bytes cover several steps.
+// Scale words that serve the next step too are not read again: a word's four bytes cover several
+// steps.
 static void begin_ahead(cg *c, ahead *next, const fragments *now, int step) {
     if (next->more) {
         ll_if more = ll_if_begin(c->b, next->more);
@@ -172,15 +176,16 @@ static void load_ahead(cg *c, const ahead *next, bool is_a, int frag) {
         mma_load_fragment(c, &p->b, next->step, frag - frag % 2, next->out.b);
     }
     if (!next->same_word) {
-        load_scale(c, p, is_a ? &p->a : &p->b, next->step, frag, is_a ? next->out.sfa : next->out.sfb);
+        load_scale(c, p, is_a ? &p->a : &p->b, next->step, frag,
+                   is_a ? next->out.sfa : next->out.sfb);
     }
 }
 
-// The products of one K step, row after row. The next step's operands are read where this step's are
-// used for the last time: its A after each row, its B along the last row, each with its scales, so that
-// about one step of fragments is alive beside the accumulators and the same registers take the next
-// ones. ptxas would move all these reads to the front of the K tile and run out of registers; a warp
-// barrier, which costs one issue slot, is what it does not move reads across.
+// The products of one K step, row after row. The next step's operands are read where this step's
+// are used for the last time: its A after each row, its B along the last row, each with its scales,
+// so that about one step of fragments is alive beside the accumulators and the same registers take
+// the next ones. ptxas would move all these reads to the front of the K tile and run out of
+// registers; a warp barrier, which costs one issue slot, is what it does not move reads across.
 static void multiply_step(cg *c, const product *p, const fragments *f, int step, ahead *next) {
     int last = p->acc->n_m - 1, n_n = p->acc->n_n;
     for (int m = 0; m <= last; m++) {
@@ -213,16 +218,22 @@ static fragments multiply_slot(cg *c, const product *p, fragments f) {
 static bool check_operand(cg *c, const product *p, const tir_operand *op, bool is_a) {
     const char *name = c->k->params[op->param].name;
     const tir_box *data = &c->k->channels[op->channel].boxes[op->data];
-    int bytes = p->m->k_elems * mma_container(p->kind) / 8, rows = is_a ? p->acc->rows : p->acc->cols;
+    int bytes = p->m->k_elems * mma_container(p->kind) / 8,
+        rows = is_a ? p->acc->rows : p->acc->cols;
     if (p->m->k_elems % p->kind->k) {
         cg_fail(c, "the K tile of '%s' has %d elements; %s takes %d at once", name, p->m->k_elems,
                 p->kind->name, p->kind->k);
     } else if (op->mn_major && mma_container(p->kind) == 8 && rows % FRAG_ROWS_A) {
-        cg_fail(c, "'%s' lies along its rows in memory, where ldmatrix transposes 16 bytes at once; a warp has %d",
+        cg_fail(c,
+                "'%s' lies along its rows in memory, where ldmatrix transposes 16 bytes at once; a "
+                "warp has %d",
                 name, rows);
-    } else if (op->row_bytes % MMA_STEP_BYTES || (!op->mn_major && bytes != data->n_boxes * op->row_bytes)) {
-        cg_fail(c, "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes; 'mma sync' reads "
-                   "32 bytes a step", name, data->n_boxes, op->row_bytes, bytes);
+    } else if (op->row_bytes % MMA_STEP_BYTES ||
+               (!op->mn_major && bytes != data->n_boxes * op->row_bytes)) {
+        cg_fail(c,
+                "'%s' brings %d slabs of %d bytes a row for a K tile of %d bytes; 'mma sync' reads "
+                "32 bytes a step",
+                name, data->n_boxes, op->row_bytes, bytes);
     } else if (p->kind->scale != ELEM_NONE && op->scale < 0) {
         cg_fail(c, "'%s' is loaded without the scales that %s needs", name, p->kind->name);
     }
@@ -319,9 +330,9 @@ static fragments taken(cg *c, const product *p, const carried *v) {
 }
 
 // Registers that reading ahead needs at its peak: accumulators, a K step of fragments and of scale
-// words, addresses and loop state, and what an epilogue keeps across the loop (addresses and bounds of
-// what it reads and writes). Found with ptxas on the kernels of the tests; too low a number shows as
-// spills.
+// words, addresses and loop state, and what an epilogue keeps across the loop (addresses and bounds
+// of what it reads and writes). Found with ptxas on the kernels of the tests; too low a number
+// shows as spills.
 enum { LOOP_REGS = 40, LOAD_REGS = 8, SCATTER_REGS = 16, QUANTISE_REGS = 40 };
 
 static int expr_registers(const tir_expr *e) {
@@ -356,9 +367,9 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
     return !c->shallow && need <= cg_role_regs(c);
 }
 
-// for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot and
-// the reads of its first step stand between the products of the last step. The last iteration has no
-// next slot: it reads its own one again, for nothing, and that is released behind the loop.
+// for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot
+// and the reads of its first step stand between the products of the last step. The last iteration
+// has no next slot: it reads its own one again, for nothing, and that is released behind the loop.
 void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     ll *b = c->b;
     product p;

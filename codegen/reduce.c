@@ -1,15 +1,16 @@
 // Reductions over a side of the tile, in kernels without products: a lane has a row.
 //
-//   along the columns   each lane walks its row in order, as the sequential program does, so that a sum
+//   along the columns   each lane walks its row in order, as the sequential program does, so that a
+//   sum
 //                       rounds as that one's
 //   across the rows     every warp walks all rows of the tile, a row a lane, and the lanes meet in
 //                       butterflies: maxima and minima only, which do not depend on the order
-// Elements beyond the loop's extent do not count. A maximum begins with NaN, which max.f32 and min.f32
-// give way to (PTX ISA "max": if one input is NaN the result is the other).
+// Elements beyond the loop's extent do not count. A maximum begins with NaN, which max.f32 and
+// min.f32 give way to (PTX ISA "max": if one input is NaN the result is the other).
 //
-// Loops are made once a store and not once an element: 'hoist' finds the reductions of an expression, those
-// inside of others first where they are the same for all that the outer one walks; cg_expr then meets their
-// values. Equal reductions share one loop.
+// Loops are made once a store and not once an element: 'hoist' finds the reductions of an
+// expression, those inside of others first where they are the same for all that the outer one
+// walks; cg_expr then meets their values. Equal reductions share one loop.
 #include "cg_int.h"
 
 enum { STEP = 8 };
@@ -23,8 +24,8 @@ struct cg_reduced {
 
 static bool same(const tir_expr *x, const tir_expr *y) {
     if (x->kind != y->kind || x->type != y->type || x->value != y->value || x->ref != y->ref ||
-        x->op != y->op || x->builtin != y->builtin || x->reduce != y->reduce || x->elem != y->elem ||
-        x->n_args != y->n_args || x->n_axes != y->n_axes) {
+        x->op != y->op || x->builtin != y->builtin || x->reduce != y->reduce ||
+        x->elem != y->elem || x->n_args != y->n_args || x->n_axes != y->n_axes) {
         return false;
     }
     for (int i = 0; i < x->n_axes; i++) {
@@ -52,7 +53,8 @@ static ll_val known(const cg *c, const tir_expr *e) {
 }
 
 static ll_val combine(cg *c, reduce_kind how, ll_val x, ll_val y) {
-    static const char *const names[] = {[RED_SUM] = "add.rn.f32", [RED_MAX] = "max.f32", [RED_MIN] = "min.f32"};
+    static const char *const names[] = {
+        [RED_SUM] = "add.rn.f32", [RED_MAX] = "max.f32", [RED_MIN] = "min.f32"};
     return cg_math2(c, names[how], x, y);
 }
 
@@ -124,8 +126,11 @@ ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at) {
     const tir_acc *tile = at->acc;
     bool rows = tile && e->ref == tile->row_loop;
     if (!tile || (!rows && e->ref != tile->col_loop) || (rows && e->reduce == RED_SUM)) {
-        cg_fail(c, "a reduction over '%s' in kernel '%s': over the columns of a tile, or a maximum over its "
-                   "rows, it can be generated", c->k->loops[e->ref].index, c->k->name);
+        cg_fail(c,
+                "a reduction over '%s' in kernel '%s': over the columns of a tile, or a maximum "
+                "over its "
+                "rows, it can be generated",
+                c->k->loops[e->ref].index, c->k->name);
         return ll_f32(c->b, 0);
     }
     int by = rows ? tile->row_rank_step : tile->col_rank_step;
@@ -173,7 +178,8 @@ static void hoist(cg *c, const tir_expr *e, const cg_elem *at) {
     hoist_inside(c, e, at, UINT64_C(1) << e->ref);
     if (!known(c, e) && CG_OK(c)) {
         struct cg_reduced *r = ARENA_ARRAY(c->mem, struct cg_reduced, 1);
-        *r = (struct cg_reduced){e, cg_reduce(c, e, at), tir_varies(e, at->acc->row_loop), c->reduced};
+        *r = (struct cg_reduced){e, cg_reduce(c, e, at), tir_varies(e, at->acc->row_loop),
+                                 c->reduced};
         c->reduced = r;
     }
 }

@@ -1,6 +1,6 @@
-// Conversions of elements below 8 bits and of ue8m0 scales on a machine that has none (PTX ISA "cvt":
-// .e2m1x2, .e2m3x2, .e3m2x2 and .ue8m0x2 need sm_100a or sm_120a). The codes are those of cvt.rn.satfinite
-// and cvt.rp.satfinite, bit for bit, NaN included; no table, no branch.
+// Conversions of elements below 8 bits and of ue8m0 scales on a machine that has none (PTX ISA
+// "cvt": .e2m1x2, .e2m3x2, .e3m2x2 and .ue8m0x2 need sm_100a or sm_120a). The codes are those of
+// cvt.rn.satfinite and cvt.rp.satfinite, bit for bit, NaN included; no table, no branch.
 #include "cg_int.h"
 
 #include <math.h>
@@ -22,9 +22,9 @@ bool cg_has_narrow(const cg *c) {
     return arch_infos[c->k->arch].narrow_cvt;
 }
 
-// Magnitudes from the smallest normal number on: the f32's own exponent and mantissa, rebased, after adding
-// what rounds the bits that fall off to even. Below it: adding 2^23 smallest subnormals leaves their number
-// in the sum's lowest bits, rounded to even by add.rn.
+// Magnitudes from the smallest normal number on: the f32's own exponent and mantissa, rebased,
+// after adding what rounds the bits that fall off to even. Below it: adding 2^23 smallest
+// subnormals leaves their number in the sum's lowest bits, rounded to even by add.rn.
 ll_val cg_soft_encode(cg *c, elem_kind e, ll_val x) {
     ll *b = c->b;
     shape s = shape_of(e);
@@ -41,18 +41,21 @@ ll_val cg_soft_encode(cg *c, elem_kind e, ll_val x) {
     ll_val is_small = ll_cmp(b, LL_FLT, most, ll_f32(b, ldexp(1.0, 1 - s.bias)));
     ll_val code = ll_select(b, is_small, small, normal);
     int sign = s.exp + s.man;
-    ll_val negative = ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, ll_to(b, x, LL_I32), 31 - sign), 1 << sign);
+    ll_val negative =
+        ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, ll_to(b, x, LL_I32), 31 - sign), 1 << sign);
     ll_val is_number = ll_cmp(b, LL_FEQ, x, x);
     return ll_bin(b, LL_OR, code, ll_select(b, is_number, negative, ll_i32(b, 0)));
 }
 
-// Exponent and mantissa at the places of f32's name the value over 2^(127 - bias), subnormal or not.
+// Exponent and mantissa at the places of f32's name the value over 2^(127 - bias), subnormal or
+// not.
 ll_val cg_soft_decode(cg *c, elem_kind e, ll_val bits) {
     ll *b = c->b;
     shape s = shape_of(e);
     int sign = s.exp + s.man;
     ll_val magnitude = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, bits, (1 << sign) - 1), 23 - s.man);
-    ll_val negative = ll_bini(b, LL_SHL, ll_bini(b, LL_LSHR, ll_bini(b, LL_AND, bits, 1 << sign), sign), 31);
+    ll_val negative =
+        ll_bini(b, LL_SHL, ll_bini(b, LL_LSHR, ll_bini(b, LL_AND, bits, 1 << sign), sign), 31);
     ll_val scaled = ll_to(b, ll_bin(b, LL_OR, magnitude, negative), LL_F32);
     return cg_math2(c, "mul.rn.f32", scaled, ll_f32(b, ldexp(1.0, 127 - s.bias)));
 }

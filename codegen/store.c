@@ -1,13 +1,14 @@
 // Results on their way out, one sub-tile of one warp at a time, whatever registers hold it.
 //
 //   evaluate    the expression of the store for every element
-//   quantise    scaled formats: largest magnitude of a granule (over registers, and over the four lanes
+//   quantise    scaled formats: largest magnitude of a granule (over registers, and over the four
+//   lanes
 //               that share a row), scale code, elements divided by the scale; where the scales go:
 //               store_scale.c
 //   stage       via smem: store_stage.c
 //   or scatter  via regs: predicated stores
-// A sub-tile is handed over in pieces, each of which goes all this way before the next one is begun, so
-// that registers hold one piece and not the sub-tile.
+// A sub-tile is handed over in pieces, each of which goes all this way before the next one is
+// begun, so that registers hold one piece and not the sub-tile.
 #include "store_int.h"
 
 // --- What a store reads --------------------------------------------------------------------------
@@ -79,8 +80,8 @@ void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out) {
     }
 }
 
-// Elements of a run from its first one to the end of the tensor's last axis, where granules may be cut
-// there: those behind are 0, so that they do not count in a scale. NULL: nothing to mask.
+// Elements of a run from its first one to the end of the tensor's last axis, where granules may be
+// cut there: those behind are 0, so that they do not count in a scale. NULL: nothing to mask.
 static ll_val elements_left(cg *c, const cg_sub *u, const cg_run *run) {
     int last = u->s->n_axes - 1;
     if (u->s->scale == ELEM_NONE || tir_is_whole(c->k, u->p->dims[last], u->s->granule)) {
@@ -187,8 +188,10 @@ static void check_quantised(cg *c, const cg_sub *u) {
         cg_fail(c, "'%s' is %s: its granules lie along the rows of the accumulator, across lanes; "
                    "without 'swap' they lie in one row", u->p->name, u->p->format);
     } else if (u->f.cols % u->s->granule) {
-        cg_fail(c, "'%s' has granules of %d elements, but a warp stores %d columns at once; the store "
-                   "must cover whole granules", u->p->name, u->s->granule, u->f.cols);
+        cg_fail(c,
+                "'%s' has granules of %d elements, but a warp stores %d columns at once; the store "
+                "must cover whole granules",
+                u->p->name, u->s->granule, u->f.cols);
     }
 }
 
@@ -226,7 +229,8 @@ static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x
 
 static void scatter(cg *c, const cg_sub *u) {
     if (elem_bits(u->s->elem) < 8 && (u->transposed || elem_bits(u->s->elem) != 4)) {
-        cg_fail(c, "'%s' (%s) cannot be stored from registers: its elements are smaller than a byte",
+        cg_fail(c,
+                "'%s' (%s) cannot be stored from registers: its elements are smaller than a byte",
                 u->p->name, u->p->format);
     }
     for (int r = 0; r < u->n_runs && CG_OK(c); r++) {

@@ -40,7 +40,8 @@ struct cg_sub {
 };
 
 // --- store.c -------------------------------------------------------------------------------------
-void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out); // position in the tensor
+// Position in the tensor.
+void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out);
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
 // --- store_stage.c -------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 // Results of tcgen05: sub-tiles of an accumulator from TMEM into registers, one row a lane.
 //
 // Warp w reaches the lanes 32 * (w % 4) .. + 31 (PTX ISA "tcgen05.ld", access restrictions), which
-// are the rows of its quarter of the CTA's tile; register r holds column r of a piece of the sub-tile.
-// Where two slots share columns, slot 0 is walked downwards and slot 1 upwards, so that the shared
-// columns are read first and the slot is handed back after 'release_after' sub-tiles.
+// are the rows of its quarter of the CTA's tile; register r holds column r of a piece of the
+// sub-tile. Where two slots share columns, slot 0 is walked downwards and slot 1 upwards, so that
+// the shared columns are read first and the slot is handed back after 'release_after' sub-tiles.
 //
 // A store of no accumulator at all is the same without the reading: the role's accumulator of no
 // channel says which rows and columns its warps cover.
@@ -52,9 +52,10 @@ static const tir_acc *shape_of_role(const cg *c) {
 
 static void check_acc(cg *c, const lane_store *l, const tir_acc *a) {
     if (a->channel < 0 || a->rows != 128 || a->cols != l->acc->cols || a->cols % l->s->sub_cols) {
-        cg_fail(c, "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in TMEM "
-                   "and whole sub-tiles are possible", a->name, a->rows, a->cols,
-                c->k->params[l->s->param].name, l->s->sub_cols);
+        cg_fail(c,
+                "accumulator '%s' of %d x %d for '%s' in sub-tiles of %d columns: 128 rows in TMEM "
+                "and whole sub-tiles are possible",
+                a->name, a->rows, a->cols, c->k->params[l->s->param].name, l->s->sub_cols);
     }
 }
 
@@ -69,10 +70,12 @@ static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     } else if (l->n_accs > 0 && group != 4) {
         cg_fail(c, "role '%s' reads TMEM with groups of %d warps: 4 warps cover the 128 rows",
                 c->role->name, group);
-    } else if (l->n_accs == 0 && (l->acc->rows != QUARTER_ROWS * group || l->acc->cols % s->sub_cols)) {
-        cg_fail(c, "a tile of %d x %d for '%s' in sub-tiles of %d columns: the %d warps of role '%s' "
-                   "cover 32 rows each and whole sub-tiles", l->acc->rows, l->acc->cols, name,
-                s->sub_cols, group, c->role->name);
+    } else if (l->n_accs == 0 &&
+               (l->acc->rows != QUARTER_ROWS * group || l->acc->cols % s->sub_cols)) {
+        cg_fail(c,
+                "a tile of %d x %d for '%s' in sub-tiles of %d columns: the %d warps of role '%s' "
+                "cover 32 rows each and whole sub-tiles",
+                l->acc->rows, l->acc->cols, name, s->sub_cols, group, c->role->name);
     }
     for (int i = 0; i < l->n_accs && CG_OK(c); i++) {
         check_acc(c, l, &c->k->accs[l->accs[i]]);
@@ -191,8 +194,9 @@ static ll_val order(cg *c, const lane_store *l, ll_val i) {
     return ll_select(b, even, down, i);
 }
 
-// The piece from column 'first' of the accumulator on, 'at' in the sub-tile. Hands the slot back with
-// the last piece of the last sub-tile that holds shared columns (without any: of the last of all).
+// The piece from column 'first' of the accumulator on, 'at' in the sub-tile. Hands the slot back
+// with the last piece of the last sub-tile that holds shared columns (without any: of the last of
+// all).
 static void load_piece(cg *c, const lane_store *l, ll_val sub, int at, ll_val first, cg_run *run) {
     ll *b = c->b;
     for (int a = 0; a < l->n_accs; a++) {
@@ -264,7 +268,8 @@ static void store_single(cg *c, const lane_store *l) {
     ll_val ok;
     ll_val address = cg_element_address(c, s->param, s->n_axes, s->axes, &at, &ok);
     if (!tir_store_walks(c->k, s, l->acc->row_loop)) {
-        ll_val first = ll_bin(b, LL_AND, ll_cmpi(b, LL_EQ, c->role_warp, 0), ll_cmpi(b, LL_EQ, c->lane, 0));
+        ll_val first =
+            ll_bin(b, LL_AND, ll_cmpi(b, LL_EQ, c->role_warp, 0), ll_cmpi(b, LL_EQ, c->lane, 0));
         ok = ll_bin(b, LL_AND, ok, first);
     }
     if (CG_OK(c)) {
@@ -318,7 +323,8 @@ void cg_store_lane(cg *c, int store) {
 static void give_acc(cg *c, int acc) {
     ll *b = c->b;
     const tir_acc *a = &c->k->accs[acc];
-    lane_store l = {.acc = a, .accs = {acc}, .n_accs = 1, .cols = GIVE_COLS, .base = {first_column(c, a)}};
+    lane_store l = {
+        .acc = a, .accs = {acc}, .n_accs = 1, .cols = GIVE_COLS, .base = {first_column(c, a)}};
     ll_val values[GIVE_COLS];
     ll_var at = ll_variable(b, LL_I32, "column");
     ll_set(b, at, ll_i32(b, 0));

@@ -53,8 +53,8 @@ static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
     }
 }
 
-// Columns of a piece: two fragments at least where they are an even number (stmatrix), and whole rows
-// where four lanes share the scales of a row.
+// Columns of a piece: two fragments at least where they are an even number (stmatrix), and whole
+// rows where four lanes share the scales of a row.
 static int piece_cols(const tir_store *s, int cols) {
     int step = cols % (2 * FRAG_N) == 0 ? 2 * FRAG_N : FRAG_N;
     int n = s->scale != ELEM_NONE || cols < PIECE_COLS ? cols : PIECE_COLS;
@@ -94,8 +94,11 @@ static void store_sub(cg *c, int store, cg_frag *f, int sub) {
 static bool check_shapes(cg *c, const tir_store *s, const cg_frag *f) {
     const char *name = c->k->params[s->param].name;
     if (CG_OK(c) && f->n_accs == 0) {
-        cg_fail(c, "'%s' is made of no accumulator: a role that holds tiles in registers stores what it "
-                   "multiplied", name);
+        cg_fail(
+            c,
+            "'%s' is made of no accumulator: a role that holds tiles in registers stores what it "
+            "multiplied",
+            name);
     }
     const cg_acc *first = CG_OK(c) ? cg_accumulator(c, f->accs[0]) : NULL;
     for (int i = 0; i < f->n_accs && CG_OK(c); i++) {

@@ -27,7 +27,8 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
         row = ll_add(b, row, cg_scale_shift(c, rows_of->loop));
         room = ll_muli(b, cg_size(c, u->p->groups), TIR_ATOM_ROWS - 1);
     }
-    ll_val rows = ll_bini(b, LL_AND, ll_add(b, cg_size(c, u->p->dims[n - 2]), room), -TIR_ATOM_ROWS);
+    ll_val rows =
+        ll_bini(b, LL_AND, ll_add(b, cg_size(c, u->p->dims[n - 2]), room), -TIR_ATOM_ROWS);
     int span = u->s->granule * TIR_ATOM_COLS;
     ll_val last = ll_addi(b, cg_size(c, u->p->dims[n - 1]), span - 1);
     ll_val atoms = ll_bini(b, LL_SDIV, last, span);
@@ -73,11 +74,12 @@ static bool is_word(cg *c, const cg_sub *u, int n) {
            u->s->axes[u->s->n_axes - 1].add % span == 0;
 }
 
-// A group of scales and the end of its row. Behind the last scale of a row its group writes zeros up
-// to the end of the word: the next product multiplies with them.
+// A group of scales and the end of its row. Behind the last scale of a row its group writes zeros
+// up to the end of the word: the next product multiplies with them.
 typedef struct {
     ll_val kb;   // granule column of the group's first scale
-    ll_val left; // scales from there to the end of the row; <= 0: the group is outside of the tensor
+    ll_val
+        left; // scales from there to the end of the row; <= 0: the group is outside of the tensor
     ll_val last; // i1: the group has the row's last scale
 } scale_group;
 
@@ -157,8 +159,10 @@ static bool check_staged(cg *c, const cg_sub *u, int n) {
     const tir_axis *row = &u->s->axes[u->s->n_axes - 2];
     int atom = TIR_ATOM_COLS * u->s->granule;
     if (n != TIR_ATOM_COLS || u->f.cols % atom || u->f.cols / atom > SF_MAX_ATOMS) {
-        cg_fail(c, "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
-                u->p->name, u->f.cols, atom);
+        cg_fail(
+            c,
+            "'%s' is stored %d columns at a time; its scales are gathered in tiles of %d columns",
+            u->p->name, u->f.cols, atom);
     } else if (row->loop != u->acc->row_loop || row->add % TIR_ATOM_ROWS ||
                u->acc->rows != TIR_ATOM_ROWS || c->k->loops[row->loop].tile % TIR_ATOM_ROWS) {
         cg_fail(c, "the rows of '%s' do not start at multiples of 128, as tiles of scales do",

@@ -1,10 +1,10 @@
-// Results through shared memory: packed elements into the warp's own box with the swizzle of the tensor
-// map, then fence.proxy.async, and lane 0 issues the bulk store or, for '+=',
-// the bulk addition (PTX ISA "Async proxy", "cp.reduce.async.bulk.tensor").
+// Results through shared memory: packed elements into the warp's own box with the swizzle of the
+// tensor map, then fence.proxy.async, and lane 0 issues the bulk store or, for '+=', the bulk
+// addition (PTX ISA "Async proxy", "cp.reduce.async.bulk.tensor").
 //
-// Buffers of the staging ring are free again when the bulk store that used them has read them: lane 0
-// waits for its own groups, so no warp waits for another one. Where scales are gathered the warps of
-// the role share a buffer and meet (store_scale.c).
+// Buffers of the staging ring are free again when the bulk store that used them has read them: lane
+// 0 waits for its own groups, so no warp waits for another one. Where scales are gathered the warps
+// of the role share a buffer and meet (store_scale.c).
 #include "store_int.h"
 
 #include <stdio.h>
@@ -45,10 +45,11 @@ static cg_staging stage_begin(cg *c, const cg_sub *u) {
     return g;
 }
 
-// Address of byte 'offset' (+ the lane's share) of a line of a box. 16-byte chunks are xored with 1 to
-// 3 address bits from 7 on (PTX ISA "swizzling modes"): bits of the line's number, because boxes start
-// at multiples of the pattern.
-static ll_val stage_address(cg *c, const cg_staging *g, int box, ll_val line, int offset, ll_val share) {
+// Address of byte 'offset' (+ the lane's share) of a line of a box. 16-byte chunks are xored with 1
+// to 3 address bits from 7 on (PTX ISA "swizzling modes"): bits of the line's number, because boxes
+// start at multiples of the pattern.
+static ll_val stage_address(cg *c, const cg_staging *g, int box, ll_val line, int offset,
+                            ll_val share) {
     ll *b = c->b;
     int bits = g->map->swizzle;
     ll_val at = ll_addi(b, g->region, (int64_t)box * g->box_bytes);
@@ -68,7 +69,8 @@ static void stage_store(cg *c, int bits, ll_val address, ll_val value) {
 }
 
 // A run along the lines of the box.
-static void stage_run(cg *c, const cg_sub *u, const cg_staging *g, const cg_run *r, const ll_val *x) {
+static void stage_run(cg *c, const cg_sub *u, const cg_staging *g, const cg_run *r,
+                      const ll_val *x) {
     ll *b = c->b;
     int bits = elem_bits(u->s->elem), cols = g->cols;
     ll_val share = r->box_col_lane;
@@ -107,9 +109,9 @@ static void stage_run_across(cg *c, const cg_sub *u, const cg_staging *g, const 
     }
 }
 
-// 16-bit elements of matrix fragments: stmatrix writes four 8 x 8 matrices at once, two row halves by
-// two column fragments (PTX ISA "stmatrix": lane L gives the address of row L % 8 of matrix L / 8;
-// .trans writes columns as rows).
+// 16-bit elements of matrix fragments: stmatrix writes four 8 x 8 matrices at once, two row halves
+// by two column fragments (PTX ISA "stmatrix": lane L gives the address of row L % 8 of matrix L /
+// 8; .trans writes columns as rows).
 static bool fits_stmatrix(const cg_sub *u) {
     return u->f.quad && elem_bits(u->s->elem) == 16 && u->f.cols % 16 == 0;
 }
@@ -161,7 +163,8 @@ void cg_stage_piece(cg *c, cg_sub *u) {
     }
 }
 
-// Lines of a box that lie in the loop's part of its dimension: less than none where all lie behind it.
+// Lines of a box that lie in the loop's part of its dimension: less than none where all lie behind
+// it.
 static ll_val lines_inside(cg *c, const cg_sub *u, const tir_axis *axis, ll_val line) {
     ll *b = c->b;
     ll_val left = ll_sub(b, ll_addi(b, c->parts[axis->loop].hi, axis->add), line);
@@ -172,7 +175,8 @@ static ll_val lines_inside(cg *c, const cg_sub *u, const tir_axis *axis, ll_val 
 // Coordinates of a box: the tensor's axes backwards, in elements of the map.
 static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     ll *b = c->b;
-    cg_elem at = {.row = u->f.row, .col = ll_addi(b, u->f.col, (int64_t)box * g->cols), .acc = u->acc};
+    cg_elem at = {
+        .row = u->f.row, .col = ll_addi(b, u->f.col, (int64_t)box * g->cols), .acc = u->acc};
     ll_val axes[8], args[16];
     cg_store_axes(c, u, &at, axes);
     int n = 0, rank = g->map->rank;
@@ -192,8 +196,8 @@ static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     args[n++] = ll_i64(b, 0);
     args[n++] = ll_i1(b, false);
     char name[64];
-    snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.%s.tile.%dd", u->s->add ? "reduce.add" : "s2g",
-             rank);
+    snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.%s.tile.%dd",
+             u->s->add ? "reduce.add" : "s2g", rank);
     ll_intr(b, name, LL_VOID, n, args);
 }
 

@@ -31,9 +31,9 @@ void cg_arrive_remote(cg *c, ll_val bar, ll_val rank) {
     LL_INTR(c->b, "llvm.nvvm.mbarrier.arrive.scope.cluster.space.cluster", there, ll_i32(c->b, 1));
 }
 
-// The products that read the slot have completed before (wgmma.wait_group), and what follows the wait is a
-// bulk copy: no access of this thread is ordered by the arrival. At cluster scope ptxas would put a
-// membar.gl before it, every K step.
+// The products that read the slot have completed before (wgmma.wait_group), and what follows the
+// wait is a bulk copy: no access of this thread is ordered by the arrival. At cluster scope ptxas
+// would put a membar.gl before it, every K step.
 void cg_arrive_cluster_if(cg *c, ll_val bar, ll_val rank, ll_val when) {
     ll_asm a = {.text = "{ .reg .b32 there; mapa.shared::cluster.u32 there, $0, $1; "
                         "@$2 mbarrier.arrive.shared::cluster.b64 _, [there]; }",
@@ -65,6 +65,7 @@ void cg_role_meet(cg *c, bool group) {
     }
     ll_val id = ll_i32(c->b, number);
     bool part = group && c->role->turns > 1;
-    LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count", part ? ll_add(c->b, id, c->group) : id,
+    LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count",
+            part ? ll_add(c->b, id, c->group) : id,
             ll_i32(c->b, ARCH_LANES * c->role->n_warps / (part ? c->role->turns : 1)));
 }

@@ -1,10 +1,10 @@
 // Matrix products on sm_100a: tcgen05.cp of scale factors, tcgen05.mma, tcgen05.commit.
 //
-// In: operands in slots of shared memory channels, swizzled by TMA (lines along k, or along the rows, which
-// the instruction descriptor then transposes), scale factors as 128x4 tiles of 512 bytes behind them. One
-// elected thread of one CTA (the leader of a pair) issues everything; with a pair the same offsets are
-// applied in both CTAs. Out: accumulators in TMEM, row = lane, column = n (PTX ISA "tcgen05 data path
-// layout D", pair "layout A").
+// In: operands in slots of shared memory channels, swizzled by TMA (lines along k, or along the
+// rows, which the instruction descriptor then transposes), scale factors as 128x4 tiles of 512
+// bytes behind them. One elected thread of one CTA (the leader of a pair) issues everything; with a
+// pair the same offsets are applied in both CTAs. Out: accumulators in TMEM, row = lane, column = n
+// (PTX ISA "tcgen05 data path layout D", pair "layout A").
 //
 // Order: cp -> mma and mma -> mma of one thread are ordered by hardware (PTX ISA "tcgen05 pipelined
 // instructions"); the scale columns are overwritten by the next k tile's cp behind the mma that
@@ -26,12 +26,13 @@ typedef struct {
     ll_val memory;         // i32: where shared memory begins, as descriptors have it
 } umma_plan;
 
-// --- Descriptors -----------------------------------------------------------------------------------
+// --- Descriptors
+// -----------------------------------------------------------------------------------
 
-// Shared memory descriptors without address: distance between groups of 8 lines (>> 4) from bit 32 on,
-// version 1 in bit 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor"). 'slabs': bytes
-// between slabs whose lines lie along the rows, the leading dimension from bit 16 on ("canonical layouts",
-// MN-major).
+// Shared memory descriptors without address: distance between groups of 8 lines (>> 4) from bit 32
+// on, version 1 in bit 46, swizzle in bits 61-63 (PTX ISA "tcgen05 shared memory descriptor").
+// 'slabs': bytes between slabs whose lines lie along the rows, the leading dimension from bit 16 on
+// ("canonical layouts", MN-major).
 static int64_t desc_fields(tir_swizzle swizzle, int line_bytes, int slabs) {
     static const int64_t layout[] = {
         [SWZ_NONE] = 0,
@@ -53,9 +54,9 @@ static ll_val make_desc(cg *c, int ch, int offset, int64_t fields) {
     return ll_bini(b, LL_OR, ll_to(b, low, LL_I64), (int64_t)((uint64_t)fields >> 32 << 32));
 }
 
-// The same 'bytes' further: one 64-bit add in the uniform registers that descriptors are taken from. It is
-// spelled out because LLVM 22 folds a sum into tcgen05.mma and tcgen05.cp as if the descriptor were an address
-// ("%rd1+128", which is no PTX).
+// The same 'bytes' further: one 64-bit add in the uniform registers that descriptors are taken
+// from. It is spelled out because LLVM 22 folds a sum into tcgen05.mma and tcgen05.cp as if the
+// descriptor were an address ("%rd1+128", which is no PTX).
 static ll_val advance_desc(cg *c, ll_val desc, int64_t bytes) {
     if (bytes == 0) {
         return desc;
@@ -69,7 +70,8 @@ static ll_val advance_desc(cg *c, ll_val desc, int64_t bytes) {
 
 // Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").
 static int64_t make_idesc(const cg *c, const tir_mma *m, const mma_info *info) {
-    int64_t transposed = (int64_t)c->k->operands[m->a].mn_major << 15 | (int64_t)c->k->operands[m->b].mn_major << 16;
+    int64_t transposed =
+        (int64_t)c->k->operands[m->a].mn_major << 15 | (int64_t)c->k->operands[m->b].mn_major << 16;
     int64_t d = transposed | (int64_t)info->type_a << 7 | (int64_t)info->type_b << 10 |
                 (int64_t)(m->inst_n >> 3) << 17 | (int64_t)(m->inst_m >> 4) << 24;
     if (info->scale == ELEM_NONE) {
@@ -149,7 +151,8 @@ static void copy_scales(cg *c, const tir_operand *o, int words) {
     for (int j = 0; j < o->sf_rows / TIR_ATOM_ROWS; j++) {
         for (int s = 0; s < words; s++) {
             ll_val column = ll_addi(b, to, s * word_columns(o) + ATOM_COLUMNS * j);
-            LL_INTR(b, cp, column, advance_desc(c, desc, (int64_t)(j * words + s) * TIR_ATOM_BYTES));
+            LL_INTR(b, cp, column,
+                    advance_desc(c, desc, (int64_t)(j * words + s) * TIR_ATOM_BYTES));
         }
     }
 }
@@ -241,13 +244,14 @@ static ll_val data_desc(cg *c, const tir_operand *o) {
                      desc_fields(o->swizzle, o->row_bytes, o->mn_major ? box->box_pitch : 0));
 }
 
-// K step i of an operand: 32 bytes further inside a slab, or in the next slab; lines further where a
-// line is one k. The hardware swizzles the sum, so adding to the address is all there is to do.
+// K step i of an operand: 32 bytes further inside a slab, or in the next slab; lines further where
+// a line is one k. The hardware swizzles the sum, so adding to the address is all there is to do.
 static ll_val step_desc(cg *c, const umma_op *op, bool is_a, int step) {
     const tir_operand *o = &c->k->operands[is_a ? op->m->a : op->m->b];
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     int per_slab = o->row_bytes / MMA_STEP_BYTES;
-    int64_t bytes = (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * MMA_STEP_BYTES;
+    int64_t bytes =
+        (int64_t)(step / per_slab) * box->box_pitch + (int64_t)(step % per_slab) * MMA_STEP_BYTES;
     if (o->mn_major) {
         bytes = (int64_t)step * op->info->k * o->row_bytes;
     }
@@ -284,7 +288,8 @@ void cg_umma(cg *c, const tir_mma *m) {
     if (!CG_OK(c)) {
         return;
     }
-    umma_op op = {.m = m, .info = info, .idesc = make_idesc(c, m, info), .group = c->k->pair ? 2 : 1};
+    umma_op op = {
+        .m = m, .info = info, .idesc = make_idesc(c, m, info), .group = c->k->pair ? 2 : 1};
     if (info->scale != ELEM_NONE) {
         if (plan->copy_a[number]) {
             copy_scales(c, a, words_of(m, info));

@@ -1,19 +1,19 @@
 // Loops: the tiles of a CTA, the steps of a tile, and taking tiles by turns.
 //
-// Static walk: cluster i of n takes tiles i, i + n, i + 2n, ... Tile numbers count with the last loop
-// fastest. 'raster i by g' changes the order of loop i and the innermost other loop j: the tiles of i
-// are cut in groups of g (the last one may be smaller); inside a group i runs fastest, then j; then
-// comes the next group. Every number still names one tile.
+// Static walk: cluster i of n takes tiles i, i + n, i + 2n, ... Tile numbers count with the last
+// loop fastest. 'raster i by g' changes the order of loop i and the innermost other loop j: the
+// tiles of i are cut in groups of g (the last one may be smaller); inside a group i runs fastest,
+// then j; then comes the next group. Every number still names one tile.
 //
-// Loops with bounds: how many tiles there are follows from const tensors; groups.c finds the tile of a
-// number. Lanes work together there, so the whole warp of a role of one thread walks, and one lane does
-// what stands inside.
+// Loops with bounds: how many tiles there are follows from const tensors; groups.c finds the tile
+// of a number. Lanes work together there, so the whole warp of a role of one thread walks, and one
+// lane does what stands inside.
 //
-// Turns (pingpong): group g of a role takes the local tiles g, g + T, ... Two orders hold between the
-// groups. Main loops: group g starts after group g - 1 has seen its last operand; without that, group
-// g could wait for a pass of a full barrier that lies two phases ahead, which a parity cannot name
-// (PTX ISA "mbarrier.test_wait": only the current and the preceding phase). Named barriers 1 .. T.
-// Epilogues: staging is shared, the turn barriers of the role pass it on.
+// Turns (pingpong): group g of a role takes the local tiles g, g + T, ... Two orders hold between
+// the groups. Main loops: group g starts after group g - 1 has seen its last operand; without that,
+// group g could wait for a pass of a full barrier that lies two phases ahead, which a parity cannot
+// name (PTX ISA "mbarrier.test_wait": only the current and the preceding phase). Named barriers 1
+// .. T. Epilogues: staging is shared, the turn barriers of the role pass it on.
 #include "cg_int.h"
 
 ll_val cg_for_trips(cg *c, int f) {
@@ -22,7 +22,8 @@ ll_val cg_for_trips(cg *c, int f) {
     return ll_bini(c->b, LL_UDIV, up, t->step);
 }
 
-// CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is 16 elements or more: r * n stays below 2^31.
+// CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is 16 elements or more: r * n
+// stays below 2^31.
 cg_range cg_for_range(cg *c, int f) {
     ll *b = c->b;
     const tir_for *t = &c->k->fors[f];
@@ -259,7 +260,8 @@ void cg_walk(cg *c, const tir_stmt *s) {
     }
 }
 
-// A loop of warps that only multiplies what one channel brings is a recipe of its own. Returns the MMA.
+// A loop of warps that only multiplies what one channel brings is a recipe of its own. Returns the
+// MMA.
 static const tir_mma *plain_product(cg *c, const tir_stmt *s) {
     if (c->role->frag != FRAG_MMA || s->n_body != 3 || s->body[0]->kind != TS_AWAIT ||
         s->body[1]->kind != TS_MMA || s->body[2]->kind != TS_RELEASE ||

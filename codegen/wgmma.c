@@ -1,18 +1,19 @@
-// Matrix products of warpgroups (wgmma.mma_async) on sm_90a: accumulators in registers, B in shared memory,
-// A in shared memory or, decoded from 4 bits, in registers.
+// Matrix products of warpgroups (wgmma.mma_async) on sm_90a: accumulators in registers, B in shared
+// memory, A in shared memory or, decoded from 4 bits, in registers.
 //
-// A warpgroup owns 64 * R rows of the CTA's tile and multiplies them with R instructions a K step. The
-// descriptor of A steps R groups of 8 rows at a time, so that the 16 rows which an instruction gives a
-// warp ("wgmma.mma_async" register fragments: rows g and g + 8 of the warp's 16) are 8 rows of either
-// half of the warp's 16 * R consecutive rows: what a warp holds is a rectangle, as with mma.sync, and
-// leaves the same way. Where the rows of A lie along the last axis its lines cannot be stepped over: R is 1.
+// A warpgroup owns 64 * R rows of the CTA's tile and multiplies them with R instructions a K step.
+// The descriptor of A steps R groups of 8 rows at a time, so that the 16 rows which an instruction
+// gives a warp ("wgmma.mma_async" register fragments: rows g and g + 8 of the warp's 16) are 8 rows
+// of either half of the warp's 16 * R consecutive rows: what a warp holds is a rectangle, as with
+// mma.sync, and leaves the same way. Where the rows of A lie along the last axis its lines cannot
+// be stepped over: R is 1.
 //
-// Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one step
-// later, when wgmma.wait_group 1 says that its products are done; results are waited for when they are
-// read. Operands with f32 scales are summed a granule of k at a time into registers of their own, then
-// scaled and added (wgmma_scale.c); the other warpgroup's products fill the time. ptxas serialises
-// products whose accumulators are touched in between (advisory C7514), so registers change hands only
-// behind a wait: the accumulators pass through an empty asm there.
+// Products are asynchronous. In a loop of steps one step stays in flight: a slot is released one
+// step later, when wgmma.wait_group 1 says that its products are done; results are waited for when
+// they are read. Operands with f32 scales are summed a granule of k at a time into registers of
+// their own, then scaled and added (wgmma_scale.c); the other warpgroup's products fill the time.
+// ptxas serialises products whose accumulators are touched in between (advisory C7514), so
+// registers change hands only behind a wait: the accumulators pass through an empty asm there.
 #include "wgmma_int.h"
 
 #include <stdio.h>
@@ -56,8 +57,8 @@ static int part_registers(const cg_acc *a) {
     return a->n_n * 4;
 }
 
-// An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums of one
-// instruction's rows.
+// An accumulator that warps add to starts at zero, beside it stand registers for a granule's sums
+// of one instruction's rows.
 static void begin_promoted(cg *c, int acc, const cg_acc *a) {
     ll_var *parts = state(c)->parts[acc];
     if (!parts) {
@@ -161,8 +162,9 @@ void cg_wgmma_results(cg *c) {
 
 // --- One step ------------------------------------------------------------------------------------
 
-// Matrix descriptors ("wgmma matrix descriptor") without address: stride between groups of 8 lines >> 4 in
-// bits 32-45, swizzle in bits 62-63; where lines are k (MN-major), bits 16-29 have the distance of slabs >> 4.
+// Matrix descriptors ("wgmma matrix descriptor") without address: stride between groups of 8 lines
+// >> 4 in bits 32-45, swizzle in bits 62-63; where lines are k (MN-major), bits 16-29 have the
+// distance of slabs >> 4.
 static int64_t desc_fields(const cg *c, const tir_operand *o, int groups) {
     static const int64_t layout[] = {[SWZ_NONE] = 0, [SWZ_32B] = 3, [SWZ_64B] = 2, [SWZ_128B] = 1};
     int slabs = o->mn_major ? c->k->channels[o->channel].boxes[o->data].box_pitch : 0;
@@ -188,8 +190,8 @@ typedef enum { OVERWRITE, ADD, ADD_UNLESS_FRESH } add_mode;
 static const char *instruction(cg *c, const product *p, add_mode mode) {
     int n = 4 * p->acc->n_n;
     char *text = ARENA_ARRAY(c->mem, char, (size_t)n * 6 + 256), *at = text;
-    at += sprintf(at, "wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", p->acc->cols, p->kind->k,
-                  elem_name(p->kind->a), elem_name(p->kind->b));
+    at += sprintf(at, "wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", p->acc->cols,
+                  p->kind->k, elem_name(p->kind->a), elem_name(p->kind->b));
     for (int i = 0; i < n; i++) {
         at += sprintf(at, "%s$%d", i ? "," : "", i);
     }
@@ -237,9 +239,12 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
     int groups = c->role->warps_m / ARCH_WG_WARPS;
     p->per_group = p->to = c->k->accs[m->acc].rows / (WG_ROWS * groups);
     if (c->role->warps_n != 1 || p->acc->rows != 16 * p->per_group || p->acc->cols % GROUP_ROWS) {
-        cg_fail(c, "accumulator '%s' of %d x %d over %d x %d warps: a warpgroup of 'mma wgmma' holds a "
-                   "multiple of 64 rows and of 8 columns", c->k->accs[m->acc].name,
-                c->k->accs[m->acc].rows, c->k->accs[m->acc].cols, c->role->warps_m, c->role->warps_n);
+        cg_fail(
+            c,
+            "accumulator '%s' of %d x %d over %d x %d warps: a warpgroup of 'mma wgmma' holds a "
+            "multiple of 64 rows and of 8 columns",
+            c->k->accs[m->acc].name, c->k->accs[m->acc].rows, c->k->accs[m->acc].cols,
+            c->role->warps_m, c->role->warps_n);
     }
     if (sides[0]->mn_major && (p->per_group != 1 || sides[0]->row_bytes != 2 * WG_ROWS)) {
         cg_fail(c, "'%s' lies along its rows in memory: a warpgroup takes 64 of them, not %d",
@@ -270,8 +275,8 @@ static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
     return ll_bini(c->b, LL_AND, ll_bini(c->b, LL_LSHR, at, 4), 0x3FFF); // without the CTA's rank
 }
 
-// K step i: 32 bytes further inside a slab, or in the next slab; 16 lines where a line is one k. The hardware
-// swizzles the sum.
+// K step i: 32 bytes further inside a slab, or in the next slab; 16 lines where a line is one k.
+// The hardware swizzles the sum.
 static ll_val step_at(cg *c, const tir_operand *o, ll_val tile, int step) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     if (o->mn_major) {
@@ -306,8 +311,10 @@ static void issue(cg *c, const product *p, int j, int step, ll_val a, ll_val b, 
         args[n_args++] = p->decoded[(step * p->per_group + j) * 4 + i];
     }
     if (!p->decoded) {
-        ll_val group = ll_addi(c->b, a, (int64_t)j * GROUP_ROWS * c->k->operands[p->m->a].row_bytes >> 4);
-        args[n_args++] = descriptor(c, group, desc_fields(c, &c->k->operands[p->m->a], p->per_group));
+        ll_val group =
+            ll_addi(c->b, a, (int64_t)j * GROUP_ROWS * c->k->operands[p->m->a].row_bytes >> 4);
+        args[n_args++] =
+            descriptor(c, group, desc_fields(c, &c->k->operands[p->m->a], p->per_group));
     }
     args[n_args++] = descriptor(c, b, desc_fields(c, &c->k->operands[p->m->b], 1));
     if (mode == ADD_UNLESS_FRESH) {
@@ -341,7 +348,8 @@ static void issue_steps(cg *c, const product *p, int first, int last) {
     ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
     add_mode start = p->m->promote > 0 ? OVERWRITE : first > 0 ? ADD : ADD_UNLESS_FRESH;
     for (int step = first; step < last; step++) {
-        ll_val at_a = p->decoded ? NULL : step_at(c, oa, tile_a, step), at_b = step_at(c, ob, tile_b, step);
+        ll_val at_a = p->decoded ? NULL : step_at(c, oa, tile_a, step),
+               at_b = step_at(c, ob, tile_b, step);
         for (int j = p->from; j < p->to; j++) {
             issue(c, p, j, step, at_a, at_b, step > first ? ADD : start);
         }
@@ -427,7 +435,8 @@ void cg_wgmma(cg *c, const tir_mma *m) {
 
 // --- The K loop ----------------------------------------------------------------------------------
 
-// Steps of a loop overlap if it only awaits slots, multiplies them and releases them, in this order.
+// Steps of a loop overlap if it only awaits slots, multiplies them and releases them, in this
+// order.
 static bool is_plain(const cg *c, const tir_stmt *s) {
     int phase = 0;
     for (int i = 0; i < s->n_body; i++) {
@@ -451,8 +460,9 @@ static bool has_more_slots(const cg *c, const tir_stmt *s) {
     return true;
 }
 
-// Weights of one half of a K tile are decoded while those of the half before are multiplied: registers of
-// operand A may change only when their products are done ("wgmma.wait_group"), and either half has its own.
+// Weights of one half of a K tile are decoded while those of the half before are multiplied:
+// registers of operand A may change only when their products are done ("wgmma.wait_group"), and
+// either half has its own.
 static void decoded_half(cg *c, const tir_stmt *s, const product *products, int half) {
     state(c)->reads = true;
     for (int pass = 0; pass < 2; pass++) {
@@ -598,10 +608,10 @@ static carried *first_factors(cg *c, const tir_stmt *s, const product *products,
     return v;
 }
 
-// One product of a step. 'last': the slots are free when it is done. The next step's scales are asked for
-// behind the instructions and need not be there before the next ones are issued.
-static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v, ll_val next,
-                             bool last) {
+// One product of a step. 'last': the slots are free when it is done. The next step's scales are
+// asked for behind the instructions and need not be there before the next ones are issued.
+static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v,
+                             ll_val next, bool last) {
     int n = p->m->k_elems / p->m->promote * p->per_group;
     each_factor(c, p->m, v->now, v->vars, true);
     for (int i = 0; i < n; i++) {
@@ -618,8 +628,8 @@ static void promoted_product(cg *c, const tir_stmt *s, const product *p, const c
     }
 }
 
-static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n, const carried *v,
-                          ll_val next) {
+static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n,
+                          const carried *v, ll_val next) {
     await_slots(c, s);
     for (int i = 0, done = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_MMA) {
@@ -638,7 +648,8 @@ static ll_val step_ahead(cg *c, ll_val i, const tir_for *f, ll_val extent) {
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     int n_mmas = 0, promoted = promoted_in(c, s, &n_mmas);
-    if (!is_plain(c, s) || (promoted != 0 && promoted != n_mmas) || (promoted == 0 && !has_more_slots(c, s))) {
+    if (!is_plain(c, s) || (promoted != 0 && promoted != n_mmas) ||
+        (promoted == 0 && !has_more_slots(c, s))) {
         return false;
     }
     product *products = ARENA_ARRAY(c->mem, product, s->n_body);

@@ -1,23 +1,26 @@
-// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16 | e4m3'): a warp reads its rows of the tile from
-// shared memory, decodes them and feeds them as operand A from registers.
+// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16 | e4m3'): a warp reads its rows of the
+// tile from shared memory, decodes them and feeds them as operand A from registers.
 //
-// To a 16-bit type. An element times its scale is exact (2 by 4 significant bits; f16 is allowed for ue4m3
-// scales only), so the products are those of the numbers that the format means. PTX ISA "Register Fragments
-// for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements 2q and 2q + 1 (+ 8 for r / 2)
-// of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so two registers come from byte q of two words
-// of eight elements, gathered by a byte permutation (prmt). Two more, whose selectors are the four elements
-// themselves, look up 0xC0 + 2|x| and 0x3F + 2|x|: bit 3 of a selector, the sign, asks for copies of the
-// looked up byte's sign bit instead, 0xFF or 0, and is flipped for the second, so that the difference is
-// 0xC0 + 2x. As the low byte of a 16-bit number in [64, 128) (bf16) or [512, 1024) (f16) that is x and a
-// constant, which an addition takes off; where no scale can overflow, one fma does so and scales.
+// To a 16-bit type. An element times its scale is exact (2 by 4 significant bits; f16 is allowed
+// for ue4m3 scales only), so the products are those of the numbers that the format means. PTX ISA
+// "Register Fragments for wgmma.mma_async.m64nNk16", A: register r of lane 4g + q holds elements 2q
+// and 2q + 1 (+ 8 for r / 2) of row g (+ 8 for r % 2). Two 4-bit elements are one byte, so two
+// registers come from byte q of two words of eight elements, gathered by a byte permutation (prmt).
+// Two more, whose selectors are the four elements themselves, look up 0xC0 + 2|x| and 0x3F + 2|x|:
+// bit 3 of a selector, the sign, asks for copies of the looked up byte's sign bit instead, 0xFF or
+// 0, and is flipped for the second, so that the difference is 0xC0 + 2x. As the low byte of a
+// 16-bit number in [64, 128) (bf16) or [512, 1024) (f16) that is x and a constant, which an
+// addition takes off; where no scale can overflow, one fma does so and scales.
 //
-// To e4m3. A register of m64nNk32 holds elements 4q .. 4q + 3 (+ 16 for r / 2): two bytes of the row. The
-// eight magnitudes of the granule's scale come from a table (wgmma_table.c) with the sign bit set; prmt
-// picks four of them, the elements' own magnitude codes being its selectors, and takes the sign bits off
-// again: in its sign-replicating mode, which bit 3 of a selector asks for, 0x40 becomes 0, so the elements
-// themselves pick 0x40 where they are positive, and twice that is subtracted.
+// To e4m3. A register of m64nNk32 holds elements 4q .. 4q + 3 (+ 16 for r / 2): two bytes of the
+// row. The eight magnitudes of the granule's scale come from a table (wgmma_table.c) with the sign
+// bit set; prmt picks four of them, the elements' own magnitude codes being its selectors, and
+// takes the sign bits off again: in its sign-replicating mode, which bit 3 of a selector asks for,
+// 0x40 becomes 0, so the elements themselves pick 0x40 where they are positive, and twice that is
+// subtracted.
 //
-// Scales lie as 128 x 4 atoms (hardware manual of the block-scaled MMAs): the word of row r holds four.
+// Scales lie as 128 x 4 atoms (hardware manual of the block-scaled MMAs): the word of row r holds
+// four.
 #include "wgmma_int.h"
 
 enum { STEP = 16, CHUNK = 16, CHUNK_STEPS = 2, FOLD_STEP = 32 };
@@ -33,8 +36,11 @@ static const wide_type to_f16 = {"f16x2", 0x60606060, 0xE0C0E0C0};   // -608
 
 // op "add.rn", "mul.rn" or "fma.rn" on pairs.
 static ll_val arith(cg *c, const wide_type *t, const char *op, int n, const ll_val *args) {
-    ll_asm a = {.text = arena_printf(c->mem, n == 3 ? "%s.%s $0, $1, $2, $3;" : "%s.%s $0, $1, $2;", op, t->name),
-                .constraints = n == 3 ? "=r,r,r,r" : "=r,r,r", .n_out = 1, .out = {LL_I32}};
+    ll_asm a = {.text = arena_printf(c->mem, n == 3 ? "%s.%s $0, $1, $2, $3;" : "%s.%s $0, $1, $2;",
+                                     op, t->name),
+                .constraints = n == 3 ? "=r,r,r,r" : "=r,r,r",
+                .n_out = 1,
+                .out = {LL_I32}};
     return ll_call_asm(c->b, &a, n, args);
 }
 
@@ -108,8 +114,8 @@ static ll_val rows_into(cg *c, const rows *r) {
     return ll_sub(c->b, cg_scale_coord(c, &row, r->op->param), first);
 }
 
-// A constant in a register: ptxas would move one that it knows there again for every use. It does not know
-// how small a row is.
+// A constant in a register: ptxas would move one that it knows there again for every use. It does
+// not know how small a row is.
 static ll_val kept(cg *c, const rows *r, int64_t value) {
     return ll_bini(c->b, LL_OR, ll_bini(c->b, LL_LSHR, r->row, 24), value);
 }
@@ -196,8 +202,9 @@ static void spread_scales(cg *c, const rows *r, int group, int first, int last, 
         }
         for (int i = 4 * word; i < 4 * word + 4 && i < last; i++) {
             if (i >= first) {
-                ll_val scale = r->scale_type == ELEM_UE4M3 ? spread_f16(c, r->type, pairs[i % 4 / 2], i % 2)
-                                                           : spread_ue8m0(c, codes, i % 4);
+                ll_val scale = r->scale_type == ELEM_UE4M3
+                                   ? spread_f16(c, r->type, pairs[i % 4 / 2], i % 2)
+                                   : spread_ue8m0(c, codes, i % 4);
                 out[i] = factors_of(c, r, scale);
             }
         }
@@ -244,7 +251,8 @@ static ll_val fold_four(cg *c, ll_val codes, const ll_val entry[2]) {
     return ll_sub(b, v, ll_bini(b, LL_SHL, positive, 1));
 }
 
-static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
+static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int first, int last,
+                          ll_val *out) {
     ll *b = c->b;
     int per = d->per_group;
     for (int group = 0; group < 2 * per; group++) {
@@ -269,13 +277,15 @@ static void decode_folded(cg *c, const rows *r, const wgmma_decoding *d, int fir
 
 // --- A tile --------------------------------------------------------------------------------------
 
-static void decode_wide(cg *c, const rows *r, const wgmma_decoding *d, int first, int last, ll_val *out) {
+static void decode_wide(cg *c, const rows *r, const wgmma_decoding *d, int first, int last,
+                        ll_val *out) {
     ll *b = c->b;
     int per = d->per_group;
     factors *scales = ARENA_ARRAY(c->mem, factors, d->m->k_elems / r->granule);
     for (int group = 0; group < 2 * per; group++) {
         int j = group % per, half = group / per;
-        spread_scales(c, r, group, first * STEP / r->granule, (last * STEP - 1) / r->granule + 1, scales);
+        spread_scales(c, r, group, first * STEP / r->granule, (last * STEP - 1) / r->granule + 1,
+                      scales);
         for (int chunk = first / CHUNK_STEPS; chunk < last / CHUNK_STEPS; chunk++) {
             ll_val words[2 * CHUNK_STEPS], x[2];
             ll_load_words(b, chunk_at(c, r, group, chunk), 2 * CHUNK_STEPS, words);

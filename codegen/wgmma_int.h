@@ -8,7 +8,8 @@
 typedef struct {
     int n_rows, n_cols;
     ll_val *rows; // of each of the thread's rows, 8 apart: 2 a row fragment
-    ll_val *cols; // of its columns: 2 a column fragment, or one a block of columns that share a scale
+    ll_val
+        *cols; // of its columns: 2 a column fragment, or one a block of columns that share a scale
     int n_blocks; // blocks of columns; 0: a scale a column
     ll_val into;  // i32: columns of the tile's first block before the tile; NULL: none
     int block;    // columns of a block
@@ -32,8 +33,9 @@ typedef struct {
     int per_group; // instructions of 64 rows that a warpgroup issues a K step
 } wgmma_decoding;
 
-// Decodes this warp's rows of K steps first .. last - 1 (16-bit types: both even) of the current tile of
-// 4-bit weights: registers of operand A, ordered [K step][instruction of the step][4] from step 0 (wgmma_decode.c).
+// Decodes this warp's rows of K steps first .. last - 1 (16-bit types: both even) of the current
+// tile of 4-bit weights: registers of operand A, ordered [K step][instruction of the step][4] from
+// step 0 (wgmma_decode.c).
 void wgmma_decode(cg *c, const wgmma_decoding *d, int first, int last, ll_val *out);
 
 #endif

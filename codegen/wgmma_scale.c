@@ -1,9 +1,11 @@
-// FP8 products with f32 scales on sm_90a: the tensor core sums one granule of k (its FP8 accumulator keeps
-// 13 fraction bits, so that longer chains lose precision), the warps scale the sum and add it in f32.
+// FP8 products with f32 scales on sm_90a: the tensor core sums one granule of k (its FP8
+// accumulator keeps 13 fraction bits, so that longer chains lose precision), the warps scale the
+// sum and add it in f32.
 //
-// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop a thread
-// reads those of its rows and columns a K step ahead, behind the step's own products, and moves them on at the
-// end of the step: a copy between registers waits for the load, so that none may stand before the products.
+// Scales lie row-major, [rows / granule_rows][k / granule] of a matrix (layout "linear"). In a loop
+// a thread reads those of its rows and columns a K step ahead, behind the step's own products, and
+// moves them on at the end of the step: a copy between registers waits for the load, so that none
+// may stand before the products.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };
@@ -92,8 +94,8 @@ static void load_blocks(cg *c, const tir_acc *t, const scale_place *s, wgmma_fac
     ll *b = c->b;
     ll_val first = start_of(c, t->col_loop, t->col_rank_step);
     first = f->into ? ll_sub(b, first, f->into) : first;
-    // Any column of a block serves. The lane's own keeps the value out of uniform registers, which ptxas would
-    // move it to, and wait for it, in the step that loads it.
+    // Any column of a block serves. The lane's own keeps the value out of uniform registers, which
+    // ptxas would move it to, and wait for it, in the step that loads it.
     first = ll_add(b, first, ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1));
     for (int i = 0; i < f->n_blocks; i++) {
         f->cols[i] = scale_of(c, s, ll_addi(b, first, (int64_t)i * s->share));
@@ -115,7 +117,8 @@ void wgmma_load_factors(cg *c, const tir_mma *m, ll_val k, wgmma_factors *f) {
     const cg_acc *acc = &c->accs[m->acc];
     scale_place rows = place_of(c, &c->k->operands[m->a], k);
     scale_place cols = place_of(c, &c->k->operands[m->b], k);
-    ll_val first = ll_add(b, start_of(c, t->row_loop, t->row_rank_step), mma_warp_row(c, acc->rows));
+    ll_val first =
+        ll_add(b, start_of(c, t->row_loop, t->row_rank_step), mma_warp_row(c, acc->rows));
     first = ll_add(b, first, ll_bini(b, LL_LSHR, c->lane, 2));
     for (int i = 0; i < f->n_rows; i++) {
         f->rows[i] = scale_of(c, &rows, ll_addi(b, first, (int64_t)i * 8));

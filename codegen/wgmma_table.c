@@ -1,7 +1,8 @@
-// Tables of 4-bit weights that are decoded to e4m3 (mma.h, mma_fold): for each code of the scale's type the
-// magnitudes that the eight magnitudes of e2m1 become, element times scale times 2^-fold rounded as mach.h
-// says, with the sign bit set (wgmma_decode.c takes it off). A warp reads entries of eight rows at once; the
-// copy of row g lies g entries into the code's line, so that no two rows meet in a bank whatever their codes.
+// Tables of 4-bit weights that are decoded to e4m3 (mma.h, mma_fold): for each code of the scale's
+// type the magnitudes that the eight magnitudes of e2m1 become, element times scale times 2^-fold
+// rounded as mach.h says, with the sign bit set (wgmma_decode.c takes it off). A warp reads entries
+// of eight rows at once; the copy of row g lies g entries into the code's line, so that no two rows
+// meet in a bank whatever their codes.
 //
 // The warps that read them fill them, before their first tile: copies are under way meanwhile.
 #include "wgmma_int.h"
@@ -62,8 +63,8 @@ void cg_wgmma_tables(cg *c) {
     }
     if (filled > 0) {
         cg_role_meet(c, false);
-        // The entry of code 0, which is zeros with sign bits. As a constant ptxas would move it to a register
-        // for each of its uses.
+        // The entry of code 0, which is zeros with sign bits. As a constant ptxas would move it to
+        // a register for each of its uses.
         ll_val zeros;
         ll_load_words(c->b, cg_smem_at(c, table), 1, &zeros);
         c->halves = ll_bini(c->b, LL_LSHR, zeros, 1);

@@ -15,11 +15,22 @@ enum {
     V_SMEM_BYTES = 233472, // of an SM of sm_90 and sm_100: no block has more
     V_GRANULE = 16,
     V_TMEM_COLUMNS = 512,
-    V_RANK_SHIFT = 24 // a shared address: the rank of the CTA, then the offset (of hardware, hence of peer masks)
+    V_RANK_SHIFT = 24 // a shared address: the rank of the CTA, then the offset (of hardware, hence
+                      // of peer masks)
 };
 
 // ---- the kernel as read -------------------------------------------------------------------------
-typedef enum { VO_NONE, VO_REG, VO_IMM, VO_SHARED, VO_LABEL, VO_SREG, VO_VECTOR, VO_ADDRESS, VO_SINK } v_operand_kind;
+typedef enum {
+    VO_NONE,
+    VO_REG,
+    VO_IMM,
+    VO_SHARED,
+    VO_LABEL,
+    VO_SREG,
+    VO_VECTOR,
+    VO_ADDRESS,
+    VO_SINK
+} v_operand_kind;
 
 typedef struct v_operand {
     v_operand_kind kind;
@@ -32,11 +43,11 @@ typedef struct v_operand {
 } v_operand;
 
 // Words of an opcode that change what it does.
-#define V_WORDS(X)                                                                                  \
-    X(relaxed) X(expect_tx) X(read) X(arrive) X(wait) X(sync) X(red) X(noinc) X(lo) X(hi) X(wide)   \
-    X(to) X(pred) X(idx) X(up) X(down) X(bfly) X(dec) X(inc) X(trans) X(volatile) X(l) X(r) X(wrap) \
-    X(clamp) X(global) X(shared) X(param) X(local) X(ld) X(st) X(is_canceled) X(ballot) X(any)      \
-    X(all) X(uni) X(reduce) X(tensormap) X(async) X(tile) X(ashift) X(ws)
+#define V_WORDS(X)                                                                                 \
+    X(relaxed) X(expect_tx) X(read) X(arrive) X(wait) X(sync) X(red) X(noinc) X(lo) X(hi)          \
+    X(wide) X(to) X(pred) X(idx) X(up) X(down) X(bfly) X(dec) X(inc) X(trans) X(volatile) X(l)     \
+    X(r) X(wrap) X(clamp) X(global) X(shared) X(param) X(local) X(ld) X(st) X(is_canceled)         \
+    X(ballot) X(any) X(all) X(uni) X(reduce) X(tensormap) X(async) X(tile) X(ashift) X(ws)
 enum v_word {
 #define X(w) VW_##w,
     V_WORDS(X)
@@ -139,12 +150,13 @@ typedef struct {
 
 // A register as wgmma sees it.
 typedef struct {
-    uint32_t written_at; // step of the warp that wrote it, other than wgmma
+    uint32_t touched_at; // step of the warp that wrote or read it, other than wgmma
     uint32_t group;      // last group that it takes part in
     bool result;         // as D, else as A
 } v_matrix_reg;
 
-// Asynchronous operations of a thread (bulk, cp.async) or warp (wgmma, TMEM) that it has to wait for.
+// Asynchronous operations of a thread (bulk, cp.async) or warp (wgmma, TMEM) that it has to wait
+// for.
 typedef struct {
     uint32_t *op, *group;
     uint32_t n, most, groups;
@@ -172,7 +184,16 @@ typedef struct v_warp {
 } v_warp;
 
 // An asynchronous operation that reads or writes memory.
-typedef enum { VA_COPY, VA_STORE, VA_TENSOR, VA_WGMMA, VA_CP_ASYNC, VA_TMEM_LD, VA_TMEM_ST, VA_CANCEL } v_async_kind;
+typedef enum {
+    VA_COPY,
+    VA_STORE,
+    VA_TENSOR,
+    VA_WGMMA,
+    VA_CP_ASYNC,
+    VA_TMEM_LD,
+    VA_TMEM_ST,
+    VA_CANCEL
+} v_async_kind;
 typedef struct {
     v_async_kind kind;
     bool done;
@@ -280,9 +301,9 @@ typedef struct v_machine {
 _Noreturn void v_refuse(v_machine *m, const v_warp *w, const v_ins *i, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-#define V_EACH(lane, mask)                                                                          \
-    for (uint32_t left_##lane = (mask), lane = 0;                                                   \
-         left_##lane != 0 && ((lane = (uint32_t)__builtin_ctz(left_##lane)), true);                 \
+#define V_EACH(lane, mask)                                                                         \
+    for (uint32_t left_##lane = (mask), lane = 0;                                                  \
+         left_##lane != 0 && ((lane = (uint32_t)__builtin_ctz(left_##lane)), true);                \
          left_##lane &= left_##lane - 1)
 
 // ---- values (v_value.c) -------------------------------------------------------------------------
@@ -310,9 +331,11 @@ v_clock *v_clock_ref(v_clock *c);
 void v_clock_drop(v_machine *m, v_clock *c);
 void v_clock_join(v_machine *m, v_clock **into, v_clock *from);
 void v_clock_at(v_machine *m, v_clock **into, uint32_t comp, uint32_t at);
-static inline uint32_t v_clock_of(const v_clock *c, uint32_t comp) { return c == NULL ? 0 : c->at[comp]; }
+static inline uint32_t v_clock_of(const v_clock *c, uint32_t comp) {
+    return c == NULL ? 0 : c->at[comp];
+}
 bool v_knows(const v_machine *m, uint32_t thread, uint32_t comp, uint32_t at);
-bool v_shows(const v_machine *m, uint32_t thread, uint32_t comp, uint32_t at);  // to the async proxy
+bool v_shows(const v_machine *m, uint32_t thread, uint32_t comp, uint32_t at); // to the async proxy
 bool v_orders(const v_machine *m, uint32_t thread, uint32_t comp, uint32_t at); // for tcgen05
 void v_release(v_machine *m, v_clock *into[3], const v_warp *w, uint32_t mask);
 void v_acquire(v_machine *m, v_clock *const from[3], const v_warp *w, uint32_t mask);
@@ -323,12 +346,22 @@ bool v_knows_async(const v_machine *m, uint32_t thread, const v_async *a, bool t
 // ---- memory (v_shadow.c) ------------------------------------------------------------------------
 uint32_t v_async_new(v_machine *m, v_async_kind kind, uint32_t thread, const v_ins *i);
 // A generic access by one lane.
-void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes, bool write);
+void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes,
+             bool write);
 // An access of an asynchronous operation issued by one lane.
-void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at, uint32_t bytes, bool write);
-typedef enum { VU_ACCUMULATE, VU_SCALES, VU_OPERAND, VU_COPY, VU_LOAD, VU_STORE, VU_FREE } v_tmem_use;
-void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int cta, uint32_t column, v_tmem_use use,
-                  uint32_t quarters);
+void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at,
+                   uint32_t bytes, bool write);
+typedef enum {
+    VU_ACCUMULATE,
+    VU_SCALES,
+    VU_OPERAND,
+    VU_COPY,
+    VU_LOAD,
+    VU_STORE,
+    VU_FREE
+} v_tmem_use;
+void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int cta, uint32_t column,
+                  v_tmem_use use, uint32_t quarters);
 void v_remote(v_machine *m, int from, int to, uint32_t comp, uint32_t at, const v_ins *i);
 
 // ---- mbarriers (v_mbar.c) -----------------------------------------------------------------------
@@ -336,7 +369,8 @@ v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at);
 void v_mbar_arrive(v_machine *m, const v_warp *w, const v_ins *i, v_mbar *b, uint32_t n);
 void v_mbar_bytes(v_machine *m, v_mbar *b, int64_t bytes); // negative: they have come
 void v_mbar_seen(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t lane, bool async);
-// While sizes of boxes are looked for: nobody can go on, so that every copy of a phase has been issued.
+// While sizes of boxes are looked for: nobody can go on, so that every copy of a phase has been
+// issued.
 bool v_mbar_all_loaded(v_machine *m);
 void v_mbar_tell(const v_machine *m, char *out, size_t n); // who waits for what
 
@@ -349,8 +383,11 @@ void v_finish(v_machine *m, v_pending *p, uint32_t left, uint32_t thread);
 void v_run(v_machine *m);
 void v_grid_access(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask);
 void v_put_value(v_machine *m, v_place at, uint64_t value, uint32_t bytes, bool known);
-v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts, const v_case *given);
-static inline uint32_t *v_now(const v_machine *m, uint32_t thread) { return &m->warp[thread / V_LANES].now; }
+v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts,
+                         const v_case *given);
+static inline uint32_t *v_now(const v_machine *m, uint32_t thread) {
+    return &m->warp[thread / V_LANES].now;
+}
 v_step v_alu;
 
 #define V_OP(prefix, step) v_step step;

@@ -1,30 +1,33 @@
-// Integer arithmetic, conversions, comparisons and selections, as the PTX ISA defines them ("Integer
-// Arithmetic Instructions", "Logic and Shift Instructions", "Comparison and Selection"). Arithmetic on
-// floating-point numbers gives unknown values: it is data.
+// Integer arithmetic, conversions, comparisons and selections, as the PTX ISA defines them
+// ("Integer Arithmetic Instructions", "Logic and Shift Instructions", "Comparison and Selection").
+// Arithmetic on floating-point numbers gives unknown values: it is data.
 #include "v.h"
 
 #include <string.h>
 
 enum {
-    A_ADD, A_SUB, A_MUL, A_MAD, A_DIV, A_REM, A_MIN, A_MAX, A_ABS, A_NEG, A_AND, A_OR, A_XOR, A_NOT, A_CNOT,
-    A_SHL, A_SHR, A_MOV, A_CVT, A_SETP, A_SELP, A_BFE, A_BFI, A_PRMT, A_LOP3, A_CLZ, A_POPC, A_BREV, A_SHF,
-    A_SZEXT, A_OPAQUE, A_COUNT
+    A_ADD, A_SUB, A_MUL, A_MAD, A_DIV, A_REM, A_MIN, A_MAX, A_ABS, A_NEG, A_AND, A_OR, A_XOR,
+    A_NOT, A_CNOT, A_SHL, A_SHR, A_MOV, A_CVT, A_SETP, A_SELP, A_BFE, A_BFI, A_PRMT, A_LOP3,
+    A_CLZ, A_POPC, A_BREV, A_SHF, A_SZEXT, A_OPAQUE, A_COUNT
 };
 
 static const struct {
     const char *name;
     int base;
-} bases[] = {{"add", A_ADD},   {"sub", A_SUB},   {"mul", A_MUL},   {"mul24", A_MUL}, {"mad", A_MAD},
-             {"div", A_DIV},   {"rem", A_REM},   {"min", A_MIN},   {"max", A_MAX},   {"abs", A_ABS},
-             {"neg", A_NEG},   {"and", A_AND},   {"or", A_OR},     {"xor", A_XOR},   {"not", A_NOT},
-             {"cnot", A_CNOT}, {"shl", A_SHL},   {"shr", A_SHR},   {"mov", A_MOV},   {"cvt", A_CVT},
-             {"setp", A_SETP}, {"selp", A_SELP}, {"bfe", A_BFE},   {"bfi", A_BFI},   {"prmt", A_PRMT},
-             {"lop3", A_LOP3}, {"clz", A_CLZ},   {"popc", A_POPC}, {"brev", A_BREV}, {"shf", A_SHF},
-             {"szext", A_SZEXT}, {"fma", A_OPAQUE}, {"rcp", A_OPAQUE}, {"sqrt", A_OPAQUE}, {"rsqrt", A_OPAQUE},
-             {"ex2", A_OPAQUE}, {"lg2", A_OPAQUE}, {"sin", A_OPAQUE}, {"cos", A_OPAQUE}, {"tanh", A_OPAQUE},
-             {"copysign", A_OPAQUE}, {"testp", A_OPAQUE}, {"set", A_OPAQUE}, {"slct", A_OPAQUE}, {"dp4a", A_OPAQUE},
-             {"dp2a", A_OPAQUE}, {"sad", A_OPAQUE}, {"addc", A_OPAQUE}, {"subc", A_OPAQUE}, {"madc", A_OPAQUE},
-             {"fns", A_OPAQUE}, {"bmsk", A_OPAQUE}, {"bfind", A_OPAQUE}, {"vadd4", A_OPAQUE}, {"isspacep", A_OPAQUE}};
+} bases[] = {{"add", A_ADD},         {"sub", A_SUB},      {"mul", A_MUL},        {"mul24", A_MUL},
+             {"mad", A_MAD},         {"div", A_DIV},      {"rem", A_REM},        {"min", A_MIN},
+             {"max", A_MAX},         {"abs", A_ABS},      {"neg", A_NEG},        {"and", A_AND},
+             {"or", A_OR},           {"xor", A_XOR},      {"not", A_NOT},        {"cnot", A_CNOT},
+             {"shl", A_SHL},         {"shr", A_SHR},      {"mov", A_MOV},        {"cvt", A_CVT},
+             {"setp", A_SETP},       {"selp", A_SELP},    {"bfe", A_BFE},        {"bfi", A_BFI},
+             {"prmt", A_PRMT},       {"lop3", A_LOP3},    {"clz", A_CLZ},        {"popc", A_POPC},
+             {"brev", A_BREV},       {"shf", A_SHF},      {"szext", A_SZEXT},    {"fma", A_OPAQUE},
+             {"rcp", A_OPAQUE},      {"sqrt", A_OPAQUE},  {"rsqrt", A_OPAQUE},   {"ex2", A_OPAQUE},
+             {"lg2", A_OPAQUE},      {"sin", A_OPAQUE},   {"cos", A_OPAQUE},     {"tanh", A_OPAQUE},
+             {"copysign", A_OPAQUE}, {"testp", A_OPAQUE}, {"set", A_OPAQUE},     {"slct", A_OPAQUE},
+             {"dp4a", A_OPAQUE},     {"dp2a", A_OPAQUE},  {"sad", A_OPAQUE},     {"addc", A_OPAQUE},
+             {"subc", A_OPAQUE},     {"madc", A_OPAQUE},  {"fns", A_OPAQUE},     {"bmsk", A_OPAQUE},
+             {"bfind", A_OPAQUE},    {"vadd4", A_OPAQUE}, {"isspacep", A_OPAQUE}};
 
 static const char *const compares[] = {"eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs"};
 
@@ -46,7 +49,9 @@ bool v_alu_decode(const char *op, v_ins *i) {
             }
         }
         const char *rest = c + len;
-        i->base = i->cmp < 0 || strstr(rest, ".and") || strstr(rest, ".or") || strstr(rest, ".xor") ? A_OPAQUE : i->base;
+        i->base = i->cmp < 0 || strstr(rest, ".and") || strstr(rest, ".or") || strstr(rest, ".xor")
+                      ? A_OPAQUE
+                      : i->base;
     }
     bool moves = i->base == A_MOV || i->base == A_SELP;
     for (int k = 0; k < i->n_types; k++) {
@@ -80,7 +85,8 @@ static uint64_t divide(uint64_t a, uint64_t b, v_type t, bool rest) {
 static uint64_t product(const v_ins *i, uint64_t a, uint64_t b, v_type t) {
     bool is_signed = t.kind == VT_S;
     if (v_has(i, VW_wide)) {
-        return is_signed ? (uint64_t)extend(a, t.bits) * (uint64_t)extend(b, t.bits) : low(a, t.bits) * low(b, t.bits);
+        return is_signed ? (uint64_t)extend(a, t.bits) * (uint64_t)extend(b, t.bits)
+                         : low(a, t.bits) * low(b, t.bits);
     }
     if (v_has(i, VW_hi)) {
         __int128 p = is_signed ? (__int128)extend(a, t.bits) * extend(b, t.bits)
@@ -174,7 +180,8 @@ static uint64_t unary(const v_ins *i, uint64_t a, v_type t) {
     case A_CNOT:
         return low(a, t.bits) == 0;
     case A_CLZ:
-        return low(a, t.bits) == 0 ? t.bits : (uint64_t)__builtin_clzll(low(a, t.bits)) - (64u - t.bits);
+        return low(a, t.bits) == 0 ? t.bits
+                                   : (uint64_t)__builtin_clzll(low(a, t.bits)) - (64u - t.bits);
     case A_POPC:
         return (uint64_t)__builtin_popcountll(low(a, t.bits));
     case A_BREV: {
@@ -256,8 +263,8 @@ static void unpack(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
         unsigned each = bits / (unsigned)d->n;
         for (int p = 0; p < d->n; p++) {
             unsigned at = (unsigned)p * each;
-            v_set(m, w, d->part[p].kind == VO_REG ? d->part[p].reg : -1, lane, at >= 64 ? 0 : low(v >> at, each),
-                  known && at < 64);
+            v_set(m, w, d->part[p].kind == VO_REG ? d->part[p].reg : -1, lane,
+                  at >= 64 ? 0 : low(v >> at, each), known && at < 64);
         }
         return;
     }
@@ -276,8 +283,10 @@ static void lane_value(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
         uint64_t p = v_get(m, w, &i->arg[3], lane, &known);
         v = v_get(m, w, &i->arg[p ? 1 : 2], lane, &known);
     } else if (i->base == A_LOP3 || i->base == A_BFI) {
-        uint64_t a = v_get(m, w, &i->arg[1], lane, &known), b = v_get(m, w, &i->arg[2], lane, &known);
-        uint64_t c = v_get(m, w, &i->arg[3], lane, &known), d = v_get(m, w, &i->arg[4], lane, &known);
+        uint64_t a = v_get(m, w, &i->arg[1], lane, &known),
+                 b = v_get(m, w, &i->arg[2], lane, &known);
+        uint64_t c = v_get(m, w, &i->arg[3], lane, &known),
+                 d = v_get(m, w, &i->arg[4], lane, &known);
         unsigned pos = c & 255, len = d & 255;
         uint64_t mask = pos > 63 ? 0 : low(UINT64_MAX, len) << pos;
         v = i->base == A_LOP3 ? logic3(a, b, c, d) : pos > 63 ? b : (b & ~mask) | (a << pos & mask);
@@ -313,7 +322,8 @@ bool v_alu(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         return true;
     }
     if (i->base == A_MOV && (i->arg[0].kind == VO_VECTOR || i->arg[1].kind == VO_VECTOR)) {
-        if (i->arg[0].n > 16 || i->arg[1].n > 16 || (i->arg[0].kind == VO_VECTOR && i->arg[1].kind == VO_VECTOR)) {
+        if (i->arg[0].n > 16 || i->arg[1].n > 16 ||
+            (i->arg[0].kind == VO_VECTOR && i->arg[1].kind == VO_VECTOR)) {
             v_refuse(m, w, i, "a mov of this many parts");
         }
         V_EACH(lane, mask) {

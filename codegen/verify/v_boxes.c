@@ -47,12 +47,14 @@ static int64_t rest_of(const v_machine *m, const v_mbar *b, int *open, int *one)
 
 _Noreturn static void refuse_box(const v_machine *m, const v_mbar *b, int box) {
     v_fail(m->x, m->boxes->ins[box]->line,
-           "the mbarrier at %u expects %lld bytes in all, and the boxes that it waits for do not add up to that: one has room "
-           "for %u bytes; a module (.tkm) or program (.tk) says how large they are", b->offset, (long long)b->expected,
-           m->boxes->gap[box]);
+           "the mbarrier at %u expects %lld bytes in all, and the boxes that it waits for do not "
+           "add up to that: one has room "
+           "for %u bytes; a module (.tkm) or program (.tk) says how large they are",
+           b->offset, (long long)b->expected, m->boxes->gap[box]);
 }
 
-// One box is open: the equation says it. Several: the largest fill their room, which leaves the smallest.
+// One box is open: the equation says it. Several: the largest fill their room, which leaves the
+// smallest.
 static bool solve_one(v_machine *m, bool guess) {
     for (int n = 0; n < m->n_mbars; n++) {
         const v_mbar *b = m->mbars[n];
@@ -71,7 +73,8 @@ static bool solve_one(v_machine *m, bool guess) {
             }
         }
         int64_t bytes = rest / b->loads[one];
-        if (rest <= 0 || rest % b->loads[one] != 0 || bytes % 16 != 0 || bytes > m->boxes->gap[one]) {
+        if (rest <= 0 || rest % b->loads[one] != 0 || bytes % 16 != 0 ||
+            bytes > m->boxes->gap[one]) {
             refuse_box(m, b, one);
         }
         m->boxes->bytes[one] = (uint32_t)bytes;

@@ -1,7 +1,8 @@
-// Who knows what. A clock holds a number for each thread and each mbarrier: the accesses of a thread
-// up to that moment, the phases of a barrier up to that one. A thread has one for what happened before
-// (PTX ISA, "Causality order"), one for the part of it that the async proxy sees ("Proxies"), and three
-// for tcgen05 ("Specialized Inter-thread Synchronization"). Threads that meet share one clock.
+// Who knows what. A clock holds a number for each thread and each mbarrier: the accesses of a
+// thread up to that moment, the phases of a barrier up to that one. A thread has one for what
+// happened before (PTX ISA, "Causality order"), one for the part of it that the async proxy sees
+// ("Proxies"), and three for tcgen05 ("Specialized Inter-thread Synchronization"). Threads that
+// meet share one clock.
 #include "v.h"
 
 #include <stdlib.h>
@@ -96,13 +97,15 @@ bool v_orders(const v_machine *m, uint32_t thread, uint32_t comp, uint32_t at) {
     return comp == thread || v_clock_of(m->thread[thread].t, comp) >= at;
 }
 
-// TMEM is loaded and stored lane by lane: others have to know it of each. A product of wgmma is over for
-// all when it is over for one, as its wait_group holds the warp together. One's own warp has waited.
+// TMEM is loaded and stored lane by lane: others have to know it of each. A product of wgmma is
+// over for all when it is over for one, as its wait_group holds the warp together. One's own warp
+// has waited.
 static bool over_for_warp(const v_machine *m, uint32_t thread, const v_async *a, bool tmem) {
     uint32_t first = a->comp - a->comp % V_LANES; // warps begin at multiples of 32 threads
     bool any = thread / V_LANES == a->comp / V_LANES, all = true;
     for (uint32_t l = 0; l < V_LANES; l++) {
-        bool knows = tmem ? v_orders(m, thread, first + l, a->at) : v_knows(m, thread, first + l, a->at);
+        bool knows =
+            tmem ? v_orders(m, thread, first + l, a->at) : v_knows(m, thread, first + l, a->at);
         any |= knows;
         all &= knows;
     }
@@ -111,10 +114,12 @@ static bool over_for_warp(const v_machine *m, uint32_t thread, const v_async *a,
 
 // Whether the operation has ended as far as the thread can know.
 bool v_knows_async(const v_machine *m, uint32_t thread, const v_async *a, bool tmem) {
-    if (a->kind == VA_TENSOR) { // any commit behind it (PTX ISA, "tcgen05.commit": all prior operations)
+    if (a->kind ==
+        VA_TENSOR) { // any commit behind it (PTX ISA, "tcgen05.commit": all prior operations)
         const v_commit *c = m->commits[a->thread];
         for (uint32_t n = m->n_commits[a->thread]; n > 0 && c[n - 1].order >= a->order; n--) {
-            if (tmem ? v_orders(m, thread, c[n - 1].comp, c[n - 1].at) : v_knows(m, thread, c[n - 1].comp, c[n - 1].at)) {
+            if (tmem ? v_orders(m, thread, c[n - 1].comp, c[n - 1].at)
+                     : v_knows(m, thread, c[n - 1].comp, c[n - 1].at)) {
                 return true;
             }
         }

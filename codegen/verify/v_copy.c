@@ -1,5 +1,6 @@
-// Copies: TMA and bulk copies in both directions, cp.async, cluster launch control. Bytes of a tensor
-// copy are those of its box (out of bounds the box is filled, PTX ISA "Tensor dimension, size and format").
+// Copies: TMA and bulk copies in both directions, cp.async, cluster launch control. Bytes of a
+// tensor copy are those of its box (out of bounds the box is filled, PTX ISA "Tensor dimension,
+// size and format").
 #include "v.h"
 #include "v_boxes.h"
 
@@ -9,7 +10,8 @@
 void v_pend(v_machine *m, v_pending *p, uint32_t op) {
     if (p->n == p->most) {
         uint32_t room = p->most == 0 ? 8 : 2 * p->most;
-        uint32_t *ops = ARENA_ARRAY(m->mem, uint32_t, room), *groups = ARENA_ARRAY(m->mem, uint32_t, room);
+        uint32_t *ops = ARENA_ARRAY(m->mem, uint32_t, room),
+                 *groups = ARENA_ARRAY(m->mem, uint32_t, room);
         if (p->n > 0) {
             memcpy(ops, p->op, p->n * sizeof *ops);
             memcpy(groups, p->group, p->n * sizeof *groups);
@@ -109,7 +111,8 @@ typedef struct {
     int box; // parameter of the tensor map, -1: none
 } load;
 
-static void arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, const load *l, int cta) {
+static void arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, const load *l,
+                    int cta) {
     v_place to = {cta, l->to.offset}, bar = {cta, l->bar.offset};
     if (l->mask == 0) {
         bar = l->bar;
@@ -124,7 +127,9 @@ static void arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, cons
     v_mbar *b = v_mbar_at(m, w, i, bar);
     v_mbar_seen(m, w, i, b, lane, true);
     v_async *a = &m->async[op];
-    *a = (v_async){l->kind, true, (uint32_t)(m->n_threads + b->index), (uint32_t)b->phase + 1, w->first + lane, 0, i};
+    *a = (v_async){
+        l->kind, true, (uint32_t)(m->n_threads + b->index), (uint32_t)b->phase + 1, w->first + lane,
+        0,       i};
     v_remote(m, w->cta, bar.cta, a->comp, a->at, i);
     if (bar.cta != cta) {
         v_remote(m, w->cta, cta, a->comp, a->at, i);
@@ -171,7 +176,8 @@ static uint32_t box_bytes(const v_machine *m, int box, bool counted) {
     return m->boxes != NULL && !m->learn ? m->boxes->bytes[box] : 0;
 }
 
-static void from_shared(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place from, uint32_t bytes) {
+static void from_shared(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place from,
+                        uint32_t bytes) {
     uint32_t op = v_async_new(m, VA_STORE, w->first + lane, i);
     v_touch_async(m, w, op, lane, from, bytes, false);
     v_pend(m, &m->bulk[w->first + lane], op);
@@ -186,14 +192,16 @@ bool v_tensor_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         int box = box_of(m, w, i, &i->arg[into ? 1 : 0], lane);
         v_place at = v_shared(m, w, i, v_address(m, w, i, &i->arg[into ? 0 : 1], lane));
         if (at.offset % 128 != 0) {
-            v_refuse(m, w, i, "a box at shared memory %u: boxes are aligned to 128 bytes", at.offset);
+            v_refuse(m, w, i, "a box at shared memory %u: boxes are aligned to 128 bytes",
+                     at.offset);
         }
         uint32_t bytes = box_bytes(m, box, false);
         if (!into) {
             from_shared(m, w, i, lane, at, bytes != 0 ? bytes : V_GRANULE);
             continue;
         }
-        load l = {.to = at, .bytes = bytes, .tx = box_bytes(m, box, true), .kind = VA_COPY, .box = box};
+        load l = {
+            .to = at, .bytes = bytes, .tx = box_bytes(m, box, true), .kind = VA_COPY, .box = box};
         l.bar = v_shared(m, w, i, v_address(m, w, i, &i->arg[2], lane));
         if (v_has(i, VW_multicast)) {
             l.mask = (uint32_t)v_need(m, w, i, &i->arg[3], lane) & 0xFFFF;
@@ -203,18 +211,20 @@ bool v_tensor_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
-// cp.async.bulk.shared.global [to], [from], bytes, [mbar]{, mask}; .shared::cluster.shared::cta the same;
-// .global.shared [to], [from], bytes
+// cp.async.bulk.shared.global [to], [from], bytes, [mbar]{, mask}; .shared::cluster.shared::cta the
+// same; .global.shared [to], [from], bytes
 bool v_bulk_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     bool into = v_has(i, VW_mbarrier);
     V_EACH(lane, mask) {
         uint64_t bytes = v_need(m, w, i, &i->arg[2], lane);
         if (bytes % 16 != 0 || bytes > V_SMEM_BYTES) {
-            v_refuse(m, w, i, "a bulk copy of %llu bytes: multiples of 16", (unsigned long long)bytes);
+            v_refuse(m, w, i, "a bulk copy of %llu bytes: multiples of 16",
+                     (unsigned long long)bytes);
         }
         if (!into) {
             v_grid_access(m, w, i, 1u << lane);
-            from_shared(m, w, i, lane, v_shared(m, w, i, v_address(m, w, i, &i->arg[1], lane)), (uint32_t)bytes);
+            from_shared(m, w, i, lane, v_shared(m, w, i, v_address(m, w, i, &i->arg[1], lane)),
+                        (uint32_t)bytes);
             continue;
         }
         load l = {.bytes = (uint32_t)bytes, .tx = (uint32_t)bytes, .kind = VA_COPY, .box = -1};
@@ -228,7 +238,8 @@ bool v_bulk_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         } else { // from one's own shared memory: read until the barrier's phase is over
             uint32_t op = v_async_new(m, VA_COPY, w->first + lane, i);
             v_mbar *b = v_mbar_at(m, w, i, l.bar);
-            v_touch_async(m, w, op, lane, v_shared(m, w, i, v_address(m, w, i, &i->arg[1], lane)), l.bytes, false);
+            v_touch_async(m, w, op, lane, v_shared(m, w, i, v_address(m, w, i, &i->arg[1], lane)),
+                          l.bytes, false);
             m->async[op].done = true;
             m->async[op].comp = (uint32_t)(m->n_threads + b->index);
             m->async[op].at = (uint32_t)b->phase + 1;
@@ -242,7 +253,10 @@ bool v_bulk_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
 bool v_st_async(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     uint32_t each = i->n_types > 0 ? i->type[0].bits / 8u : 4u;
     V_EACH(lane, mask) {
-        load l = {.bytes = each * (uint32_t)i->vec, .tx = each * (uint32_t)i->vec, .kind = VA_COPY, .box = -1};
+        load l = {.bytes = each * (uint32_t)i->vec,
+                  .tx = each * (uint32_t)i->vec,
+                  .kind = VA_COPY,
+                  .box = -1};
         l.to = v_shared(m, w, i, v_address(m, w, i, &i->arg[0], lane));
         l.bar = v_shared(m, w, i, v_address(m, w, i, &i->arg[2], lane));
         into_shared(m, w, i, lane, &l);
@@ -276,12 +290,17 @@ bool v_query_cancel(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         const v_operand *d = &i->arg[0];
         if (d->kind == VO_VECTOR) {
             for (int n = 0; n < d->n; n++) {
-                v_set(m, w, d->part[n].kind == VO_REG ? d->part[n].reg : -1, lane, n == 0 ? v >> 32 : 0, known);
+                v_set(m, w, d->part[n].kind == VO_REG ? d->part[n].reg : -1, lane,
+                      n == 0 ? v >> 32 : 0, known);
             }
             continue;
         }
         bool first = strstr(i->op, "ctaid::y") == NULL && strstr(i->op, "ctaid::z") == NULL;
-        v_set(m, w, d->kind == VO_REG ? d->reg : -1, lane, v_has(i, VW_is_canceled) ? v & 1 : first ? v >> 32 : 0, known);
+        v_set(m, w, d->kind == VO_REG ? d->reg : -1, lane,
+              v_has(i, VW_is_canceled) ? v & 1
+              : first                  ? v >> 32
+                                       : 0,
+              known);
     }
     return true;
 }

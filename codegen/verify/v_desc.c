@@ -1,5 +1,5 @@
-// Matrix descriptors (PTX ISA, "Shared memory descriptor", "Matrix descriptor format"): start, leading
-// and stride byte offsets in units of 16 bytes, and the swizzle.
+// Matrix descriptors (PTX ISA, "Shared memory descriptor", "Matrix descriptor format"): start,
+// leading and stride byte offsets in units of 16 bytes, and the swizzle.
 #include "v_desc.h"
 
 static int add(v_span *out, int n, uint32_t from, uint32_t bytes) {
@@ -21,7 +21,8 @@ static uint32_t row_bytes(uint64_t desc, int bit) {
 
 int v_desc_spans(uint64_t desc, const v_operand_shape *s, v_span out[V_MOST_SPANS]) {
     uint32_t start = (uint32_t)(desc & 0x3FFF) << 4;
-    uint32_t lead = (uint32_t)(desc >> 16 & 0x3FFF) << 4, stride = (uint32_t)(desc >> 32 & 0x3FFF) << 4;
+    uint32_t lead = (uint32_t)(desc >> 16 & 0x3FFF) << 4, stride = (uint32_t)(desc >> 32 & 0x3FFF)
+                                                                   << 4;
     uint32_t row = row_bytes(desc, s->swizzle_bit), groups = (s->rows + 7) / 8;
     int n = 0;
     if (s->elem == 0) { // groups of 8 rows of 16 bytes

@@ -1,5 +1,5 @@
-// mbarriers (PTX ISA, "Parallel Synchronization: mbarrier"): counts, bytes, phases. A phase ends when
-// no arrival and no byte is missing; what its arrivals released is what its waiters acquire.
+// mbarriers (PTX ISA, "Parallel Synchronization: mbarrier"): counts, bytes, phases. A phase ends
+// when no arrival and no byte is missing; what its arrivals released is what its waiters acquire.
 #include "v.h"
 
 #include <stdio.h>
@@ -8,7 +8,8 @@
 v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at) {
     v_mbar *b = at.offset % 8 == 0 ? m->cta[at.cta].mbar[at.offset / 8] : NULL;
     if (b == NULL || !b->valid) {
-        v_refuse(m, w, i, "%s uses the mbarrier at %u of CTA %d, which nobody has initialised", i->op, at.offset, at.cta);
+        v_refuse(m, w, i, "%s uses the mbarrier at %u of CTA %d, which nobody has initialised",
+                 i->op, at.offset, at.cta);
     }
     return b;
 }
@@ -18,13 +19,17 @@ void v_mbar_seen(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t la
     uint32_t id = w->first + lane;
     bool away = b->init_thread / m->per_cta != (uint32_t)w->cta;
     if (!v_knows(m, id, b->init_thread, b->init_at)) {
-        v_refuse(m, w, i, "%s uses the mbarrier at %u, and no barrier orders its mbarrier.init at line %u before", i->op,
-                 b->offset, b->init->line);
+        v_refuse(
+            m, w, i,
+            "%s uses the mbarrier at %u, and no barrier orders its mbarrier.init at line %u before",
+            i->op, b->offset, b->init->line);
     }
     if ((async || away) && !b->init_fenced) {
         v_refuse(m, w, i,
-                 "%s: %s to the mbarrier at %u needs fence.mbarrier_init.release.cluster behind its mbarrier.init at line %u",
-                 i->op, away ? "an access of another CTA" : "an asynchronous arrival", b->offset, b->init->line);
+                 "%s: %s to the mbarrier at %u needs fence.mbarrier_init.release.cluster behind "
+                 "its mbarrier.init at line %u",
+                 i->op, away ? "an access of another CTA" : "an asynchronous arrival", b->offset,
+                 b->init->line);
     }
 }
 
@@ -34,8 +39,8 @@ bool v_mbar_init(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         uint64_t count = v_need(m, w, i, &i->arg[1], lane);
         v_mbar **slot = &m->cta[at.cta].mbar[at.offset / 8];
         if (at.cta != w->cta || at.offset % 8 != 0 || count == 0 || count >= 1 << 20) {
-            v_refuse(m, w, i, "mbarrier.init at %u of CTA %d with a count of %llu", at.offset, at.cta,
-                     (unsigned long long)count);
+            v_refuse(m, w, i, "mbarrier.init at %u of CTA %d with a count of %llu", at.offset,
+                     at.cta, (unsigned long long)count);
         }
         if (*slot != NULL && (*slot)->valid) {
             v_refuse(m, w, i, "the mbarrier at %u is initialised twice", at.offset);
@@ -46,8 +51,14 @@ bool v_mbar_init(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         v_touch(m, w, i, lane, at, 8, true);
         v_mbar *b = ARENA_NEW(m->mem, v_mbar);
         uint32_t id = w->first + lane;
-        *b = (v_mbar){.valid = true, .index = m->n_mbars, .offset = at.offset, .count = (uint32_t)count,
-                      .pending = (uint32_t)count, .init_thread = id, .init_at = w->now, .init = i};
+        *b = (v_mbar){.valid = true,
+                      .index = m->n_mbars,
+                      .offset = at.offset,
+                      .count = (uint32_t)count,
+                      .pending = (uint32_t)count,
+                      .init_thread = id,
+                      .init_at = w->now,
+                      .init = i};
         b->waited = ARENA_ARRAY(m->mem, int64_t, m->n_threads);
         m->mbars[m->n_mbars++] = b;
         *slot = b;
@@ -96,8 +107,10 @@ bool v_mbar_all_loaded(v_machine *m) {
 
 void v_mbar_arrive(v_machine *m, const v_warp *w, const v_ins *i, v_mbar *b, uint32_t n) {
     if (n > b->pending) {
-        v_refuse(m, w, i, "%s: %u arrivals at the mbarrier at %u, and only %u of %u are still awaited in this phase", i->op,
-                 n, b->offset, b->pending, b->count);
+        v_refuse(m, w, i,
+                 "%s: %u arrivals at the mbarrier at %u, and only %u of %u are still awaited in "
+                 "this phase",
+                 i->op, n, b->offset, b->pending, b->count);
     }
     b->pending -= n;
     turn_if_whole(m, b);
@@ -160,10 +173,13 @@ bool v_mbar_expects(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
 
 // A phase that a thread has waited for before is over: waiting for it again holds nothing back.
 static void stale(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t lane) {
-    int64_t *last = &b->waited[w->first + lane]; // 1 + the phase; 0: the one before the first, or none
+    int64_t *last =
+        &b->waited[w->first + lane]; // 1 + the phase; 0: the one before the first, or none
     int64_t now = (int64_t)b->phase;
     if (now != 0 ? now == *last : *last < 0) {
-        v_refuse(m, w, i, "waits for parity %d of the mbarrier at %u, and has waited for that phase before: it passes at once",
+        v_refuse(m, w, i,
+                 "waits for parity %d of the mbarrier at %u, and has waited for that phase before: "
+                 "it passes at once",
                  (int)((now + 1) & 1), b->offset);
     }
     *last = now != 0 ? now : -1;
@@ -177,7 +193,8 @@ bool v_mbar_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         v_refuse(m, w, i, "a parity of %u", parity);
     }
     if (at.cta != w->cta) {
-        v_refuse(m, w, i, "waits for an mbarrier of CTA %d: only one's own can be waited for", at.cta);
+        v_refuse(m, w, i, "waits for an mbarrier of CTA %d: only one's own can be waited for",
+                 at.cta);
     }
     V_EACH(first, mask) {
         v_mbar_seen(m, w, i, b, first, false);
@@ -214,12 +231,14 @@ void v_mbar_tell(const v_machine *m, char *out, size_t n) {
         int wrote;
         if (w->stuck_barrier >= 0) {
             const v_mbar *b = m->mbars[w->stuck_barrier];
-            wrote = snprintf(out + at, n - at, "%s%s %d of CTA %d at line %u for the mbarrier at %u (phase %llu, %u of %u arrivals and %lld bytes missing)",
+            wrote = snprintf(out + at, n - at,
+                             "%s%s %d of CTA %d at line %u for the mbarrier at %u (phase %llu, %u "
+                             "of %u arrivals and %lld bytes missing)",
                              told ? "; " : "", "warp", w->index, w->cta, w->stuck->line, b->offset,
                              (unsigned long long)b->phase, b->pending, b->count, (long long)b->tx);
         } else {
-            wrote = snprintf(out + at, n - at, "%swarp %d of CTA %d at line %u in '%s'", told ? "; " : "", w->index, w->cta,
-                             w->stuck->line, w->stuck->op);
+            wrote = snprintf(out + at, n - at, "%swarp %d of CTA %d at line %u in '%s'",
+                             told ? "; " : "", w->index, w->cta, w->stuck->line, w->stuck->op);
         }
         at += wrote > 0 ? (size_t)wrote : 0;
         told++;

@@ -1,6 +1,7 @@
-// Loads, stores and atomics of threads. Values go through shared memory (addresses of TMEM, responses
-// of cluster launch control, tickets); what is loaded from global memory is data, of which integers get
-// small values that depend on the address alone, so that every role sees the same.
+// Loads, stores and atomics of threads. Values go through shared memory (addresses of TMEM,
+// responses of cluster launch control, tickets); what is loaded from global memory is data, of
+// which integers get small values that depend on the address alone, so that every role sees the
+// same.
 #include "v.h"
 
 #include <string.h>
@@ -25,7 +26,9 @@ static space space_of(const v_ins *i, uint64_t address) {
     return window == SHARED_WINDOW && !v_has(i, VW_global) ? AT_SHARED : AT_GLOBAL;
 }
 
-static uint32_t bytes_each(const v_ins *i) { return i->n_types > 0 ? (i->type[i->n_types - 1].bits + 7u) / 8u : 4u; }
+static uint32_t bytes_each(const v_ins *i) {
+    return i->n_types > 0 ? (i->type[i->n_types - 1].bits + 7u) / 8u : 4u;
+}
 
 void v_put_value(v_machine *m, v_place at, uint64_t value, uint32_t bytes, bool known) {
     v_cta *c = &m->cta[at.cta];
@@ -81,7 +84,9 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     uint32_t bytes = bytes_each(i);
     V_EACH(lane, mask) {
         bool where = true;
-        uint64_t address = i->arg[1].kind == VO_ADDRESS ? v_get(m, w, &i->arg[1].part[0], lane, &where) + i->arg[1].imm : 0;
+        uint64_t address = i->arg[1].kind == VO_ADDRESS
+                               ? v_get(m, w, &i->arg[1].part[0], lane, &where) + i->arg[1].imm
+                               : 0;
         space s = space_of(i, address);
         if (!where && s == AT_SHARED) {
             (void)v_address(m, w, i, &i->arg[1], lane); // refused
@@ -107,7 +112,9 @@ bool v_store(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     uint32_t bytes = bytes_each(i);
     V_EACH(lane, mask) {
         bool where = true;
-        uint64_t address = i->arg[0].kind == VO_ADDRESS ? v_get(m, w, &i->arg[0].part[0], lane, &where) + i->arg[0].imm : 0;
+        uint64_t address = i->arg[0].kind == VO_ADDRESS
+                               ? v_get(m, w, &i->arg[0].part[0], lane, &where) + i->arg[0].imm
+                               : 0;
         if (space_of(i, address) == AT_GLOBAL) {
             v_grid_access(m, w, i, 1u << lane);
         }
@@ -133,7 +140,8 @@ bool v_atomic(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     V_EACH(lane, mask) {
         bool where = true;
         const v_operand *o = &i->arg[result ? 1 : 0];
-        uint64_t address = o->kind == VO_ADDRESS ? v_get(m, w, &o->part[0], lane, &where) + o->imm : 0;
+        uint64_t address =
+            o->kind == VO_ADDRESS ? v_get(m, w, &o->part[0], lane, &where) + o->imm : 0;
         if (space_of(i, address) == AT_SHARED) {
             v_refuse(m, w, i, "atomics on shared memory are not followed");
         }
@@ -145,7 +153,8 @@ bool v_atomic(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
-static void matrix_rows(v_machine *m, v_warp *w, const v_ins *i, const v_operand *address, bool write) {
+static void matrix_rows(v_machine *m, v_warp *w, const v_ins *i, const v_operand *address,
+                        bool write) {
     V_EACH(lane, w->live) { // rows are addressed by lanes 0 to 8 n - 1 (PTX ISA "ldmatrix")
         if (lane < 8u * (uint32_t)i->vec) {
             v_place at = v_shared(m, w, i, v_address(m, w, i, address, lane));
@@ -181,13 +190,16 @@ bool v_stmatrix(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
 bool v_mapa(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     V_EACH(lane, mask) {
         bool known = true; // it may be asked for and not used
-        uint64_t v = v_get(m, w, &i->arg[1], lane, &known), rank = v_get(m, w, &i->arg[2], lane, &known);
+        uint64_t v = v_get(m, w, &i->arg[1], lane, &known),
+                 rank = v_get(m, w, &i->arg[2], lane, &known);
         if (known) {
             v_place at = v_shared(m, w, i, v);
             if (rank >= (uint64_t)m->n_ctas) {
-                v_refuse(m, w, i, "mapa to CTA %llu of a cluster of %d", (unsigned long long)rank, m->n_ctas);
+                v_refuse(m, w, i, "mapa to CTA %llu of a cluster of %d", (unsigned long long)rank,
+                         m->n_ctas);
             }
-            v = (v_has(i, VW_shared_cluster) ? 0 : (uint64_t)SHARED_WINDOW << 60) | rank << V_RANK_SHIFT | at.offset;
+            v = (v_has(i, VW_shared_cluster) ? 0 : (uint64_t)SHARED_WINDOW << 60) |
+                rank << V_RANK_SHIFT | at.offset;
         }
         v_set(m, w, i->arg[0].reg, lane, v, known);
     }
@@ -202,7 +214,8 @@ bool v_getctarank(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
-// Addresses of shared memory get their window or lose it; those of global memory and parameters have it.
+// Addresses of shared memory get their window or lose it; those of global memory and parameters
+// have it.
 bool v_cvta(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     bool shared = v_has(i, VW_shared) || v_has(i, VW_shared_cluster);
     V_EACH(lane, mask) {

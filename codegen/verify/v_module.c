@@ -1,4 +1,5 @@
-// What a module says beside the PTX (runtime/module.h): boxes of tensor maps, threads, shared memory.
+// What a module says beside the PTX (runtime/module.h): boxes of tensor maps, threads, shared
+// memory.
 #include "v_module.h"
 
 #include "module.h"
@@ -9,11 +10,13 @@
 
 static uint64_t number(const cJSON *o, const char *key, uint64_t most) {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= (double)most ? (uint64_t)v->valuedouble : 0;
+    return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= (double)most
+               ? (uint64_t)v->valuedouble
+               : 0;
 }
 
-// Bits of an element by CUtensorMapDataType (CUDA Driver API). The padded 4- and 6-bit types take 16 bytes
-// of shared memory for 16 elements; mbarriers count the packed bits.
+// Bits of an element by CUtensorMapDataType (CUDA Driver API). The padded 4- and 6-bit types take
+// 16 bytes of shared memory for 16 elements; mbarriers count the packed bits.
 static uint32_t element_bits(uint64_t dtype, bool packed) {
     static const uint8_t bits[16] = {8, 16, 32, 32, 64, 64, 16, 32, 64, 16, 32, 32, 32, 4, 4, 6};
     return dtype > 15 ? 0 : dtype > 13 && !packed ? 8 : bits[dtype];
@@ -43,7 +46,8 @@ static void read_kernel(const cJSON *k, facts_kernel *out) {
     int n = 0;
     cJSON_ArrayForEach(arg, cJSON_GetObjectItemCaseSensitive(k, "args")) {
         const cJSON *kind = cJSON_GetObjectItemCaseSensitive(arg, "kind");
-        if (n < VERIFY_MOST_PARAMS && cJSON_IsString(kind) && strcmp(kind->valuestring, "tensormap") == 0) {
+        if (n < VERIFY_MOST_PARAMS && cJSON_IsString(kind) &&
+            strcmp(kind->valuestring, "tensormap") == 0) {
             out->facts.box_bytes[n] = box_bytes(arg, false);
             out->facts.box_tx[n] = box_bytes(arg, true);
         }
@@ -72,7 +76,8 @@ static uint64_t little(const unsigned char *p, int bytes) {
 
 const char *facts_of_module(const void *bytes, size_t len, facts_kernel *out, int most, int *n) {
     const unsigned char *b = bytes;
-    if (len < FP4_MODULE_HEADER_BYTES || memcmp(b, FP4_MODULE_MAGIC, 8) != 0 || little(b + 8, 4) != FP4_MODULE_VERSION) {
+    if (len < FP4_MODULE_HEADER_BYTES || memcmp(b, FP4_MODULE_MAGIC, 8) != 0 ||
+        little(b + 8, 4) != FP4_MODULE_VERSION) {
         return "this is no module of this version";
     }
     uint64_t sections = little(b + 12, 4);
@@ -83,7 +88,8 @@ const char *facts_of_module(const void *bytes, size_t len, facts_kernel *out, in
     for (int pass = 0; pass < 2; pass++) { // the metadata first, then the texts that go with it
         for (uint64_t s = 0; s < sections; s++) {
             const unsigned char *e = b + FP4_MODULE_HEADER_BYTES + s * FP4_MODULE_SECTION_BYTES;
-            uint64_t kind = little(e, 4), index = little(e + 4, 4), at = little(e + 8, 8), size = little(e + 16, 8);
+            uint64_t kind = little(e, 4), index = little(e + 4, 4), at = little(e + 8, 8),
+                     size = little(e + 16, 8);
             if (at > len || size > len - at) {
                 cJSON_Delete(meta);
                 return "the module is cut off";

@@ -17,7 +17,8 @@ v_step *v_find_step(const char *op, v_ins *i) {
     size_t longest = 0;
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         size_t n = strlen(ops[k].prefix);
-        bool ends = strncmp(op, ops[k].prefix, n) == 0 && (op[n] == '\0' || op[n] == '.' || op[n] == ':');
+        bool ends =
+            strncmp(op, ops[k].prefix, n) == 0 && (op[n] == '\0' || op[n] == '.' || op[n] == ':');
         if (ends && n > longest) {
             best = ops[k].step;
             longest = n;

@@ -1,7 +1,9 @@
-// PTX text -> kernels: registers numbered, labels resolved, opcodes looked up. A reader of its own, so
-// that a mistake in the simulator's cannot hide here. What it cannot read is refused with the line.
+// PTX text -> kernels: registers numbered, labels resolved, opcodes looked up. A reader of its own,
+// so that a mistake in the simulator's cannot hide here. What it cannot read is refused with the
+// line.
 //
-// A statement goes to its ';'. Blocks open a scope for registers and labels (inline assembly has them).
+// A statement goes to its ';'. Blocks open a scope for registers and labels (inline assembly has
+// them).
 #include "v.h"
 
 #include <ctype.h>
@@ -60,7 +62,9 @@ _Noreturn void v_fail(v_exit *x, uint32_t line, const char *format, ...) {
 }
 
 // ---- characters ---------------------------------------------------------------------------------
-static bool word_char(char c) { return isalnum((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == ':'; }
+static bool word_char(char c) {
+    return isalnum((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == ':';
+}
 
 static void blank(reader *r) {
     for (; r->s < r->end; r->s++) {
@@ -83,8 +87,8 @@ static bool take(reader *r, char c) {
 
 static void need(reader *r, char c) {
     if (!take(r, c)) {
-        v_fail(r->x, r->line, "'%c' is expected before '%.*s'", c, (int)(r->end - r->s < 20 ? r->end - r->s : 20),
-               r->s);
+        v_fail(r->x, r->line, "'%c' is expected before '%.*s'", c,
+               (int)(r->end - r->s < 20 ? r->end - r->s : 20), r->s);
     }
 }
 
@@ -108,8 +112,8 @@ static char *need_word(reader *r, const char *what) {
     const char *w;
     size_t n = word(r, &w);
     if (n == 0) {
-        v_fail(r->x, r->line, "%s is expected before '%.*s'", what, (int)(r->end - r->s < 20 ? r->end - r->s : 20),
-               r->s);
+        v_fail(r->x, r->line, "%s is expected before '%.*s'", what,
+               (int)(r->end - r->s < 20 ? r->end - r->s : 20), r->s);
     }
     return arena_strndup(r->x->mem, w, n);
 }
@@ -124,7 +128,8 @@ static bool number(reader *r, uint64_t *out) {
     }
     char text[64];
     size_t n = 0;
-    while (at + n < r->end && n < sizeof text - 1 && (isalnum((unsigned char)at[n]) || at[n] == '.')) {
+    while (at + n < r->end && n < sizeof text - 1 &&
+           (isalnum((unsigned char)at[n]) || at[n] == '.')) {
         text[n] = at[n];
         n++;
     }
@@ -183,7 +188,12 @@ static const symbol *find(const reader *r, const char *name, size_t len, uint32_
 
 static symbol *add_symbol(reader *r, const char *name, int reg, uint64_t value) {
     symbol *s = ARENA_NEW(r->x->mem, symbol);
-    *s = (symbol){.next = r->symbols, .name = name, .len = strlen(name), .scope = r->scope, .reg = reg, .value = value};
+    *s = (symbol){.next = r->symbols,
+                  .name = name,
+                  .len = strlen(name),
+                  .scope = r->scope,
+                  .reg = reg,
+                  .value = value};
     r->symbols = s;
     return s;
 }
@@ -213,7 +223,11 @@ static v_operand list(reader *r, char close, int depth) {
 }
 
 static v_operand address(reader *r, int depth) {
-    v_operand o = {.kind = VO_ADDRESS, .reg = -1, .pair = -1, .part = ARENA_ARRAY(r->x->mem, v_operand, 2), .n = 1};
+    v_operand o = {.kind = VO_ADDRESS,
+                   .reg = -1,
+                   .pair = -1,
+                   .part = ARENA_ARRAY(r->x->mem, v_operand, 2),
+                   .n = 1};
     o.part[0] = operand(r, depth + 1);
     while (take(r, '+')) {
         uint64_t v;
@@ -290,11 +304,12 @@ static v_type type_of(const char *w, size_t n) {
     static const struct {
         const char *text;
         v_type type;
-    } types[] = {{"pred", {VT_PRED, 1}},     {"bf16", {VT_F, 16}},   {"bf16x2", {VT_F, 32}}, {"f16x2", {VT_F, 32}},
-                 {"tf32", {VT_F, 32}},       {"f32x2", {VT_F, 64}},  {"e4m3x2", {VT_F, 16}}, {"e5m2x2", {VT_F, 16}},
-                 {"ue8m0x2", {VT_F, 16}},    {"e2m1x2", {VT_F, 8}},  {"e2m3x2", {VT_F, 16}}, {"e3m2x2", {VT_F, 16}},
-                 {"e4m3x4", {VT_F, 32}},     {"e5m2x4", {VT_F, 32}}, {"e2m1x4", {VT_F, 16}}, {"u16x2", {VT_F, 32}},
-                 {"s16x2", {VT_F, 32}}};
+    } types[] = {{"pred", {VT_PRED, 1}}, {"bf16", {VT_F, 16}},   {"bf16x2", {VT_F, 32}},
+                 {"f16x2", {VT_F, 32}},  {"tf32", {VT_F, 32}},   {"f32x2", {VT_F, 64}},
+                 {"e4m3x2", {VT_F, 16}}, {"e5m2x2", {VT_F, 16}}, {"ue8m0x2", {VT_F, 16}},
+                 {"e2m1x2", {VT_F, 8}},  {"e2m3x2", {VT_F, 16}}, {"e3m2x2", {VT_F, 16}},
+                 {"e4m3x4", {VT_F, 32}}, {"e5m2x4", {VT_F, 32}}, {"e2m1x4", {VT_F, 16}},
+                 {"u16x2", {VT_F, 32}},  {"s16x2", {VT_F, 32}}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strlen(types[i].text) == n && memcmp(types[i].text, w, n) == 0) {
             return types[i].type;
@@ -415,7 +430,9 @@ static void instruction(reader *r) {
     i->line = r->line;
     i->step = v_find_step(i->op, i);
     if (i->step == NULL) {
-        v_fail(r->x, i->line, "'%s' is an instruction that the verifier does not know: it might synchronise", i->op);
+        v_fail(r->x, i->line,
+               "'%s' is an instruction that the verifier does not know: it might synchronise",
+               i->op);
     }
     v_operand args[16];
     blank(r);
@@ -487,8 +504,8 @@ static void variable(reader *r, bool shared) {
     add_symbol(r, name, -1, shared ? *next : GLOBAL_BASE + *next)->shared = shared;
     *next += sized ? bytes : 0;
     if (shared && r->smem > V_SMEM_BYTES) {
-        v_fail(r->x, r->line, "%llu bytes of shared memory, the machine has %d", (unsigned long long)r->smem,
-               V_SMEM_BYTES);
+        v_fail(r->x, r->line, "%llu bytes of shared memory, the machine has %d",
+               (unsigned long long)r->smem, V_SMEM_BYTES);
     }
 }
 
@@ -553,7 +570,10 @@ static bool take_label(reader *r) {
     if (n > 0 && r->s < r->end && *r->s == ':') {
         r->s++;
         label *l = ARENA_NEW(r->x->mem, label);
-        *l = (label){.next = r->labels, .name = arena_strndup(r->x->mem, w, n), .scope = r->scope, .at = r->k->n_ins};
+        *l = (label){.next = r->labels,
+                     .name = arena_strndup(r->x->mem, w, n),
+                     .scope = r->scope,
+                     .at = r->k->n_ins};
         r->labels = l;
         return true;
     }

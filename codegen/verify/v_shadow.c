@@ -1,5 +1,5 @@
-// What was done last to every byte of shared memory and every cell of TMEM, and whether it is ordered
-// before what is done now. The rules are the rows of fence.def.
+// What was done last to every byte of shared memory and every cell of TMEM, and whether it is
+// ordered before what is done now. The rules are the rows of fence.def.
 #include "v.h"
 
 #include <stdio.h>
@@ -49,7 +49,9 @@ static const struct {
 #undef ROW
 };
 
-static bool is_wait_group(v_async_kind k) { return k == VA_STORE || k == VA_WGMMA || k == VA_CP_ASYNC; }
+static bool is_wait_group(v_async_kind k) {
+    return k == VA_STORE || k == VA_WGMMA || k == VA_CP_ASYNC;
+}
 
 // The row that orders x before y, given who they are.
 static row row_of(const v_machine *m, const v_access *x, bool y_async, v_async_kind y) {
@@ -63,7 +65,10 @@ static row row_of(const v_machine *m, const v_access *x, bool y_async, v_async_k
         return y == VA_CANCEL ? ROW_READ_CANCEL : ROW_READ_ASYNC;
     }
     v_async_kind k = m->async[x->async].kind;
-    return k == VA_COPY || k == VA_CANCEL ? ROW_COPY : k == VA_TENSOR ? ROW_TENSOR : is_wait_group(k) ? ROW_GROUP : ROW_TMEM;
+    return k == VA_COPY || k == VA_CANCEL ? ROW_COPY
+           : k == VA_TENSOR               ? ROW_TENSOR
+           : is_wait_group(k)             ? ROW_GROUP
+                                          : ROW_TMEM;
 }
 
 static bool ordered(const v_machine *m, const v_access *x, uint32_t thread, row r) {
@@ -80,13 +85,15 @@ static const char *who(const v_machine *m, uint32_t thread, char out[64]) {
     return out;
 }
 
-_Noreturn static void unordered(v_machine *m, const v_warp *w, const v_ins *i, const v_access *x, row r,
-                                const char *where) {
+_Noreturn static void unordered(v_machine *m, const v_warp *w, const v_ins *i, const v_access *x,
+                                row r, const char *where) {
     char by[64];
     bool known = x->async == 0 && v_knows(m, w->first, x->comp, x->at) && r != ROW_THREADS;
-    v_refuse(m, w, i, "%s %s, which '%s' of %s at line %u %s and nothing orders before: %s needs %s%s", i->op, where,
-             x->ins->op, who(m, x->async != 0 ? m->async[x->async].thread : x->comp, by), x->ins->line,
-             x->write ? "writes" : "reads", rows[r].edge, rows[r].need, known ? " (the fence is missing)" : "");
+    v_refuse(
+        m, w, i, "%s %s, which '%s' of %s at line %u %s and nothing orders before: %s needs %s%s",
+        i->op, where, x->ins->op, who(m, x->async != 0 ? m->async[x->async].thread : x->comp, by),
+        x->ins->line, x->write ? "writes" : "reads", rows[r].edge, rows[r].need,
+        known ? " (the fence is missing)" : "");
 }
 
 // ---- shared memory ------------------------------------------------------------------------------
@@ -98,13 +105,15 @@ typedef struct {
     const v_ins *ins;
 } doing;
 
-// Newer accesses come first. Whoever is behind one of them is behind the write that came before it, but
-// for the fence that a generic write needs.
-static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list, uint16_t mask, v_place at) {
+// Newer accesses come first. Whoever is behind one of them is behind the write that came before it,
+// but for the fence that a generic write needs.
+static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list, uint16_t mask,
+                  v_place at) {
     uint16_t behind = 0;
     for (const v_access *x = *list; x != NULL; x = x->next) {
         bool own = x->async != 0 && x->async == y->async;
-        bool excused = (mask & x->mask & ~behind) == 0 && x->write && (x->async != 0 || y->async == 0);
+        bool excused =
+            (mask & x->mask & ~behind) == 0 && x->write && (x->async != 0 || y->async == 0);
         if ((x->mask & mask) == 0 || own || excused) {
             continue;
         }
@@ -113,20 +122,22 @@ static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list
             behind |= x->mask;
         } else if (x->write || y->write) {
             char where[80];
-            snprintf(where, sizeof where, "%s shared memory at %u of CTA %d", y->write ? "writes" : "reads", at.offset,
-                     at.cta);
+            snprintf(where, sizeof where, "%s shared memory at %u of CTA %d",
+                     y->write ? "writes" : "reads", at.offset, at.cta);
             unordered(m, w, y->ins, x, r, where);
         }
     }
 }
 
-// A later access by the same hand stands for the earlier one: products, groups and threads are over in order.
+// A later access by the same hand stands for the earlier one: products, groups and threads are over
+// in order.
 static bool same_hand(const v_machine *m, const v_access *x, const doing *y) {
     if (x->async == 0 || y->async == 0) {
         return x->async == y->async && x->comp == y->comp;
     }
     const v_async *a = &m->async[x->async], *b = &m->async[y->async];
-    return a->thread == b->thread && a->kind == b->kind && a->kind != VA_COPY && a->kind != VA_CANCEL;
+    return a->thread == b->thread && a->kind == b->kind && a->kind != VA_COPY &&
+           a->kind != VA_CANCEL;
 }
 
 static void note(v_machine *m, const doing *y, v_access **list, uint16_t mask) {
@@ -158,8 +169,8 @@ static void touch(v_machine *m, v_warp *w, const doing *y, v_place at, uint32_t 
     }
     uint64_t end = (uint64_t)at.offset + bytes;
     if (end > V_SMEM_BYTES) {
-        v_refuse(m, w, y->ins, "shared memory %u to %llu: the machine has %d bytes", at.offset, (unsigned long long)end,
-                 V_SMEM_BYTES);
+        v_refuse(m, w, y->ins, "shared memory %u to %llu: the machine has %d bytes", at.offset,
+                 (unsigned long long)end, V_SMEM_BYTES);
     }
     v_cta *c = &m->cta[at.cta];
     for (uint32_t g = at.offset / V_GRANULE; g * V_GRANULE < end; g++) {
@@ -180,7 +191,8 @@ void v_remote(v_machine *m, int from, int to, uint32_t comp, uint32_t at, const 
     }
 }
 
-void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes, bool write) {
+void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes,
+             bool write) {
     uint32_t id = w->first + lane;
     doing y = {0, id, w->now, id, write, VA_COPY, i};
     touch(m, w, &y, at, bytes);
@@ -189,7 +201,8 @@ void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at,
     }
 }
 
-void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at, uint32_t bytes, bool write) {
+void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at,
+                   uint32_t bytes, bool write) {
     const v_async *a = &m->async[async];
     doing y = {async, 0, 0, w->first + lane, write, a->kind, a->ins};
     touch(m, w, &y, at, bytes);
@@ -206,11 +219,12 @@ static bool writes_tmem(v_tmem_use use) {
 // Pairs that the tensor unit keeps in the order of one thread (PTX ISA, "tcgen05 Memory Consistency
 // Model": mma after mma, mma after cp; scales read and then copied over rely on the same pipe).
 static bool pipelined(v_tmem_use x, v_tmem_use y) {
-    return x != VU_LOAD && x != VU_STORE && y != VU_LOAD && y != VU_STORE && y != VU_FREE && x != VU_FREE;
+    return x != VU_LOAD && x != VU_STORE && y != VU_LOAD && y != VU_STORE && y != VU_FREE &&
+           x != VU_FREE;
 }
 
-void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int cta, uint32_t column, v_tmem_use use,
-                  uint32_t quarters) {
+void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int cta, uint32_t column,
+                  v_tmem_use use, uint32_t quarters) {
     const v_async *a = &m->async[async];
     if (m->learn) {
         return;
@@ -235,9 +249,10 @@ void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int ct
                     same = t;
                     if (!v_knows_async(m, w->first + lane, xa, true)) {
                         char where[80];
-                        snprintf(where, sizeof where, "%s TMEM column %u of CTA %d", writes_tmem(use) ? "writes" : "reads",
-                                 column, cta);
-                        unordered(m, w, a->ins, x, xa->kind == VA_TENSOR ? ROW_TENSOR_TMEM : ROW_TMEM, where);
+                        snprintf(where, sizeof where, "%s TMEM column %u of CTA %d",
+                                 writes_tmem(use) ? "writes" : "reads", column, cta);
+                        unordered(m, w, a->ins, x,
+                                  xa->kind == VA_TENSOR ? ROW_TENSOR_TMEM : ROW_TMEM, where);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 // tcgen05 (PTX ISA, "TensorCore 5th Generation Family Instructions"): allocation of TMEM, products,
-// copies of scales, loads and stores, and what orders them. Products and copies are asynchronous and
-// end with a later commit of the same thread; loads and stores with tcgen05.wait of their warp.
+// copies of scales, loads and stores, and what orders them. Products and copies are asynchronous
+// and end with a later commit of the same thread; loads and stores with tcgen05.wait of their warp.
 #include "v.h"
 #include "v_desc.h"
 
@@ -16,7 +16,9 @@ bool v_tmem_alloc(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     v_cta *c = &m->cta[w->cta];
     uint32_t from = c->allocs; // handed out in order
     if (n < 32 || n > V_TMEM_COLUMNS || (n & (n - 1)) != 0 || from + n > V_TMEM_COLUMNS) {
-        v_refuse(m, w, i, "tcgen05.alloc of %llu columns with %u of 512 in use: a power of two from 32 on that fits",
+        v_refuse(m, w, i,
+                 "tcgen05.alloc of %llu columns with %u of 512 in use: a power of two from 32 on "
+                 "that fits",
                  (unsigned long long)n, from);
     }
     for (uint64_t col = from; col < from + n; col++) {
@@ -33,7 +35,8 @@ bool v_tmem_relinquish(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return v_together(w, i, mask);
 }
 
-static void need_columns(v_machine *m, v_warp *w, const v_ins *i, int cta, uint32_t from, uint32_t n) {
+static void need_columns(v_machine *m, v_warp *w, const v_ins *i, int cta, uint32_t from,
+                         uint32_t n) {
     for (uint32_t col = from; col < from + n; col++) {
         if (col >= V_TMEM_COLUMNS || !m->cta[cta].allocated[col]) {
             v_refuse(m, w, i, "TMEM column %u of CTA %d is not allocated", col, cta);
@@ -86,8 +89,8 @@ static issue issue_of(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
     return s;
 }
 
-static void tmem(v_machine *m, v_warp *w, const v_ins *i, const issue *s, uint32_t address, uint32_t columns,
-                 v_tmem_use use) {
+static void tmem(v_machine *m, v_warp *w, const v_ins *i, const issue *s, uint32_t address,
+                 uint32_t columns, v_tmem_use use) {
     uint32_t from = address & 0xFFFF;
     for (int cta = s->first; cta <= s->last; cta++) {
         need_columns(m, w, i, cta, from, columns);
@@ -97,12 +100,14 @@ static void tmem(v_machine *m, v_warp *w, const v_ins *i, const issue *s, uint32
     }
 }
 
-static void operand(v_machine *m, v_warp *w, const issue *s, uint64_t desc, const v_operand_shape *shape) {
+static void operand(v_machine *m, v_warp *w, const issue *s, uint64_t desc,
+                    const v_operand_shape *shape) {
     v_span spans[V_MOST_SPANS];
     int n = v_desc_spans(desc, shape, spans);
     for (int cta = s->first; cta <= s->last; cta++) {
         for (int k = 0; k < n; k++) {
-            v_touch_async(m, w, s->op, s->lane, (v_place){cta, spans[k].from}, spans[k].bytes, false);
+            v_touch_async(m, w, s->op, s->lane, (v_place){cta, spans[k].from}, spans[k].bytes,
+                          false);
         }
     }
 }
@@ -127,7 +132,8 @@ static void product(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
         operand(m, w, &s, v_need(m, w, i, &i->arg[1], lane),
                 &(v_operand_shape){rows / pair, elem, (idesc >> 15 & 1) != 0, 61});
     }
-    operand(m, w, &s, v_need(m, w, i, &i->arg[2], lane), &(v_operand_shape){n / pair, elem, (idesc >> 16 & 1) != 0, 61});
+    operand(m, w, &s, v_need(m, w, i, &i->arg[2], lane),
+            &(v_operand_shape){n / pair, elem, (idesc >> 16 & 1) != 0, 61});
     if (v_has(i, VW_block_scale)) {
         uint32_t a_columns = rows / pair <= 32 ? 1 : rows / pair / 32;
         tmem(m, w, i, &s, address_of(m, w, i, 4, lane), a_columns, VU_SCALES);
@@ -151,7 +157,11 @@ bool v_tcgen05_cp(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     static const struct {
         const char *shape;
         uint32_t rows, bytes;
-    } shapes[] = {{"32x128b", 32, 16}, {"128x256b", 128, 32}, {"4x256b", 4, 32}, {"128x128b", 128, 16}, {"64x128b", 64, 16}};
+    } shapes[] = {{"32x128b", 32, 16},
+                  {"128x256b", 128, 32},
+                  {"4x256b", 4, 32},
+                  {"128x128b", 128, 16},
+                  {"64x128b", 64, 16}};
     V_EACH(lane, mask) {
         issue s = issue_of(m, w, i, lane);
         bool found = false;
@@ -175,7 +185,9 @@ bool v_tcgen05_commit(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     V_EACH(lane, mask) {
         uint32_t id = w->first + lane;
         v_place at = v_shared(m, w, i, v_address(m, w, i, &i->arg[0], lane));
-        uint32_t ctas = v_has(i, VW_multicast) ? (uint32_t)v_need(m, w, i, &i->arg[1], lane) & 0xFFFF : 1u << at.cta;
+        uint32_t ctas = v_has(i, VW_multicast)
+                            ? (uint32_t)v_need(m, w, i, &i->arg[1], lane) & 0xFFFF
+                            : 1u << at.cta;
         for (int cta = 0; cta < V_MOST_CTAS; cta++) {
             if ((ctas >> cta & 1) == 0) {
                 continue;
@@ -195,7 +207,8 @@ bool v_tcgen05_commit(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
                 m->most_commits[id] = room;
             }
             v_commit *c = &m->commits[id][m->n_commits[id]++];
-            *c = (v_commit){m->orders[id], (uint32_t)(m->n_threads + b->index), (uint32_t)b->phase + 1};
+            *c = (v_commit){m->orders[id], (uint32_t)(m->n_threads + b->index),
+                            (uint32_t)b->phase + 1};
             v_remote(m, w->cta, cta, c->comp, c->at, i);
             v_mbar_arrive(m, w, i, b, 1);
         }
@@ -208,10 +221,13 @@ static void registers(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask, bo
     uint32_t address = (uint32_t)v_address_same(m, w, i, &i->arg[store ? 0 : 1], mask);
     uint32_t quarter = (uint32_t)w->index % 4;
     bool narrow = strstr(i->op, "16x") != NULL;
-    uint32_t unit = strstr(i->op, "16x64b") ? 2 : strstr(i->op, "16x128b") ? 4 : strstr(i->op, "16x256b") ? 8 : 1;
+    uint32_t unit = strstr(i->op, "16x64b")    ? 2
+                    : strstr(i->op, "16x128b") ? 4
+                    : strstr(i->op, "16x256b") ? 8
+                                               : 1;
     if ((address >> 16) / 32 != quarter || (!narrow && (address >> 16) % 32 != 0)) {
-        v_refuse(m, w, i, "%s at lane %u of TMEM: this warp reaches lanes %u to %u", i->op, address >> 16, 32 * quarter,
-                 32 * quarter + 31);
+        v_refuse(m, w, i, "%s at lane %u of TMEM: this warp reaches lanes %u to %u", i->op,
+                 address >> 16, 32 * quarter, 32 * quarter + 31);
     }
     uint32_t from = address & 0xFFFF, n = unit * (uint32_t)i->vec;
     need_columns(m, w, i, w->cta, from, n);

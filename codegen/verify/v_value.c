@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static uint64_t special(const v_machine *m, const v_warp *w, const char *name, uint32_t lane, bool *known) {
+static uint64_t special(const v_machine *m, const v_warp *w, const char *name, uint32_t lane,
+                        bool *known) {
     uint32_t tid = (uint32_t)w->index * V_LANES + lane;
     uint32_t n_ctas = (uint32_t)m->n_ctas;
     const struct {
@@ -49,7 +50,8 @@ static uint64_t special(const v_machine *m, const v_warp *w, const char *name, u
     return 0;
 }
 
-uint64_t v_get(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane, bool *known) {
+uint64_t v_get(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane,
+               bool *known) {
     switch (o->kind) {
     case VO_REG: {
         const v_reg *r = &w->reg[o->reg];
@@ -120,7 +122,8 @@ uint64_t v_need(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, uin
     uint64_t v = v_get(m, w, o, lane, &known);
     if (!known) {
         v_refuse(m, w, i,
-                 "an operand depends on data or was never set, so that what it synchronises or reaches cannot be "
+                 "an operand depends on data or was never set, so that what it synchronises or "
+                 "reaches cannot be "
                  "followed");
     }
     return v;
@@ -132,8 +135,8 @@ uint64_t v_need_same(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o
     V_EACH(lane, mask) {
         uint64_t other = v_need(m, w, i, o, lane);
         if (!first && other != v) {
-            v_refuse(m, w, i, "lanes of one warp give different operands, 0x%llx and 0x%llx", (unsigned long long)v,
-                     (unsigned long long)other);
+            v_refuse(m, w, i, "lanes of one warp give different operands, 0x%llx and 0x%llx",
+                     (unsigned long long)v, (unsigned long long)other);
         }
         v = other;
         first = false;
@@ -148,7 +151,8 @@ uint64_t v_address(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, 
     return v_need(m, w, i, &o->part[0], lane) + o->imm;
 }
 
-uint64_t v_address_same(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, uint32_t mask) {
+uint64_t v_address_same(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o,
+                        uint32_t mask) {
     if (o->kind != VO_ADDRESS) {
         v_refuse(m, w, i, "an address in brackets is expected");
     }
@@ -159,10 +163,12 @@ v_place v_shared(v_machine *m, const v_warp *w, const v_ins *i, uint64_t address
     address &= 0xFFFFFFFFu; // generic addresses of shared memory: see v_cvta
     uint32_t rank = (uint32_t)(address >> V_RANK_SHIFT);
     v_place p = {(int)rank, (uint32_t)address & ((1u << V_RANK_SHIFT) - 1)};
-    uint32_t limit = m->facts != NULL && m->facts->smem_bytes != 0 ? m->k->static_smem + m->facts->smem_bytes : V_SMEM_BYTES;
+    uint32_t limit = m->facts != NULL && m->facts->smem_bytes != 0
+                         ? m->k->static_smem + m->facts->smem_bytes
+                         : V_SMEM_BYTES;
     if (rank >= (uint32_t)m->n_ctas || p.offset >= limit) {
-        v_refuse(m, w, i, "0x%llx is no shared memory of a cluster of %d with %u bytes each", (unsigned long long)address,
-                 m->n_ctas, limit);
+        v_refuse(m, w, i, "0x%llx is no shared memory of a cluster of %d with %u bytes each",
+                 (unsigned long long)address, m->n_ctas, limit);
     }
     return p;
 }

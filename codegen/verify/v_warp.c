@@ -1,5 +1,6 @@
-// Warps: which lanes are where, branches, what a warp or a block does together, registers handed over.
-// Lanes at the lowest instruction go first, so that they meet again behind loops and branches.
+// Warps: which lanes are where, branches, what a warp or a block does together, registers handed
+// over. Lanes at the lowest instruction go first, so that they meet again behind loops and
+// branches.
 #include "v.h"
 
 #include <stdarg.h>
@@ -61,11 +62,14 @@ static void matrix_reads(v_machine *m, v_warp *w, const v_ins *i, const v_operan
     }
     v_matrix_reg *r = &w->mreg[o->reg];
     if (r->group > w->done_groups && (r->result || result) && i->step != v_wgmma) {
-        v_refuse(m, w, i, "%s %s a register of a wgmma.mma_async that may still run: wgmma.commit_group and wgmma.wait_group "
-                 "come first", i->op, result ? "writes" : "reads");
+        v_refuse(m, w, i,
+                 "%s %s a register of a wgmma.mma_async that may still run: wgmma.commit_group and "
+                 "wgmma.wait_group "
+                 "come first",
+                 i->op, result ? "writes" : "reads");
     }
-    if (result && i->step != v_wgmma) {
-        r->written_at = w->steps;
+    if (i->step != v_wgmma) {
+        r->touched_at = w->steps;
     }
 }
 
@@ -75,7 +79,8 @@ static bool follow(v_machine *m, v_warp *w, uint32_t pc, uint32_t mask) {
     uint32_t on = guarded(m, w, i, mask);
     if (++m->steps > m->most_steps) {
         m->x->too_long = true;
-        v_refuse(m, w, i, "more than %llu instructions are needed to follow the kernel", (unsigned long long)m->most_steps);
+        v_refuse(m, w, i, "more than %llu instructions are needed to follow the kernel",
+                 (unsigned long long)m->most_steps);
     }
     w->steps++;
     if (i->step == v_bra) {
@@ -175,14 +180,18 @@ static bool known_in_cta(const v_machine *m, int cta, uint32_t comp, uint32_t at
     return false;
 }
 
-// Shared memory goes with the block: whatever comes into it from outside must be known to have come.
+// Shared memory goes with the block: whatever comes into it from outside must be known to have
+// come.
 static void block_ends(v_machine *m, v_warp *w, const v_ins *i) {
     v_cta *c = &m->cta[w->cta];
     c->exited = true;
     for (int n = 0; n < m->n_comps; n++) {
         if (c->remote[n] != 0 && !known_in_cta(m, w->cta, (uint32_t)n, c->remote[n])) {
-            v_refuse(m, w, i, "the block ends, and '%s' at line %u may still reach its shared memory: nobody in the block "
-                     "waits for it", c->remote_ins[n]->op, c->remote_ins[n]->line);
+            v_refuse(m, w, i,
+                     "the block ends, and '%s' at line %u may still reach its shared memory: "
+                     "nobody in the block "
+                     "waits for it",
+                     c->remote_ins[n]->op, c->remote_ins[n]->line);
         }
     }
     if (c->allocs != 0) {
@@ -192,14 +201,14 @@ static void block_ends(v_machine *m, v_warp *w, const v_ins *i) {
     for (uint32_t n = 0; n < m->warps_per_cta; n++) {
         const v_warp *other = &m->warp[(uint32_t)w->cta * m->warps_per_cta + n];
         if (other->regs != m->warp[(uint32_t)w->cta * m->warps_per_cta + n / 4 * 4].regs) {
-            v_refuse(m, w, i, "setmaxnreg leaves warps of one warpgroup with %u and %u registers", other->regs,
-                     m->warp[(uint32_t)w->cta * m->warps_per_cta + n / 4 * 4].regs);
+            v_refuse(m, w, i, "setmaxnreg leaves warps of one warpgroup with %u and %u registers",
+                     other->regs, m->warp[(uint32_t)w->cta * m->warps_per_cta + n / 4 * 4].regs);
         }
         total += other->regs * V_LANES;
     }
     if (m->k->max_regs != 0 && total > m->k->max_regs * m->per_cta) {
-        v_refuse(m, w, i, "setmaxnreg asks for %u registers in all, the block was launched with %u", total,
-                 m->k->max_regs * m->per_cta);
+        v_refuse(m, w, i, "setmaxnreg asks for %u registers in all, the block was launched with %u",
+                 total, m->k->max_regs * m->per_cta);
     }
 }
 
@@ -208,8 +217,11 @@ static void lane_ends(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
     const v_pending *p = &m->bulk[id];
     if (p->n != 0) {
         const v_ins *at = m->async[p->op[0]].ins;
-        v_refuse(m, w, i, "a thread ends before its '%s' at line %u has read shared memory: cp.async.bulk.commit_group and "
-                 "wait_group come first", at->op, at->line);
+        v_refuse(m, w, i,
+                 "a thread ends before its '%s' at line %u has read shared memory: "
+                 "cp.async.bulk.commit_group and "
+                 "wait_group come first",
+                 at->op, at->line);
     }
 }
 
@@ -219,7 +231,8 @@ bool v_ret(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     w->live &= ~mask;
     if (w->live == 0 && w->wgmma.n != 0) {
-        v_refuse(m, w, i, "a warp ends before its wgmma.mma_async at line %u", m->async[w->wgmma.op[0]].ins->line);
+        v_refuse(m, w, i, "a warp ends before its wgmma.mma_async at line %u",
+                 m->async[w->wgmma.op[0]].ins->line);
     }
     bool last = true;
     for (uint32_t n = 0; n < m->warps_per_cta; n++) {
@@ -243,7 +256,8 @@ bool v_setmaxnreg(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
 }
 
 // ---- a warp together ----------------------------------------------------------------------------
-static bool all_here(v_machine *m, v_warp *w, const v_ins *i, int arg, uint32_t mask, uint32_t *member) {
+static bool all_here(v_machine *m, v_warp *w, const v_ins *i, int arg, uint32_t mask,
+                     uint32_t *member) {
     *member = (uint32_t)v_need_same(m, w, i, &i->arg[arg], mask) & w->live;
     if ((mask & *member) == *member) {
         return true;
@@ -387,14 +401,16 @@ bool v_bar_cta(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     uint64_t id = v_need_same(m, w, i, &i->arg[0], mask);
     uint64_t n = i->n_args > 1 ? v_need_same(m, w, i, &i->arg[1], mask) : m->per_cta;
     if (id > 15 || n == 0 || n % V_LANES != 0 || n > m->per_cta) {
-        v_refuse(m, w, i, "named barrier %llu for %llu threads, of a block of %u", (unsigned long long)id,
-                 (unsigned long long)n, m->per_cta);
+        v_refuse(m, w, i, "named barrier %llu for %llu threads, of a block of %u",
+                 (unsigned long long)id, (unsigned long long)n, m->per_cta);
     }
     v_bar *b = &m->cta[w->cta].bar[id];
     if (!w->in_bar) {
         if (b->expected != 0 && b->expected != n) {
-            v_refuse(m, w, i, "named barrier %llu for %llu threads, and others have come to it as one for %u",
-                     (unsigned long long)id, (unsigned long long)n, b->expected);
+            v_refuse(
+                m, w, i,
+                "named barrier %llu for %llu threads, and others have come to it as one for %u",
+                (unsigned long long)id, (unsigned long long)n, b->expected);
         }
         v_release(m, b->cur, w, mask);
         b->expected = (uint32_t)n;
@@ -453,7 +469,8 @@ bool v_cluster_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
-// ---- the kernel before this one (PTX ISA, "griddepcontrol") --------------------------------------
+// ---- the kernel before this one (PTX ISA, "griddepcontrol")
+// --------------------------------------
 bool v_grid_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     (void)i;
     V_EACH(lane, mask) {
@@ -476,7 +493,9 @@ void v_grid_access(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             ok = v_knows(m, w->first + lane, m->grid_waits[n].thread, m->grid_waits[n].at);
         }
         if (!ok) {
-            v_refuse(m, w, i, "%s reaches global memory before griddepcontrol.wait: the kernel before may not be over",
+            v_refuse(m, w, i,
+                     "%s reaches global memory before griddepcontrol.wait: the kernel before may "
+                     "not be over",
                      i->op);
         }
     }

@@ -1,5 +1,5 @@
-// wgmma (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"): registers and shared memory that
-// a product holds until its group has been waited for. Registers are checked in v_warp.c.
+// wgmma (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"): registers and shared memory
+// that a product holds until its group has been waited for. Registers are checked in v_warp.c.
 #include "v.h"
 #include "v_desc.h"
 
@@ -15,6 +15,8 @@ bool v_wgmma_fence(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
+// PTX ISA "wgmma.fence": needed before the first wgmma.mma_async, and between any other access to a
+// register and a product that takes it.
 static void hold(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, bool result) {
     for (int p = 0; p < o->n; p++) {
         int reg = o->part[p].kind == VO_REG ? o->part[p].reg : -1;
@@ -22,8 +24,10 @@ static void hold(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, bo
             continue;
         }
         v_matrix_reg *r = &w->mreg[reg];
-        if (r->written_at > w->fence_at) {
-            v_refuse(m, w, i, "%s takes a register that was written since the last wgmma.fence: the write may come too late",
+        if (r->touched_at > w->fence_at) {
+            v_refuse(m, w, i,
+                     "%s takes a register that was written or read since the last wgmma.fence: "
+                     "they may come in another order",
                      i->op);
         }
         if (result && !r->result && r->group > w->done_groups) {
@@ -32,9 +36,13 @@ static void hold(v_machine *m, v_warp *w, const v_ins *i, const v_operand *o, bo
         r->group = w->wgmma.groups + 1;
         r->result = result;
     }
+    if (w->fence_at == 0) {
+        v_refuse(m, w, i, "%s without a wgmma.fence before it", i->op);
+    }
 }
 
-static void reads(v_machine *m, v_warp *w, const v_ins *i, uint32_t op, uint64_t desc, const v_operand_shape *shape) {
+static void reads(v_machine *m, v_warp *w, const v_ins *i, uint32_t op, uint64_t desc,
+                  const v_operand_shape *shape) {
     v_span spans[V_MOST_SPANS];
     int n = v_desc_spans(desc, shape, spans);
     const v_clock *g = NULL, *a = NULL;
@@ -59,7 +67,8 @@ bool v_wgmma(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     const char *shape = strstr(i->op, "m64n");
     unsigned n = 0, k = 0;
-    if (shape == NULL || sscanf(shape, "m64n%uk%u", &n, &k) != 2 || n > 256 || k == 0 || i->n_args < 4) {
+    if (shape == NULL || sscanf(shape, "m64n%uk%u", &n, &k) != 2 || n > 256 || k == 0 ||
+        i->n_args < 4) {
         v_refuse(m, w, i, "a shape of wgmma that is not followed");
     }
     uint32_t elem = 32 / k, op = v_async_new(m, VA_WGMMA, w->first, i);
@@ -71,9 +80,11 @@ bool v_wgmma(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     if (registers) {
         hold(m, w, i, &i->arg[1], false);
     } else {
-        reads(m, w, i, op, v_need_same(m, w, i, &i->arg[1], mask), &(v_operand_shape){64, elem, a_turned, 62});
+        reads(m, w, i, op, v_need_same(m, w, i, &i->arg[1], mask),
+              &(v_operand_shape){64, elem, a_turned, 62});
     }
-    reads(m, w, i, op, v_need_same(m, w, i, &i->arg[2], mask), &(v_operand_shape){n, elem, b_turned, 62});
+    reads(m, w, i, op, v_need_same(m, w, i, &i->arg[2], mask),
+          &(v_operand_shape){n, elem, b_turned, 62});
     v_set_unknown(m, w, &i->arg[0], mask);
     v_pend(m, &w->wgmma, op);
     return true;

@@ -1,8 +1,8 @@
 // The verifier's face: reads the text, follows each kernel in a handful of cases, reports.
 //
-// The cases enumerate what a launch may bring: each size small, one size large (so that every ring goes
-// round more than twice), each size zero (loops that do not run), several tiles for the same thread
-// block, and both answers where a predicate depends on data.
+// The cases enumerate what a launch may bring: each size small, one size large (so that every ring
+// goes round more than twice), each size zero (loops that do not run), several tiles for the same
+// thread block, and both answers where a predicate depends on data.
 #include "verify.h"
 
 #include "v.h"
@@ -43,11 +43,14 @@ static void new_cta(v_machine *m, int index) {
 static void set_params(v_machine *m) {
     for (int n = 0; n < m->k->n_params; n++) {
         const v_param *p = &m->k->params[n];
-        m->param[n] = p->type.bits == 64 ? (uint64_t)(n + 1) << 40 : n == m->given.big ? m->given.big_size : m->given.size;
+        m->param[n] = p->type.bits == 64  ? (uint64_t)(n + 1) << 40
+                      : n == m->given.big ? m->given.big_size
+                                          : m->given.size;
     }
 }
 
-v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts, const v_case *given) {
+v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts,
+                         const v_case *given) {
     v_machine *m = ARENA_NEW(x->mem, v_machine);
     m->x = x;
     m->mem = x->mem;
@@ -55,10 +58,13 @@ v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts
     m->facts = facts;
     m->given = *given;
     m->per_cta = facts != NULL && facts->threads != 0 ? facts->threads : k->threads;
-    if (m->per_cta == 0 || m->per_cta % V_LANES != 0 || m->per_cta > V_MOST_THREADS || k->cluster == 0 ||
-        k->cluster > V_MOST_CTAS) {
-        v_fail(x, k->line, "a block of %u threads in a cluster of %u: .maxntid or .reqntid says whole warps up to %d, "
-               ".reqnctapercluster up to %d", m->per_cta, k->cluster, V_MOST_THREADS, V_MOST_CTAS);
+    if (m->per_cta == 0 || m->per_cta % V_LANES != 0 || m->per_cta > V_MOST_THREADS ||
+        k->cluster == 0 || k->cluster > V_MOST_CTAS) {
+        v_fail(x, k->line,
+               "a block of %u threads in a cluster of %u: .maxntid or .reqntid says whole warps up "
+               "to %d, "
+               ".reqnctapercluster up to %d",
+               m->per_cta, k->cluster, V_MOST_THREADS, V_MOST_CTAS);
     }
     m->n_ctas = (int)k->cluster;
     m->warps_per_cta = m->per_cta / V_LANES;
@@ -93,7 +99,9 @@ v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts
 }
 
 // ---- cases --------------------------------------------------------------------------------------
-static bool is_size(const v_param *p) { return !p->array && p->type.bits == 32 && p->type.kind != VT_F; }
+static bool is_size(const v_param *p) {
+    return !p->array && p->type.bits == 32 && p->type.kind != VT_F;
+}
 
 static int cases(const v_kernel *k, v_case *out) {
     int n = 0;
@@ -120,8 +128,8 @@ static int cases(const v_kernel *k, v_case *out) {
 
 typedef enum { FOLLOWED, REFUSED, TOO_LONG } outcome;
 
-static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c, v_boxes *boxes, bool learn,
-                      verify_report *out) {
+static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c, v_boxes *boxes,
+                      bool learn, verify_report *out) {
     v_exit x = {.text = out->sentence};
     arena *mem = arena_new();
     x.mem = mem;
@@ -147,10 +155,10 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
     return ok ? FOLLOWED : x.too_long ? TOO_LONG : REFUSED;
 }
 
-// A large size that takes too many instructions is halved: tiles differ, rings go round all the same. What
-// takes long with small sizes too is followed to its end.
-static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_boxes *boxes, bool learn,
-                        verify_report *out) {
+// A large size that takes too many instructions is halved: tiles differ, rings go round all the
+// same. What takes long with small sizes too is followed to its end.
+static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_boxes *boxes,
+                        bool learn, verify_report *out) {
     verify_job now = *job;
     now.most_steps = job->most_steps != 0 ? job->most_steps : DEFAULT_STEPS;
     outcome o = follow(&now, k, &c, boxes, learn, out);

@@ -3,9 +3,9 @@
 //
 // Nothing is shared with the generator but the fence table (fence.def). A kernel is followed
 // symbolically: every role of one cluster, thread by thread, with data left unknown and run-time
-// sizes enumerated, so that every ring of slots goes round and every loop also runs not at all. What
-// is checked does not depend on the order in which the roles were followed: accesses are compared by
-// what is ordered before them (vector clocks), not by what happened first.
+// sizes enumerated, so that every ring of slots goes round and every loop also runs not at all.
+// What is checked does not depend on the order in which the roles were followed: accesses are
+// compared by what is ordered before them (vector clocks), not by what happened first.
 #ifndef FP4_VERIFY_H
 #define FP4_VERIFY_H
 
@@ -40,8 +40,8 @@ typedef struct {
     uint64_t most_steps;       // instructions of a warp in one run; 0: the default
 } verify_job;
 
-// Reports of the kernels of a text, at most 'most'; the number of them. A text that cannot be read is
-// one refused report without a kernel's name. The same text gives the same reports.
+// Reports of the kernels of a text, at most 'most'; the number of them. A text that cannot be read
+// is one refused report without a kernel's name. The same text gives the same reports.
 int verify_ptx(const verify_job *job, verify_report *out, int most);
 
 #endif
