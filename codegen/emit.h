@@ -4,7 +4,7 @@
 //                    kernel. Driver only: cubins as words and the launch spelled out (checks,
 //                    sizes, tensor maps, grid), so that libcuda is all it needs.
 //   emit_ffi         NAME_ffi.c: the kernels of NAME.h as functions of the TVM FFI, for Python
-//   frameworks.
+//                    frameworks.
 //
 // The text around the generated parts is in templates/; what is generated comes from the role
 // programs alone. The same input gives the same text. A function returns NULL or a sentence.

@@ -3,10 +3,9 @@
 //   prologue   one thread of warp 0 prefetches the maps and initialises the barriers; TMEM is
 //              allocated; everybody meets.
 //   dispatch   warpgroups that a role spans belong together and carry one setmaxnreg; it is the
-//   first
-//              instruction of their branch, so that all code behind it is compiled for that budget
-//              ("setmaxnreg": all warps of a warpgroup execute the same one). Roles are branches
-//              inside it.
+//              first instruction of their branch, so that all code behind it is compiled for that
+//              budget ("setmaxnreg": all warps of a warpgroup execute the same one). Roles are
+//              branches inside it.
 //   teardown   everybody meets again where TMEM or peers need it.
 #include "cg_int.h"
 

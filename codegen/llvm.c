@@ -4,8 +4,7 @@
 //   - calling convention 71 makes a kernel entry; .maxntid comes with .minnctapersm, else ptxas
 //     ignores setmaxnreg (message C7508);
 //   - mma.sync and ldmatrix intrinsics are not convergent in LLVM: every call site is marked so;
-//   - the shared memory base passes through an empty piece of assembly, so that LLVM does
-//   arithmetic
+//   - the shared memory base passes through an empty piece of assembly, so that LLVM does arithmetic
 //     on a register and not on symbol expressions repeated at every use;
 //   - short pointers (32 bits in shared memory and TMEM) are a command line option of LLVM.
 #include "llvm.h"

@@ -16,7 +16,7 @@
 //   16 bits  A x4: lane L gives k L % 8 + 8 * (L / 16), chunk (L / 8) % 2;
 //            B x4: lane L gives k L % 8 + 8 * (L / 8 % 2), chunk L / 16
 //   8 bits   m16n16 x2: lane L gives k L: registers a0 .. a3 of A, b0 b0' b1 b1' of two fragments
-//   of B
+//            of B
 // and a fragment is an xor of its byte offset, as long as the warp's rows start at a multiple of
 // theirs.
 //

@@ -1,8 +1,7 @@
 // Reductions over a side of the tile, in kernels without products: a lane has a row.
 //
 //   along the columns   each lane walks its row in order, as the sequential program does, so that a
-//   sum
-//                       rounds as that one's
+//                       sum rounds as that one's
 //   across the rows     every warp walks all rows of the tile, a row a lane, and the lanes meet in
 //                       butterflies: maxima and minima only, which do not depend on the order
 // Elements beyond the loop's extent do not count. A maximum begins with NaN, which max.f32 and

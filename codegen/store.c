@@ -2,9 +2,8 @@
 //
 //   evaluate    the expression of the store for every element
 //   quantise    scaled formats: largest magnitude of a granule (over registers, and over the four
-//   lanes
-//               that share a row), scale code, elements divided by the scale; where the scales go:
-//               store_scale.c
+//               lanes that share a row), scale code, elements divided by the scale; where the
+//               scales go: store_scale.c
 //   stage       via smem: store_stage.c
 //   or scatter  via regs: predicated stores
 // A sub-tile is handed over in pieces, each of which goes all this way before the next one is
