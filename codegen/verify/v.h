@@ -362,7 +362,8 @@ typedef enum {
 } v_tmem_use;
 void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int cta, uint32_t column,
                   v_tmem_use use, uint32_t quarters);
-void v_remote(v_machine *m, int from, int to, uint32_t comp, uint32_t at, const v_ins *i);
+// A warp reaches the shared memory of CTA 'to'.
+void v_remote(v_machine *m, const v_warp *w, const v_ins *i, int to, uint32_t comp, uint32_t at);
 
 // ---- mbarriers (v_mbar.c) -----------------------------------------------------------------------
 v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at);

@@ -119,9 +119,6 @@ static void arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, cons
     } else if (v_has(i, VW_pair)) { // of the pair, the one that the barrier's address names
         bar.cta = (cta & ~1) | (l->bar.cta & 1);
     }
-    if (m->cta[cta].exited) {
-        v_refuse(m, w, i, "a copy into CTA %d, which has ended", cta);
-    }
     uint32_t op = v_async_new(m, l->kind, w->first + lane, i);
     v_touch_async(m, w, op, lane, to, l->bytes, true);
     v_mbar *b = v_mbar_at(m, w, i, bar);
@@ -130,9 +127,9 @@ static void arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, cons
     *a = (v_async){
         l->kind, true, (uint32_t)(m->n_threads + b->index), (uint32_t)b->phase + 1, w->first + lane,
         0,       i};
-    v_remote(m, w->cta, bar.cta, a->comp, a->at, i);
+    v_remote(m, w, i, bar.cta, a->comp, a->at);
     if (bar.cta != cta) {
-        v_remote(m, w->cta, cta, a->comp, a->at, i);
+        v_remote(m, w, i, cta, a->comp, a->at);
     }
     if (m->learn && l->box >= 0) {
         v_boxes_load(m, l->box, to, b, i);

@@ -149,7 +149,7 @@ bool v_mbar_arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         }
         uint32_t id = w->first + lane;
         if (at.cta != w->cta) {
-            v_remote(m, w->cta, at.cta, id, w->now, i);
+            v_remote(m, w, i, at.cta, id, w->now);
         }
         if (!v_has(i, VW_relaxed)) {
             v_release(m, b->cur, w, 1u << lane);

@@ -182,9 +182,12 @@ static void touch(v_machine *m, v_warp *w, const doing *y, v_place at, uint32_t 
     }
 }
 
-void v_remote(v_machine *m, int from, int to, uint32_t comp, uint32_t at, const v_ins *i) {
+// PTX ISA "Cluster of Cooperative Thread Arrays": a block's shared memory lasts as long as the block.
+void v_remote(v_machine *m, const v_warp *w, const v_ins *i, int to, uint32_t comp, uint32_t at) {
     v_cta *c = &m->cta[to];
-    (void)from;
+    if (c->exited) {
+        v_refuse(m, w, i, "'%s' reaches the shared memory of CTA %d, which has ended", i->op, to);
+    }
     if (c->remote[comp] < at) {
         c->remote[comp] = at;
         c->remote_ins[comp] = i;
@@ -197,7 +200,7 @@ void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at,
     doing y = {0, id, w->now, id, write, VA_COPY, i};
     touch(m, w, &y, at, bytes);
     if (at.cta != w->cta) {
-        v_remote(m, w->cta, at.cta, id, w->now, i);
+        v_remote(m, w, i, at.cta, id, w->now);
     }
 }
 

@@ -209,7 +209,7 @@ bool v_tcgen05_commit(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             v_commit *c = &m->commits[id][m->n_commits[id]++];
             *c = (v_commit){m->orders[id], (uint32_t)(m->n_threads + b->index),
                             (uint32_t)b->phase + 1};
-            v_remote(m, w->cta, cta, c->comp, c->at, i);
+            v_remote(m, w, i, cta, c->comp, c->at);
             v_mbar_arrive(m, w, i, b, 1);
         }
     }
