@@ -70,11 +70,12 @@ static void emit_on(struct ptx_parser *p, enum alu_key key, uint32_t d, int64_t 
     u->imm = imm;
 }
 
+static const uint16_t round_modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA}; // ORDER num_round
+
 // The rounding mode, before choose() takes the word because it has a row of its own.
 static int round_of(const struct ptx_ins *i) {
-    static const uint16_t modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA}; // ORDER num_round
     for (int m = 0; m < 5; m++) {
-        if (has(i, modes[m])) {
+        if (has(i, round_modes[m])) {
             return m;
         }
     }
@@ -82,8 +83,7 @@ static int round_of(const struct ptx_ins *i) {
 }
 
 static void take_round(struct ptx_ins *i) {
-    static const uint16_t modes[] = {W_RN, W_RZ, W_RM, W_RP, W_RNA};
-    ptx_take_one(i, modes, 5);
+    ptx_take_one(i, round_modes, 5);
 }
 
 static int64_t immediate_of(const struct ptx_ins *i, int round) {
