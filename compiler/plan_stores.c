@@ -507,12 +507,12 @@ static void plan_way(planner *p, int number) {
         return;
     }
     s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL && lines_are_whole(p->k, s);
-    if (s->granule > 0 && !check_ragged_scales(p, g, s, a)) {
-        return;
-    }
     if (s->granule > 0 && s->axes[s->n_axes - 1].loop != a->col_loop) {
         PLAN_REFUSE(p, "X101", g->stmt->span, "scales along '%s' have no lowering yet",
                     p->k->loops[a->row_loop].index);
+        return;
+    }
+    if (s->granule > 0 && !check_ragged_scales(p, g, s, a)) {
         return;
     }
     if (plan_sub_tile(p, s, stated, a, r) && s->via_smem) {

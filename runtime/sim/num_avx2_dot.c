@@ -13,7 +13,6 @@
 
 #define AVX2 __attribute__((target("avx2,fma")))
 #define BLOCK 16        // rows of A a panel
-#define LIMIT_HIGH 110  // emax above which overflow is possible or the addend is special
 
 struct panel_a {
     float value[32][BLOCK];
@@ -255,7 +254,7 @@ AVX2 static inline bool dot_8(const struct dot_step *s, int half, __m256i produc
     }
     __m256i emax = _mm256_max_epi32(_mm256_add_epi32(products, xs), ec);
     emax = _mm256_max_epi32(emax, _mm256_set1_epi32(p->dot.floor));
-    int high = p->dot.out == NUM_OUT_F16 ? 40 : LIMIT_HIGH;
+    int high = p->dot.out == NUM_OUT_F16 ? 40 : NUM_LIMIT_HIGH;
     __m256i over = _mm256_cmpgt_epi32(emax, _mm256_set1_epi32(high));
     if (_mm256_movemask_epi8(over)) {
         return false;

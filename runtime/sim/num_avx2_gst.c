@@ -15,7 +15,6 @@
 #define GROUPS 4
 #define BIAS 1024       // of exponents in 16-bit lanes: a live exponent is positive, a dead one 0
 #define FLOOR (-139)    // exponent of a dead term
-#define LIMIT_HIGH 110  // emax above which overflow is possible or the addend is special
 #define NO_EXPONENT 400 // smallest live exponent of a row without a live group
 
 struct panel_a {
@@ -236,7 +235,7 @@ AVX2 static inline bool gst_8(struct gst_step *s, uint32_t *d) {
     __m256i emax = _mm256_sub_epi32(largest_exponent(s->a, s->b, s->n), _mm256_set1_epi32(BIAS));
     emax = _mm256_max_epi32(emax, exponent_epi32(c));
     emax = _mm256_max_epi32(emax, _mm256_set1_epi32(FLOOR));
-    if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(emax, _mm256_set1_epi32(LIMIT_HIGH)))) {
+    if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(emax, _mm256_set1_epi32(NUM_LIMIT_HIGH)))) {
         return false;
     }
     // A term is a multiple of 2^(X - 2 - fraction bits of both scales).

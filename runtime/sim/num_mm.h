@@ -18,6 +18,10 @@ enum num_mm_op {
 
 #define NUM_MM_MAX_N 256
 
+// The exponent of a largest term above which a sum may overflow or the addend is special: those elements go to
+// the reference.
+#define NUM_LIMIT_HIGH 110
+
 struct num_mm {
     enum num_mm_op op;
     struct num_dot dot;

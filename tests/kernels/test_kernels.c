@@ -8,19 +8,11 @@
 // its neighbour, every element within half a step of E2M1 there.
 #include "fp4_gateup.h"
 #include "fp4_gemm.h"
+#include "need.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
-                    fp4_last_error());                                                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static fp4_ctx *ctx;
 static fp4_module *module;

@@ -6,18 +6,10 @@
 //
 // KERNEL(X : FORMAT[T, K], W : FORMAT[E, N, K], first[E + 1], alpha[E], Y[T, N])
 #include "fp4rt.h"
+#include "need.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
-                    fp4_last_error());                                                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { ROUNDS = 24, MAX_GROUPS = 4 };
 

@@ -5,19 +5,11 @@
 // 128 x 4 tiles of scales: scale kb of row m at ((m / 128) * ceil(KB / 4) + kb / 4) * 512 + m % 32 * 16 +
 // m % 128 / 32 * 4 + kb % 4, a tile set for each matrix.
 #include "fp4_prepack.h"
+#include "need.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
-                    fp4_last_error());                                                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static fp4_ctx *ctx;
 

@@ -6,20 +6,12 @@
 // lie halfway between codes once scaled. Sizes with tails in both directions. What the host refuses (NaN,
 // infinity) is compared with what the heads of fp8.tk and fp4.tk say.
 #include "fp4rt.h"
+#include "need.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
-                    fp4_last_error());                                                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { NAN_CODE = 0x7fc0, INF_CODE = 0x7f80 };
 
