@@ -10,12 +10,12 @@ rm -f "$out"/*.tkm
 for f in "$here"/programs/*.tk; do
     "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/check_$(basename "$f" .tk).tkm"
 done
+# Kernels of lib/ that this target has, one module each file: every schedule is compared.
+awk -F '\t' '/^[^#]/ && $6 == "ok" { print $1, $2 }' "$here/../coverage/table.tsv" | sort -u | while read -r file kernel; do
+    "$build/bin/fp4c" "$here/../../lib/$file" --kernel "$kernel" -arch sm_90a -o "$out/lib_$kernel.tkm"
+done
 for f in "$here"/../../lib/fp8/*.tk "$here"/../../lib/w4/*.tk; do
     "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/bench_$(basename "$f" .tk).tkm"
-    cp "$out/bench_$(basename "$f" .tk).tkm" "$out/lib_$(basename "$f" .tk).tkm"
-done
-for f in gemm/bf16 grouped/fp8 grouped/fp8_block grouped/masked grouped/w4a16 grouped/w4a8 quant/fp8 quant/fp4 quant/turn; do
-    "$build/bin/fp4c" "$here/../../lib/$f.tk" -arch sm_90a -o "$out/lib_$(echo $f | tr / _).tkm"
 done
 "$build/bin/fp4c" "$here/../../lib/gemm/bf16.tk" --kernel bf16_gemm -arch sm_90a -o "$out/bench_bf16.tkm"
 "$build/bin/fp4c" "$here/../../lib/grouped/fp8.tk" -arch sm_90a -o "$out/grouped_fp8.tkm"

@@ -2,7 +2,7 @@
 # Without --bless: fails if a README.md is not what the results say. Here: one table a file of results, every shape
 # with its floor (bytes over bandwidth or operations over the matrix rate, whichever is more), the gap to it, and
 # cuBLASLt's time in the same rounds; then geometric means for each M. At the top: one line a file and M, and how
-# many results were the simulator's bit for bit (bits.txt, what h200_check printed).
+# many results were the simulator's bit for bit (bits.txt, bits_lib.txt: what h200_check printed).
 import json
 import math
 import os
@@ -78,14 +78,25 @@ def summary_lines(name, data):
     return lines
 
 
-def summary(folder, files):
-    with open(os.path.join(folder, "results", "bits.txt")) as f:
-        counts = [re.search(r"(\S+) +(\d+) of (\d+) shapes equal", line) for line in f]
-    counts = [c.groups() for c in counts if c]
+# What h200_check printed: [(kernel and its schedule's number, equal, compared)].
+def bits(folder, name):
+    with open(os.path.join(folder, "results", name)) as f:
+        found = [re.search(r"^(\S+(?: \d+)?) +(\d+) of (\d+) shapes equal", line) for line in f]
+    return [(c[1], int(c[2]), int(c[3])) for c in found if c]
+
+
+def bits_line(counts, what):
     whole = [c for c in counts if c[1] == c[2]]
-    rest = "; ".join(f"`{c[0]}` {c[1]} of {c[2]}" for c in counts if c[1] != c[2])
-    lines = [f"{len(whole)} programs were the simulator's bit for bit in all of {span([int(c[2]) for c in counts], 0)} random "
-             f"shapes" + (f"; others: {rest}" if rest else "") + ".", "",
+    rest = "; ".join(f"`{name}` {equal} of {compared}" for name, equal, compared in counts if equal != compared)
+    return (f"{len(whole)} {what} were the simulator's bit for bit in all of {span([c[2] for c in counts], 0)} random "
+            f"shapes" + (f"; others: {rest}" if rest else "") + ".")
+
+
+def summary(folder, files):
+    library = bits(folder, "bits_lib.txt")
+    kernels = len({name.split()[0] for name, _, _ in library})
+    lines = [bits_line(bits(folder, "bits.txt"), "programs") + " " +
+             bits_line(library, f"schedules of the {kernels} kernels of lib/"), "",
              "| list | M | shapes | speed | share of the floor | cuBLASLt's time over ours, geometric mean | least |",
              "|---|---|---|---|---|---|---|"]
     for name, data in files:
