@@ -456,6 +456,8 @@ static void check_ragged_cluster(builder *b) {
                     REFUSE(b, "S301", f->toks[t].span,
                            "a cluster along '%s' may straddle two groups: its rows are ragged by '%s'",
                            index->name, index->group->name);
+                    diag_help(b->d, "cluster along an index that is not ragged: its CTAs share the rows of "
+                              "one group");
                 }
             }
         }

@@ -545,6 +545,8 @@ static void plan_mma(planner *p, int number) {
                            "types that one instruction takes");
         if (l->elem == ELEM_F32 && r->elem == ELEM_F32 && p->f->has_mma && p->arch->family == MMA_WGMMA) {
             diag_fix(p->d, plan_fact_span(p, p->f->mma_span), "mma wgmma tf32;", "without their 13 low bits");
+        } else if (l->elem == ELEM_F32 && r->elem == ELEM_F32) {
+            diag_help(p->d, "pass both as bf16, or compile for sm_90a with 'mma wgmma tf32'");
         }
         return;
     }
