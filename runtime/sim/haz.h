@@ -69,6 +69,7 @@ struct haz_ins {
     uint8_t order, scope, fence;
     bool read, nc, store;
     bool strong; // not weak
+    bool moves;  // a load whose values are only stored in shared memory again
 };
 
 enum { // of a record
@@ -210,6 +211,7 @@ struct haz_access {
     const char *space;
     uint64_t base; // added to offsets in messages
     bool check_initial, nc;
+    bool moves; // what it reads is only stored in shared memory again
     uint8_t lane;
     uint32_t lanes; // all that take part
 };
@@ -261,6 +263,7 @@ void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct
 
 // ---- registers (haz_regs.c) ---------------------------------------------------------------------
 bool haz_regs_begin(struct haz *h); // once the code has its wrappers; false: out of memory
+bool haz_moves_begin(struct haz *h); // which loads move what they read; false: out of memory
 uop_fn haz_registers;
 
 // ---- lanes (haz_lane.c) -------------------------------------------------------------------------

@@ -71,7 +71,7 @@ bool haz_begin(struct exec *x) {
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
-    bool ok = haz_regs_begin(h);
+    bool ok = haz_moves_begin(h) && haz_regs_begin(h);
     x->k = &h->kernel;
     return ok;
 }

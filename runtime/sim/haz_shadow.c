@@ -365,7 +365,9 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
     uint32_t r = CELL_ID(c.r);
     bool touched = (CELL_BYTES(c.w) & bytes) != 0;
     if (a->read && (~CELL_BYTES(c.w) & bytes) != 0 && a->check_initial) {
-        haz_report_conflict(tensor ? HAZ_UNINIT_TENSOR : HAZ_UNINIT_SHARED,
+        haz_report_conflict(tensor     ? HAZ_UNINIT_TENSOR
+                            : a->moves ? HAZ_UNINIT_MOVED
+                                       : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
     struct spot at = {address, bytes, c.w_lane, tensor};
