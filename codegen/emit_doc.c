@@ -50,6 +50,10 @@ static void variant_doc(FILE *out, const tir_kernel *k) {
         fprintf(out, "; when ");
         emit_size_text(out, k, k->when);
     }
+    if (k->cost != NULL) {
+        fprintf(out, "; cost ");
+        emit_size_text(out, k, k->cost);
+    }
     fprintf(out, "\n");
 }
 

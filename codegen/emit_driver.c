@@ -19,8 +19,8 @@ typedef struct {
     cg_args args;
     emit_names names;
     int index;                  // in the job
-    bool used[SZ_SF_BYTES + 1]; // operators, over all variants
-    bool fits, maps, tensors;
+    bool used[SZ_SMS + 1]; // operators, over all variants
+    bool fits, maps, tensors, pitched;
 } writer;
 
 // ---- sizes --------------------------------------------------------------------------------------
@@ -58,6 +58,9 @@ static void size(writer *w, const tir_size *s) {
     case SZ_SF_BYTES:
         fputs(w->names.sf[s->dim], w->out);
         return;
+    case SZ_SMS:
+        fputs("kernels->n_sms", w->out);
+        return;
     case SZ_AND:
     case SZ_OR:
         fprintf(w->out, "((");
@@ -84,6 +87,17 @@ static void size(writer *w, const tir_size *s) {
     fprintf(w->out, " %s ", compare_of(s->op));
     size(w, s->b);
     fprintf(w->out, ")");
+}
+
+// Whether some variant of the kernel has a cost: then all are asked before one is launched.
+static bool is_costed(const writer *w) {
+    for (int i = 0; i < w->job->n_kernels; i++) {
+        const tir_kernel *k = w->job->kernels[i].tir;
+        if (k->cost != NULL && strcmp(k->name, w->k->name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // ---- a variant ----------------------------------------------------------------------------------
@@ -152,7 +166,7 @@ static void signature(writer *w) {
             fprintf(w->out, ", int64_t %s", w->names.dims[i]);
         }
     }
-    fprintf(w->out, ", void *stream, int *taken) {\n");
+    fprintf(w->out, ", void *stream, int *taken%s) {\n", is_costed(w) ? ", int64_t *cost" : "");
 }
 
 static int count_args(const writer *w, bool maps) {
@@ -268,6 +282,19 @@ static void free_sizes(writer *w) {
     }
 }
 
+// With 'cost' the function only answers; what cannot be computed is dearer than all else.
+static void price(writer *w) {
+    fprintf(w->out, "    if (cost != NULL) {\n");
+    if (w->k->cost != NULL) {
+        fprintf(w->out, "        bad = 0;\n        *cost = ");
+        size(w, w->k->cost);
+        fprintf(w->out, ";\n        *cost = bad ? INT64_MAX : *cost;\n");
+    } else {
+        fprintf(w->out, "        *cost = 0;\n");
+    }
+    fprintf(w->out, "        return %s_OK;\n    }\n", w->t->upper);
+}
+
 static void conditions(writer *w) {
     const tir_kernel *k = w->k;
     FILE *out = w->out;
@@ -277,6 +304,9 @@ static void conditions(writer *w) {
         fprintf(out, "    if (!");
         size(w, k->when);
         fprintf(out, ") {\n        *taken = 0;\n        return %s_OK;\n    }\n", u);
+    }
+    if (is_costed(w)) {
+        price(w);
     }
     for (int i = 0; i < k->n_where; i++) {
         fprintf(out, "    if (!");
@@ -291,6 +321,7 @@ static void conditions(writer *w) {
     }
     for (int i = 0; i < k->n_params; i++) {
         if (k->params[i].is_tensor && emit_is_mapped(k, i)) {
+            w->pitched = true;
             fprintf(out,
                     "    if (status == %s_OK) {\n        status = check_pitch(&parameters_%d[%d], "
                     "%s);\n    }\n",
@@ -429,10 +460,8 @@ static void variant(writer *w) {
 
 // ---- the functions of the header ----------------------------------------------------------------
 
-static void call_variant(writer *w, int index) {
-    const char *u = w->t->upper;
-    fprintf(w->out, "    if (kernels->function[%d] != NULL) {\n        status = variant_%d(kernels",
-            index, index);
+static void call_variant(writer *w, int index, const char *last) {
+    fprintf(w->out, "status = variant_%d(kernels", index);
     for (int i = 0; i < w->k->n_params; i++) {
         fprintf(w->out, ", %s", w->names.params[i]);
     }
@@ -441,26 +470,57 @@ static void call_variant(writer *w, int index) {
             fprintf(w->out, ", %s", w->names.dims[i]);
         }
     }
-    fprintf(
-        w->out,
-        ", stream, &taken);\n        if (status != %s_OK || taken) {\n            return status;\n"
-        "        }\n        seen = 1;\n    }\n",
-        u);
+    fprintf(w->out, ", stream, &taken%s);\n", last);
+}
+
+// The first variant whose 'when' holds.
+static void try_variant(writer *w, int index) {
+    fprintf(w->out, "    if (kernels->function[%d] != NULL) {\n        ", index);
+    call_variant(w, index, "");
+    fprintf(w->out,
+            "        if (status != %s_OK || taken) {\n            return status;\n        }\n"
+            "        seen = 1;\n    }\n",
+            w->t->upper);
+}
+
+static void ask_variant(writer *w, int index) {
+    fprintf(w->out, "    if (kernels->function[%d] != NULL) {\n        ", index);
+    call_variant(w, index, ", &cost");
+    fprintf(w->out,
+            "        if (status != %s_OK) {\n            return status;\n        }\n"
+            "        if (taken && (best < 0 || cost < least)) {\n            best = %d;\n"
+            "            least = cost;\n        }\n        seen = 1;\n    }\n",
+            w->t->upper, index);
+}
+
+static void launch_variant(writer *w, int index) {
+    fprintf(w->out, "    if (best == %d) {\n        ", index);
+    call_variant(w, index, ", NULL");
+    fprintf(w->out, "        return status;\n    }\n");
+}
+
+static void each_variant(writer *w, void (*write)(writer *w, int index)) {
+    for (int i = 0; i < w->job->n_kernels; i++) {
+        if (strcmp(w->job->kernels[i].tir->name, w->k->name) == 0) {
+            write(w, i);
+        }
+    }
 }
 
 static void function(writer *w) {
     const char *u = w->t->upper;
     fprintf(w->out, "\n");
     emit_prototype(w->out, w->t, w->k);
-    fprintf(w->out, " {\n    %s status;\n    int taken = 0;\n    int seen = 0;\n", status_type(w));
+    bool costed = is_costed(w);
+    fprintf(w->out, " {\n    %s status;\n    int taken = 0;\n    int seen = 0;\n%s", status_type(w),
+            costed ? "    int best = -1;\n    int64_t cost = 0;\n    int64_t least = 0;\n" : "");
     fprintf(w->out,
             "    if (kernels == NULL) {\n        return fail(%s_ERROR_ARGUMENT, \"%s(): NULL "
             "argument\");\n    }\n",
             u, w->k->name);
-    for (int i = 0; i < w->job->n_kernels; i++) {
-        if (strcmp(w->job->kernels[i].tir->name, w->k->name) == 0) {
-            call_variant(w, i);
-        }
+    each_variant(w, costed ? ask_variant : try_variant);
+    if (costed) {
+        each_variant(w, launch_variant);
     }
     fprintf(w->out,
             "    return seen ? fail(%s_ERROR_MISMATCH, \"%s(): no variant for %%s admits these "
@@ -513,6 +573,7 @@ static void set_used(writer *w) {
     emit_set(w->t, "fits", w->fits ? "" : NULL);
     emit_set(w->t, "maps", w->maps ? "" : NULL);
     emit_set(w->t, "tensors", w->tensors ? "" : NULL);
+    emit_set(w->t, "pitched", w->pitched ? "" : NULL);
 }
 
 const char *emit_driver_c(emit_text *t, FILE *out) {

@@ -111,12 +111,14 @@ static const char *const taken[] = {
     "add",
     "args",
     "bad",
+    "best",
     "blocks",
     "ceildiv",
     "check_address",
     "check_pitch",
     "check_tensor",
     "check_tiles",
+    "cost",
     "divide",
     "encode",
     "enter",
@@ -128,6 +130,7 @@ static const char *const taken[] = {
     "images",
     "kernel",
     "kernels",
+    "least",
     "last_error",
     "launch",
     "launch_of",
@@ -242,6 +245,10 @@ static const char *infix(size_op op) {
     return op < sizeof text / sizeof text[0] ? text[op] : NULL;
 }
 
+static bool is_leaf(const tir_size *s) {
+    return s->op <= SZ_DIM || s->op == SZ_SMS;
+}
+
 void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s) {
     switch (s->op) {
     case SZ_INT:
@@ -256,6 +263,9 @@ void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s) {
     case SZ_SF_BYTES:
         fprintf(out, "%s.sf_bytes", k->params[s->dim].name);
         return;
+    case SZ_SMS:
+        fputs("sms", out);
+        return;
     default:
         break;
     }
@@ -264,8 +274,8 @@ void emit_size_text(FILE *out, const tir_kernel *k, const tir_size *s) {
                        : s->op == SZ_MIN   ? "min"
                        : s->op == SZ_MAX   ? "max"
                                            : "";
-    bool a_simple = op == NULL || s->a->op <= SZ_DIM;
-    bool b_simple = op == NULL || s->b->op <= SZ_DIM;
+    bool a_simple = op == NULL || is_leaf(s->a);
+    bool b_simple = op == NULL || is_leaf(s->b);
     fprintf(out, "%s%s", call, op == NULL ? "(" : "");
     fputs(a_simple ? "" : "(", out);
     emit_size_text(out, k, s->a);

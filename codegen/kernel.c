@@ -140,6 +140,9 @@ ll_val cg_size(cg *c, const tir_size *s) {
     case SZ_SF_BYTES:
         cg_fail(c, "the pitch of a tensor cannot size a loop (kernel '%s')", c->k->name);
         return ll_i32(c->b, 0);
+    case SZ_SMS:
+        cg_fail(c, "the number of multiprocessors cannot size a loop (kernel '%s')", c->k->name);
+        return ll_i32(c->b, 0);
     default:
         return size_binary(c, s);
     }

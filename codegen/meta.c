@@ -56,6 +56,8 @@ static cJSON *size_json(const tir_kernel *k, const tir_size *s) {
         return property(k, s->dim, "pitch");
     case SZ_SF_BYTES:
         return property(k, s->dim, "sf_bytes");
+    case SZ_SMS:
+        return cJSON_CreateString("device.sms");
     default:
         break;
     }
@@ -251,6 +253,9 @@ const char *meta_kernel(const tir_kernel *k, const ptxas_result *report, arena *
     cJSON_AddStringToObject(o, "entry", k->name);
     if (k->when) {
         cJSON_AddItemToObject(o, "when", size_json(k, k->when));
+    }
+    if (k->cost) {
+        cJSON_AddItemToObject(o, "cost", size_json(k, k->cost));
     }
     cJSON_AddItemToObject(o, "dims", names_json(k->dims, k->n_dims));
     cJSON *tparams = cJSON_AddObjectToObject(o, "tparams");

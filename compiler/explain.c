@@ -225,6 +225,11 @@ static void print_bounds(FILE *out, const tir_kernel *k) {
 bool explain_print(FILE *out, const planner *p) {
     const tir_kernel *k = p->k;
     print_head(out, p);
+    if (p->f->cost != NULL) {
+        fprintf(out, "    cost ");
+        ast_print_expr(out, p->f->cost);
+        fprintf(out, ";\n");
+    }
     if (k->cluster_loop >= 0) {
         fprintf(out, "    cluster %d along %s;\n", k->cluster, k->loops[k->cluster_loop].index);
     }

@@ -390,6 +390,23 @@ static void parse_split(cursor *c) {
     }
 }
 
+// cost EXPR
+static void parse_cost(cursor *c) {
+    facts *f = c->out;
+    if (stated_twice(c, f->cost != NULL, f->cost_span)) {
+        return;
+    }
+    f->cost_span = c->fact->span;
+    const fact_tok *t = peek(c);
+    if (t == NULL || t->kind != FT_EXPR) {
+        malformed(c, "an expression of sizes");
+        return;
+    }
+    f->cost = t->expr;
+    c->at++;
+    at_end(c);
+}
+
 // A fact of the language that no target lowers: refused, since a fact is true or refused.
 static void parse_unsupported(cursor *c) {
     diag_report(c->d, DIAG_ERROR, "X101", c->fact->span, "the fact '%s' has no lowering on %s yet",
@@ -419,7 +436,7 @@ static bool read_fact(const ast_fact *fact, diag *d, facts *out) {
     }
     diag_report(d, DIAG_ERROR, "F101", fact->toks[0].span, "there is no fact called '%s'",
                 fact->toks[0].text);
-    diag_because(d, "facts begin with cluster, mma, walk, pipe, role, store, swap, ahead, fit, split, "
+    diag_because(d, "facts begin with cluster, mma, walk, pipe, role, store, swap, cost, ahead, fit, split, "
                     "wave, ring, tune, cache, pdl, when or trust");
     return false;
 }

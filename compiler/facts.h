@@ -79,6 +79,8 @@ typedef struct {
     int split_by;    // ... in so many ranges; 0: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
+    ast_span cost_span;
+    const ast_expr *cost; // what a launch of this variant costs, or NULL
 } facts;
 
 // Reads all facts of a schedule; false if any is malformed, unknown, stated twice or unsupported.

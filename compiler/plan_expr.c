@@ -227,6 +227,9 @@ static tir_expr *lower_builtin(lowering *l, const ast_expr *e) {
     if (e->builtin == BI_SWIGLU) {
         return refuse(l, e, "swiglu, which pairs neighbouring columns,");
     }
+    if (e->builtin == BI_CEILDIV) {
+        return refuse(l, e, "'ceildiv', which is for sizes,");
+    }
     tir_expr *x = new_node(l->p, TX_CALL, ELEM_F32, e->n_args);
     x->builtin = e->builtin;
     for (int i = 0; i < e->n_args; i++) {

@@ -1,6 +1,6 @@
 // Sizes, parameters, 'where' clauses and the tile space.
 //
-// Provides: k->dims, params, where, loops, fors, tparams, when.
+// Provides: k->dims, params, where, loops, fors, tparams, when, cost.
 #include "plan_int.h"
 
 #include <string.h>
@@ -86,6 +86,10 @@ static int size_op_of(ast_op op) {
     }
 }
 
+static int size_call_of(builtin_kind b) {
+    return b == BI_MIN ? SZ_MIN : b == BI_MAX ? SZ_MAX : b == BI_CEILDIV ? SZ_CEILDIV : -1;
+}
+
 tir_size *plan_size(planner *p, const ast_expr *e) {
     int64_t v = 0;
     if (lang_const_int(e, p->g->tparams, &v)) {
@@ -95,6 +99,17 @@ tir_size *plan_size(planner *p, const ast_expr *e) {
         tir_size *s = ARENA_NEW(p->mem, tir_size);
         *s = (tir_size){.op = SZ_DIM, .dim = dim_number(p, e->sym)};
         return s;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_SMS) {
+        tir_size *s = ARENA_NEW(p->mem, tir_size);
+        *s = (tir_size){.op = SZ_SMS};
+        return s;
+    }
+    int call = e->kind == EX_CALL && e->call == CALL_BUILTIN ? size_call_of(e->builtin) : -1;
+    if (call >= 0) {
+        tir_size *a = plan_size(p, e->args[0]);
+        tir_size *b = a != NULL ? plan_size(p, e->args[1]) : NULL;
+        return b != NULL ? size_bin(p->mem, (size_op)call, a, b) : NULL;
     }
     if (e->kind == EX_BINARY && size_op_of(e->op) >= 0) {
         tir_size *a = plan_size(p, e->a);
@@ -289,6 +304,9 @@ void plan_params(planner *p) {
     }
     if (p->ok && p->f->sched != NULL && p->f->sched->when != NULL) {
         k->when = plan_size(p, p->f->sched->when);
+    }
+    if (p->ok && p->f->cost != NULL) {
+        k->cost = plan_size(p, p->f->cost);
     }
     if (p->ok) {
         add_loops(p);

@@ -36,6 +36,7 @@ typedef enum {
     SZ_EQ, SZ_NE, SZ_LT, SZ_LE, SZ_GT, SZ_GE, SZ_AND, SZ_OR,
     SZ_PITCH,    // bytes from one row of tensor 'dim' (a param number) to the next
     SZ_SF_BYTES, // bytes of the scales of one innermost matrix of tensor 'dim'
+    SZ_SMS,      // multiprocessors of the device, in 'when' and 'cost' only
 } size_op;
 
 typedef struct tir_size {
@@ -363,6 +364,8 @@ typedef struct tir_kernel {
     const char *source; // file name, for messages
     tir_arch arch;
     tir_size *when;     // condition of the schedule, or NULL
+    tir_size *cost;     // what a launch costs, or NULL: 0; of the variants whose 'when' holds the cheapest is
+                        // launched, the first of equally cheap ones
     int n_tparams;
     tir_tparam *tparams;
     int n_dims;

@@ -73,7 +73,7 @@ static void print_size(const printer *p, const tir_size *s) {
         fputc('(', p->out);
         if (s->op == SZ_PITCH || s->op == SZ_SF_BYTES) {
             print_ref(p, TREF_PARAM, s->dim);
-        } else {
+        } else if (s->op != SZ_SMS) {
             print_size(p, s->a);
             fputs(", ", p->out);
             print_size(p, s->b);

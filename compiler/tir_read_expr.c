@@ -19,7 +19,7 @@ static bool too_deep(tir_reader *r, int depth) {
 // --- Sizes -------------------------------------------------------------------------------------------
 
 static int size_op_called(const char *word) {
-    for (int op = 0; op <= (int)SZ_SF_BYTES; op++) {
+    for (int op = 0; op <= (int)SZ_SMS; op++) {
         const char *w = tir_size_word((size_op)op);
         if (w != NULL && strcmp(w, word) == 0) {
             return op;
@@ -56,7 +56,7 @@ tir_size *tir_read_size(tir_reader *r, int depth) {
     s->op = (size_op)op;
     if (s->op == SZ_PITCH || s->op == SZ_SF_BYTES) {
         tir_read_ref(r, TREF_PARAM, &s->dim);
-    } else {
+    } else if (s->op != SZ_SMS) {
         s->a = tir_read_size(r, depth + 1);
         tir_scan_need(&r->s, ',');
         s->b = tir_read_size(r, depth + 1);

@@ -62,6 +62,7 @@ const char *tir_size_word(size_op op) {
         [SZ_NE] = "ne",   [SZ_LT] = "lt",           [SZ_LE] = "le",
         [SZ_GT] = "gt",   [SZ_GE] = "ge",           [SZ_AND] = "and",
         [SZ_OR] = "or",   [SZ_PITCH] = "pitch",     [SZ_SF_BYTES] = "sf_bytes",
+        [SZ_SMS] = "sms",
     };
     return (unsigned)op < sizeof(words) / sizeof(words[0]) ? words[op] : NULL;
 }

@@ -66,7 +66,8 @@ static bool verify_head(verifier *v) {
     for (int i = 0; i < k->n_tparams; i++) {
         VERIFY(v, is_identifier(k->tparams[i].name), "tparam #%d: its name is no identifier", i);
     }
-    VERIFY(v, k->when == NULL || verify_size(v, k->when, false, "'when'"), "'when' is malformed");
+    VERIFY(v, verify_choice(v, k->when, "'when'"), "'when' is malformed");
+    VERIFY(v, verify_choice(v, k->cost, "'cost'"), "'cost' is malformed");
     for (int i = 0; i < k->n_where; i++) {
         VERIFY(v, k->where[i].text != NULL, "where #%d has no text", i);
         if (!verify_size(v, k->where[i].cond, false, "a 'where'")) {

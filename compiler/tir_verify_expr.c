@@ -5,11 +5,14 @@
 
 // --- Sizes -------------------------------------------------------------------------------------------
 
-static bool size_node(verifier *v, const tir_size *s, bool pitches, int depth, const char *what) {
+// What besides numbers and dims a size may speak of.
+enum { USES_PITCHES = 1, USES_SMS = 2 };
+
+static bool size_node(verifier *v, const tir_size *s, int uses, int depth, const char *what) {
     const tir_kernel *k = v->k;
     VERIFY(v, s != NULL, "%s: a size is missing", what);
     VERIFY(v, depth <= TIR_MAX_DEPTH, "%s: a size nested more than %d deep", what, TIR_MAX_DEPTH);
-    VERIFY(v, (unsigned)s->op <= SZ_SF_BYTES, "%s: no such size operation", what);
+    VERIFY(v, (unsigned)s->op <= SZ_SMS, "%s: no such size operation", what);
     switch (s->op) {
     case SZ_INT:
         return true;
@@ -18,20 +21,26 @@ static bool size_node(verifier *v, const tir_size *s, bool pitches, int depth, c
         return true;
     case SZ_PITCH:
     case SZ_SF_BYTES:
-        VERIFY(v, pitches, "%s: pitches of tensors are known to tensor maps only", what);
+        VERIFY(v, (uses & USES_PITCHES) != 0, "%s: pitches of tensors are known to tensor maps only", what);
         VERIFY(v, tir_in(s->dim, 0, k->n_params - 1) && k->params[s->dim].is_tensor,
                "%s: param #%d is no tensor", what, s->dim);
         VERIFY(v, s->op == SZ_PITCH || k->params[s->dim].scale != ELEM_NONE,
                "%s: tensor '%s' has no scales", what, k->params[s->dim].name);
         return true;
+    case SZ_SMS:
+        VERIFY(v, (uses & USES_SMS) != 0, "%s: the multiprocessors are known to 'when' and 'cost' only", what);
+        return true;
     default:
-        return size_node(v, s->a, pitches, depth + 1, what) &&
-               size_node(v, s->b, pitches, depth + 1, what);
+        return size_node(v, s->a, uses, depth + 1, what) && size_node(v, s->b, uses, depth + 1, what);
     }
 }
 
 bool verify_size(verifier *v, const tir_size *s, bool pitches, const char *what) {
-    return size_node(v, s, pitches, 0, what);
+    return size_node(v, s, pitches ? USES_PITCHES : 0, 0, what);
+}
+
+bool verify_choice(verifier *v, const tir_size *s, const char *what) {
+    return s == NULL || size_node(v, s, USES_SMS, 0, what);
 }
 
 // --- Positions -----------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ static inline bool tir_in(int64_t x, int64_t lo, int64_t hi) {
 
 // tir_verify_expr.c. 'what' names the place for the message.
 bool verify_size(verifier *v, const tir_size *s, bool pitches, const char *what);
+bool verify_choice(verifier *v, const tir_size *s, const char *what); // 'when', 'cost'; may be NULL
 bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what);
 bool verify_expr(verifier *v, const tir_expr *e, const char *what);
 // Numbers of the accumulators that an expression reads are added to accs; more than 'most': -1.

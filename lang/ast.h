@@ -62,6 +62,7 @@ typedef enum {
     SYM_LET,    // let NAME = expr: a tile value, an accumulator, or a record (moe.route)
     SYM_TEMP,   // temp NAME : type: global scratch
     SYM_MODULE, // name of a used module: moe
+    SYM_SMS,    // sms, in 'when' and 'cost': multiprocessors of the device that launches
 } sym_kind;
 
 typedef enum { MODE_IN, MODE_OUT, MODE_INOUT, MODE_CONST, MODE_TEMP } param_mode;
@@ -271,6 +272,7 @@ typedef struct {
     fact_tok_kind kind;
     const char *text; // spelling; FT_PUNCT: "{", "}", ",", ":", "..", "[", "]", "<=", ...
     int64_t ivalue;
+    ast_expr *expr; // FT_EXPR: behind a word that takes an expression (cost)
     ast_span span;
 } fact_tok;
 
@@ -295,6 +297,7 @@ typedef struct {
     const char *arch; // "sm_100a"
     ast_span arch_span;
     ast_expr *when; // condition over dims and constants, or NULL
+    ast_expr *cost; // of the fact 'cost', or NULL: that of the variant, the least is launched
     int n_with;
     ast_binding *with; // with BM = 128, BN = 128
     int n_facts;

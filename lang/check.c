@@ -264,6 +264,9 @@ static void check_kernel_names(checker *c) {
 
 bool lang_check(ast_file *file, diag *d, arena *mem, const lang_define *defs, int n_defs) {
     checker c = {.file = file, .d = d, .mem = mem, .defs = defs, .n_defs = n_defs};
+    c.sms = ARENA_NEW(mem, ast_sym);
+    c.sms->kind = SYM_SMS;
+    c.sms->name = "sms";
     check_file_syms(&c);
     check_kernel_names(&c);
     for (int i = 0; i < file->n_kernels; i++) {

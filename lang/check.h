@@ -42,6 +42,7 @@ typedef struct {
     const ast_sym *fn;       // the function that is being checked
     const ast_expr *zero;    // the one place where a 'zero' may stand: value of a 'let'
     const ast_expr *product; // the product that may have scaled operands: value of a '+='
+    ast_sym *sms;            // 'sms' of schedules' conditions and costs
 } checker;
 
 void sym_add(checker *c, sym_list *list, ast_sym *sym);
@@ -74,7 +75,6 @@ const char *size_complaint(size_status status);
 void check_size(checker *c, ast_expr *e);
 // The same, and it has a value; false after a report.
 bool check_static(checker *c, ast_expr *e, const char *what);
-const char *expr_text(arena *mem, const ast_expr *e);
 
 // --- check_expr.c ---
 extern const ast_format poison; // type of an expression about which an error was reported

@@ -88,7 +88,8 @@ static void check_builtin(checker *c, ast_expr *e, builtin_kind b) {
     if (!count_is(c, e, arity, arity, builtin_name(b)) || !check_args(c, e)) {
         return;
     }
-    bool ints = b == BI_MIN || b == BI_MAX || b == BI_ABS || b == BI_CLAMP || b == BI_RELU;
+    bool ints = b == BI_MIN || b == BI_MAX || b == BI_ABS || b == BI_CLAMP || b == BI_RELU ||
+                b == BI_CEILDIV;
     bool wide = false;
     for (int i = 0; i < arity && ints; i++) {
         ints = is_int_type(e->args[i]->type);
@@ -100,6 +101,11 @@ static void check_builtin(checker *c, ast_expr *e, builtin_kind b) {
         for (int i = 0; i < arity; i++) {
             e->is_const = e->is_const && e->args[i]->is_const;
         }
+        return;
+    }
+    if (b == BI_CEILDIV) {
+        diag_report(c->d, DIAG_ERROR, "E103", e->span, "'ceildiv' takes whole numbers");
+        set_poison(e);
         return;
     }
     for (int i = 0; i < arity; i++) {

@@ -230,6 +230,7 @@ static void check_symbol(checker *c, ast_expr *e) {
         e->type = std_plain_format(ELEM_I32);
         break;
     case SYM_DIM:
+    case SYM_SMS:
         e->type = std_plain_format(ELEM_I64);
         break;
     case SYM_FNARG:

@@ -282,6 +282,7 @@ static void check_binding(checker *c, const ast_schedule *s, int at) {
 
 static void check_head(checker *c, ast_schedule *s) {
     int mark = scope_mark(c);
+    sym_add(c, &c->scope, c->sms); // first: a kernel's own 'sms' hides it
     for (int i = 0; i < s->kernel->n_tparams; i++) {
         sym_add(c, &c->scope, s->kernel->tparams[i]);
     }
@@ -293,6 +294,9 @@ static void check_head(checker *c, ast_schedule *s) {
     }
     for (int i = 0; i < s->kernel->n_params; i++) {
         sym_add(c, &c->scope, s->kernel->params[i]);
+    }
+    if (s->cost != NULL) {
+        check_size(c, s->cost);
     }
     if (s->when != NULL && check_value(c, s->when)) {
         if (!is_bool_type(s->when->type)) {
@@ -307,12 +311,12 @@ static void check_same_target(checker *c, const ast_schedule *s, int at) {
     for (int i = 0; i < at; i++) {
         const ast_schedule *other = c->file->schedules[i];
         if (other->kernel == s->kernel && strcmp(other->arch, s->arch) == 0 &&
-            other->when == NULL && s->when == NULL) {
+            other->when == NULL && s->when == NULL && (other->cost == NULL || s->cost == NULL)) {
             diag_report(c->d, DIAG_ERROR, "K105", s->head_span,
                         "kernel '%s' has two schedules for %s", s->kernel->name, s->arch);
             diag_note(c->d, other->head_span, "the other one is here");
-            diag_help(c->d, "say which one counts where: schedule %s on %s when ...",
-                      s->kernel->name, s->arch);
+            diag_help(c->d, "say which one counts where: schedule %s on %s when ..., or what each costs: "
+                            "cost ceildiv(M, BM);", s->kernel->name, s->arch);
             return;
         }
     }

@@ -127,9 +127,20 @@ static size_status binary_value(const ast_expr *e, const int64_t *vals, int64_t 
     return status != SIZE_OK ? status : size_apply(e->op, a, b, out);
 }
 
-// min(a, b), max(a, b), abs(a)
+// Rounded up: the least whole number that is not below a / b.
+static size_status ceildiv(int64_t a, int64_t b, int64_t *out) {
+    int64_t rest = 0;
+    size_status status = size_apply(OP_DIV, a, b, out);
+    if (status == SIZE_OK) {
+        size_apply(OP_MOD, a, b, &rest);
+        *out += rest != 0 && (a > 0) == (b > 0);
+    }
+    return status;
+}
+
+// min(a, b), max(a, b), ceildiv(a, b), abs(a)
 static size_status call_value(const ast_expr *e, const int64_t *vals, int64_t *out) {
-    bool two = e->builtin == BI_MIN || e->builtin == BI_MAX;
+    bool two = e->builtin == BI_MIN || e->builtin == BI_MAX || e->builtin == BI_CEILDIV;
     if (e->call != CALL_BUILTIN || (!two && e->builtin != BI_ABS) || e->n_args != (two ? 2 : 1)) {
         return SIZE_NOT_CONST;
     }
@@ -141,6 +152,9 @@ static size_status call_value(const ast_expr *e, const int64_t *vals, int64_t *o
     }
     if (status != SIZE_OK) {
         return status;
+    }
+    if (e->builtin == BI_CEILDIV) {
+        return ceildiv(a, b, out);
     }
     if (two) {
         *out = (e->builtin == BI_MIN) == (a < b) ? a : b;
@@ -264,7 +278,8 @@ static bool is_size(const ast_expr *e) {
     case EX_NAME:
     case EX_MEMBER:
         return e->sym != NULL &&
-               (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM || e->sym->kind == SYM_DIM);
+               (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM || e->sym->kind == SYM_DIM ||
+                e->sym->kind == SYM_SMS);
     case EX_UNARY:
         return is_size(e->a);
     case EX_BINARY:

@@ -38,6 +38,8 @@ void lang_tparam_values(const ast_kernel *k, const ast_schedule *sched, int64_t 
 // Prints the tree as source, one canonical form; parsing it gives the same tree (fmt).
 void ast_print_file(FILE *out, const ast_file *file);
 void ast_print_expr(FILE *out, const ast_expr *e);
+// The same as a string.
+const char *expr_text(arena *mem, const ast_expr *e);
 // The facts of a schedule as text without ';', in columns.
 const char **ast_fact_texts(const ast_file *file, const ast_schedule *s);
 // Prints the checked tree with types, for --emit=ast.

@@ -54,7 +54,16 @@ static void read_word(parser *ps, fact_tok *out) {
     *out = (fact_tok){.kind = FT_WORD, .text = text, .span = ps_since(ps, first->span)};
 }
 
-// fact = WORD { NAME | NUMBER | "," | ":" | "{" names "}" | ... } .
+// Behind 'cost': one expression, a token of its own.
+static void read_expr(parser *ps, tok_list *list) {
+    ast_expr *e = parse_expr(ps);
+    if (!ps->bad) {
+        *add_tok(ps, list) =
+            (fact_tok){.kind = FT_EXPR, .text = expr_text(ps->mem, e), .expr = e, .span = e->span};
+    }
+}
+
+// fact = "cost" expr | WORD { NAME | NUMBER | "," | ":" | "{" names "}" | ... } .
 static void parse_fact(parser *ps, ast_fact *fact) {
     if (!is_word(ps_peek(ps))) {
         ps_fail(ps, "a fact");
@@ -63,7 +72,17 @@ static void parse_fact(parser *ps, ast_fact *fact) {
     ast_span begin = ps_peek(ps)->span;
     tok_list list = {0};
     int braces = 0;
-    while (!ps_at(ps, TOK_EOF) && !ps_at(ps, TOK_SEMI)) {
+    bool takes_expr = strcmp(ps_spelling(ps, ps_peek(ps)), "cost") == 0;
+    if (takes_expr) {
+        read_word(ps, add_tok(ps, &list));
+        if (!ps_at(ps, TOK_SEMI)) {
+            read_expr(ps, &list);
+        }
+        if (ps->bad) {
+            return;
+        }
+    }
+    while (!takes_expr && !ps_at(ps, TOK_EOF) && !ps_at(ps, TOK_SEMI)) {
         const token *t = ps_peek(ps);
         if (t->kind == TOK_RBRACE && braces == 0) {
             break;
@@ -112,6 +131,9 @@ static void parse_facts(parser *ps, ast_schedule *s) {
             ps_recover(ps);
         } else {
             ptr_add(ps->mem, &list, fact);
+            if (fact->n_toks > 1 && fact->toks[1].kind == FT_EXPR) {
+                s->cost = fact->toks[1].expr;
+            }
         }
     }
     if (!ps->bad && !ps_expect(ps, TOK_RBRACE, "behind the facts")) {

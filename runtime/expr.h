@@ -37,13 +37,14 @@ struct rt_expr {
     const rt_expr *a, *b; // operands of the operators
 };
 
-// The variables of a kernel, by number: its sizes, then three of each parameter.
+// The variables of a kernel, by number: its sizes, three of each parameter, the device.
 enum {
     RT_VAR_PARAMS = FP4_MAX_DIMS,
     RT_VAR_PITCH = 0, // RT_VAR_PARAMS + 3 * parameter + one of these
     RT_VAR_SF_BYTES = 1,
     RT_VAR_VALUE = 2,
-    RT_MAX_VARS = RT_VAR_PARAMS + 3 * FP4_MAX_ARGS,
+    RT_VAR_SMS = RT_VAR_PARAMS + 3 * FP4_MAX_ARGS, // multiprocessors of the device
+    RT_MAX_VARS,
 };
 
 static inline int rt_param_var(int param, int which) {

@@ -44,6 +44,7 @@ struct fp4_kernel {
     fp4_module *module;
     const char *name, *arch, *entry;
     const rt_expr *when; // NULL: always
+    const rt_expr *cost; // NULL: 0
     int n_dims;
     const char *dims[FP4_MAX_DIMS];
     int n_params;
@@ -73,7 +74,8 @@ struct fp4_module {
     const char *source;
     int n_kernels;
     fp4_kernel *kernels;
-    bool tuned; // some kernel has measured times
+    bool tuned;  // some kernel has measured times
+    bool costed; // some kernel has a cost
 };
 
 // module_meta.c: fills source and kernels from the text of section META.
@@ -84,16 +86,17 @@ fp4_status rt_module_read(fp4_module *module, const uint8_t *bytes, size_t n_byt
 fp4_status rt_module_retune(rt_pool *pool, const rt_mapping *file, const char *text, uint8_t **out,
                             size_t *n_out);
 
-// How well measurements speak for a variant: the smaller the better, in this order.
+// How well a variant suits a call: the smaller the better, in this order.
 typedef struct {
-    float distance;
+    float distance; // of the nearest measurement, INFINITY: none
     int64_t ns;
-} rt_tune_rank;
+    int64_t cost;
+} rt_rank;
 
 // tune.c
 fp4_status rt_tune_read(fp4_module *module, const char *text, size_t bytes);
-rt_tune_rank rt_tune_of(const fp4_kernel *kernel, const int64_t *sizes, int sms);
-bool rt_tune_better(const rt_tune_rank *a, const rt_tune_rank *b);
+void rt_tune_judge(const fp4_kernel *kernel, const int64_t *sizes, int sms, rt_rank *rank);
+bool rt_rank_better(const rt_rank *a, const rt_rank *b);
 
 typedef struct {
     bool holds;                  // its 'when', else nothing was launched

@@ -4,10 +4,11 @@
 //
 //   bind    arguments to parameters: kind, format, storage, alignment
 //   unify   one value for each size from all shapes, then the shapes that are expressions
-//   choose  the variant whose 'when' holds, 'where' clauses, number of tiles
+//   choose  the cheapest variant whose 'when' holds, 'where' clauses, number of tiles
 //   build   pointers, sizes, scalars and tensor maps
 #include "format.h"
 #include "kernel.h"
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -308,6 +309,7 @@ static void begin(binding *b, const fp4_kernel *kernel, const fp4_arg *args) {
     b->kernel = kernel;
     b->args = args;
     memset(b->env.known, 0, sizeof b->env.known);
+    set_var(&b->env, RT_VAR_SMS, kernel->module->ctx->properties.n_sms);
 }
 
 static fp4_status bind_call(binding *b, const fp4_arg *args, int n_args) {
@@ -549,13 +551,24 @@ static fp4_status check_device(const fp4_kernel *k) {
     return FP4_OK;
 }
 
-// The variant that serves the call, bound: the first whose 'when' holds, or the one that the
-// module's measurements favour.
+// What speaks for the bound variant (module.h, Choice): a measurement, else its cost.
+static rt_rank rank_of(binding *b) {
+    const fp4_kernel *k = b->kernel;
+    rt_rank rank = {.distance = INFINITY, .ns = INT64_MAX, .cost = 0};
+    if (k->cost && !rt_expr_eval(k->cost, &b->env, &rank.cost)) {
+        rank.cost = INT64_MAX;
+    }
+    if (k->points) {
+        rt_tune_judge(k, b->env.value, k->module->ctx->properties.n_sms, &rank);
+    }
+    return rank;
+}
+
+// The variant that serves the call, bound.
 static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, int n_args,
                          fp4_kernel **out) {
     fp4_kernel *best = NULL;
-    rt_tune_rank best_rank = {0, 0};
-    int sms = kernel->module->ctx->properties.n_sms;
+    rt_rank best_rank = {0, 0, 0};
     for (fp4_kernel *v = kernel; v; v = rt_next_variant(v)) {
         bool holds;
         fp4_status status = bind_variant(b, v, args, n_args, &holds);
@@ -566,11 +579,11 @@ static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, in
             continue;
         }
         *out = v;
-        if (!kernel->module->tuned) {
-            return FP4_OK;
+        if (!kernel->module->tuned && !kernel->module->costed) {
+            return FP4_OK; // the first one
         }
-        rt_tune_rank rank = rt_tune_of(v, b->env.value, sms);
-        if (!best || rt_tune_better(&rank, &best_rank)) {
+        rt_rank rank = rank_of(b);
+        if (!best || rt_rank_better(&rank, &best_rank)) {
             best = v;
             best_rank = rank;
         }

@@ -19,7 +19,8 @@
 // { "fp4c": "0.1.0", "source": "gemm.tk",
 //   "kernels": [ {
 //     "name": "nvfp4_gemm", "arch": "sm_100a", "entry": "nvfp4_gemm",   entry: PTX symbol
-//     "when": EXPR (optional), "dims": ["M","N","K"],                    run-time sizes
+//     "when": EXPR (optional: true), "cost": EXPR (optional: 0),        which variant serves, below
+//     "dims": ["M","N","K"],                                             run-time sizes
 //     "tparams": {"BM":256,...},
 //     "params": [                                                        as in the source, in order
 //        {"name":"A","kind":"tensor","mode":"in|out|inout|const|temp","format":"nvfp4",
@@ -40,6 +41,13 @@
 // EXPR: a number, a dim's name, or [op, a, b]: op in + - * / % ceildiv min max == != < <= > >= and
 // or
 //       (64-bit signed; '/' and '%' by zero make the launch refused).
+//       "when" and "cost" may use "device.sms", the multiprocessors of the device.
+// Choice: kernels of one "name" and "arch" are variants of one kernel. A call is served by the one whose
+//       "when" is not 0 and whose "cost" is least, the first of the list among equals; a cost that cannot
+//       be computed (it overflows, or divides by 0) is greater than all others. Measured times (TUNE) go
+//       before costs: the variant of the nearest measurement serves, of equally near ones the fastest. How
+//       far a measurement is: the sum of |log2((1 + a) / (1 + b))| over all sizes and the multiprocessors;
+//       in a module with costs those further than 1 (one doubling) do not count.
 // GRID: {"tiles": EXPR, "persistent": true|false, "per_sm": 1}: number of cluster tiles; thread blocks that an
 //       SM holds at once (1 when it is not there). A persistent kernel gets
 //       min(tiles, SMs * per_sm / cluster size) clusters, otherwise one cluster a tile. gridDim.x = clusters

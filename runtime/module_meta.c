@@ -152,6 +152,10 @@ static bool find_name(const rt_scope *scope, const char *name, int *var, int64_t
     if (find_param(s->kernel, name, var)) {
         return true;
     }
+    if (strcmp(name, "device.sms") == 0) {
+        *var = RT_VAR_SMS;
+        return true;
+    }
     *var = -1;
     const cJSON *constant = cJSON_GetObjectItemCaseSensitive(s->tparams, name);
     return is_int(constant, -(INT64_C(1) << 53), INT64_C(1) << 53, value);
@@ -593,6 +597,10 @@ static fp4_status read_kernel(fp4_module *module, const cJSON *object, fp4_kerne
     }
     if (status == FP4_OK && member(object, "when")) {
         status = get_expr(&s, object, "when", &k->when);
+    }
+    if (status == FP4_OK && member(object, "cost")) {
+        status = get_expr(&s, object, "cost", &k->cost);
+        module->costed = true;
     }
     if (status == FP4_OK) {
         status = read_where(&s, k, object);

@@ -1,9 +1,8 @@
 // Measured times of a kernel's variants, and the choice among them. A module carries them in its
 // TUNE section (module.h); fp4_tune measures, fp4_tune_save writes them into the module's file.
 //
-// The choice: each variant whose 'when' holds is judged by its measurement at the nearest place,
-// the distance being the sum of |log2| ratios of all sizes and of the number of multiprocessors;
-// the nearest wins, of equally near ones the fastest, then the first of the file.
+// The choice is module.h's: each variant whose 'when' holds is judged by its measurement at the nearest
+// place; the nearest wins, of equally near ones the fastest, then the cheapest, then the first of the file.
 #include "cache.h"
 #include "kernel.h"
 #include <errno.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 
 enum { LINE_BYTES = 64 + 21 * FP4_MAX_DIMS };
+static const float MEASURED_NEAR = 1;
 
 struct rt_tune_point {
     rt_tune_point *next;
@@ -49,10 +49,11 @@ static fp4_status add_point(fp4_kernel *k, int sms, int64_t ns, const int64_t *s
     return FP4_OK;
 }
 
-rt_tune_rank rt_tune_of(const fp4_kernel *k, const int64_t *sizes, int sms) {
-    rt_tune_rank best = {INFINITY, INT64_MAX};
+// Fills in the best measurement; one that is too far from a module's costs to be believed does not count.
+void rt_tune_judge(const fp4_kernel *k, const int64_t *sizes, int sms, rt_rank *rank) {
     float place[FP4_MAX_DIMS + 1];
-    for (int i = 0; i < k->n_dims && k->points; i++) {
+    float most = k->module->costed ? MEASURED_NEAR : INFINITY;
+    for (int i = 0; i < k->n_dims; i++) {
         place[i] = place_of(sizes[i]);
     }
     place[k->n_dims] = place_of(sms);
@@ -61,16 +62,18 @@ rt_tune_rank rt_tune_of(const fp4_kernel *k, const int64_t *sizes, int sms) {
         for (int i = 0; i <= k->n_dims; i++) {
             distance += fabsf(place[i] - p->place[i]);
         }
-        rt_tune_rank rank = {distance, p->ns};
-        if (rt_tune_better(&rank, &best)) {
-            best = rank;
+        rt_rank measured = {distance, p->ns, rank->cost};
+        if (distance <= most && rt_rank_better(&measured, rank)) {
+            *rank = measured;
         }
     }
-    return best;
 }
 
-bool rt_tune_better(const rt_tune_rank *a, const rt_tune_rank *b) {
-    return a->distance != b->distance ? a->distance < b->distance : a->ns < b->ns;
+bool rt_rank_better(const rt_rank *a, const rt_rank *b) {
+    if (a->distance != b->distance) {
+        return a->distance < b->distance;
+    }
+    return a->ns != b->ns ? a->ns < b->ns : a->cost < b->cost;
 }
 
 // ---- the section --------------------------------------------------------------------------------

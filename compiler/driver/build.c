@@ -136,7 +136,7 @@ static int make_kernel(unit *u, const ast_kernel *k, tir_arch arch, build_stop s
         b.tir = plan_kernel(&r);
         b.plan_seconds = now_seconds() - start;
         if (b.tir != NULL && u->opt->cmd == CMD_RUN) {
-            b.tir->when = NULL; // 'when' is a matter of speed: a run tries every schedule at every size
+            b.tir->when = NULL; // a matter of speed, like 'cost': a run tries every schedule at every size
         }
         int c = b.tir != NULL ? make(u, b, stop, out) : EXIT_MISTAKE;
         code = c > code ? c : code;

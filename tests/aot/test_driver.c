@@ -8,7 +8,9 @@
 #include "batched.h"
 #include "blocks.h"
 #include "drv_batched.h"
+#include "choice.h"
 #include "drv_blocks.h"
+#include "drv_choice.h"
 #include "drv_free.h"
 #include "drv_gemm.h"
 #include "drv_names.h"
@@ -241,6 +243,56 @@ static void blocks(void **state) {
 }
 
 // A size that no tensor tells, and clauses over it: those of free.sh in C.
+// Thread blocks that a variant needs, and what it costs on the fake's 148 multiprocessors.
+static int64_t tiles_of(int64_t m, int64_t n, int64_t bn) {
+    return (m + 127) / 128 * ((n + bn - 1) / bn);
+}
+
+static void chosen_alike(int64_t m, int64_t n) {
+    const size_t bytes[] = {8, 8, 8, 8, 4, 4};
+    int stream;
+    fp4_ctx *ctx = open_gpu("cuda:1");
+    choice_kernels kernels;
+    int64_t dims[] = {m, n};
+    fp4_tensor x = tensor_at(0x7f0000000000, "f32", 2, dims, 0);
+    fp4_tensor d = tensor_at(0x7f0020000000, "f32", 2, dims, 0);
+    expect_params(bytes, 6);
+    assert_int_equal(choice_open(ctx, &kernels), FP4_OK);
+    if (choice_twice(&kernels, &x, &d, &stream) != FP4_OK) {
+        fail_msg("%s", fp4_last_error());
+    }
+    record lib = taken();
+    fp4_close(ctx);
+    drv_choice_kernels *alone;
+    drv_choice_tensor y = SAME_TENSOR(drv_choice_tensor, x);
+    drv_choice_tensor z = SAME_TENSOR(drv_choice_tensor, d);
+    expect_params(bytes, 6);
+    if (drv_choice_open(1, &alone) != DRV_CHOICE_OK ||
+        drv_choice_twice(alone, &y, &z, &stream) != DRV_CHOICE_OK) {
+        fail_msg("%s", drv_choice_last_error());
+    }
+    record own = taken();
+    drv_choice_close(alone);
+    assert_same(&lib, &own);
+    int64_t wide = (tiles_of(m, n, 128) + 147) / 148 * 128;
+    int64_t narrow = m == 3 ? INT64_MAX : (tiles_of(m, n, 64) + 147) / 148 * 66 + 9 / (m - 3);
+    int64_t tiles = tiles_of(m, n, m > 1 && wide <= narrow ? 128 : 64);
+    assert_int_equal(own.launch.grid[0], tiles < 4 * 148 ? tiles : 4 * 148);
+    assert_all_given_back();
+}
+
+static void choice(void **state) {
+    (void)state;
+    chosen_alike(1, 512);  // the cheaper one alone admits it
+    chosen_alike(2, 512);  // cheaper, but a negative summand makes it dearer or not
+    chosen_alike(3, 512);  // a division by 0 is dearer than all
+    chosen_alike(4, 512);
+    chosen_alike(300, 512);
+    chosen_alike(128, 74 * 128);
+    chosen_alike(128, 148 * 128); // one wave of wide tiles, two of narrow ones
+    chosen_alike(1024, 148 * 64);
+}
+
 static void free_sizes(void **state) {
     (void)state;
     const int64_t m = 3, n = 16, k = 64;
@@ -420,6 +472,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(gemm),
         cmocka_unit_test(batched),
         cmocka_unit_test(blocks),
+        cmocka_unit_test(choice),
         cmocka_unit_test(quantise),
         cmocka_unit_test(free_sizes),
         cmocka_unit_test(refusals),

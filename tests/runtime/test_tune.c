@@ -31,35 +31,51 @@ static void *counting_alloc(void *user, void *old, size_t old_bytes, size_t new_
     return block;
 }
 
-// Three variants that differ in their threads; the second is for M <= 64 alone.
-static sample_file file_with(const char *tune) {
-    const char *list = strstr(sample_gemm_meta, "[{\"name\"") + 1;
-    char *small = sample_replace(list, "\"dims\":[\"M\",\"N\",\"K\"]",
-                                 "\"when\":[\"<=\",\"M\",64],\"dims\":[\"M\",\"N\",\"K\"]");
-    char *narrow = sample_replace(small, "\"threads\":192", "\"threads\":64");
-    char *wide = sample_replace(list, "\"threads\":192", "\"threads\":384");
+// One of three variants that differ in their threads; the second is for M <= 64 alone.
+static char *variant_text(int i, const char *cost) {
+    static const char *const threads[] = {"\"threads\":192", "\"threads\":64", "\"threads\":384"};
+    const char *dims = "\"dims\":[\"M\",\"N\",\"K\"]";
+    char head[300];
+    snprintf(head, sizeof head, "%s%s%s%s%s", i == 1 ? "\"when\":[\"<=\",\"M\",64]," : "",
+             cost ? "\"cost\":" : "", cost ? cost : "", cost ? "," : "", dims);
+    char *text = sample_replace(strstr(sample_gemm_meta, "[{\"name\"") + 1, dims, head);
+    char *out = sample_replace(text, threads[0], threads[i]);
+    free(text);
+    return out;
+}
+
+static sample_file file_with(const char *tune, const char *const cost[3]) {
     char meta[9000];
-    snprintf(meta, sizeof meta, "%.*s,%.*s,%s", (int)strlen(sample_gemm_meta) - 2, sample_gemm_meta,
-             (int)strlen(narrow) - 2, narrow, wide);
+    char *text[3];
+    for (int i = 0; i < 3; i++) {
+        text[i] = variant_text(i, cost ? cost[i] : NULL);
+    }
+    snprintf(meta, sizeof meta, "%.*s%.*s,%.*s,%s",
+             (int)(strstr(sample_gemm_meta, "[{\"name\"") + 1 - sample_gemm_meta), sample_gemm_meta,
+             (int)strlen(text[0]) - 2, text[0], (int)strlen(text[1]) - 2, text[1], text[2]);
     sample_section sections[] = {{1, 0, meta, strlen(meta)},
                                  {2, 0, sample_gemm_ptx, strlen(sample_gemm_ptx)},
                                  {2, 1, sample_gemm_ptx, strlen(sample_gemm_ptx)},
                                  {2, 2, sample_gemm_ptx, strlen(sample_gemm_ptx)},
                                  {4, 0, tune, tune ? strlen(tune) : 0}};
     sample_file file = sample_write(sections, tune ? 5 : 4);
-    free(small);
-    free(narrow);
-    free(wide);
+    for (int i = 0; i < 3; i++) {
+        free(text[i]);
+    }
     return file;
 }
 
-static void load(const char *tune) {
-    sample_file file = file_with(tune);
+static void load_costs(const char *const cost[3], const char *tune) {
+    sample_file file = file_with(tune, cost);
     if (fp4_module_load_memory(ctx, file.bytes, file.n_bytes, &module) != FP4_OK ||
         fp4_module_kernel(module, NULL, NULL, &kernel) != FP4_OK) {
         fail_msg("%s", fp4_last_error());
     }
     free(file.bytes);
+}
+
+static void load(const char *tune) {
+    load_costs(NULL, tune);
 }
 
 static int setup(void **state) {
@@ -118,6 +134,29 @@ static void chooses(void **state) {
     assert_int_equal(threads_for(300), 192); // equally fast: the file's first
 }
 
+static void costs(void **state) {
+    (void)state;
+    load_costs((const char *const[]){"[\"+\",\"M\",\"device.sms\"]", "[\"*\",\"M\",4]", "200"}, NULL);
+    assert_int_equal(threads_for(16), 64);   // 148, 64, 200
+    assert_int_equal(threads_for(50), 192);  // 182, 200, 200
+    assert_int_equal(threads_for(68), 192);  // 200, not admitted, 200: the first
+    assert_int_equal(threads_for(69), 384);
+    load_costs((const char *const[]){"1", NULL, "[\"-\",\"M\",100]"}, NULL);
+    assert_int_equal(threads_for(64), 384); // 1, 0, -36
+    assert_int_equal(threads_for(100), 384);
+    assert_int_equal(threads_for(101), 192);
+    load_costs((const char *const[]){"[\"/\",1,[\"-\",\"M\",7]]", NULL, "[\"*\",\"M\",9007199254740992]"}, NULL);
+    assert_int_equal(threads_for(7), 64);      // dearest of all: the division by 0
+    assert_int_equal(threads_for(100), 192);   // 0
+    assert_int_equal(threads_for(100000), 192); // the third does not fit 64 bits
+    // What was measured goes before costs, as far as one doubling.
+    load_costs((const char *const[]){"3", "2", "1"}, "0 132 900 1023 264 512\n2 132 950 1023 264 512\n");
+    assert_int_equal(threads_for(1023), 192);
+    assert_int_equal(threads_for(2000), 192);
+    assert_int_equal(threads_for(2100), 384);
+    assert_int_equal(threads_for(60), 384);
+}
+
 static void refuses(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -135,7 +174,7 @@ static void refuses(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[100];
         snprintf(text, sizeof text, "0 132 900 4096 264 512\n%s", bad[i]);
-        sample_file file = file_with(text);
+        sample_file file = file_with(text, NULL);
         fp4_status status = fp4_module_load_memory(ctx, file.bytes, file.n_bytes, &module);
         if (status != FP4_ERROR_MODULE || !strstr(fp4_last_error(), "line 2 of TUNE is not")) {
             fail_msg("'%s': %d, %s", bad[i], (int)status, fp4_last_error());
@@ -151,7 +190,7 @@ static void refuses(void **state) {
 }
 
 static void write_file(char *name, const char *tune) {
-    sample_file file = file_with(tune);
+    sample_file file = file_with(tune, NULL);
     strcpy(name, "runtime_tune_XXXXXX");
     int fd = mkstemp(name);
     assert_true(fd >= 0);
@@ -254,6 +293,7 @@ static void memory_may_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(chooses, setup, teardown),
+        cmocka_unit_test_setup_teardown(costs, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(measures_and_saves, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_may_run_out, setup, teardown),
