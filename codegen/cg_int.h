@@ -140,6 +140,7 @@ cg_range cg_for_range(cg *c, int f);                        // what this CTA doe
 ll_val cg_has_steps(cg *c); // i1: its share of a split loop, or NULL
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
+ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
 ll_val cg_n_tiles(cg *c);
 ll_val cg_tiles_of_group(cg *c); // i32: tiles of all loops behind the groups
 

@@ -20,6 +20,9 @@ static ll_val loop_index(cg *c, int loop, const cg_elem *at) {
 ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at) {
     ll *b = c->b;
     ll_val x = ll_addi(b, loop_index(c, a->loop, at), a->add);
+    if (a->floor > 0) {
+        x = ll_sub(b, x, ll_bini(b, LL_UREM, x, a->floor));
+    }
     return ll_bini(b, LL_SDIV, ll_muli(b, x, a->mul), a->div);
 }
 
@@ -57,7 +60,8 @@ static int column_axis(const tir_axis *axes, int n_axes, const cg_elem *at) {
         if (!at->acc || axes[i].loop < 0 || axes[i].loop != at->acc->col_loop) {
             continue;
         }
-        if (found >= 0 || axes[i].mul != 1 || axes[i].div != 1 || axes[i].add < 0) {
+        if (found >= 0 || axes[i].mul != 1 || axes[i].div != 1 || axes[i].add < 0 ||
+            axes[i].floor > 0) {
             return -1;
         }
         found = i;

@@ -1,8 +1,8 @@
 // Tiles whose number only the device knows: loops that walk a part of their dimension (tir_loop.lo,
 // hi).
 //
-// Tiles are numbered group after group, where a group is one combination of the first loops
-// (tir_walk.groups), inside a group as in walk.c. The number of a group's tiles follows from const
+// Tiles are numbered group after group, where a group is one combination of tiles of the first loops
+// (tir_walk.groups; of single elements mostly), inside a group as in walk.c. The number of a group's tiles follows from const
 // tensors alone, so every warp finds the tile of a number by itself, and all find the same one. A
 // warp looks at 32 groups at once, a lane each: the lanes add up their tiles, and the lane in whose
 // range the number lies tells the others its bounds. A role visits tiles in increasing order, so it
@@ -35,7 +35,7 @@ static ll_val shuffle(cg *c, ll_val v, ll_val lane) {
 static ll_val n_groups(cg *c) {
     ll_val n = ll_i32(c->b, 1);
     for (int i = 0; i < c->k->walk.groups; i++) {
-        n = ll_mul(c->b, n, cg_size(c, c->k->loops[i].dim));
+        n = ll_mul(c->b, n, cg_loop_tiles(c, i));
     }
     return n;
 }
@@ -44,8 +44,9 @@ static ll_val n_groups(cg *c) {
 static void name_group(cg *c, ll_val number) {
     ll *b = c->b;
     for (int i = c->k->walk.groups - 1; i >= 0; i--) {
-        ll_val n = cg_size(c, c->k->loops[i].dim);
-        c->starts[i] = i == 0 ? number : ll_bin(b, LL_UREM, number, n);
+        ll_val n = cg_loop_tiles(c, i);
+        ll_val at = i == 0 ? number : ll_bin(b, LL_UREM, number, n);
+        c->starts[i] = ll_muli(b, at, c->k->loops[i].tile);
         number = i == 0 ? number : ll_bin(b, LL_UDIV, number, n);
     }
 }

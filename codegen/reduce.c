@@ -30,7 +30,8 @@ static bool same(const tir_expr *x, const tir_expr *y) {
     for (int i = 0; i < x->n_axes; i++) {
         const tir_axis *a = &x->axes[i];
         const tir_axis *b = &y->axes[i];
-        if (a->loop != b->loop || a->mul != b->mul || a->div != b->div || a->add != b->add) {
+        if (a->loop != b->loop || a->mul != b->mul || a->div != b->div || a->add != b->add ||
+            a->floor != b->floor) {
             return false;
         }
     }

@@ -45,7 +45,7 @@ ll_val cg_has_steps(cg *c) {
     return NULL;
 }
 
-static ll_val loop_tiles(cg *c, int l) {
+ll_val cg_loop_tiles(cg *c, int l) {
     const tir_loop *t = &c->k->loops[l];
     if (t->hi) {
         return c->parts[l].tiles;
@@ -57,7 +57,7 @@ static ll_val loop_tiles(cg *c, int l) {
 ll_val cg_tiles_of_group(cg *c) {
     ll_val n = ll_i32(c->b, 1);
     for (int i = c->k->walk.groups; i < c->k->n_loops; i++) {
-        n = ll_mul(c->b, n, loop_tiles(c, i));
+        n = ll_mul(c->b, n, cg_loop_tiles(c, i));
     }
     return n;
 }
@@ -65,7 +65,7 @@ ll_val cg_tiles_of_group(cg *c) {
 ll_val cg_n_tiles(cg *c) {
     ll_val n = ll_i32(c->b, 1);
     for (int i = 0; i < c->k->n_loops; i++) {
-        n = ll_mul(c->b, n, loop_tiles(c, i));
+        n = ll_mul(c->b, n, cg_loop_tiles(c, i));
     }
     return n;
 }
@@ -73,7 +73,7 @@ ll_val cg_n_tiles(cg *c) {
 // Splits 'rem', a number below count(i) * count(j), as 'raster i by g' says.
 static void raster(cg *c, ll_val rem, int i, int j, ll_val *tile) {
     ll *b = c->b;
-    ll_val n_i = loop_tiles(c, i), n_j = loop_tiles(c, j);
+    ll_val n_i = cg_loop_tiles(c, i), n_j = cg_loop_tiles(c, j);
     ll_val span = ll_muli(b, n_j, c->k->walk.group);
     ll_val first = ll_muli(b, ll_bin(b, LL_UDIV, rem, span), c->k->walk.group);
     ll_val left = ll_sub(b, n_i, first);
@@ -93,7 +93,7 @@ void cg_tile_starts(cg *c, ll_val number) {
     int j = i == k->n_loops - 1 ? i - 1 : k->n_loops - 1;
     ll_val rem = number;
     if (i >= 0) {
-        ll_val plane = ll_mul(b, loop_tiles(c, i), loop_tiles(c, j));
+        ll_val plane = ll_mul(b, cg_loop_tiles(c, i), cg_loop_tiles(c, j));
         raster(c, ll_bin(b, LL_UREM, rem, plane), i, j, tile);
         rem = ll_bin(b, LL_UDIV, rem, plane);
     }
@@ -102,7 +102,7 @@ void cg_tile_starts(cg *c, ll_val number) {
         if (i >= 0 && (l == i || l == j)) {
             continue;
         }
-        ll_val n = loop_tiles(c, l);
+        ll_val n = cg_loop_tiles(c, l);
         tile[l] = l == outer ? rem : ll_bin(b, LL_UREM, rem, n);
         rem = l == outer ? rem : ll_bin(b, LL_UDIV, rem, n);
     }

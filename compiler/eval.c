@@ -341,13 +341,15 @@ static void exec_temp(eval *x, const ast_stmt *s) {
 
 // ---- loops
 
+// Entry 'group' of the offsets; of ends: where the group before it ends.
 static int64_t group_offset(eval *x, const ast_ragged *r, int64_t group) {
     place p = eval_place(x, r->at);
-    if (x->failed || p.st == NULL) {
+    group -= r->to;
+    if (x->failed || p.st == NULL || group < 0) {
         return 0;
     }
     if (p.st->t.n_dims != 1 || group >= p.st->t.dims[0]) {
-        eval_fail(x, EVAL_EDATA, r->span, "'%s' must have one entry more than there are groups",
+        eval_fail(x, EVAL_EDATA, r->span, "'%s' has too few entries for these groups",
                   p.st->name != NULL ? p.st->name : "the offsets");
         return 0;
     }
@@ -376,7 +378,8 @@ void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi) {
     *hi = eval_int(x, index->dim);
     if (index->group != NULL && index->ragged != NULL) {
         int64_t g = x->ranges[index->group->id].pos;
-        *lo = group_offset(x, index->ragged, g);
+        int64_t align = index->ragged->align != NULL ? eval_int(x, index->ragged->align) : 1;
+        *lo = (group_offset(x, index->ragged, g) + align - 1) / align * align;
         *hi = group_offset(x, index->ragged, g + 1);
     }
     if (index->lo != NULL) {

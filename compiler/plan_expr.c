@@ -63,11 +63,11 @@ static tir_expr *as_f32(planner *p, tir_expr *x) {
 static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     int64_t v = 0;
     if (lang_const_int(e, p->g->tparams, &v)) {
-        *out = (tir_axis){-1, 1, 1, (int)v};
+        *out = (tir_axis){-1, 1, 1, (int)v, 0};
         return v >= 0 && v <= INT32_MAX;
     }
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
-        *out = (tir_axis){graph_loop_of(p->g, e->sym), 1, 1, 0};
+        *out = (tir_axis){graph_loop_of(p->g, e->sym), 1, 1, 0, 0};
         return out->loop >= 0;
     }
     if (e->kind != EX_BINARY || !lang_const_int(e->b, p->g->tparams, &v) || v < 1 || v > 65536 ||
@@ -77,8 +77,13 @@ static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     switch (e->op) {
     case OP_ADD:
         out->add += (int)v;
-        return out->mul == 1 && out->div == 1;
+        return out->mul == 1 && out->div == 1 && out->floor == 0;
     case OP_MUL:
+        if (out->div == v && v > 1 && out->floor == 0) { // x / v * v
+            out->floor = (int)v;
+            out->div = 1;
+            return true;
+        }
         out->mul *= (int)v;
         return out->div == 1 && out->mul <= 65536;
     case OP_DIV:

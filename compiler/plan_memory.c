@@ -45,6 +45,21 @@ static void check_scaled_rows(planner *p, int number) {
     }
 }
 
+// A box begins at whole 16 bytes of a line (else: an illegal instruction on an H200).
+static void check_line_start(planner *p, int number) {
+    const plan_operand *po = &p->operands[number];
+    const graph_operand *go = &p->g->operands[number];
+    const tir_loop *l = &p->k->loops[po->row_loop];
+    int step = 128 / elem_bits(go->param->format->elem);
+    if (po->mn_major && l->lo != NULL && !tir_is_multiple(l->lo, step)) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "tiles of '%s' begin anywhere, but '%s' has them along its last axis, where a copy begins at a "
+                    "multiple of %d elements", l->index, go->param->name, step);
+        diag_help(p->d, "turn '%s' around, or let groups begin at such places: ragged ... to ... align %d;",
+                  go->param->name, step);
+    }
+}
+
 // A slot holds an operand's tile as slabs of lines: a line is one swizzle span along the tensor's last
 // axis, a slab has one for each row (or, where the rows lie along that axis, for each k of a step).
 static tir_box data_box(planner *p, int number, tir_operand *op) {
@@ -129,7 +144,7 @@ static void outer_scales(planner *p, const graph_operand *go, tir_map *m, tir_bo
 static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
     const tir_loop *l = &p->k->loops[loop];
     const tir_param *t = &p->k->params[go->param->id];
-    bool fixed = l->lo == NULL || (l->lo->kind == TX_CONST && (int64_t)l->lo->value % TIR_ATOM_ROWS == 0);
+    bool fixed = l->lo == NULL || tir_is_multiple(l->lo, TIR_ATOM_ROWS);
     if (t->groups == NULL ? fixed : l->group >= 0) {
         return true;
     }
@@ -262,6 +277,7 @@ static void fill_slot(planner *p, int number) {
         for (int i = 0; i < pc->n_values; i++) {
             int o = pc->values[i];
             check_scaled_rows(p, o);
+            check_line_start(p, o);
             tir_operand *op = &p->k->operands[o];
             if (consumer_of(p, o) != c->to) {
                 PLAN_REFUSE(p, "X101", p->g->operands[o].expr->span,

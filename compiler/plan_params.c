@@ -120,6 +120,20 @@ tir_size *plan_size(planner *p, const ast_expr *e) {
     return NULL;
 }
 
+// Of groups that are given by their ends: what they begin at multiples of.
+static int64_t align_of(planner *p, const ast_ragged *r) {
+    int64_t n = 1;
+    if (r->align != NULL && !lang_const_int(r->align, p->g->tparams, &n)) {
+        n = 0;
+    }
+    if (n < 1 || n > 65536) {
+        PLAN_REFUSE(p, "D107", r->align->span, "groups begin at multiples of %lld: 1 to 65536 is possible",
+                    (long long)n);
+        return 1;
+    }
+    return n;
+}
+
 static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     const ast_format *f = sym->format;
     *out = (tir_param){.name = sym->name,
@@ -157,7 +171,13 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
         }
     }
     const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
-    if (r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0) {
+    bool tiled = r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0;
+    if (tiled && r->to && align_of(p, r) % TIR_ATOM_ROWS != 0) {
+        PLAN_REFUSE(p, "X101", r->span,
+                    "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in tiles of %d rows",
+                    r->dim->name, (long long)align_of(p, r), sym->name, TIR_ATOM_ROWS);
+        diag_help(p->d, "align %d, or offsets: ragged ... by ... at ...;", TIR_ATOM_ROWS);
+    } else if (tiled && !r->to) {
         out->groups = plan_size(p, r->by);
         if (sym->n_dims != 2) {
             PLAN_REFUSE(p, "X101", sym->span, "'%s' has ragged scales in more than one matrix: no lowering yet",
@@ -185,13 +205,53 @@ static void add_where(planner *p, const ast_expr *e) {
 
 // --- Loops ------------------------------------------------------------------------------------------
 
-// An entry of the offsets of a ragged dimension: that of group 'index', or of the one behind it.
+// An entry of the offsets or ends of a ragged dimension: that of group 'index', or of one beside it.
 static tir_expr *offset_of(planner *p, const ast_sym *index, int behind) {
     tir_expr *x = ARENA_NEW(p->mem, tir_expr);
     *x = (tir_expr){.kind = TX_LOAD, .type = ELEM_I32, .ref = index->ragged->at->sym->id, .n_axes = 1};
     x->axes = ARENA_ARRAY(p->mem, tir_axis, 1);
-    x->axes[0] = (tir_axis){graph_loop_of(p->g, index->group), 1, 1, behind};
+    x->axes[0] = (tir_axis){graph_loop_of(p->g, index->group), 1, 1, behind, 0};
     return x;
+}
+
+static tir_expr *int_node(planner *p, tir_expr_kind kind, int n, tir_expr *const *args) {
+    tir_expr *x = ARENA_NEW(p->mem, tir_expr);
+    *x = (tir_expr){.kind = kind, .type = ELEM_I32, .n_args = n};
+    x->args = ARENA_ARRAY(p->mem, tir_expr *, n + 1);
+    for (int i = 0; i < n; i++) {
+        x->args[i] = args[i];
+    }
+    return x;
+}
+
+static tir_expr *int_binary(planner *p, ast_op op, tir_expr *a, tir_expr *b) {
+    tir_expr *x = int_node(p, TX_BINARY, 2, (tir_expr *[]){a, b});
+    x->op = op;
+    x->type = op == OP_LT ? ELEM_BOOL : ELEM_I32;
+    return x;
+}
+
+static tir_expr *int_const(planner *p, int64_t v) {
+    tir_expr *x = int_node(p, TX_CONST, 0, NULL);
+    x->value = (double)v;
+    return x;
+}
+
+// Where the group before this one ends (before the first: what lies outside of a tensor reads as 0), rounded
+// up. What lies behind the dimension is cut off before that, so that nothing overflows.
+static tir_expr *aligned_start(planner *p, const ast_sym *index) {
+    tir_expr *end = offset_of(p, index, -1);
+    int64_t align = align_of(p, index->ragged);
+    if (align == 1) {
+        return end;
+    }
+    tir_expr *size = plan_expr(p, index->dim);
+    if (size == NULL) {
+        return NULL;
+    }
+    tir_expr *in = int_node(p, TX_SELECT, 3, (tir_expr *[]){int_binary(p, OP_LT, end, size), end, size});
+    tir_expr *up = int_binary(p, OP_ADD, in, int_const(p, align - 1));
+    return int_binary(p, OP_MUL, int_binary(p, OP_DIV, up, int_const(p, align)), int_const(p, align));
 }
 
 static tir_expr *bound_of(planner *p, const ast_expr *e) {
@@ -213,8 +273,10 @@ static void add_bounds(planner *p, const ast_sym *index, tir_loop *l) {
                         index->group->name);
             return;
         }
-        l->lo = offset_of(p, index, 0);
-        l->hi = offset_of(p, index, 1);
+        bool to = index->ragged->to;
+        l->lo = to ? aligned_start(p, index) : offset_of(p, index, 0);
+        l->hi = offset_of(p, index, to ? 0 : 1);
+        l->group = to ? -1 : l->group; // their scales lie where their rows do
     }
     if (index->lo != NULL && index->group != NULL) {
         PLAN_REFUSE(p, "X101", index->span, "bounds inside of a group have no lowering yet");

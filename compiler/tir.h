@@ -116,8 +116,8 @@ typedef enum { WALK_STATIC, WALK_CLC } tir_walk_kind;
 
 typedef struct {
     tir_walk_kind kind;
-    int groups; // the first loops, of single elements, that number the groups other loops' bounds
-                // depend on: the walk takes one group after the other
+    int groups; // the first loops, that number the groups other loops' bounds depend on (by the first
+                // element of a tile): the walk takes one group after the other
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
     // clc only: a ring of 'depth' 16-byte responses, its barriers, and who reads
@@ -234,10 +234,12 @@ typedef enum {
                 // order; elements of the tile beyond the loop's extent do not count
 } tir_expr_kind;
 
-// Position of an element along one tensor axis: (element's index along loop + add) * mul / div
+// Position of an element along one tensor axis: (element's index along loop + add), rounded down to a
+// multiple of 'floor', * mul / div
 typedef struct {
     int loop; // -1: constant 'add'
     int mul, div, add;
+    int floor; // 0: not rounded
 } tir_axis;
 
 typedef struct tir_expr {
@@ -419,6 +421,8 @@ bool tir_is_promoted(const tir_kernel *k, int acc);
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);
 // Whether an expression differs between elements along a loop of the tile.
 bool tir_varies(const tir_expr *e, int loop);
+// Whether a whole number is a multiple of 'of' whatever tensors hold.
+bool tir_is_multiple(const tir_expr *e, int of);
 bool tir_reads_acc(const tir_expr *e);
 int tir_gcd(int a, int b);
 

@@ -116,7 +116,7 @@ static void print_coord(const printer *p, const tir_coord *c) {
     }
 }
 
-// n, (n+1)*2/3, (5)*2
+// n, (n+1)*2/3, (5)*2, n~64
 static void print_axis(const printer *p, const tir_axis *a) {
     bool plain = a->loop != -1 && a->add == 0;
     fputs(plain ? "" : "(", p->out);
@@ -125,6 +125,9 @@ static void print_axis(const printer *p, const tir_axis *a) {
     }
     if (!plain) {
         fprintf(p->out, a->loop != -1 ? "%+d)" : "%d)", a->add);
+    }
+    if (a->floor > 0) {
+        fprintf(p->out, "~%d", a->floor);
     }
     print_factors(p, a->mul, a->div);
 }

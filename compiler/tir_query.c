@@ -20,7 +20,7 @@ bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *a = &s->axes[i];
         if (a->loop == loop &&
-            !(a->mul == 1 && a->add == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
+            !(a->mul == 1 && a->add == 0 && a->floor == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
             return true;
         }
     }
@@ -39,6 +39,19 @@ bool tir_varies(const tir_expr *e, int loop) {
         found = tir_varies(e->args[i], loop);
     }
     return found;
+}
+
+bool tir_is_multiple(const tir_expr *e, int of) {
+    switch (e->kind) {
+    case TX_CONST:
+        return e->type == ELEM_I32 && (int64_t)e->value % of == 0;
+    case TX_BINARY:
+        return e->op == OP_MUL   ? tir_is_multiple(e->args[0], of) || tir_is_multiple(e->args[1], of)
+               : e->op == OP_ADD ? tir_is_multiple(e->args[0], of) && tir_is_multiple(e->args[1], of)
+                                 : false;
+    default:
+        return false;
+    }
 }
 
 bool tir_reads_acc(const tir_expr *e) {

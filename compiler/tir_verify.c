@@ -188,8 +188,7 @@ static bool verify_bounds(verifier *v, const tir_loop *l, int number) {
     VERIFY(v, (l->lo == NULL) == (l->hi == NULL), "loop '%s' has one bound", l->index);
     VERIFY(v, tir_in(l->group, -1, v->k->walk.groups - 1) && (l->group < 0 || l->lo != NULL),
            "loop '%s': its rows are those of no group", l->index);
-    VERIFY(v, number >= v->k->walk.groups || (l->tile == 1 && l->lo == NULL),
-           "loop '%s' numbers groups: one by one and all of them", l->index);
+    VERIFY(v, number >= v->k->walk.groups || l->lo == NULL, "loop '%s' numbers groups: all of them", l->index);
     for (int i = 0; i < 2 && l->lo != NULL; i++) {
         if (!verify_expr(v, ends[i], l->index) || !bound_of(v, ends[i], l->index)) {
             return false;

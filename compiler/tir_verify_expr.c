@@ -51,6 +51,8 @@ bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
         VERIFY(v, tir_in(a->loop, -1, v->k->n_loops - 1), "%s: axis %d follows no tile loop", what, i);
         VERIFY(v, tir_in(a->mul, 1, 1 << 20) && tir_in(a->div, 1, 1 << 20),
                "%s: axis %d: times %d, over %d", what, i, a->mul, a->div);
+        VERIFY(v, tir_in(a->floor, 0, 1 << 20) && (a->floor == 0 || a->add >= 0),
+               "%s: axis %d: multiples of %d from %d on", what, i, a->floor, a->add);
     }
     return true;
 }

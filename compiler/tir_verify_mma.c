@@ -294,8 +294,7 @@ static bool verify_side_scales(verifier *v, const side *s) {
            s->name, k->maps[scale->map].box[1], words);
     const tir_coord *row = &data->coords[row_axis(s->o, &k->maps[data->map])];
     const tir_loop *rows_of = &k->loops[row->loop];
-    bool fixed = rows_of->lo == NULL ||
-                 (rows_of->lo->kind == TX_CONST && (int64_t)rows_of->lo->value % TIR_ATOM_ROWS == 0);
+    bool fixed = rows_of->lo == NULL || tir_is_multiple(rows_of->lo, TIR_ATOM_ROWS);
     VERIFY(v, k->params[s->o->param].groups != NULL ? rows_of->group >= 0 : fixed,
            "operand '%s': loop '%s' does not begin where tiles of its scales do", s->name, rows_of->index);
     bool whole = (k->pair && !s->m_side) || data->rank_offset != 0;

@@ -104,6 +104,7 @@ struct ast_sym {
     ast_expr *dim;         // the dimension that is walked
     ast_sym *group;        // 'of P[e]': the group index e, else NULL
     ast_expr *lo, *hi;     // 'in lo .. hi' [half open], else NULL
+    bool at;               // 'at lo': hi is lo + 1 [checked]
     struct ast_ragged *ragged; // the 'ragged' declaration behind 'of P[e]' [checked]
 
     // SYM_LET
@@ -148,11 +149,13 @@ struct ast_record {
     const ast_record_field *fields;
 };
 
-// 'ragged T by E at first;'
+// 'ragged T by E at first;', 'ragged T by E to ends align 128;'
 typedef struct ast_ragged {
-    ast_sym *dim;   // T: SYM_DIM (the rows that are cut)
-    ast_expr *by;   // E: number of groups
-    ast_expr *at;   // offsets: a const i32 tensor of E + 1 entries, or a record field
+    ast_sym *dim;    // T: SYM_DIM (the rows that are cut)
+    ast_expr *by;    // E: number of groups
+    ast_expr *at;    // offsets: a const i32 tensor of E + 1 entries, or a record field
+    bool to;         // 'at' holds the E ends: a group begins where the one before it ends, or at 0, ...
+    ast_expr *align; // ... or at the next multiple of this [static], if there
     ast_span span;
 } ast_ragged;
 

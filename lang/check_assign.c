@@ -254,7 +254,8 @@ static bool names_index(const ast_expr *target, const ast_sym *index) {
 static void check_coverage(checker *c, const ast_stmt *s, const ast_sym *sym) {
     for (int i = 0; i < c->loops.n; i++) {
         const ast_sym *index = c->loops.items[i];
-        if (names_index(s->target, index) || (s->accumulate && index->walk == WALK_FOR)) {
+        if (names_index(s->target, index) || index->at ||
+            (s->accumulate && index->walk == WALK_FOR)) {
             continue;
         }
         diag_report(c->d, DIAG_ERROR, "O104", s->target->span,

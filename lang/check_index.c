@@ -2,7 +2,8 @@
 //
 // An axis is walked by an index of its dimension, left whole by ':', or picked by a number: a
 // constant, a 'const' scalar, an entry of a 'const' tensor or of a record. 'j / 2' walks an axis at
-// half the pace; that the sizes fit becomes a where clause of the kernel.
+// half the pace; that the sizes fit becomes a where clause of the kernel. 'm / S * S' is the first of
+// the S places that 'm' lies among.
 #include "check.h"
 
 #include <string.h>
@@ -49,6 +50,16 @@ static ast_sym *divided_index(const ast_expr *e, const ast_expr **divisor) {
     }
     *divisor = e->b;
     return e->a->sym;
+}
+
+// 'm / S * S': the index; NULL if the subscript has another form.
+static ast_sym *rounded_index(const ast_expr *e) {
+    const ast_expr *divisor;
+    if (e->kind != EX_BINARY || e->op != OP_MUL || !size_is_static(e->b)) {
+        return NULL;
+    }
+    ast_sym *index = divided_index(e->a, &divisor);
+    return index != NULL && size_equal(divisor, e->b) ? index : NULL;
 }
 
 // Proposes the subscripts with an index of the right dimension on each axis that has a wrong one.
@@ -183,6 +194,23 @@ bool reads_only_const(const ast_expr *e) {
     }
 }
 
+// Whether an expression is the same all over a tile of the index: it asks for the tile's number only,
+// 'index / TILE'.
+static bool is_of_tile(const ast_expr *e, const ast_sym *index) {
+    const ast_expr *divisor = NULL;
+    if (e == NULL || (divided_index(e, &divisor) == index && size_equal(index->tile, divisor))) {
+        return true;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET) {
+        return is_of_tile(e->sym->stmt->value, index);
+    }
+    bool is = (e->kind != EX_NAME || e->sym != index) && is_of_tile(e->a, index) && is_of_tile(e->b, index);
+    for (int i = 0; i < e->n_args && is; i++) {
+        is = is_of_tile(e->args[i], index);
+    }
+    return is;
+}
+
 void check_uniform(checker *c, ast_expr *e, const char *what) {
     if (is_poison(e)) {
         return;
@@ -197,12 +225,16 @@ void check_uniform(checker *c, ast_expr *e, const char *what) {
     }
     for (int i = 0; i < e->n_axes; i++) {
         const ast_sym *axis = e->axes[i];
-        if (axis->tile != NULL || axis->walk == WALK_ALL) {
+        if ((axis->tile != NULL && !is_of_tile(e, axis)) || axis->walk == WALK_ALL) {
             diag_report(c->d, DIAG_ERROR, "V105", e->span,
                         "%s '%s' differs between the elements of a tile", what,
                         expr_text(c->mem, e));
             diag_because(c->d, "'%s' has many values in one tile", axis->name);
             diag_help(c->d, "reduce it: min[%s](...), max[%s](...)", axis->name, axis->name);
+            if (axis->tile != NULL) {
+                const char *tile = expr_text(c->mem, axis->tile);
+                diag_help(c->d, "or take that of the tile's first: '%s / %s * %s'", axis->name, tile, tile);
+            }
             set_poison(e);
             return;
         }
@@ -222,8 +254,8 @@ static bool check_pick(checker *c, ast_expr *e, int axis, const subject *s) {
     if (!gathers || !reads_only_const(arg)) {
         diag_report(c->d, DIAG_ERROR, "D109", arg->span, "'%s' cannot be a subscript",
                     expr_text(c->mem, arg));
-        diag_because(c->d, "an axis takes an index, 'index / number', ':', a number, or an entry "
-                           "of a 'const' tensor");
+        diag_because(c->d, "an axis takes an index, 'index / number', 'index / number * number', ':', "
+                           "a number, or an entry of a 'const' tensor");
         return false;
     }
     int64_t at;
@@ -270,6 +302,10 @@ static bool check_subscript(checker *c, ast_expr *e, int axis, const subject *s)
     index = divided_index(arg, &divisor);
     if (index != NULL && size_is_static(divisor)) {
         return check_divided(c, e, axis, s, index);
+    }
+    index = rounded_index(arg);
+    if (index != NULL && size_equal(index->dim, s->dims[axis])) {
+        return true;
     }
     return check_pick(c, e, axis, s);
 }

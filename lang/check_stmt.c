@@ -42,9 +42,10 @@ static void check_group(checker *c, ast_sym *index) {
     }
 }
 
+// 'in lo .. hi', or 'at lo': the one iteration of that number, none where it lies outside.
 static void check_bounds(checker *c, ast_sym *index) {
     ast_expr *bounds[2] = {index->lo, index->hi};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (index->at ? 1 : 2); i++) {
         if (!check_value(c, bounds[i])) {
             continue;
         }
@@ -55,6 +56,16 @@ static void check_bounds(checker *c, ast_sym *index) {
             continue;
         }
         check_uniform(c, bounds[i], "the bound");
+    }
+    if (index->at) {
+        ast_expr *one = check_new_expr(c, EX_INT, index->lo->span);
+        one->ivalue = 1;
+        check_expr(c, one);
+        index->hi = check_new_expr(c, EX_BINARY, index->lo->span);
+        index->hi->op = OP_ADD;
+        index->hi->a = index->lo;
+        index->hi->b = one;
+        index->hi->type = index->lo->type;
     }
 }
 
@@ -113,12 +124,33 @@ static void add_ragged(checker *c, ast_ragged *r) {
     c->ragged[c->n_ragged++] = r;
 }
 
-// Offsets are a const tensor of one entry more than there are groups, or the offsets of a record.
+// E + 1 offsets, or E ends.
+static void check_count(checker *c, const ast_ragged *r, const ast_sym *sym) {
+    ast_expr *one = check_new_expr(c, EX_INT, r->at->span);
+    one->ivalue = 1;
+    check_expr(c, one);
+    ast_expr *count = check_new_expr(c, EX_BINARY, r->at->span);
+    count->op = OP_ADD;
+    count->a = r->by;
+    count->b = one;
+    if (size_equal(r->to ? r->by : count, sym->dims[0])) {
+        return;
+    }
+    const char *by = expr_text(c->mem, r->by);
+    diag_report(c->d, DIAG_ERROR, "D107", r->at->span,
+                r->to ? "%s groups have %s ends, but '%s' has %s entries"
+                      : "%s groups have %s + 1 offsets, but '%s' has %s entries",
+                by, by, sym->name, expr_text(c->mem, sym->dims[0]));
+    diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
+}
+
+// Offsets are a const tensor of one entry more than there are groups, or the offsets of a record; ends a
+// const tensor of one entry a group.
 static void check_offsets(checker *c, ast_ragged *r) {
     ast_expr *at = r->at;
     if (at->kind == EX_MEMBER) {
         check_member(c, at);
-        if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS)) {
+        if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS || r->to)) {
             diag_report(c->d, DIAG_ERROR, "D107", at->span, "'%s' does not hold offsets",
                         expr_text(c->mem, at));
         }
@@ -147,19 +179,15 @@ static void check_offsets(checker *c, ast_ragged *r) {
                      "every role computes its loops from them, and all must see the same values");
         diag_note(c->d, sym->type_span, "declare it 'const' here");
     }
-    ast_expr *one = check_new_expr(c, EX_INT, at->span);
-    one->ivalue = 1;
-    check_expr(c, one);
-    ast_expr *count = check_new_expr(c, EX_BINARY, at->span);
-    count->op = OP_ADD;
-    count->a = r->by;
-    count->b = one;
-    if (!size_equal(count, sym->dims[0])) {
-        diag_report(c->d, DIAG_ERROR, "D107", at->span,
-                    "%s groups have %s + 1 offsets, but '%s' has %s entries",
-                    expr_text(c->mem, r->by), expr_text(c->mem, r->by), sym->name,
-                    expr_text(c->mem, sym->dims[0]));
-        diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
+    check_count(c, r, sym);
+}
+
+static void check_align(checker *c, ast_ragged *r) {
+    int64_t n = 1;
+    if (r->align != NULL && check_static(c, r->align, "the alignment of groups") &&
+        size_value(r->align, NULL, &n) == SIZE_OK && (n < 1 || n > 65536)) {
+        diag_report(c->d, DIAG_ERROR, "D107", r->align->span,
+                    "groups begin at multiples of %lld: 1 to 65536 is possible", (long long)n);
     }
 }
 
@@ -186,6 +214,7 @@ static void check_ragged(checker *c, ast_stmt *s) {
     }
     check_size(c, r->by);
     check_offsets(c, r);
+    check_align(c, r);
     r->dim->is_bad = false; // its size is known now: the last offset
     add_ragged(c, r);
 }

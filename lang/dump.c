@@ -130,8 +130,10 @@ static void dump_index(dumper *p, const ast_sym *sym) {
     fputc('\n', p->out);
     if (sym->lo != NULL) {
         p->indent++;
-        dump_expr(p, "from", sym->lo);
-        dump_expr(p, "to", sym->hi);
+        dump_expr(p, sym->at ? "at" : "from", sym->lo);
+        if (!sym->at) {
+            dump_expr(p, "to", sym->hi);
+        }
         p->indent--;
     }
 }
@@ -185,8 +187,12 @@ static void dump_stmt(dumper *p, const ast_stmt *s) {
         line(p, "ragged");
         fprintf(p->out, " %s by ", s->ragged->dim->name);
         ast_print_expr(p->out, s->ragged->by);
-        fputs(" at ", p->out);
+        fputs(s->ragged->to ? " to " : " at ", p->out);
         ast_print_expr(p->out, s->ragged->at);
+        if (s->ragged->align != NULL) {
+            fputs(" align ", p->out);
+            ast_print_expr(p->out, s->ragged->align);
+        }
         fputc('\n', p->out);
         break;
     case ST_TEMP:

@@ -93,7 +93,7 @@ static void take_group(parser *ps, ast_sym *index) {
     index->dim = dim->a;
 }
 
-// loop = NAME [ ":" size ] "of" dim [ "[" NAME "]" ] [ "in" expr ".." expr ] .
+// loop = NAME [ ":" size ] "of" dim [ "[" NAME "]" ] [ "in" expr ".." expr | "at" expr ] .
 // 'all' walks the whole dimension: it has no bounds.
 static ast_sym *parse_loop(parser *ps, walk_kind walk) {
     ast_span span;
@@ -115,6 +115,9 @@ static ast_sym *parse_loop(parser *ps, walk_kind walk) {
         index->lo = parse_expr(ps);
         ps_expect(ps, TOK_DOTDOT, "between the bounds of a loop");
         index->hi = parse_expr(ps);
+    } else if (!ps->bad && walk != WALK_ALL && ps_accept_word(ps, "at")) {
+        index->lo = parse_expr(ps);
+        index->at = true;
     }
     index->decl_span = ps_since(ps, span);
     return index;
@@ -153,7 +156,7 @@ static void parse_all(parser *ps, ast_stmt *s) {
     ps_expect(ps, TOK_SEMI, "behind 'all'");
 }
 
-// "ragged" dim "by" dim "at" expr ";"
+// "ragged" dim "by" dim ("at" expr | "to" expr ["align" size]) ";"
 static void parse_ragged(parser *ps, ast_stmt *s) {
     ast_ragged *r = ARENA_NEW(ps->mem, ast_ragged);
     s->ragged = r;
@@ -162,8 +165,14 @@ static void parse_ragged(parser *ps, ast_stmt *s) {
     s->sym = NULL;
     ps_expect_word(ps, "by", "and the number of groups");
     r->by = parse_size(ps);
-    ps_expect_word(ps, "at", "and the offsets of the groups");
+    r->to = ps_accept_word(ps, "to");
+    if (!r->to) {
+        ps_expect_word(ps, "at", "and the offsets of the groups");
+    }
     r->at = parse_expr(ps);
+    if (r->to && !ps->bad && ps_accept_word(ps, "align")) {
+        r->align = parse_size(ps);
+    }
     ps_expect(ps, TOK_SEMI, "behind 'ragged'");
     r->span = span;
 }

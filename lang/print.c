@@ -332,10 +332,12 @@ static void print_loop(printer *p, const ast_sym *index) {
         fprintf(p->out, "[%s]", index->group_name);
     }
     if (index->lo != NULL) {
-        fputs(" in ", p->out);
+        fputs(index->at ? " at " : " in ", p->out);
         ast_print_expr(p->out, index->lo);
-        fputs(" .. ", p->out);
-        ast_print_expr(p->out, index->hi);
+        if (!index->at) {
+            fputs(" .. ", p->out);
+            ast_print_expr(p->out, index->hi);
+        }
     }
 }
 
@@ -397,8 +399,12 @@ static void print_if(printer *p, const ast_stmt *s) {
 static void print_ragged(printer *p, const ast_stmt *s) {
     fprintf(p->out, "ragged %s by ", s->name);
     print_at(p->out, s->ragged->by, SIZE);
-    fputs(" at ", p->out);
+    fputs(s->ragged->to ? " to " : " at ", p->out);
     ast_print_expr(p->out, s->ragged->at);
+    if (s->ragged->align != NULL) {
+        fputs(" align ", p->out);
+        print_at(p->out, s->ragged->align, SIZE);
+    }
 }
 
 // Statements that end with ';'.

@@ -174,13 +174,22 @@ def program(r, arch):
 
 
 def grouped(r, text):
-    """The program over groups of rows: cut at offsets, or counted in matrices with room for more."""
+    """The program over groups of rows: named by an entry a row, cut at offsets or ends, or counted in
+    matrices with room for more."""
     text = re.sub(r"(    B\d : \w+\[)", r"\1G, ", text)
     text = re.sub(r"( B\d\[)", r"\1g, ", text)
-    if r.random() < 0.6:
-        text = text.replace("    bias :", "    first : const i32[G + 1],\n    bias :")
+    kind = r.random()
+    if kind < 0.25:
+        text = text.replace("    bias :", "    which : const i32[M],\n    bias :")
+        order = r.choice(["m:BM of M, g of G at which[m / BM * BM], n:BN of N",
+                          "n:BN of N, m:BM of M, g of G at which[m / BM * BM]"])
+        return text.replace("tile m:BM of M, n:BN of N", f"tile {order}")
+    if kind < 0.65:
+        entries, at = r.choice([("G + 1", "at first"), ("G + 1", "at first"), ("G", "to first"),
+                                ("G", "to first align 128"), ("G", "to first align 24")])
+        text = text.replace("    bias :", f"    first : const i32[{entries}],\n    bias :")
         order = r.choice(["g of G, m:BM of M[g], n:BN of N", "n:BN of N, g of G, m:BM of M[g]"])
-        return text.replace("tile m:BM of M, n:BN of N", f"ragged M by G at first;\n    tile {order}")
+        return text.replace("tile m:BM of M, n:BN of N", f"ragged M by G {at};\n    tile {order}")
     text = re.sub(r"(    A : \w+\[)", r"\1G, ", text).replace(" A[", " A[g, ")
     text = re.sub(r"(    [DE] : (?:out|inout) \w+\[)", r"\1G, ", text)
     text = re.sub(r"\b([DE])\[([mn]), ([mn])\]", r"\1[g, \2, \3]", text)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 256, MOST_BYTES = 1 << 20, MOST_SCHEDULES = 16 };
+enum { MOST = 512, MOST_BYTES = 1 << 20, MOST_SCHEDULES = 16 };
 
 typedef struct {
     int n;
