@@ -173,6 +173,10 @@ void cg_reduce_done(cg *c);
 ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
 
 // Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.
+// Bytes from a plain tensor's address to the element at a position, where its layout says so.
+ll_val cg_layout_offset(cg *c, int param, const ll_val *at);
+// Bytes to the scale of a row and granule column in 128x4 tiles, 'atoms' of them side by side.
+ll_val cg_atom_offset(cg *c, ll_val row, ll_val col, ll_val atoms);
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,
                           ll_val *inside);
 
@@ -228,7 +232,8 @@ typedef struct {
 void cg_store(cg *c, int store);
 // Accumulators that the expressions of a store read; returns their number, fails above 4.
 int cg_store_accs(cg *c, const tir_store *s, int accs[4]);
-int cg_store_loads(const tir_store *s); // elements of tensors read for one element of it
+// Registers that what is read for one element of it takes, addresses in layouts included.
+int cg_store_loads(const cg *c, const tir_store *s);
 // A sub-tile, in pieces: evaluate, quantise, convert, stage; all is issued at the end.
 typedef struct cg_sub cg_sub;
 cg_sub *cg_sub_begin(cg *c, int store, const cg_frag *f);

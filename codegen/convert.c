@@ -45,13 +45,10 @@ static ll_val pack_ue8m0(cg *c, ll_val x) {
 // Scale types, one element a byte.
 static ll_val pack_scale(cg *c, elem_kind e, ll_val x) {
     ll *b = c->b;
-    if (e == ELEM_UE8M0) {
-        return pack_ue8m0(c, x);
-    }
     ll_val negative = ll_cmp(b, LL_FLT, x, ll_f32(b, 0)); // 0; a NaN stays one
-    return ll_bini(b, LL_AND,
-                   pack_pair(c, ELEM_E4M3, ll_select(b, negative, ll_f32(b, 0), x), ll_f32(b, 0)),
-                   0x7F);
+    x = ll_select(b, negative, ll_f32(b, 0), x);
+    return e == ELEM_UE8M0 ? pack_ue8m0(c, x)
+                           : ll_bini(b, LL_AND, pack_pair(c, ELEM_E4M3, x, ll_f32(b, 0)), 0x7F);
 }
 
 // Two f32 as two packed elements in the low bits of an i32.
@@ -145,8 +142,11 @@ ll_val cg_unpack(cg *c, elem_kind e, ll_val bits) {
                          "cvt.u8.u16 t, s; cvt.rn.f16x2.e2m1x2 w, t; mov.b32 {l, h}, w; "
                          "cvt.f32.f16 $0, l; }",
                          bits);
+    case ELEM_UE4M3: // no sign, whatever the bit says
+        bits = ll_bini(b, LL_AND, bits, 0x7F);
+        form = "e4m3x2";
+        break;
     case ELEM_E4M3:
-    case ELEM_UE4M3:
         form = "e4m3x2";
         break;
     case ELEM_E5M2:

@@ -30,7 +30,7 @@ static void tensor_doc(FILE *out, const tir_kernel *k, int index) {
             p->layout != NULL ? p->layout : "linear",
             p->groups != NULL ? " in groups of rows (fp4_ragged_pack)" : "");
     } else {
-        fprintf(out, "; data");
+        fprintf(out, "%s%s; data", p->layout != NULL ? ", layout " : "", p->layout != NULL ? p->layout : "");
     }
     fprintf(out, " at multiples of %d bytes%s\n", p->align,
             emit_is_mapped(k, index) ? ", its rows too" : "");

@@ -549,7 +549,8 @@ static const char *unsupported(const emit_job *job) {
         const tir_kernel *k = job->kernels[i].tir;
         for (int p = 0; p < k->n_params; p++) {
             const char *layout = k->params[p].layout;
-            if (layout != NULL && strcmp(layout, "sf128x4") != 0 && strcmp(layout, "linear") != 0) {
+            bool plain = k->params[p].scale == ELEM_NONE; // only the kernel has to know where they are
+            if (layout != NULL && !plain && strcmp(layout, "sf128x4") != 0 && strcmp(layout, "linear") != 0) {
                 return arena_printf(
                     job->mem,
                     "--driver-only knows scales in layouts sf128x4 and linear, '%s' of %s has %s: "

@@ -45,7 +45,7 @@ static const char *upper_name(const char *text, arena *mem) {
 
 // "sf128x4" -> FP4_SF_128X4; the names are those of runtime/fp4rt.h.
 static const char *layout_constant(const tir_param *p, arena *mem) {
-    if (p->scale == ELEM_NONE) {
+    if (p->scale == ELEM_NONE && p->layout == NULL) {
         return "FP4_SF_NONE";
     }
     const char *name = p->layout == NULL ? "linear" : p->layout;

@@ -44,6 +44,9 @@ static ll_val address_of(cg *c, int param, int n_axes, const ll_val *at, int but
         }
     }
     ll_val address = ll_to(b, cg_arg_of(c, ARG_POINTER, param, PART_DATA), LL_I64);
+    if (tir_laid(p) != LAYOUT_LINEAR) {
+        return ll_add(b, address, cg_layout_offset(c, param, at));
+    }
     if (n_axes >= 2) {
         ll_val pitch = cg_arg_of(c, ARG_PITCH, param, PART_DATA);
         address = ll_add(b, address, ll_mul(b, ll_sext(b, row, LL_I64), pitch));
@@ -91,8 +94,9 @@ ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, co
     ll *b = c->b;
     int bits = elem_bits(c->k->params[param].elem);
     int col = column_axis(axes, n_axes, at);
-    bool along = col >= 0 && col == n_axes - 1 && at->dcol * bits % 8 == 0;
-    bool across = col >= 0 && col == n_axes - 2;
+    bool rows = tir_laid(&c->k->params[param]) == LAYOUT_LINEAR;
+    bool along = rows && col >= 0 && col == n_axes - 1 && at->dcol * bits % 8 == 0;
+    bool across = rows && col >= 0 && col == n_axes - 2;
     cg_elem first = *at;
     first.dcol = along || across ? 0 : at->dcol;
     ll_val pos[8];

@@ -40,16 +40,21 @@ int cg_store_accs(cg *c, const tir_store *s, int accs[4]) {
     return n;
 }
 
-static int count_loads(const tir_expr *e) {
-    int n = e && e->kind == TX_LOAD;
+// An address in a layout of its own is no base and a constant: it takes registers as well.
+static int addresses(const tir_kernel *k, int param) {
+    return tir_laid(&k->params[param]) != LAYOUT_LINEAR ? 2 : 0;
+}
+
+static int count_loads(const tir_kernel *k, const tir_expr *e) {
+    int n = e && e->kind == TX_LOAD ? 1 + addresses(k, e->ref) : 0;
     for (int i = 0; e && i < e->n_args; i++) {
-        n += count_loads(e->args[i]);
+        n += count_loads(k, e->args[i]);
     }
     return n;
 }
 
-int cg_store_loads(const tir_store *s) {
-    return count_loads(s->value) + count_loads(s->divide);
+int cg_store_loads(const cg *c, const tir_store *s) {
+    return count_loads(c->k, s->value) + count_loads(c->k, s->divide) + addresses(c->k, s->param);
 }
 
 void cg_store(cg *c, int store) {
@@ -214,6 +219,7 @@ void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when)
 
 // --- Straight from registers ---------------------------------------------------------------------
 
+// Plain elements in rows of their own; two of four bits make a byte.
 static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
     int bits = elem_bits(u->s->elem);
     int step = bits == 4 ? 2 : 1; // elements a store
@@ -226,14 +232,54 @@ static void scatter_run(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x
     }
 }
 
-static void scatter(cg *c, const cg_sub *u) {
-    if (elem_bits(u->s->elem) < 8 && (u->transposed || elem_bits(u->s->elem) != 4)) {
-        cg_fail(c,
-                "'%s' (%s) cannot be stored from registers: its elements are smaller than a byte",
-                u->p->name, u->p->format);
+// Two rows of the tile are the halves of a byte: of two columns their lanes swap what the other one stores, the
+// lane of the even row the first.
+static void scatter_halves(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
+    ll *b = c->b;
+    int last = u->s->n_axes - 1;
+    int partner = u->f.quad ? 4 : 1; // lanes that hold neighbouring rows
+    ll_val odd = ll_bini(b, LL_AND, r->row, 1);
+    ll_val is_odd = ll_cmpi(b, LL_NE, odd, 0);
+    cg_elem own = {.row = r->row, .col = r->col, .acc = u->acc};
+    ll_val there = ll_cmp(b, LL_SLT, cg_axis(c, &u->s->axes[last], &own), cg_size(c, u->p->dims[last]));
+    for (int i = 0; i < r->n && CG_OK(c); i += 2) {
+        ll_val mine = ll_select(b, there, cg_pack(c, u->s->elem, 2, x + i), ll_i32(b, 0));
+        ll_val other = LL_INTR(b, "llvm.nvvm.shfl.sync.bfly.i32", ll_i32(b, -1), mine, ll_i32(b, partner),
+                               ll_i32(b, 31));
+        ll_val even = ll_bin(b, LL_OR, ll_bini(b, LL_AND, mine, 15),
+                             ll_bini(b, LL_SHL, ll_bini(b, LL_AND, other, 15), 4));
+        ll_val second = ll_bin(b, LL_OR, ll_bini(b, LL_LSHR, other, 4), ll_bini(b, LL_AND, mine, 0xF0));
+        cg_elem at = {.row = ll_bini(b, LL_AND, r->row, -2),
+                      .col = ll_add(b, r->col, odd),
+                      .dcol = i,
+                      .acc = u->acc};
+        ll_val ok;
+        ll_val address = cg_element_address(c, u->s->param, u->s->n_axes, u->s->axes, &at, &ok);
+        cg_store_global(c, 8, address, ll_select(b, is_odd, second, even), ok);
     }
-    for (int r = 0; r < u->n_runs && CG_OK(c); r++) {
-        scatter_run(c, u, &u->runs[r], u->x[r]);
+}
+
+static bool check_halves(cg *c, const cg_sub *u) {
+    int bits = elem_bits(u->s->elem);
+    const tir_axis *last = &u->s->axes[u->s->n_axes - 1];
+    bool whole = c->k->loops[u->acc->row_loop].tile % 2 == 0 && !c->k->loops[u->acc->row_loop].lo;
+    if (bits < 8 && (bits != 4 || (u->transposed && (last->add % 2 != 0 || !whole)))) {
+        cg_fail(c, "'%s' (%s) cannot be stored from registers: its elements lie across bytes", u->p->name,
+                u->p->format);
+    }
+    return CG_OK(c);
+}
+
+static void scatter(cg *c, const cg_sub *u) {
+    bool halves = elem_bits(u->s->elem) < 8 && u->transposed;
+    for (int r = 0; r < u->n_runs && check_halves(c, u); r++) {
+        if (tir_laid(u->p) != LAYOUT_LINEAR) {
+            cg_layout_store(c, u, &u->runs[r], u->x[r]);
+        } else if (halves) {
+            scatter_halves(c, u, &u->runs[r], u->x[r]);
+        } else {
+            scatter_run(c, u, &u->runs[r], u->x[r]);
+        }
     }
 }
 

@@ -44,6 +44,12 @@ struct cg_sub {
 void cg_store_axes(cg *c, const cg_sub *u, const cg_elem *at, ll_val *out);
 void cg_store_global(cg *c, int bits, ll_val address, ll_val value, ll_val when);
 
+// --- layout.c ------------------------------------------------------------------------------------
+// Elements of a padded layout: zeros behind the ends of the matrix.
+void cg_layout_store(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x);
+// The code of one element a lane, and behind a row's last one zeros.
+void cg_layout_single(cg *c, const tir_store *s, const cg_elem *at, ll_val code);
+
 // --- store_stage.c -------------------------------------------------------------------------------
 void cg_stage_check(cg *c, const cg_sub *u);
 void cg_stage_piece(cg *c, cg_sub *u); // waits for a free buffer before the first one

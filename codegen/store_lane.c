@@ -24,11 +24,12 @@ typedef struct {
 // What a lane needs beside the elements of a piece: addresses, bounds, loop state.
 enum { OTHER_REGS = 72 };
 
-// The widest piece of whole granules, or of 16 bytes, that fits the role's registers.
+// The widest piece of whole granules, of 16 bytes, or of a layout's words that fits the role's registers.
 static int piece_cols(const cg *c, const lane_store *l) {
     const tir_store *s = l->s;
-    int unit = s->scale != ELEM_NONE ? s->granule : 128 / elem_bits(s->elem);
-    int column = l->n_accs + cg_store_loads(s);
+    bool laid = tir_laid(&c->k->params[s->param]) != LAYOUT_LINEAR;
+    int unit = s->scale != ELEM_NONE ? s->granule : laid ? TIR_ATOM_COLS : 128 / elem_bits(s->elem);
+    int column = l->n_accs + cg_store_loads(c, s);
     int room = (cg_role_regs(c) - OTHER_REGS) / (column > 0 ? column : 1);
     int best = s->sub_cols;
     for (int n = s->sub_cols; n >= unit && best > room; n -= unit) {
@@ -273,7 +274,12 @@ static void store_single(cg *c, const lane_store *l) {
         ok = ll_bin(b, LL_AND, ok, first);
     }
     if (CG_OK(c)) {
-        cg_store_global(c, elem_bits(s->elem), address, cg_pack(c, s->elem, 1, &value), ok);
+        ll_val code = cg_pack(c, s->elem, 1, &value);
+        if (tir_laid(&c->k->params[s->param]) != LAYOUT_LINEAR) {
+            cg_layout_single(c, s, &at, code);
+        } else {
+            cg_store_global(c, elem_bits(s->elem), address, code, ok);
+        }
     }
 }
 

@@ -53,31 +53,31 @@ static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
     }
 }
 
+// Whether the registers have no room for what so many columns read beside the accumulators: ptxas
+// moves the reads of all pieces to the front, but not across a warp barrier.
+static bool is_tight(const cg *c, const tir_store *s, int rows, int cols) {
+    int n = OTHER_REGS + cg_role_accs(c);
+    int elements = rows * cols / 32;
+    return n + elements * cg_store_loads(c, s) > cg_role_regs(c);
+}
+
 // Columns of a piece: two fragments at least where they are an even number (stmatrix), and whole
 // rows where four lanes share the scales of a row.
-static int piece_cols(const tir_store *s, int cols) {
+static int piece_cols(const cg *c, const tir_store *s, int cols) {
     int step = cols % (2 * FRAG_N) == 0 ? 2 * FRAG_N : FRAG_N;
     int n = s->scale != ELEM_NONE || cols < PIECE_COLS ? cols : PIECE_COLS;
-    while (cols % n != 0) {
+    while (cols % n != 0 || (s->scale == ELEM_NONE && n > step && is_tight(c, s, FRAG_M, n))) {
         n -= step;
     }
     return n;
 }
 
-// Whether the registers have no room for what a whole sub-tile reads beside the accumulators: ptxas
-// moves the reads of all its pieces to the front, but not across a warp barrier.
-static bool is_tight(const cg *c, const tir_store *s, const cg_frag *f) {
-    int n = OTHER_REGS + cg_role_accs(c);
-    int elements = f->box_rows * f->cols / 32;
-    return n + elements * cg_store_loads(s) > cg_role_regs(c);
-}
-
 static void store_sub(cg *c, int store, cg_frag *f, int sub) {
     const tir_store *s = &c->k->stores[store];
-    int cols = piece_cols(s, f->cols);
+    int cols = piece_cols(c, s, f->cols);
     cg_run *runs = ARENA_ARRAY(c->mem, cg_run, 2 * (cols / FRAG_N));
     cg_sub *u = cg_sub_begin(c, store, f);
-    bool tight = is_tight(c, s, f);
+    bool tight = is_tight(c, s, f->box_rows, f->cols);
     for (int m = 0; m < f->box_rows / FRAG_M; m++) {
         for (int col = 0; col < f->cols && CG_OK(c); col += cols) {
             piece p = {.sub = sub, .m = m, .col = col, .n_n = cols / FRAG_N};

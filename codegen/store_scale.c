@@ -34,11 +34,6 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
     ll_val atoms = ll_bini(b, LL_SDIV, last, span);
     *ok = ll_bin(b, LL_AND, ll_cmp(b, LL_ULT, row, rows),
                  ll_cmp(b, LL_ULT, kb, ll_muli(b, atoms, TIR_ATOM_COLS)));
-    ll_val atom = ll_mul(b, ll_bini(b, LL_LSHR, row, 7), atoms);
-    atom = ll_add(b, atom, ll_bini(b, LL_LSHR, kb, 2));
-    ll_val line = ll_muli(b, ll_bini(b, LL_AND, row, 31), SF_LINE);
-    ll_val word = ll_muli(b, ll_bini(b, LL_AND, ll_bini(b, LL_LSHR, row, 5), 3), TIR_ATOM_COLS);
-    ll_val in = ll_add(b, ll_add(b, line, word), ll_bini(b, LL_AND, kb, TIR_ATOM_COLS - 1));
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, u->s->param, PART_SCALE), LL_I64);
     if (!cg_scales_staged(u)) { // whole tiles belong to the rows that are stored
         *ok = ll_bin(b, LL_AND, *ok, cg_in_bounds(c, at));
@@ -54,8 +49,7 @@ static ll_val scale_address(cg *c, const cg_sub *u, const cg_elem *at, ll_val kb
         ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, u->s->param, PART_SCALE);
         base = ll_add(b, base, ll_mul(b, ll_to(b, matrix, LL_I64), bytes));
     }
-    ll_val offset = ll_mul(b, ll_to(b, atom, LL_I64), ll_i64(b, TIR_ATOM_BYTES));
-    return ll_add(b, ll_add(b, base, offset), ll_to(b, in, LL_I64));
+    return ll_add(b, base, cg_atom_offset(c, row, kb, atoms));
 }
 
 static ll_val word_of(cg *c, const ll_val *scales, int n) {

@@ -354,6 +354,11 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
                     go->param->name);
         return false;
     }
+    if (tir_laid(&p->k->params[go->param->id]) != LAYOUT_LINEAR) {
+        PLAN_REFUSE(p, "A111", go->expr->span, "'%s' lies as %s: operands of products are read row by row",
+                    go->param->name, go->param->format->layout);
+        return false;
+    }
     if (o->k_elems != 0 && o->container != container) {
         PLAN_REFUSE(p, "X101", go->expr->span,
                     "'%s' is read packed by one product and padded to bytes by another: no lowering yet",

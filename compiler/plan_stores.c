@@ -465,11 +465,44 @@ static bool plan_target(planner *p, int number) {
     return plan_axes(p, t, s->axes) && stored_value(p, g, s);
 }
 
+// A padded layout is stored whole: zeros up to its next block. Each axis is walked by a side of the tile
+// that has whole blocks; the columns may have one element a tile, where lanes hold the rows.
+static bool check_laid(planner *p, const graph_store *g, const tir_store *s, const tir_acc *a) {
+    const tir_kernel *k = p->k;
+    layout_kind l = tir_laid(&k->params[s->param]);
+    for (int i = s->n_axes - 2; l != LAYOUT_LINEAR && i < s->n_axes; i++) {
+        const tir_axis *x = &s->axes[i];
+        int block = i == s->n_axes - 1 ? layout_cols(l) : layout_rows(l);
+        bool side = x->loop == a->row_loop || x->loop == a->col_loop;
+        const tir_loop *loop = side ? &k->loops[x->loop] : NULL;
+        bool lone = i == s->n_axes - 1 && is_single(k, s, a) && s->axes[s->n_axes - 2].loop == a->row_loop &&
+                    x->loop == a->col_loop && x->div == loop->tile;
+        if (!side || x->mul != 1 || x->add != 0 || (x->div != 1 && !lone) || loop->hi != NULL) {
+            PLAN_REFUSE(p, "X101", g->stmt->target->args[i]->span,
+                        "'%s' lies as %s, in blocks of %d x %d: only a whole side of the tile can walk this axis",
+                        g->param->name, k->params[s->param].layout, layout_rows(l), layout_cols(l));
+            return false;
+        }
+        if (!lone && loop->tile % block != 0) {
+            PLAN_REFUSE(p, "X101", g->stmt->target->args[i]->span,
+                        "tiles of %d along '%s' cut the blocks of %d x %d in which '%s' lies (%s)", loop->tile,
+                        loop->index, layout_rows(l), layout_cols(l), g->param->name, k->params[s->param].layout);
+            plan_help_with(p, p->g->loops[x->loop], round_up(loop->tile, block), "whole blocks");
+            return false;
+        }
+    }
+    return true;
+}
+
 // Why TMA cannot store it; NULL if it can.
 static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
     const tir_store *s = &p->k->stores[number];
     const char *name = p->k->params[s->param].name;
     int along = is_transposed(s, a) ? a->row_loop : a->col_loop;
+    if (tir_laid(&p->k->params[s->param]) != LAYOUT_LINEAR) {
+        return arena_printf(p->mem, "'%s' lies as %s, not row by row: TMA cannot store it", name,
+                            p->k->params[s->param].layout);
+    }
     if (p->k->loops[along].hi != NULL) {
         return arena_printf(p->mem, "lines of '%s' end where '%s' does, within the tensor: a bulk copy has whole "
                                     "ones", name, p->k->loops[along].index);
@@ -500,6 +533,9 @@ static void plan_way(planner *p, int number) {
         PLAN_REFUSE(p, "A111", at, "%s", wrong);
         diag_fix(p->d, plan_fact_span(p, at), arena_printf(p->mem, "store %s via regs;", g->param->name),
                  "straight from registers");
+        return;
+    }
+    if (!check_laid(p, g, s, a)) {
         return;
     }
     if (is_single(p->k, s, a)) {

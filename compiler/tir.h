@@ -57,7 +57,7 @@ typedef struct {
     elem_kind scale;    // ELEM_NONE: unscaled
     int granule;        // elements along the last axis that share a scale (0 unscaled)
     int granule_rows;   // ... and along the last but one; 1 but for f32 scales
-    const char *layout; // "sf128x4" or NULL
+    const char *layout; // "sf128x4" or NULL; without scales: how the matrices of the last two axes lie
     int n_dims;
     tir_size **dims; // outermost first
     int align;       // required byte alignment of the data address
@@ -416,6 +416,8 @@ bool tir_combines(const tir_kernel *k, int role, int acc);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
+// How plain elements lie: LAYOUT_LINEAR (row by row) unless the tensor says something else.
+layout_kind tir_laid(const tir_param *p);
 // Whether the position of a stored element moves along the tile of a loop: by 'k', not by 'k / BK' nor
 // without 'k'. Along a loop by which it stands still only the first element of the tile is stored.
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);

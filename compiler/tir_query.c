@@ -70,3 +70,7 @@ int tir_gcd(int a, int b) {
     }
     return a;
 }
+
+layout_kind tir_laid(const tir_param *p) {
+    return p->is_tensor && p->scale == ELEM_NONE && p->layout != NULL ? layout_find(p->layout) : LAYOUT_LINEAR;
+}

@@ -107,6 +107,11 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
             return false;
         }
     }
+    VERIFY(v, scaled || p->layout == NULL ||
+                  (layout_find(p->layout) < LAYOUT_COUNT && layout_holds(layout_find(p->layout), p->elem) &&
+                   p->n_dims >= 2),
+           "param '%s': %s elements of %d axes in layout '%s'", p->name, elem_name(p->elem), p->n_dims,
+           p->layout != NULL ? p->layout : "");
     VERIFY(v, p->groups == NULL || (p->n_dims >= 2 && scaled), "param '%s': %d axes in groups", p->name,
            p->n_dims);
     return p->groups == NULL || verify_size(v, p->groups, false, p->name);
@@ -127,6 +132,7 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     const char *name = arena_printf(v->mem, "map #%d (%s.%s)", number, p->name, part);
     VERIFY(v, (unsigned)m->part <= PART_SCALE && (m->part == PART_DATA || p->scale != ELEM_NONE),
            "%s: the tensor has no such part", name);
+    VERIFY(v, m->part == PART_SCALE || tir_laid(p) == LAYOUT_LINEAR, "%s: elements in layout %s", name, p->layout);
     VERIFY(v, (unsigned)m->swizzle <= SWZ_128B, "%s: no such swizzle", name);
     VERIFY(v, m->elem_bytes > 0 && dtype_bytes(m->dtype) == m->elem_bytes,
            "%s: elements of %d bytes with data type %d of %d", name, m->elem_bytes, m->dtype,

@@ -28,6 +28,19 @@ typedef enum {
     ELEM_NONE = ELEM_COUNT, // no type: an error was reported, or a value without elements
 } elem_kind;
 
+typedef enum {
+#define FP4_LAYOUT(id, name, rows, cols, bytes) LAYOUT_##id,
+#include "../runtime/layout.def"
+#undef FP4_LAYOUT
+    LAYOUT_COUNT,
+} layout_kind;
+
+// LAYOUT_COUNT: there is none of that name.
+layout_kind layout_find(const char *name);
+int layout_rows(layout_kind l); // rows and columns are rounded up to these
+int layout_cols(layout_kind l);
+bool layout_holds(layout_kind l, elem_kind e); // plain elements can lie like that
+
 const char *elem_name(elem_kind e);
 int elem_bits(elem_kind e);
 bool elem_is_float(elem_kind e); // class F or S

@@ -102,6 +102,19 @@ static void introduce_dims(checker *c, const ast_sym *tensor) {
     }
 }
 
+// The layout of plain elements is that of their matrices, where scales are read and written as numbers.
+static void check_plain_layout(checker *c, ast_sym *sym) {
+    const ast_format *f = sym->format;
+    layout_kind l = layout_find(sym->layout);
+    if (l == LAYOUT_COUNT || !layout_holds(l, f->elem) || sym->n_dims < 2) {
+        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span, "'%s' of %s with %d ax%s cannot lie as '%s'",
+                    sym->name, f->name, sym->n_dims, sym->n_dims == 1 ? "is" : "es", sym->layout);
+        diag_because(c->d, "matrices of one-byte elements can lie as sf128x4, sf8x4, mn_packed and mn_major, "
+                           "wider ones as mn_major, all as linear");
+        sym->is_bad = true;
+    }
+}
+
 static void check_tensor(checker *c, ast_sym *sym) {
     const ast_format *f = find_format(c, sym->type_name, sym->type_span);
     sym->is_bad = f == &poison;
@@ -111,6 +124,10 @@ static void check_tensor(checker *c, ast_sym *sym) {
         *own = *f;
         own->layout = sym->layout;
         sym->format = own;
+        if (!is_scaled(f)) {
+            check_plain_layout(c, sym);
+            own->layout = strcmp(sym->layout, "linear") == 0 ? NULL : sym->layout;
+        }
     }
     for (int i = 0; i < sym->n_dims; i++) {
         check_size(c, sym->dims[i]);

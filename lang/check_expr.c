@@ -44,6 +44,9 @@ bool format_equal(const ast_format *a, const ast_format *b) {
             return false;
         }
     }
+    if (a->scale == ELEM_NONE) {
+        return true; // numbers, wherever they lie
+    }
     if (a->layout == NULL || b->layout == NULL) {
         return a->layout == b->layout;
     }

@@ -112,13 +112,14 @@ static ast_expr *new_binary(checker *c, ast_op op, ast_expr *a, ast_expr *b) {
 }
 
 // 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that walks
-// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK.
-static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim,
-                              const ast_sym *index) {
+// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK; and so may
+// the last place be that is only read.
+static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index,
+                              bool is_target) {
     ast_kernel *k = c->kernel;
     ast_expr *reached = new_binary(c, OP_MUL, dim, arg->b);
     ast_expr *clause = new_binary(c, OP_EQ, reached, index->dim);
-    if (size_equal(index->tile, arg->b)) {
+    if (!is_target || size_equal(index->tile, arg->b)) {
         ast_expr *most = new_binary(c, OP_ADD, index->dim, arg->b);
         clause = new_binary(c, OP_AND, new_binary(c, OP_GE, reached, index->dim),
                             new_binary(c, OP_LT, reached, most));
@@ -153,7 +154,7 @@ static bool check_divided(checker *c, ast_expr *e, int axis, const subject *s, a
         diag_fix(c->d, arg->span, index->name, "walk all of the axis");
         return false;
     }
-    add_implied_where(c, arg, s->dims[axis], index);
+    add_implied_where(c, arg, s->dims[axis], index, s->is_target);
     return true;
 }
 

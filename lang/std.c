@@ -47,6 +47,38 @@ bool elem_is_scale(elem_kind e) {
     return e < ELEM_COUNT && elems[e].class == CLASS_S;
 }
 
+static const struct {
+    const char *name;
+    int rows, cols, bytes;
+} layouts[LAYOUT_COUNT] = {
+#define FP4_LAYOUT(id, name, rows, cols, bytes) [LAYOUT_##id] = {name, rows, cols, bytes},
+#include "../runtime/layout.def"
+#undef FP4_LAYOUT
+};
+
+layout_kind layout_find(const char *name) {
+    int l = 0;
+    while (l < LAYOUT_COUNT && strcmp(layouts[l].name, name) != 0) {
+        l++;
+    }
+    return (layout_kind)l;
+}
+
+int layout_rows(layout_kind l) {
+    return layouts[l].rows;
+}
+
+int layout_cols(layout_kind l) {
+    return layouts[l].cols;
+}
+
+bool layout_holds(layout_kind l, elem_kind e) {
+    bool memory = l == LAYOUT_LINEAR || l == LAYOUT_128X4 || l == LAYOUT_8X4 || l == LAYOUT_MN_PACKED ||
+                  l == LAYOUT_MN_MAJOR;
+    return memory && (l == LAYOUT_LINEAR || elem_bits(e) >= 8) &&
+           (layouts[l].bytes == 0 || layouts[l].bytes * 8 == elem_bits(e));
+}
+
 const ast_format *std_plain_format(elem_kind e) {
     return e < ELEM_COUNT ? &plain[e] : NULL;
 }

@@ -146,6 +146,11 @@ static fp4_status read_both(const fp4_format *format, const dl_tensor *data, con
     if (scaled && format->layout == FP4_SF_GGUF) {
         return rt_fail(FP4_ERROR_UNSUPPORTED, "ggml's blocks have no DLPack type");
     }
+    if (status == FP4_OK && rt_format_laid(format)) {
+        char name[FP4_MAX_NAME];
+        return rt_fail(FP4_ERROR_UNSUPPORTED, "a DLPack tensor lies row by row, not as %s",
+                       rt_format_text(format, name));
+    }
     if (status == FP4_OK && scaled != (scale != NULL)) {
         return rt_fail(FP4_ERROR_ARGUMENT, "format %s has %s scales", fp4_elem_name(format->elem),
                        scaled ? "block" : "no");
@@ -326,6 +331,10 @@ static fp4_status export_view(rt_heap *heap, const fp4_host *host, fp4_dlpack_vi
                               exported **out) {
     fp4_storage s;
     fp4_status status = fp4_storage_of(&host->format, host->rank, host->dims, host->pitch, &s);
+    if (status == FP4_OK && rt_format_laid(&host->format)) {
+        status = rt_fail(FP4_ERROR_UNSUPPORTED, "a DLPack tensor lies row by row, not as layout %s",
+                         fp4_sf_layout_name(host->format.layout));
+    }
     if (status == FP4_OK && (unsigned)view > FP4_DLPACK_SCALE) {
         status = rt_fail(FP4_ERROR_ARGUMENT, "there is no view %d", (int)view);
     }

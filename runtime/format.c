@@ -42,10 +42,7 @@ static bool parse_format(const char *name, fp4_format *format) {
     return true;
 }
 
-fp4_status fp4_format_find(const char *name, fp4_format *format) {
-    if (!name || !format) {
-        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_format_find(): NULL argument");
-    }
+static fp4_status find_format(const char *name, fp4_format *format) {
     for (int i = 0; i < N_KNOWN; i++) {
         if (strcmp(known[i].name, name) == 0) {
             *format = (fp4_format){known[i].elem, known[i].scale, known[i].rows, known[i].cols,
@@ -67,8 +64,37 @@ fp4_status fp4_format_find(const char *name, fp4_format *format) {
     return FP4_OK;
 }
 
+// "NAME" or "NAME @ LAYOUT"; *format is left alone unless it is one.
+fp4_status fp4_format_find(const char *name, fp4_format *format) {
+    if (!name || !format) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_format_find(): NULL argument");
+    }
+    char plain[FP4_MAX_NAME];
+    fp4_format f;
+    const char *at = strstr(name, " @ ");
+    if (!at || at - name >= FP4_MAX_NAME) {
+        return find_format(name, format);
+    }
+    snprintf(plain, sizeof plain, "%.*s", (int)(at - name), name);
+    fp4_status status = find_format(plain, &f);
+    if (status == FP4_OK) {
+        status = fp4_sf_layout_find(at + 3, &f.layout);
+    }
+    if (status == FP4_OK) {
+        status = rt_format_check(&f);
+    }
+    if (status == FP4_OK) {
+        *format = f;
+    }
+    return status;
+}
+
 bool rt_format_scaled(const fp4_format *format) {
     return format->scale != FP4_ELEM_NONE;
+}
+
+bool rt_format_laid(const fp4_format *format) {
+    return format->scale == FP4_ELEM_NONE && format->layout != FP4_SF_NONE && format->layout != FP4_SF_LINEAR;
 }
 
 const char *fp4_format_name(const fp4_format *format, char buffer[FP4_MAX_NAME]) {
@@ -91,7 +117,7 @@ const char *fp4_format_name(const fp4_format *format, char buffer[FP4_MAX_NAME])
 const char *rt_format_text(const fp4_format *format, char buffer[FP4_MAX_NAME]) {
     char name[FP4_MAX_NAME];
     fp4_format_name(format, name);
-    if (rt_format_scaled(format)) {
+    if (rt_format_scaled(format) || rt_format_laid(format)) {
         snprintf(buffer, FP4_MAX_NAME, "%.46s @ %s", name, fp4_sf_layout_name(format->layout));
     } else {
         snprintf(buffer, FP4_MAX_NAME, "%s", name);
@@ -103,8 +129,10 @@ bool rt_format_equal(const fp4_format *a, const fp4_format *b) {
     if (a->elem != b->elem || a->scale != b->scale) {
         return false;
     }
-    return !rt_format_scaled(a) || (a->granule_rows == b->granule_rows &&
-                                    a->granule_cols == b->granule_cols && a->layout == b->layout);
+    if (!rt_format_scaled(a)) {
+        return rt_format_laid(a) == rt_format_laid(b) && (!rt_format_laid(a) || a->layout == b->layout);
+    }
+    return a->granule_rows == b->granule_rows && a->granule_cols == b->granule_cols && a->layout == b->layout;
 }
 
 // ggml-common.h: block_nvfp4 is 4 scales and 64 elements, block_mxfp4 a scale and 32.
@@ -120,6 +148,12 @@ fp4_status rt_format_check(const fp4_format *format) {
     if ((unsigned)format->elem >= FP4_ELEM_COUNT || format->elem == FP4_ELEM_BOOL) {
         return rt_fail(FP4_ERROR_ARGUMENT, "element type %d (%s) cannot be stored in a tensor",
                        (int)format->elem, fp4_elem_name(format->elem));
+    }
+    if (rt_format_laid(format) &&
+        ((unsigned)format->layout >= FP4_SF_GGUF || !rt_layout_holds(format->layout, fp4_elem_bits(format->elem)))) {
+        return rt_fail(FP4_ERROR_ARGUMENT,
+                       "%s elements cannot lie in layout %s: sf128x4, sf8x4 and mn_packed take those of a byte, "
+                       "mn_major whole bytes", fp4_elem_name(format->elem), fp4_sf_layout_name(format->layout));
     }
     if (!rt_format_scaled(format)) {
         return FP4_OK;
@@ -189,6 +223,20 @@ static fp4_status scale_storage(const fp4_format *format, fp4_storage *s) {
     return FP4_OK;
 }
 
+// Elements by a layout: padding included, no pitch.
+static fp4_status laid_storage(const fp4_format *format, int64_t pitch, fp4_storage *s) {
+    int64_t bytes = fp4_scale_bytes(format->layout, s->rows, s->cols);
+    s->pitch = s->row_bytes;
+    if (pitch && pitch != s->row_bytes) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "a pitch of %lld bytes: rows in layout %s have none",
+                       (long long)pitch, fp4_sf_layout_name(format->layout));
+    }
+    return bytes >= 0 && rt_mul(bytes, fp4_elem_bits(format->elem) / 8, &bytes) &&
+                   rt_mul(bytes, s->n_matrices, &s->data_bytes)
+               ? FP4_OK
+               : too_large();
+}
+
 static fp4_status row_storage(const fp4_format *format, fp4_storage *s) {
     int64_t elems;
     int64_t bytes;
@@ -223,6 +271,13 @@ fp4_status fp4_storage_of(const fp4_format *format, int rank, const int64_t *dim
     }
     if (status == FP4_OK) {
         status = row_storage(format, &s);
+    }
+    if (status == FP4_OK && rt_format_laid(format)) {
+        status = laid_storage(format, pitch, &s);
+        if (status == FP4_OK) {
+            *storage = s;
+        }
+        return status;
     }
     if (status != FP4_OK) {
         return status;

@@ -4,10 +4,14 @@
 
 #include "rt.h"
 
-// Whether the format can be stored: known elements, positive granule, a layout iff it has scales.
+// Whether the format can be stored: known elements, positive granule, a layout that takes them.
 fp4_status rt_format_check(const fp4_format *format);
 bool rt_format_equal(const fp4_format *a, const fp4_format *b);
 bool rt_format_scaled(const fp4_format *format);
+// Plain elements whose matrices lie in a layout of their own, not row by row.
+bool rt_format_laid(const fp4_format *format);
+// Whether elements of that many bits can lie in the layout.
+bool rt_layout_holds(fp4_sf_layout layout, int bits);
 // Elements and bytes of one of ggml's blocks of this format; false when ggml has none.
 bool rt_gguf_block(const fp4_format *format, int64_t *elems, int64_t *bytes);
 // The host tensor's struct, format, sizes and memory; 'function' begins the sentence.

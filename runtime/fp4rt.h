@@ -125,12 +125,15 @@ typedef struct fp4_format {
     fp4_elem scale;       // FP4_ELEM_NONE: not scaled
     int32_t granule_rows; // elements that share a scale along the last axis but one; 1 as a rule
     int32_t granule_cols; // and along the last: 16 (nvfp4), 32 (mx formats)
-    fp4_sf_layout layout; // FP4_SF_NONE when not scaled
+    fp4_sf_layout layout; // where the scales are; of plain elements: where they are themselves, matrix by
+                          // matrix, so that a kernel can read and write scales as numbers ('S : ue8m0[M, G]
+                          // @ mn_packed'); FP4_SF_NONE: row by row
 } fp4_format;
 
 // "nvfp4", "mxfp4", "mxfp8", "mxfp8_e5m2", the name of an element ("bf16"), or elements, scales and
 // granule: "e4m3*f32/1x128", "e4m3*ue8m0/128x128" (DeepSeek). The layout of a scaled one is sf128x4,
-// with f32 scales linear; change the field for another.
+// with f32 scales linear; change the field, or write "nvfp4 @ linear", "ue8m0 @ mn_packed", for another.
+// Plain elements of a byte lie in any, wider ones in mn_major.
 FP4_API fp4_status fp4_format_find(const char *name, fp4_format *format);
 // The name of a known format, whatever its layout; else "elem*scale/RxC", in a buffer of the
 // caller.

@@ -223,17 +223,16 @@ static fp4_status read_format(const cJSON *object, fp4_format *format) {
     *format = (fp4_format){FP4_ELEM_NONE, FP4_ELEM_NONE, 1, 1, FP4_SF_NONE};
     fp4_status status = get_elem(object, "elem", &format->elem);
     if (status == FP4_OK && member(object, "scale")) {
-        const cJSON *layout = member(object, "layout");
         format->layout = FP4_SF_LINEAR;
         status = get_elem(object, "scale", &format->scale);
         if (status == FP4_OK) {
             status = read_granule(object, format);
         }
-        if (status == FP4_OK && layout &&
-            (!cJSON_IsString(layout) ||
-             fp4_sf_layout_find(layout->valuestring, &format->layout) != FP4_OK)) {
-            return rt_fail(FP4_ERROR_MODULE, ": 'layout' is no scale layout this version knows");
-        }
+    }
+    const cJSON *layout = member(object, "layout");
+    if (status == FP4_OK && layout &&
+        (!cJSON_IsString(layout) || fp4_sf_layout_find(layout->valuestring, &format->layout) != FP4_OK)) {
+        return rt_fail(FP4_ERROR_MODULE, ": 'layout' is no layout this version knows");
     }
     if (status == FP4_OK && (status = rt_format_check(format)) != FP4_OK) {
         rt_prefix(status, ": ");

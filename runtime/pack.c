@@ -7,19 +7,31 @@
 //   sf8x4      ((m/8) * ceil(KB/4) + kb/4) * 32 + (m%8) * 4 + kb%4
 //   mn_packed  (kb/4 * R4 + m) * 4 + kb%4, R4 the rows rounded up to 4
 //   mn_major   kb * R4 + m
+// Elements of a plain tensor that has a layout lie by the same formulas, a matrix behind the other.
 // Elements of less than a byte fill a row from bit 0 of its first byte.
 #include "format.h"
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "codes are copied as stored");
 
-static const char *const layout_names[FP4_SF_COUNT] = {
-    // ORDER sf_layout
-    "none", "linear", "sf128x4", "sf8x4", "mn_packed", "mn_major", "gguf",
+typedef struct {
+    const char *name;
+    int row_pad, col_pad; // rows and columns are rounded up to these
+    int bytes;            // of an element, 0: any
+} layout_row;
+
+static const layout_row layouts[FP4_SF_COUNT] = {
+#define FP4_LAYOUT(id, name, rows, cols, bytes) [FP4_SF_##id] = {name, rows, cols, bytes},
+#include "layout.def"
+#undef FP4_LAYOUT
 };
 
 const char *fp4_sf_layout_name(fp4_sf_layout layout) {
-    return (unsigned)layout < FP4_SF_COUNT ? layout_names[layout] : "unknown";
+    return (unsigned)layout < FP4_SF_COUNT ? layouts[layout].name : "unknown";
+}
+
+bool rt_layout_holds(fp4_sf_layout layout, int bits) {
+    return bits >= 8 && (layouts[layout].bytes == 0 || layouts[layout].bytes * 8 == bits);
 }
 
 fp4_status fp4_sf_layout_find(const char *name, fp4_sf_layout *layout) {
@@ -27,7 +39,7 @@ fp4_status fp4_sf_layout_find(const char *name, fp4_sf_layout *layout) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_sf_layout_find(): NULL argument");
     }
     for (int i = 0; i < FP4_SF_COUNT; i++) {
-        if (strcmp(layout_names[i], name) == 0) {
+        if (strcmp(layouts[i].name, name) == 0) {
             *layout = (fp4_sf_layout)i;
             return FP4_OK;
         }
@@ -39,17 +51,16 @@ fp4_status fp4_sf_layout_find(const char *name, fp4_sf_layout *layout) {
 }
 
 int64_t fp4_scale_bytes(fp4_sf_layout layout, int64_t rows, int64_t kblocks) {
-    static const int64_t row_pad[FP4_SF_COUNT] = {1, 1, 128, 8, 4, 4, 1}; // ORDER sf_layout
     if ((unsigned)layout >= FP4_SF_COUNT || rows < 0 || kblocks < 0) {
         return -1;
     }
     if (layout == FP4_SF_NONE || layout == FP4_SF_GGUF) {
         return 0;
     }
-    int64_t col_pad = layout == FP4_SF_LINEAR || layout == FP4_SF_MN_MAJOR ? 1 : 4;
+    const layout_row *l = &layouts[layout];
     int64_t bytes;
-    if (!rt_mul(rt_ceildiv(rows, row_pad[layout]), row_pad[layout], &rows) ||
-        !rt_mul(rt_ceildiv(kblocks, col_pad), col_pad, &kblocks) ||
+    if (!rt_mul(rt_ceildiv(rows, l->row_pad), l->row_pad, &rows) ||
+        !rt_mul(rt_ceildiv(kblocks, l->col_pad), l->col_pad, &kblocks) ||
         !rt_mul(rows, kblocks, &bytes)) {
         return -1;
     }
@@ -187,6 +198,15 @@ static uint8_t *element(const fp4_host *host, int64_t row, int64_t col, int bits
         *shift = col % n < n / 2 ? 0 : 4;
         return block + n_scales + granule * (n / 2) + col % (n / 2);
     }
+    if (rt_format_laid(&host->format)) {
+        int64_t rows = host_axis(host, 2);
+        int64_t cols = host_axis(host, 1);
+        fp4_sf_layout layout = host->format.layout;
+        int64_t at = row / rows * fp4_scale_bytes(layout, rows, cols) +
+                     scale_at(layout, rows, cols, row % rows, col);
+        *shift = 0;
+        return (uint8_t *)host->data + at * (bits / 8);
+    }
     int64_t bit = col * bits;
     *shift = (int)(bit % 8);
     return (uint8_t *)host->data + row * host_pitch(host) + bit / 8;
@@ -296,7 +316,9 @@ static fp4_status convert(const fp4_host *from, const fp4_host *to, int64_t row,
 
 static fp4_status copy_row(const fp4_host *from, const fp4_host *to, const fp4_storage *s,
                            int64_t row) {
-    if (from->format.elem == to->format.elem && !in_blocks(from) && !in_blocks(to)) {
+    bool rows = !in_blocks(from) && !in_blocks(to) && !rt_format_laid(&from->format) &&
+                !rt_format_laid(&to->format);
+    if (from->format.elem == to->format.elem && rows) {
         memcpy((uint8_t *)to->data + row * host_pitch(to),
                (const uint8_t *)from->data + row * host_pitch(from), (size_t)s->row_bytes);
         return FP4_OK;

@@ -88,7 +88,7 @@ static bool alloc_guarded(fp4_ctx *ctx, int64_t bytes, uint64_t *base, uint64_t 
 // The scales of a format by its parts: programs may declare formats of their own.
 static bool set_scales(fp4_format *out, const ast_format *f) {
     if (f->scale == ELEM_NONE) {
-        return true;
+        return f->layout == NULL || fp4_sf_layout_find(f->layout, &out->layout) == FP4_OK;
     }
     out->granule_cols = (int32_t)f->granule[f->n_granule - 1];
     out->granule_rows = f->n_granule > 1 ? (int32_t)f->granule[f->n_granule - 2] : 1;
@@ -114,7 +114,7 @@ static bool init_tensor(const ast_sym *sym, run_tensor *t, int align, uint64_t s
         fp4_tensor_storage(&t->device, &t->storage) != FP4_OK) {
         return false;
     }
-    if (sym->n_dims > 1) {
+    if (sym->n_dims > 1 && (sym->format->layout == NULL || sym->format->scale != ELEM_NONE)) {
         t->device.pitch = draw_pitch(&t->storage, align, seed);
     }
     if (fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
@@ -302,6 +302,27 @@ static void check_padding(run_state *r, const run_tensor *t) {
     }
 }
 
+// Bytes between the elements of plain matrices in a padded layout: 0, as fp4_relayout leaves them.
+static void check_laid_padding(run_state *r, const run_tensor *t) {
+    const fp4_storage *s = &t->storage;
+    int64_t bytes = fp4_elem_bits(t->host.format.elem) / 8;
+    uint8_t *taken = calloc((size_t)s->data_bytes + 1, 1);
+    for (int64_t b = 0; taken != NULL && b < s->n_matrices && s->rows > 0 && s->cols > 0; b++) {
+        for (int64_t i = 0; i < s->rows * s->cols; i++) {
+            int64_t at = fp4_scale_offset(t->host.format.layout, s->rows, s->cols, i / s->cols, i % s->cols);
+            memset(taken + (b * (s->data_bytes / s->n_matrices) + at * bytes), 1, (size_t)bytes);
+        }
+    }
+    for (int64_t i = 0; i < s->data_bytes && taken != NULL; i++) {
+        r->result.padding_hurt += !taken[i] && ((const uint8_t *)t->host.data)[i] != 0;
+    }
+    free(taken);
+}
+
+static bool is_laid(const run_tensor *t) {
+    return t->host.format.scale == FP4_ELEM_NONE && t->host.format.layout > FP4_SF_LINEAR;
+}
+
 static bool gaps_intact(const run_tensor *t) {
     const fp4_storage *s = &t->storage;
     const uint8_t *bytes = t->host.data;
@@ -333,6 +354,8 @@ static bool fetch(run_state *r, int i) {
     r->result.guards_hurt |= !gaps_intact(t);
     if (scaled) {
         check_padding(r, t);
+    } else if (is_laid(t)) {
+        check_laid_padding(r, t);
     }
     r->result.elements += eval_count(&t->codes);
     return true;

@@ -1,12 +1,13 @@
 // fp4_prepack: finds out by names and types who wrote a layer, checks its parts against each other, and
 // imports them. Nothing is read but what the safetensors reader has proved to lie in the file.
 #include "fp4_prepack.h"
+#include "prepack_names.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 512 };
+enum { NAME_BYTES = FP4_PREPACK_NAME };
 
 // One way to write a layer. Names follow the layer's.
 typedef struct {
@@ -18,19 +19,27 @@ typedef struct {
     const char *format;
     int packed; // elements in an entry of the data tensor
     bool split; // its last axis is that of a granule's bytes, the one before counts granules
+    bool ready; // scales lie as the kernels read them, [matrices, bytes]
 } convention;
 
 static const convention conventions[] = {
     {"ModelOpt NVFP4", ".weight", "U8", ".weight_scale", "F8_E4M3", ".weight_scale_2", FP4_GLOBAL_MULTIPLY,
-     "nvfp4", 2, false},
+     "nvfp4", 2, false, false},
     {"compressed-tensors NVFP4", ".weight_packed", "U8", ".weight_scale", "F8_E4M3", ".weight_global_scale",
-     FP4_GLOBAL_DIVIDE, "nvfp4", 2, false},
+     FP4_GLOBAL_DIVIDE, "nvfp4", 2, false, false},
     {"compressed-tensors MXFP4", ".weight_packed", "U8", ".weight_scale", "U8", NULL, FP4_GLOBAL_MULTIPLY,
-     "mxfp4", 2, false},
-    {"gpt-oss MXFP4", "_blocks", "U8", "_scales", "U8", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, true},
+     "mxfp4", 2, false, false},
+    {"gpt-oss MXFP4", "_blocks", "U8", "_scales", "U8", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, true, false},
     {"DeepSeek FP8", ".weight", "F8_E4M3", ".weight_scale_inv", "F32", NULL, FP4_GLOBAL_MULTIPLY,
-     "e4m3*f32/128x128", 1, false},
-    {"DeepSeek MXFP4", ".weight", "I8", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, false},
+     "e4m3*f32/128x128", 1, false, false},
+    {"DeepSeek MXFP4", ".weight", "I8", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, false,
+     false},
+    {"fp4-prepack NVFP4", FP4_PREPACK_DATA, "F4", FP4_PREPACK_SCALE, "F8_E4M3", FP4_PREPACK_GLOBAL,
+     FP4_GLOBAL_MULTIPLY, "nvfp4", 1, false, true},
+    {"fp4-prepack MXFP4", FP4_PREPACK_DATA, "F4", FP4_PREPACK_SCALE, "F8_E8M0", FP4_PREPACK_GLOBAL,
+     FP4_GLOBAL_MULTIPLY, "mxfp4", 1, false, true},
+    {"fp4-prepack FP8", FP4_PREPACK_DATA, "F8_E4M3", FP4_PREPACK_SCALE, "F32", FP4_PREPACK_GLOBAL,
+     FP4_GLOBAL_MULTIPLY, "e4m3*f32/128x128", 1, false, true},
 };
 
 typedef struct {
@@ -115,7 +124,20 @@ static fp4_status shape_of(const parts *p, const fp4_format *f, int *rank, int64
     return whole ? FP4_OK : refuse(p, "its rows do not end with a whole granule");
 }
 
+static fp4_status check_ready(const parts *p, const fp4_format *f, int rank, const int64_t *dims) {
+    fp4_storage s = {.size = sizeof s};
+    fp4_status status = fp4_storage_of(f, rank, dims, 0, &s);
+    if (status != FP4_OK) {
+        return status;
+    }
+    bool fits = p->scale.bytes == s.scale_bytes && p->data.bytes == s.data_bytes;
+    return fits ? FP4_OK : refuse(p, "its scales are not those of its elements, padding included");
+}
+
 static fp4_status check_scales(const parts *p, const fp4_format *f, int rank, const int64_t *dims) {
+    if (p->c->ready) {
+        return check_ready(p, f, rank, dims);
+    }
     bool fits = p->scale.rank == rank;
     for (int i = 0; i < rank && fits; i++) {
         int64_t by = i == rank - 1 ? f->granule_cols : i == rank - 2 ? f->granule_rows : 1;
@@ -127,9 +149,9 @@ static fp4_status check_scales(const parts *p, const fp4_format *f, int rank, co
     return fits ? FP4_OK : refuse(p, text);
 }
 
-fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *layer, fp4_tensor *tensor) {
-    if (!ctx || !file || !layer || !tensor) {
-        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack(): NULL argument");
+fp4_status fp4_prepack_find(const fp4_safetensors *file, const char *layer, fp4_prepack_layer *out) {
+    if (!file || !layer || !out) {
+        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack_find(): NULL argument");
     }
     parts p = {.layer = layer};
     fp4_format f;
@@ -148,15 +170,51 @@ fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *la
     if (status == FP4_OK) {
         status = check_scales(&p, &f, rank, dims);
     }
-    fp4_host host;
     if (status == FP4_OK) {
-        f.layout = FP4_SF_LINEAR;
-        status = fp4_host_init(&host, &f, rank, dims);
+        f.layout = p.c->ready ? f.layout : FP4_SF_LINEAR;
+        status = fp4_host_init(&out->host, &f, rank, dims);
     }
     if (status != FP4_OK) {
         return status;
     }
-    host.data = (void *)p.data.data; // only read
-    host.scale = (void *)p.scale.data;
-    return fp4_tensor_import(ctx, &host, p.global, p.c->rule, tensor);
+    out->writer = p.c->writer;
+    out->host.data = (void *)p.data.data; // only read
+    out->host.scale = (void *)p.scale.data;
+    out->global = p.c->rule == FP4_GLOBAL_DIVIDE ? 1 / p.global : p.global;
+    return FP4_OK;
+}
+
+fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *layer, fp4_tensor *tensor) {
+    if (!ctx || !file || !layer || !tensor) {
+        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack(): NULL argument");
+    }
+    fp4_prepack_layer l;
+    fp4_status status = fp4_prepack_find(file, layer, &l);
+    return status == FP4_OK ? fp4_tensor_import(ctx, &l.host, l.global, FP4_GLOBAL_MULTIPLY, tensor) : status;
+}
+
+// Endings of different conventions may be the end of one name: the layer is one whose part this is.
+fp4_status fp4_prepack_part(const fp4_safetensors *file, int index, char layer[FP4_PREPACK_NAME], int *is_data) {
+    fp4_safetensor t;
+    fp4_status status = layer && is_data ? fp4_safetensors_at(file, index, &t)
+                                         : fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack_part(): NULL argument");
+    for (size_t i = 0; i < sizeof conventions / sizeof *conventions && status == FP4_OK; i++) {
+        const char *endings[] = {conventions[i].data, conventions[i].scale, conventions[i].global};
+        for (int e = 0; e < 3; e++) {
+            size_t n = strlen(t.name);
+            size_t cut = endings[e] ? strlen(endings[e]) : n + 1;
+            parts p = {.layer = layer};
+            if (cut >= n || n - cut >= NAME_BYTES || strcmp(t.name + n - cut, endings[e]) != 0) {
+                continue;
+            }
+            memcpy(layer, t.name, n - cut);
+            layer[n - cut] = 0;
+            if (find_parts(file, &p) == FP4_OK && p.c == &conventions[i]) {
+                *is_data = e == 0;
+                return FP4_OK;
+            }
+        }
+    }
+    return status == FP4_OK ? fp4_fail(FP4_ERROR_NOT_FOUND, "fp4_prepack_part(): the tensor is no part of a layer")
+                            : status;
 }

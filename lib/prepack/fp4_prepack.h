@@ -4,15 +4,19 @@
 //   fp4_prepack(ctx, file, "model.layers.0.mlp.up_proj", &w);   // a tensor for fp4_gemm
 //
 // Once, when weights are loaded: it works on the host and copies. fp4_prepack.c has the table of what is
-// known; GGUF files: fp4_gguf_host and fp4_tensor_import.
+// known in safetensors files, fp4_prepack_gguf.c says what a GGUF file's layers are. The command fp4-prepack does
+// it once and for all: what it writes is one of the layouts that fp4_prepack knows, and copied as it is.
 #ifndef FP4_PREPACK_H
 #define FP4_PREPACK_H
 
+#include "gguf.h"
 #include "safetensors.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+enum { FP4_PREPACK_NAME = 512 }; // bytes of a layer's name, with its final 0
 
 // The weights called 'layer' (without ".weight" and its like) as a new tensor [.., N, K] of 2 to 5 axes: scales
 // sf128x4, or linear when they are f32; tensor->global is the factor of its numbers, whether the file says to
@@ -21,6 +25,25 @@ extern "C" {
 // file has no such layer in a layout that is known; FP4_ERROR_MISMATCH: its parts do not fit each other.
 FP4_API fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *layer,
                                fp4_tensor *tensor);
+FP4_API fp4_status fp4_prepack_gguf(fp4_ctx *ctx, const fp4_gguf *file, const char *layer,
+                                    fp4_tensor *tensor);
+
+// The same without a device: a layer as the file holds it.
+typedef struct fp4_prepack_layer {
+    const char *writer; // "ModelOpt NVFP4"
+    fp4_host host;      // its bytes are only read, and there until the file is closed
+    float global;       // factor of its numbers
+} fp4_prepack_layer;
+
+FP4_API fp4_status fp4_prepack_find(const fp4_safetensors *file, const char *layer, fp4_prepack_layer *out);
+FP4_API fp4_status fp4_prepack_find_gguf(const fp4_gguf *file, const char *layer, fp4_prepack_layer *out);
+
+// Which layer a file's tensor number 'index' is a part of, and whether it holds the elements (parts of a layer
+// follow no order). FP4_ERROR_NOT_FOUND: of none.
+FP4_API fp4_status fp4_prepack_part(const fp4_safetensors *file, int index, char layer[FP4_PREPACK_NAME],
+                                    int *is_data);
+FP4_API fp4_status fp4_prepack_part_gguf(const fp4_gguf *file, int index, char layer[FP4_PREPACK_NAME],
+                                         int *is_data);
 
 #ifdef __cplusplus
 }

@@ -84,8 +84,8 @@ def format_of(p):
     name = p["elem"]
     if p["scale"]:
         name = f"{p['elem']}*{p['scale']}/{'x'.join(map(str, p['granule'][-2:]))}"
-        name = NAMES.get(name, name) + (f"@{p['layout']}" if p["layout"] else "")
-    return name
+        name = NAMES.get(name, name)
+    return name + (f"@{p['layout']}" if p["layout"] else "")
 
 
 def formats(fp4c, path, row):

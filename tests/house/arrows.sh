@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the direction of dependencies: lang <- compiler <- codegen; runtime stands alone but for the
-# table of element types and the module format; LLVM headers in one file; CUDA driver types in one.
+# tables of element types and layouts and the module format; LLVM headers in one file; CUDA driver types in one.
 set -u
 cd "$1" || exit 1
 bad=$(mktemp) # a file: 'complain' runs in the subshell of its pipe
@@ -38,7 +38,7 @@ own() { # drops lines whose header also exists in the including folder itself
 
 uses lang compiler | own lang | complain "lang includes compiler"
 uses lang codegen | own lang | complain "lang includes codegen"
-uses lang runtime | own lang | grep -v 'elem\.def' | complain "lang includes runtime"
+uses lang runtime | own lang | grep -vE '(elem|layout)\.def' | complain "lang includes runtime"
 grep -rnE '^ *# *include *"' compiler --include='*.c' --include='*.h' | grep -v '^compiler/driver/' |
     grep -E "\"([^\"]*/)?($(names_of codegen))\"" | own compiler | complain "compiler includes codegen"
 grep -rnE '^ *# *include *"' compiler --include='*.c' --include='*.h' | grep -v '^compiler/driver/' |

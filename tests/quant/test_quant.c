@@ -83,7 +83,9 @@ static void free_host(fp4_host *host) {
 static fp4_tensor output(const char *format, int64_t rows, int64_t cols, int64_t *bytes) {
     fp4_tensor t;
     NEED(fp4_tensor_new(ctx, format, 2, (int64_t[]){rows, cols}, &t) == FP4_OK);
-    *bytes = rows * ((cols * fp4_elem_bits(t.format.elem) + 7) / 8);
+    fp4_storage s = {.size = sizeof s};
+    NEED(fp4_tensor_storage(&t, &s) == FP4_OK);
+    *bytes = s.data_bytes;
     NEED(fp4_fill(ctx, t.data, 0xa5, *bytes, NULL) == FP4_OK);
     return t;
 }
@@ -123,6 +125,7 @@ static const apart aparts[] = {
     {"fp8_block", "e4m3*f32/128x128", "e4m3", "f32", 128, 128, false,
      {.amax_floor = 1e-4f, .arith = FP4_ARITH_KERNEL}},
     {"fp8_token_ue8m0", "e4m3*ue8m0/1x128", "e4m3", "ue8m0", 1, 128, false, {.amax_floor = 1e-4f}},
+    {"fp8_token_words", "e4m3*ue8m0/1x128", "e4m3", "ue8m0 @ mn_packed", 1, 128, false, {.amax_floor = 1e-4f}},
     {"mxfp4_low", "e2m1*ue8m0/1x32", "e2m1", "ue8m0", 1, 32, false,
      {.amax_floor = 1e-4f, .ties = FP4_TIES_LOW}},
 };
@@ -145,9 +148,10 @@ static void try_apart(const apart *t, int64_t rows, int64_t cols) {
     NEED(fp4_tensor_read(ctx, &q, have, NULL, NULL) == FP4_OK);
     same_bytes(t->kernel, have, want.data, data_bytes);
     NEED(fp4_tensor_read(ctx, &s, have, NULL, NULL) == FP4_OK);
-    int64_t unit = scale_bytes / (sr * sc > 0 ? sr * sc : 1);
+    int64_t unit = fp4_elem_bits(s.format.elem) / 8;
     for (int64_t i = 0; i < sr * sc; i++) {
         int64_t at = t->turned ? i % sc * sr + i / sc : i;
+        at = s.format.layout == FP4_SF_NONE ? at : fp4_scale_offset(s.format.layout, sr, sc, i / sc, i % sc);
         same_bytes(t->kernel, have + at * unit, (const uint8_t *)want.scale + i * unit, unit);
     }
     printf("%s %lld x %lld: %lld bytes\n", t->kernel, (long long)rows, (long long)cols,

@@ -197,8 +197,9 @@ static void storage_sizes(void **state) {
     assert_int_equal(fp4_storage_of(&f, 6, (int64_t[]){1, 1, 1, 1, 1, 1}, 0, &s),
                      FP4_ERROR_ARGUMENT);
     assert_int_equal(fp4_storage_of(&f, 2, (int64_t[]){2, 7}, 55, &s), FP4_ERROR_ARGUMENT);
-    f.layout = FP4_SF_8X4; // ignored: no scales
     assert_int_equal(fp4_storage_of(&f, 2, (int64_t[]){2, 7}, 56, &s), FP4_OK);
+    f.layout = FP4_SF_8X4; // of bytes
+    assert_int_equal(fp4_storage_of(&f, 2, (int64_t[]){2, 7}, 0, &s), FP4_ERROR_ARGUMENT);
     fp4_format_find("mxfp8", &f);
     f.granule_cols = 0;
     assert_int_equal(fp4_storage_of(&f, 2, (int64_t[]){2, 7}, 0, &s), FP4_ERROR_ARGUMENT);
