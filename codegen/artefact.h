@@ -55,12 +55,17 @@ typedef struct {
 } module_kernel;
 
 typedef struct {
+    const char *name; // of the source file
+    const char *tune; // section TUNE, NULL: none
+} module_source;
+
+typedef struct {
     unsigned char *bytes;
     size_t len;
 } module_image;
 
 // The bytes of a module: the same kernels give the same bytes.
-const char *module_build(const char *source, const module_kernel *kernels, int n, arena *mem,
+const char *module_build(const module_source *source, const module_kernel *kernels, int n, arena *mem,
                          module_image *out);
 // Writes a file whole or not at all: a temporary file beside it is renamed over it.
 const char *module_write(const char *path, const void *bytes, size_t len, arena *mem);

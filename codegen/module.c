@@ -77,15 +77,18 @@ static int list_sections(const char *meta, const module_kernel *kernels, int n, 
     return used;
 }
 
-const char *module_build(const char *source, const module_kernel *kernels, int n, arena *mem,
+const char *module_build(const module_source *source, const module_kernel *kernels, int n, arena *mem,
                          module_image *out) {
     const char *meta = NULL;
-    const char *bad = meta_text(source, kernels, n, mem, &meta);
+    const char *bad = meta_text(source->name, kernels, n, mem, &meta);
     if (bad) {
         return bad;
     }
-    section *s = ARENA_ARRAY(mem, section, 1 + 2 * n);
+    section *s = ARENA_ARRAY(mem, section, 2 + 2 * n);
     int count = list_sections(meta, kernels, n, s);
+    if (source->tune) {
+        s[count++] = (section){.kind = FP4_MODULE_TUNE, .bytes = source->tune, .len = strlen(source->tune)};
+    }
     size_t at = align16(FP4_MODULE_HEADER_BYTES + FP4_MODULE_SECTION_BYTES * (size_t)count);
     for (int i = 0; i < count; i++) {
         s[i].offset = at;

@@ -108,7 +108,14 @@ int plan_schedules(const ast_file *file, const ast_kernel *kernel, tir_arch arch
     int n = 0;
     for (int i = 0; i < file->n_schedules && n < max; i++) {
         const ast_schedule *s = file->schedules[i];
-        if (s->kernel == kernel && arch_find(s->arch) == (int)arch) {
+        if (s->kernel != kernel || arch_find(s->arch) != (int)arch) {
+            continue;
+        }
+        for (int v = 0; v < s->n_variants && n < max; v++) {
+            out[n] = s->variants[v];
+            n += s->variants[v]->left_out == NULL;
+        }
+        if (s->n_variants == 0) {
             out[n++] = s;
         }
     }

@@ -305,7 +305,8 @@ typedef struct {
     ast_span span;
 } ast_binding;
 
-typedef struct {
+typedef struct ast_schedule ast_schedule;
+struct ast_schedule {
     ast_span span;      // 'schedule' .. '}'
     ast_span head_span; // up to the '{'
     const char *kernel_name;
@@ -319,7 +320,13 @@ typedef struct {
     int n_facts;
     ast_fact *facts;
     struct ast_kernel *kernel; // [checked]
-} ast_schedule;
+    // With 'tune' (tune.c): the schedules that it stands for, in order; they take its place.
+    int n_variants;
+    ast_schedule **variants;
+    const ast_schedule *of; // a variant: the schedule that stands for it
+    const char *tuned;      // a variant: "BN = 192, d = 4"
+    const char *left_out;   // a variant that no launch can use: why
+};
 
 typedef struct ast_kernel {
     const char *name;

@@ -9,6 +9,7 @@
 //   check_stmt.c   statements
 //   check_assign.c assignments: formats, contraction, coverage of outputs
 //   check_sched.c  schedules, compile-time parameters, where clauses
+//   tune.c         schedules with open parameters
 #ifndef FP4_LANG_CHECK_H
 #define FP4_LANG_CHECK_H
 
@@ -109,6 +110,10 @@ void check_reads(checker *c, const ast_expr *e, ast_sym *sym);
 // --- check_stmt.c, check_assign.c ---
 void check_body(checker *c, ast_stmt **body, int n);
 void check_assign(checker *c, ast_stmt *s);
+
+// --- tune.c ---
+// Makes the variants of a schedule that states 'tune'; false after a report.
+bool tune_expand(checker *c, ast_schedule *s);
 
 // --- check_sched.c ---
 void check_tparams(checker *c, ast_kernel *k);

@@ -152,13 +152,36 @@ static void check_values_under(checker *c, const ast_kernel *k, const ast_schedu
     }
 }
 
+// Values that no launch admits are left out, unless they all are.
+static void check_variants(checker *c, const ast_kernel *k, const ast_schedule *s) {
+    int good = 0;
+    diag *kept = c->d;
+    for (int i = 0; i < s->n_variants; i++) {
+        c->d = diag_new(NULL, 0); // printed nowhere
+        check_values_under(c, k, s->variants[i]);
+        if (diag_n_errors(c->d) > 0) {
+            s->variants[i]->left_out = arena_strdup(c->mem, diag_first(c->d));
+        }
+        good += diag_n_errors(c->d) == 0;
+        diag_free(c->d);
+    }
+    c->d = kept;
+    if (good == 0) {
+        check_values_under(c, k, s->variants[0]);
+    }
+}
+
 void check_where_values(checker *c, ast_kernel *k) {
     bool scheduled = false;
     for (int i = 0; i < c->file->n_schedules; i++) {
         const ast_schedule *s = c->file->schedules[i];
         if (s->kernel == k) {
             scheduled = true;
-            check_values_under(c, k, s);
+            if (s->n_variants > 0) {
+                check_variants(c, k, s);
+            } else {
+                check_values_under(c, k, s);
+            }
         }
     }
     if (!scheduled) {
@@ -342,7 +365,13 @@ void check_schedules(checker *c) {
         ast_schedule *s = c->file->schedules[i];
         check_arch(c, s);
         if (find_schedule_kernel(c, s) && !s->kernel->is_bad) {
-            check_head(c, s);
+            bool expanded = tune_expand(c, s);
+            for (int v = 0; v < s->n_variants; v++) {
+                check_head(c, s->variants[v]);
+            }
+            if (expanded && s->n_variants == 0) {
+                check_head(c, s);
+            }
             check_same_target(c, s, i);
         }
     }

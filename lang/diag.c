@@ -100,6 +100,15 @@ static diag_line *add_line(diag *d, diag_line_kind kind, const char *text) {
     return line;
 }
 
+const char *diag_first(const diag *d) {
+    for (const diag_item *it = d->first; it != NULL; it = it->next) {
+        if (it->level == DIAG_ERROR) {
+            return arena_printf(d->mem, "%s: %s", it->code, it->sentence);
+        }
+    }
+    return "";
+}
+
 void diag_label(diag *d, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);

@@ -48,6 +48,8 @@ int diag_n_warnings(const diag *d);
 const char *diag_code(const diag *d, int i);
 int diag_count(const diag *d);
 ast_span diag_at(const diag *d, int i); // its place
+// The first error as "R202: sentence"; "" without any.
+const char *diag_first(const diag *d);
 
 // What a code means: lang/diag_codes.def.
 typedef struct {

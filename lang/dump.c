@@ -250,6 +250,12 @@ static void dump_kernel(dumper *p, const ast_kernel *k) {
 }
 
 static void dump_schedule(dumper *p, const ast_schedule *s) {
+    for (int i = 0; i < s->n_variants; i++) {
+        dump_schedule(p, s->variants[i]);
+    }
+    if (s->n_variants > 0) {
+        return;
+    }
     line(p, "schedule ");
     fprintf(p->out, "%s on %s\n", s->kernel_name, s->arch);
     p->indent++;

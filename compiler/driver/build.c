@@ -125,21 +125,56 @@ static int make(unit *u, built b, build_stop stop, builds *out) {
     return code;
 }
 
+static int make_schedule(unit *u, const plan_request *r, build_stop stop, builds *out) {
+    built b = {.ast = r->kernel, .sched = r->sched};
+    plan_request request = *r;
+    request.d = u->d;
+    double start = now_seconds();
+    b.tir = plan_kernel(&request);
+    b.plan_seconds = now_seconds() - start;
+    if (b.tir != NULL && u->opt->cmd == CMD_RUN) {
+        b.tir->when = NULL; // a matter of speed, like 'cost': a run tries every schedule at every size
+    }
+    return b.tir != NULL ? make(u, b, stop, out) : EXIT_MISTAKE;
+}
+
+// A variant of 'tune' that budgets refuse is left out; *good tells whether it was made. What only ptxas
+// can tell is said, the rest by 'explain'.
+static int make_variant(unit *u, const plan_request *r, build_stop stop, builds *out, bool *good) {
+    int n = out->n;
+    diag *kept = unit_try(u);
+    int code = make_schedule(u, r, stop, out);
+    bool planned = out->n > n;
+    const char *why = unit_tried(u, kept);
+    *good = code == EXIT_DONE;
+    if (code != EXIT_MISTAKE || why == NULL) {
+        return code;
+    }
+    if (planned) {
+        diag_report(u->d, DIAG_WARNING, "W102", r->sched->head_span, "%s is left out: %s", r->sched->tuned, why);
+    }
+    out->n = n;
+    return EXIT_DONE;
+}
+
 static int make_kernel(unit *u, const ast_kernel *k, tir_arch arch, build_stop stop, builds *out) {
     const ast_schedule *scheds[MAX_KERNELS] = {NULL};
     int n = plan_schedules(u->file, k, arch, scheds, MAX_KERNELS);
     int code = EXIT_DONE;
+    bool any = false; // of the variants of one schedule
     for (int i = 0; i < (n > 0 ? n : 1); i++) { // without a schedule everything is derived
-        built b = {.ast = k, .sched = scheds[i]};
         plan_request r = {u->file, k, scheds[i], arch, u->src, u->d, u->mem};
-        double start = now_seconds();
-        b.tir = plan_kernel(&r);
-        b.plan_seconds = now_seconds() - start;
-        if (b.tir != NULL && u->opt->cmd == CMD_RUN) {
-            b.tir->when = NULL; // a matter of speed, like 'cost': a run tries every schedule at every size
-        }
-        int c = b.tir != NULL ? make(u, b, stop, out) : EXIT_MISTAKE;
+        bool variant = scheds[i] != NULL && scheds[i]->of != NULL;
+        bool good = true;
+        int c = variant ? make_variant(u, &r, stop, out, &good) : make_schedule(u, &r, stop, out);
+        any = any || good;
         code = c > code ? c : code;
+        bool last = i + 1 >= n || !variant || scheds[i + 1]->of != scheds[i]->of;
+        if (last && !any) { // all are illegal: what is wrong with the last one
+            c = make_schedule(u, &r, stop, out);
+            code = c > code ? c : code;
+        }
+        any = any && !last;
     }
     return code;
 }
@@ -192,6 +227,11 @@ int build_module(unit *u, const builds *b, module_image *out) {
                                      .cubin_len = k->report.cubin_len};
     }
     const char *slash = strrchr(u->opt->file, '/');
-    const char *wrong = module_build(slash != NULL ? slash + 1 : u->opt->file, kernels, b->n, u->mem, out);
+    module_source source = {.name = slash != NULL ? slash + 1 : u->opt->file};
+    int code = measured_read(u, b, &source.tune);
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    const char *wrong = module_build(&source, kernels, b->n, u->mem, out);
     return wrong == NULL ? EXIT_DONE : internal_error(u, "module", wrong, NULL);
 }

@@ -129,6 +129,10 @@ static int emit_deps(unit *u) {
             put_path(out, src_name(u->src, i));
         }
     }
+    if (measured_path(u) != NULL) {
+        fputc(' ', out);
+        put_path(out, measured_path(u));
+    }
     fprintf(out, "\n");
     fclose(out);
     const char *path = o->deps_file != NULL ? o->deps_file : arena_printf(u->mem, "%s.d", u->written[0]);

@@ -12,7 +12,7 @@
 #include "plan.h"
 
 enum { EXIT_DONE = 0, EXIT_MISTAKE = 1, EXIT_INTERNAL = 70 };
-enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_VALUES = 16, MAX_KERNELS = 64 };
+enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_VALUES = 16, MAX_KERNELS = 256 };
 
 typedef enum { CMD_COMPILE, CMD_RUN, CMD_EXPLAIN, CMD_CHECK, CMD_FMT, CMD_VERIFY } command;
 
@@ -116,6 +116,10 @@ typedef struct {
 bool unit_open(unit *u, const options *opt);
 // Prints the diagnostics; the exit code they amount to.
 int unit_report(unit *u);
+// Between these two what is reported is about one variant of 'tune', which may be illegal: the second
+// gives its first error, NULL if it has none.
+diag *unit_try(unit *u);
+const char *unit_tried(unit *u, diag *kept);
 void unit_close(unit *u);
 // "dir/gemm.tk" -> "gemm"
 const char *unit_stem(const unit *u);
@@ -145,6 +149,11 @@ typedef enum { STOP_TIR, STOP_LLVM, STOP_PTX, STOP_CUBIN } build_stop;
 int build_all(unit *u, build_stop stop, builds *out);
 // The module of what was built; exit code.
 int build_module(unit *u, const builds *b, module_image *out);
+
+// measured.c: the file of measured times beside the source, NULL: none; and what it says of what was built
+// as text of section TUNE, NULL: nothing. Exit code.
+const char *measured_path(const unit *u);
+int measured_read(unit *u, const builds *b, const char **tune);
 
 // Writes a file whole, or to standard output for "-"; exit code.
 int write_out(unit *u, const char *path, const void *bytes, size_t len);

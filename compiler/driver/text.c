@@ -14,6 +14,39 @@ static int explain_code(const char *code) {
     return EXIT_DONE;
 }
 
+// What 'tune' leaves out because no launch could use it (lang/tune.c found out).
+static void print_left_out(const unit *u, const ast_kernel *k, tir_arch arch) {
+    for (int i = 0; i < u->file->n_schedules; i++) {
+        const ast_schedule *s = u->file->schedules[i];
+        for (int v = 0; v < s->n_variants && s->kernel == k && arch_find(s->arch) == (int)arch; v++) {
+            if (s->variants[v]->left_out != NULL) {
+                printf("// %s is left out: %s\n", s->variants[v]->tuned, s->variants[v]->left_out);
+            }
+        }
+    }
+}
+
+static int explain_kernel(unit *u, const ast_kernel *k, tir_arch arch) {
+    const ast_schedule *scheds[MAX_KERNELS] = {NULL};
+    int n = plan_schedules(u->file, k, arch, scheds, MAX_KERNELS);
+    int code = EXIT_DONE;
+    int good = 0;
+    print_left_out(u, k, arch);
+    for (int s = 0; s < (n > 0 ? n : 1); s++) {
+        bool variant = scheds[s] != NULL && scheds[s]->of != NULL;
+        diag *kept = variant ? unit_try(u) : NULL;
+        plan_request r = {u->file, k, scheds[s], arch, u->src, u->d, u->mem};
+        bool ok = plan_explain(stdout, &r);
+        const char *why = variant ? unit_tried(u, kept) : NULL;
+        if (why != NULL) {
+            printf("// %s is left out: %s\n", scheds[s]->tuned, why);
+        }
+        good += ok;
+        code = ok || variant ? code : EXIT_MISTAKE;
+    }
+    return good > 0 ? code : EXIT_MISTAKE;
+}
+
 static int explain_unit(unit *u) {
     int code = EXIT_DONE;
     for (int a = 0; a < u->opt->n_archs; a++) {
@@ -22,12 +55,8 @@ static int explain_unit(unit *u) {
             if (u->opt->kernel != NULL && strcmp(u->opt->kernel, k->name) != 0) {
                 continue;
             }
-            const ast_schedule *scheds[MAX_KERNELS] = {NULL};
-            int n = plan_schedules(u->file, k, u->opt->archs[a], scheds, MAX_KERNELS);
-            for (int s = 0; s < (n > 0 ? n : 1); s++) {
-                plan_request r = {u->file, k, scheds[s], u->opt->archs[a], u->src, u->d, u->mem};
-                code = plan_explain(stdout, &r) ? code : EXIT_MISTAKE;
-            }
+            int c = explain_kernel(u, k, u->opt->archs[a]);
+            code = c > code ? c : code;
         }
     }
     return code;

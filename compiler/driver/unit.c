@@ -101,6 +101,19 @@ int unit_report(unit *u) {
     return bad ? EXIT_MISTAKE : EXIT_DONE;
 }
 
+diag *unit_try(unit *u) {
+    diag *kept = u->d;
+    u->d = diag_new(u->src, 0);
+    return kept;
+}
+
+const char *unit_tried(unit *u, diag *kept) {
+    const char *why = diag_n_errors(u->d) > 0 ? arena_strdup(u->mem, diag_first(u->d)) : NULL;
+    diag_free(u->d);
+    u->d = kept;
+    return why;
+}
+
 void unit_close(unit *u) {
     diag_free(u->d);
     src_free(u->src);

@@ -62,6 +62,9 @@ static bool read_option(bench_options *o, const char *name, const char *value) {
         o->tflops = atof(value);
     } else if (strcmp(name, "--each") == 0) {
         o->each = atoi(value) != 0;
+    } else if (strcmp(name, "--tune") == 0) {
+        o->tune = value;
+        o->each = true;
     } else if (strcmp(name, "--fast") == 0) {
         o->fast = atoi(value) != 0;
     } else {

@@ -18,6 +18,7 @@ typedef struct {
     double tbs, tflops; // of the floor
     bool fast;          // cuBLASLt accumulates without promotion
     bool each;          // every schedule of a kernel by itself
+    const char *tune;   // file for measured times, or NULL
     int n_shapes;
     bench_shape shapes[BENCH_MAX_SHAPES];
 } bench_options;

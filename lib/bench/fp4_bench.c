@@ -6,6 +6,8 @@
 //     --device cuda:0    --rounds 20    --flush MIB (256)
 //     --cublas PATH|no   the library; default: where the loader finds it
 //     --each 1                               every schedule by itself
+//     --tune FILE        the same, and the times as text: beside the source (gemm.tk: gemm.tune) the compiler
+//                        reads it and the module chooses by it (runtime/module.h, "Choice")
 //     --tbs 4.2 --tflops 1979   what the floor of a shape is computed with (an H200: a copy's measured rate,
 //                        the data sheet's dense FP8)
 //     --json FILE        all figures, with machine and date
@@ -48,6 +50,8 @@ typedef struct {
     fp4_event *start, *stop;
     uint64_t flush;
     unsigned char *noise;
+    FILE *tune; // or NULL
+    int n_sms;
     int n;
     contestant kernels[MAX_KERNELS];
 } bench;
@@ -276,6 +280,17 @@ static void end_reference(bench *b, reference *r) {
     fp4_free(b->ctx, r->b_scale);
 }
 
+// The median as a line of the file that 'fp4c' reads; code: FNV-1a 64 of the PTX.
+static void note_time(bench *b, const contestant *c, const bench_row *row) {
+    uint64_t code = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < c->info.ptx_bytes; i++) {
+        code = (code ^ (unsigned char)c->info.ptx[i]) * 0x100000001B3u;
+    }
+    fprintf(b->tune, "%s %s %016llx %d %.0f M=%lld N=%lld K=%lld\n", c->info.name, c->info.arch,
+            (unsigned long long)code, b->n_sms, row->results[row->n - 1].time.median * 1e3, (long long)row->shape.m,
+            (long long)row->shape.n, (long long)row->shape.k);
+}
+
 // Everything that runs on the operands of one kernel: it, and cuBLASLt when that can.
 static bool compare(bench *b, contestant *c, const bench_shape *s, bench_row *row) {
     static double theirs[MAX_ROUNDS];
@@ -294,6 +309,9 @@ static bool compare(bench *b, contestant *c, const bench_shape *s, bench_row *ro
     }
     if (ok) {
         figures_add(row, c->label, c->us, b->opt.rounds, o.bytes);
+    }
+    if (ok && b->tune) {
+        note_time(b, c, row);
     }
     if (ok && r.on) {
         figures_reference(row, theirs, b->opt.rounds, distance(b, by_name(c, &o, "D"), r.d));
@@ -431,6 +449,14 @@ int main(int argc, char **argv) {
         fp4_get_device_info(b.ctx, &info) != FP4_OK) {
         return 1;
     }
+    b.n_sms = info.n_sms;
+    if (b.opt.tune && !(b.tune = fopen(b.opt.tune, "w"))) {
+        fprintf(stderr, "fp4-bench: %s cannot be written\n", b.opt.tune);
+        return 1;
+    }
+    if (b.tune) {
+        fprintf(b.tune, "# %s: kernel, machine, code, multiprocessors, ns, sizes\n", info.name);
+    }
     figures_head(&b.opt, &info);
     for (int i = 0; i < b.opt.n_shapes; i++) {
         if (!run_shape(&b, &b.opt.shapes[i], &rows[i])) {
@@ -442,6 +468,7 @@ int main(int argc, char **argv) {
     bool ok = !b.opt.json || figures_json(&b.opt, &info, rows, b.opt.n_shapes);
     ok &= !b.opt.svg || figures_svg(&b.opt, &info, rows, b.opt.n_shapes);
     ok &= !figures_differ(rows, b.opt.n_shapes);
+    ok &= !b.tune || fclose(b.tune) == 0;
     cublas_close(b.lt);
     fp4_close(b.ctx);
     free(rows);

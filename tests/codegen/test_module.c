@@ -243,7 +243,7 @@ static const module_kernel two_kernels[] = {
 
 static module_image two_images(arena *mem) {
     module_image image;
-    assert_null(module_build("two.tk", two_kernels, 2, mem, &image));
+    assert_null(module_build(&(module_source){.name = "two.tk"}, two_kernels, 2, mem, &image));
     return image;
 }
 

@@ -71,5 +71,5 @@ const char *tk_build(const char *arch, arena *mem, tk_artefact *out) {
     }
     module_kernel m = {.ptx = code.ptx, .ptx_len = code.ptx_len};
     why = meta_kernel(out->kernel, out->assembled ? &out->report : NULL, mem, &m.meta);
-    return why ? why : module_build("test.tk", &m, 1, mem, &out->module);
+    return why ? why : module_build(&(module_source){.name = "test.tk"}, &m, 1, mem, &out->module);
 }
