@@ -85,7 +85,9 @@ struct wgmma_aux {
     uint32_t pred;
     bool pred_negated;
 };
-uop_fn run_wgmma, run_wgmma_commit, run_wgmma_wait;
+uop_fn run_wgmma, run_wgmma_commit, run_wgmma_wait, run_wgmma_read;
+uint32_t sim_first_use(const struct sim_kernel *k, uint32_t uop); // in k->uses, or the next one
+const struct async_op *wgmma_owner(const struct warp *w, const struct uop *u);
 
 uop_fn run_msync, run_ldmatrix, run_stmatrix, run_movmatrix;
 

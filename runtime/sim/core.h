@@ -92,6 +92,7 @@ struct sim_kernel {
     int cta_group;  // of its tcgen05 instructions, 0 when it has none
     struct kernel_const *consts;
     uint32_t n_consts;
+    uop_fn **under; // of instructions that read accumulators of wgmma, what they do; NULL: no wgmma
     struct kernel_use *uses; // in the order of the code
     uint32_t n_uses;
     struct kernel_sreg sregs[64];
@@ -461,6 +462,7 @@ uint32_t async_pending_cp(const struct warp *w, uint32_t upto);
 bool tensor_perform(const struct async_op *op);
 bool wgmma_perform(const struct async_op *op);
 bool wgmma_ready(const struct async_op *op);
+bool wgmma_find_reads(struct sim_kernel *k); // once all code is there; false: out of memory
 void wgmma_free_shadow(struct warp *w);
 bool tmem_owned(const struct cta *c, uint32_t column, uint32_t n);
 

@@ -65,6 +65,7 @@ enum haz_fence {
 struct haz_ins {
     uop_fn *fn;   // the instruction itself
     uop_fn *with; // what tells the detector of it, or itself
+    uop_fn *after; // of one that reads accumulators of wgmma: what comes after their check
     uint32_t watch, n_watch; // registers that may not have been written (haz_regs.c)
     uint8_t order, scope, fence;
     bool read, nc, store;
@@ -115,6 +116,7 @@ struct haz_thread {
     struct haz_clock pending; // observed by relaxed operations, not acquired yet
     struct haz_clock active;  // what fence::after_thread_sync has let through
     struct haz_clock maps;    // tensor maps acquired
+    struct haz_clock commits; // what happened before its last tcgen05.commit
     struct haz_clock every;   // what all its lanes know, when 'part' of them know more
     uint32_t part, releasers; // lanes
     uint32_t tcgen05;         // operations issued so far
@@ -129,6 +131,8 @@ struct haz_thread {
     uint32_t commit[64]; // cp.async: epoch of the last commits
     uint32_t inits;
     bool wgmma_fenced; // it has executed wgmma.fence
+    uint32_t waited;   // groups of wgmma that it has waited for
+    uint32_t *owned;   // [rows] the group that owns an accumulator, + 1
     bool to_peer;      // it has stored to another CTA since its last fence
     bool pdl; // it has passed griddepcontrol.wait
     u32 *written; // [watched registers] lanes
@@ -212,6 +216,7 @@ struct haz_access {
     uint64_t base; // added to offsets in messages
     bool check_initial, nc;
     bool moves; // what it reads is only stored in shared memory again
+    bool beside; // it reads lanes of tensor memory that have been written beside those that have not
     uint8_t lane;
     uint32_t lanes; // all that take part
 };
@@ -313,7 +318,7 @@ uop_fn haz_ld, haz_st, haz_atom, haz_ldmatrix, haz_stmatrix;
 uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_bar_warp, haz_cluster_arrive;
 uop_fn haz_cluster_wait, haz_fence;
 uop_fn haz_bulk_wait, haz_cp_commit, haz_cp_wait, haz_tmem_ld, haz_tmem_st, haz_tmem_wait;
-uop_fn haz_tmem_alloc, haz_tmem_dealloc, haz_wgmma, haz_wgmma_wait, haz_tmap;
+uop_fn haz_tmem_alloc, haz_tmem_dealloc, haz_wgmma, haz_wgmma_wait, haz_wgmma_read, haz_tmap;
 void haz_collect(struct haz *h);
 
 #endif

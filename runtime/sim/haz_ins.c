@@ -96,7 +96,8 @@ static uint8_t fence_of(const struct words *w) {
 
 void haz_read_ins(const struct sim_kernel *k, uint32_t n, struct haz_ins *out) {
     struct words w = words_of(k, n);
-    *out = (struct haz_ins){.fn = k->code[n].fn,
+    uop_fn *under = k->under == NULL ? NULL : k->under[n];
+    *out = (struct haz_ins){.fn = under != NULL ? under : k->code[n].fn,
                             .order = order_of(&w),
                             .scope = scope_of(&w),
                             .fence = fence_of(&w),

@@ -72,6 +72,12 @@ bool haz_begin(struct exec *x) {
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
     bool ok = haz_moves_begin(h) && haz_regs_begin(h);
+    for (uint32_t n = 0; n < k->n_code; n++) { // outermost: they may have to wait
+        if (k->code[n].fn == run_wgmma_read) {
+            h->ins[n].after = h->kernel.code[n].fn;
+            h->kernel.code[n].fn = haz_wgmma_read;
+        }
+    }
     x->k = &h->kernel;
     return ok;
 }
@@ -119,10 +125,13 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
     t->index = (uint16_t)index;
     t->base = index * N_COMPS;
     t->written = calloc(cl->haz->n_watched + 1, sizeof *t->written);
-    bool ok = t->written != NULL &&
+    const struct sim_kernel *k = cl->haz->x->k;
+    t->owned = k->under == NULL ? NULL : calloc(k->n_rows + 1, sizeof *t->owned);
+    bool ok = t->written != NULL && (k->under == NULL || t->owned != NULL) &&
                haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
-              haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every);
+              haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every) &&
+              haz_clock_make(cl, &t->commits);
     if (ok) {
         t->now.v[t->base + COMP_OWN] = 1;
     }
@@ -180,6 +189,7 @@ void haz_cluster_end(struct cluster *c) {
     for (uint32_t n = 0; cl->thread != NULL && n < cl->n_threads; n++) {
         free(cl->thread[n].open);
         free(cl->thread[n].written);
+        free(cl->thread[n].owned);
     }
     for (uint32_t r = 0; r < c->size; r++) {
         free(cl->cta[r].smem);
@@ -437,6 +447,9 @@ void haz_arrive_op(const struct async_op *op, struct cta *c, const struct mbar *
     }
     haz_set(cl, &hb->cur, t->base + COMP_MMA, op->haz);
     haz_set(cl, &hb->cur, t->base + COMP_BEFORE, op->haz);
+    if (cl->haz->profile == SIM_HAZARDS_PRACTICE) {
+        haz_join(cl, &hb->cur, &t->commits);
+    }
 }
 
 static void acquire(struct haz_thread *t, const struct haz_clock *from, uint8_t order, uint32_t m) {

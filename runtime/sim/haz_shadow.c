@@ -365,9 +365,10 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
     uint32_t r = CELL_ID(c.r);
     bool touched = (CELL_BYTES(c.w) & bytes) != 0;
     if (a->read && (~CELL_BYTES(c.w) & bytes) != 0 && a->check_initial) {
-        haz_report_conflict(tensor     ? HAZ_UNINIT_TENSOR
-                            : a->moves ? HAZ_UNINIT_MOVED
-                                       : HAZ_UNINIT_SHARED,
+        haz_report_conflict(tensor && a->beside ? HAZ_UNINIT_LANES
+                            : tensor            ? HAZ_UNINIT_TENSOR
+                            : a->moves          ? HAZ_UNINIT_MOVED
+                                                : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
     struct spot at = {address, bytes, c.w_lane, tensor};
@@ -535,6 +536,16 @@ void haz_map_read(const struct haz_access *y, uint64_t address) {
 }
 
 // ---- tensor memory ------------------------------------------------------------------------------
+// A load reads all 32 lanes of its warp, also where a product of 64 rows fills half of them.
+static bool any_written(const struct haz_cell *column, uint32_t parts) {
+    for (uint32_t p = 0; p < TMEM_PARTS; p++) {
+        if ((parts >> p & 1) != 0 && column[p].w != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, uint32_t columns,
                 uint32_t parts) {
     if (y->rec == 0 || column + columns > UNIT_TMEM_COLS) {
@@ -549,15 +560,19 @@ void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, 
     }
     struct haz_cell old = {UINT32_MAX, UINT32_MAX, 0, 0};
     struct haz_cell to = old;
+    struct haz_access a = *y;
+    bool load = rec_at(y->h, y->rec)->pipe == PIPE_LD;
     for (uint32_t i = column; i < column + columns; i++) {
+        bool beside = load && any_written(&c->tmem[i * TMEM_PARTS], parts);
         for (uint32_t p = 0; p < TMEM_PARTS; p++) {
             struct haz_cell *at = &c->tmem[i * TMEM_PARTS + p];
             if ((parts >> p & 1) == 0) {
                 continue;
             }
-            if (at->w != old.w || at->r != old.r) {
+            if (at->w != old.w || at->r != old.r || beside != a.beside) {
                 old = *at;
-                to = visit(y, old, ALL_BYTES, i | (uint64_t)p << 20, true);
+                a.beside = beside;
+                to = visit(&a, old, ALL_BYTES, i | (uint64_t)p << 20, true);
             }
             *at = to;
         }

@@ -368,6 +368,11 @@ static void issue_tcgen05(const struct issue *s) {
         }
         t->committed = t->tcgen05;
         s->op->haz = t->tcgen05;
+        // The manual orders the tensor operations before the arrival; kernels in the field also hand
+        // over what their issuer had waited for (rows that other warps have moved to tensor memory).
+        if (s->h->profile == SIM_HAZARDS_PRACTICE) {
+            haz_copy(t->cluster, &t->commits, &t->now);
+        }
         return;
     }
     if ((s->lanes & (s->lanes - 1)) != 0) {
@@ -568,6 +573,10 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
         return next;
     }
     struct issue s = issue_of(w, u, m);
+    int n_owned = unit_wgmma_regs(&x->op);
+    for (int r = 0; r < n_owned; r++) {
+        t->owned[x->d[r]] = w->wgmma_committed + 1;
+    }
     if (!t->wgmma_fenced) { // PTX ISA "wgmma.fence": before the first one in any case
         haz_report(s.h, HAZ_WGMMA_FENCE, s.uop, UINT32_MAX, "warp %u", w->index);
     }
@@ -603,7 +612,28 @@ const struct uop *haz_wgmma_wait(struct warp *w, const struct uop *u) {
     uint32_t stay = (uint32_t)u->imm;
     uint32_t done = w->wgmma_committed > stay ? w->wgmma_committed - stay : 0;
     haz_done(t, m, WGMMA_BASE(t) + COMP_WGMMA, done);
+    t->waited = done > t->waited ? done : t->waited;
     return next;
+}
+
+const struct uop *haz_wgmma_read(struct warp *w, const struct uop *u) {
+    struct haz *h = w->x->haz;
+    uint32_t uop = (uint32_t)(u - w->code);
+    struct haz_thread *t = haz_thread_of(w);
+    const struct sim_kernel *k = &h->kernel;
+    if (exec_mask(w, u) == 0) {
+        return haz_ins_of(w, u)->after(w, u);
+    }
+    for (uint32_t i = sim_first_use(k, uop); i < k->n_uses && k->uses[i].uop == uop; i++) {
+        const struct kernel_use *x = &k->uses[i];
+        if (!x->write && !x->pred && t->owned[x->row] > t->waited) {
+            haz_report(h, HAZ_ACCUMULATOR, uop, UINT32_MAX, "warp %u", w->index);
+        }
+    }
+    if (wgmma_owner(w, u) != NULL) {
+        return warp_park(w, u, (struct split){.state = SPLIT_WGMMA});
+    }
+    return haz_ins_of(w, u)->after(w, u);
 }
 
 // ---- tensor maps in memory ----------------------------------------------------------------------

@@ -323,4 +323,7 @@ void ptx_end_kernel(struct ptx_parser *p) {
     p->ins->guard_negated = false;
     ptx_emit(p, run_exit); // falling off the end returns
     dynamic_base(k, p->smem_used);
+    if (!wgmma_find_reads(k)) {
+        ptx_fail(p, p->tok.line, "out of host memory");
+    }
 }

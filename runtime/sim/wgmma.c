@@ -1,7 +1,7 @@
 // wgmma of warpgroups. The four warps of a group issue one by one; an operation may begin when all
-// have. Until it is performed its accumulator registers hold poison, their values wait in a shadow:
-// whoever reads them before wait_group gets NaN. PTX ISA "Asynchronous Warpgroup Level Matrix
-// Instructions", "wgmma.wait_group".
+// have. Until it is performed its accumulator registers hold poison, their values wait in a shadow.
+// PTX ISA "wgmma.wait_group" leaves open what reads them before the wait; ptxas puts in a wait of its
+// own (its messages C7514, C7517) or gives a copy the same register, so such a read waits here.
 #include "async.h"
 #include "exec.h"
 #include "sync.h"
@@ -221,6 +221,86 @@ const struct uop *run_wgmma_wait(struct warp *w, const struct uop *u) {
         }
     }
     return u + 1;
+}
+
+// ---- reads before the wait ----------------------------------------------------------------------
+static bool add_under(struct sim_kernel *k) {
+    if (k->under == NULL) {
+        k->under = sim_arena_alloc(&k->module->arena, k->n_code * sizeof(uop_fn *));
+    }
+    return k->under != NULL;
+}
+
+bool wgmma_find_reads(struct sim_kernel *k) {
+    uint8_t *owned = NULL; // rows that are accumulators
+    for (uint32_t n = 0; n < k->n_code; n++) {
+        const struct wgmma_aux *x = k->code[n].aux;
+        int count = k->code[n].fn == run_wgmma ? unit_wgmma_regs(&x->op) : 0;
+        owned = owned == NULL && count > 0 ? calloc(k->n_rows + 1, sizeof *owned) : owned;
+        if (count > 0 && (owned == NULL || !add_under(k))) {
+            free(owned);
+            return false;
+        }
+        for (int r = 0; r < count; r++) {
+            owned[x->d[r]] = 1;
+        }
+    }
+    for (uint32_t i = 0; owned != NULL && i < k->n_uses; i++) {
+        const struct kernel_use *u = &k->uses[i];
+        struct uop *at = &k->code[u->uop];
+        if (!u->write && !u->pred && owned[u->row] && at->fn != run_wgmma &&
+            at->fn != run_wgmma_read) {
+            k->under[u->uop] = at->fn;
+            at->fn = run_wgmma_read;
+        }
+    }
+    free(owned);
+    return true;
+}
+
+uint32_t sim_first_use(const struct sim_kernel *k, uint32_t uop) {
+    uint32_t low = 0;
+    for (uint32_t high = k->n_uses; low < high;) {
+        uint32_t half = low + (high - low) / 2;
+        if (k->uses[half].uop < uop) {
+            low = half + 1;
+        } else {
+            high = half;
+        }
+    }
+    return low;
+}
+
+static bool reads(const struct sim_kernel *k, uint32_t uop, const struct wgmma_aux *x) {
+    int n = unit_wgmma_regs(&x->op);
+    for (uint32_t i = sim_first_use(k, uop); i < k->n_uses && k->uses[i].uop == uop; i++) {
+        const struct kernel_use *u = &k->uses[i];
+        for (int r = 0; r < n && !u->write && !u->pred; r++) {
+            if (x->d[r] == u->row) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// The operation in flight that owns a register which this instruction reads.
+const struct async_op *wgmma_owner(const struct warp *w, const struct uop *u) {
+    for (const struct async_op *o = w->cta->wgmma[w->index / 4].head; o != NULL; o = o->next) {
+        if ((o->wg.joined >> w->index % 4 & 1) != 0 &&
+            reads(w->x->k, (uint32_t)(u - w->code), o->u->aux)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+const struct uop *run_wgmma_read(struct warp *w, const struct uop *u) {
+    if (w->cta->wgmma[w->index / 4].head != NULL && exec_mask(w, u) != 0 &&
+        wgmma_owner(w, u) != NULL) {
+        return warp_park(w, u, (struct split){.state = SPLIT_WGMMA});
+    }
+    return w->x->k->under[u - w->code](w, u);
 }
 
 // ---- execution ----------------------------------------------------------------------------------

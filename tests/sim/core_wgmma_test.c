@@ -445,22 +445,41 @@ static void misused(void **state) {
                      "wgmma.wait_group.sync.aligned 0;\nW: bar.sync 0; ret;\n}\n");
     assert_int_equal(run_text(text, SIM_EAGER, 128, message), SIM_ERROR_DEADLOCK);
     assert_non_null(strstr(message, "wgmma"));
-    // D is read before wait_group: lazy shows poison, eager the number
-    snprintf(text, sizeof text,
-             WG_HEAD "mov.u32 r0, 7; mov.u32 r1, 7; mov.u32 r2, 7; mov.u32 r3, 7;\n" MMA8
-                     "\n wgmma.commit_group.sync.aligned; mov.u32 r9, r0; setp.eq.u32 p, r8, 127; "
-                     "@p st.global.u32 [e3], r9;\n"
-                     " wgmma.wait_group.sync.aligned 0; ret;\n}\n");
-    uint32_t got;
-    assert_int_equal(run_text(text, SIM_LAZY, 128, message), SIM_OK);
-    memcpy(&got, message, 4);
-    assert_int_equal(got, 0xFFFFFFFF);
+}
+
+// ptxas waits where D is read before wait_group; so do we, whoever of the four warps comes first,
+// and whether the group has been committed or not.
+static void read_early(void **state) {
+    (void)state;
+    static const char *const reads[] = {"mov.u32 r9, r0;", "add.u32 r9, r0, 0;",
+                                        "mov.b64 e2, {r1, r0}; shr.u64 e2, e2, 32;\n"
+                                        "cvt.u32.u64 r9, e2;"};
+    static const char *const commit[] = {"wgmma.commit_group.sync.aligned;", ""};
+    static const sim_policy policies[] = {SIM_EAGER, SIM_LAZY, SIM_RANDOM};
+    for (int n = 0; n < 36; n++) {
+        char text[2000];
+        char message[400];
+        uint32_t got;
+        snprintf(text, sizeof text,
+                 WG_HEAD "shl.b32 r10, r8, 2; mov.b32 r11, 0x38383838; st.shared.b32 [r10+1024], r11;\n"
+                         " fence.proxy.async.shared::cta; bar.sync 0; wgmma.fence.sync.aligned;\n"
+                         " mov.b32 r0, 0x40e00000; mov.u32 r1, r0; mov.u32 r2, r0; mov.u32 r3, r0;\n" MMA8
+                         "\n %s %s setp.eq.u32 p, r8, %d; @p st.global.u32 [e3], r9;\n"
+                         " wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;\n"
+                         " @!p bra E; sub.u32 r9, r9, r0; add.u32 r9, r9, 5;\n"
+                         " st.global.u32 [e3], r9;\nE: ret;\n}\n",
+                 commit[n / 18], reads[n % 3], n % 2 == 0 ? 5 : 127);
+        assert_int_equal(run_text(text, policies[n / 3 % 3], 128, message), SIM_OK);
+        memcpy(&got, message, 4);
+        assert_int_equal(got, 5); // what was read is what is there after the wait
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(k_major), cmocka_unit_test(mn_major), cmocka_unit_test(from_registers),
         cmocka_unit_test(refused), cmocka_unit_test(misused),
+        cmocka_unit_test(read_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
