@@ -5,20 +5,9 @@
 //
 // Every code of a byte, sizes with tails in both directions, outputs full of a byte that nothing writes: the
 // padding of a layout has to become 0 too.
-#include "fp4rt.h"
+#include "need.h"
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define NEED(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s does not hold (%s)\n", __LINE__, #condition,              \
-                    fp4_last_error());                                                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { POISON = 0xa5 };
 
