@@ -37,13 +37,27 @@ ast_span plan_fact_span(const planner *p, ast_span fact) {
     return fact;
 }
 
+// From the first byte of one to the last of the other.
+static ast_span span_to(ast_span from, ast_span to) {
+    from.len = (uint32_t)(to.off + to.len - from.off);
+    return from;
+}
+
 void plan_help_with(planner *p, const ast_sym *index, int value, const char *sentence) {
     const ast_schedule *s = p->f->sched;
-    if (s == NULL || index->tile == NULL || index->tile->kind != EX_NAME ||
-        index->tile->sym->kind != SYM_TPARAM) {
+    const ast_expr *tile = index->tile;
+    bool parameter = tile != NULL && tile->kind == EX_NAME && tile->sym->kind == SYM_TPARAM;
+    if (tile != NULL && tile->kind == EX_INT) {
+        diag_fix(p->d, span_to(index->span, tile->span), arena_printf(p->mem, "%s:%d", index->name, value),
+                 "%s", sentence);
+    } else if (s == NULL && parameter && !tile->sym->is_defined && tile->sym->init != NULL) {
+        diag_fix(p->d, span_to(tile->sym->span, tile->sym->init->span),
+                 arena_printf(p->mem, "%s = %d", tile->sym->name, value), "%s", sentence);
+    }
+    if (s == NULL || !parameter) {
         return;
     }
-    const char *name = index->tile->sym->name;
+    const char *name = tile->sym->name;
     for (int i = 0; i < s->n_with; i++) {
         if (strcmp(s->with[i].name, name) == 0) {
             diag_fix(p->d, s->with[i].span, arena_printf(p->mem, "%s = %d", name, value), "%s",

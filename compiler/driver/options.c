@@ -279,8 +279,8 @@ static bool parse_option(int argc, char **argv, int *i, options *o) {
         if (strncmp(arg, option_infos[id].spelling, n) != 0) {
             continue;
         }
-        if (option_infos[id].form == OPT_JOINED) {
-            return arg[n] != '\0' ? apply(o, (opt_id)id, arg + n) : fail("nothing follows", arg, "");
+        if (option_infos[id].form == OPT_JOINED && arg[n] != '\0') {
+            return apply(o, (opt_id)id, arg + n);
         }
         if (option_infos[id].form == OPT_VALUE && arg[n] == '=') {
             return apply(o, (opt_id)id, arg + n + 1);

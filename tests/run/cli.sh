@@ -39,6 +39,8 @@ expect 1 "unknown option '--frobnicate'" "$gemm" -arch sm_100a --frobnicate
 expect 1 "--emit does not know 'elf'" "$gemm" -arch sm_100a --emit=elf
 expect 1 "a value must follow '-o'" "$gemm" -arch sm_100a -o
 expect 1 "malformed definition 'BM'" "$gemm" -arch sm_100a -DBM
+expect 1 "malformed definition 'BM'" "$gemm" -arch sm_100a -D BM
+expect 1 "a value must follow '-D': NAME=VAL" "$gemm" -arch sm_100a -D
 expect 1 "cannot read missing.tk" missing.tk -arch sm_100a
 expect 1 "cannot read" . -arch sm_100a
 expect 1 "no kernel 'other'" "$gemm" -arch sm_100a --kernel other
