@@ -68,7 +68,8 @@ typedef struct {
 } eval_error;
 
 // The bound of an element is a running error analysis of the machine's arithmetic beside the exact:
-//   a step of f32 arithmetic adds 2^-24 of its result, a modelled approximation (exp, ...) 2^-21
+//   a step of f32 arithmetic adds 2^-24 of its result, an approximation (exp, ...) 2^-21 (tanh 2^-11, log
+//     also 2^-22)
 //   a product over K adds, for each instruction step, with L terms (33, 17 or 9; 5 for FP4 groups),
 //     top = the product of the rows' greatest 2^exponent and M = |acc| + sum |a b| so far,
 //         L * 2^-F * max(top, M)     terms truncated at 2^-F of the greatest exponent

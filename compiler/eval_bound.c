@@ -2,13 +2,16 @@
 // the f32 arithmetic of mach.h may be from it; machine mode computes that f32 arithmetic.
 //
 // The bounds are a running error analysis: an operand is known to within err, an f32 operation adds
-// half a unit in the last place (2^-24 relative, 2^-150 absolute), a modelled approximation 2^-21.
+// half a unit in the last place (2^-24 relative, 2^-150 absolute), an approximation 2^-21
+// (tanh 2^-11, log at least 2^-22).
 #include "eval_impl.h"
 
 #include <math.h>
 
 static const double half_ulp = 0x1p-24;
 static const double approx_ulp = 0x1p-21;
+static const double tanh_ulp = 0x1p-11; // PTX ISA "tanh": relative; "lg2": absolute near 1
+static const double log_least = 0x1p-22;
 static const double tiny = 0x1p-149;
 
 val val_int(int64_t i) {
@@ -141,8 +144,8 @@ static double rsqrt_exact(double v) {
     return 1 / sqrt(v);
 }
 
-// A monotone function: the error is that of its ends.
-static val monotone(double (*f)(double), val a, double least) {
+// A monotone function: the error is that of its ends, and 'off' relative of the machine's own.
+static val monotone(double (*f)(double), val a, double least, double off) {
     double v = f(a.v);
     double lo = f(a.v - a.err < least ? least : a.v - a.err);
     double hi = f(a.v + a.err);
@@ -150,11 +153,11 @@ static val monotone(double (*f)(double), val a, double least) {
     if (!isfinite(v)) {
         return make(v, a.err == 0 ? 0 : INFINITY);
     }
-    return make(v, e + approx_ulp * (fabs(v) + e) + tiny);
+    return make(v, e + off * (fabs(v) + e) + tiny);
 }
 
 static val exp_exact(val a) {
-    val r = monotone(exp, a, -INFINITY);
+    val r = monotone(exp, a, -INFINITY, approx_ulp);
     // The rounded product x * log2(e) is off by a relative 2^-23, that is |x| 2^-23 in the
     // exponent.
     r.err += (fabs(r.v) + r.err) * expm1((fabs(a.v) + a.err) * 0x1p-23);
@@ -199,10 +202,13 @@ static val builtin_exact(builtin_kind f, const val *args) {
     val a = args[0];
     switch (f) {
     case BI_EXP: return exp_exact(a);
-    case BI_LOG: return monotone(log, a, 0);
-    case BI_SQRT: return monotone(sqrt, a, 0);
-    case BI_RSQRT: return monotone(rsqrt_exact, a, 0);
-    case BI_TANH: return monotone(tanh, a, -INFINITY);
+    case BI_LOG: {
+        val r = monotone(log, a, 0, approx_ulp);
+        return make(r.v, r.err + log_least);
+    }
+    case BI_SQRT: return monotone(sqrt, a, 0, approx_ulp);
+    case BI_RSQRT: return monotone(rsqrt_exact, a, 0, approx_ulp);
+    case BI_TANH: return monotone(tanh, a, -INFINITY, tanh_ulp);
     case BI_ABS: return pick(fabs(a.v), a.err, 0);
     case BI_MIN: return pick(ignore_nan_min(a.v, args[1].v), a.err, args[1].err);
     case BI_MAX: return pick(ignore_nan_max(a.v, args[1].v), a.err, args[1].err);

@@ -5,10 +5,10 @@
 //                          added stays mul.rn then add.rn, never fma
 //   a / b                  div.rn.f32 (IEEE)
 //   -x                     neg.f32
-//   exp(x)                 ex2(mul.rn(x, 0f3FB8AA3B)); ex2 is correctly rounded (ex2.approx.f32)
-//   log(x)                 mul.rn(lg2(x), 0f3F317218); lg2 is correctly rounded (lg2.approx.f32)
+//   exp(x)                 ex2(mul.rn(x, 0f3FB8AA3B)) with ex2.approx.f32
+//   log(x)                 mul.rn(lg2(x), 0f3F317218) with lg2.approx.f32
 //   sqrt(x)                sqrt.rn.f32
-//   rsqrt(x), tanh(x)      correctly rounded (rsqrt.approx.f32, tanh.approx.f32)
+//   rsqrt(x), tanh(x)      rsqrt.approx.f32, tanh.approx.f32
 //   min, max               min.f32, max.f32: one NaN is ignored, -0 < +0
 //   relu(x)                max(x, 0)
 //   clamp(x, a, b)         min(max(x, a), b)
@@ -21,7 +21,8 @@
 //                          ue8m0 scale near the ends of the f32 range)
 // Constant expressions of floats are folded in double and rounded once. A NaN that arithmetic
 // produces is 0x7FFFFFFF. The approx functions are bounded, not defined, by PTX ("Floating Point
-// Instructions: ex2, lg2, rsqrt, tanh"); the correctly rounded value is our model.
+// Instructions: ex2, lg2, rsqrt, tanh"); mach_mufu.c has them bit for bit as sm_90 computes them, and
+// takes the other targets to do the same, which nobody has measured.
 //
 // Conversions:
 //   f32(x)                 identity on f32
@@ -87,6 +88,8 @@ uint32_t mach_encode(elem_kind e, double x);
 double mach_largest(elem_kind e); // largest finite value
 
 // f32 functions of the list above.
+float mach_ex2(float x);
+float mach_lg2(float x);
 float mach_exp(float x);
 float mach_log(float x);
 float mach_rsqrt(float x);

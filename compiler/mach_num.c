@@ -1,5 +1,4 @@
-// Number formats and f32 functions of mach.h: codes to values and back, approximations correctly
-// rounded, quantisation of one granule. Values travel as doubles, which hold every format exactly.
+// Number formats and f32 functions of mach.h: codes to values and back, quantisation of one granule. Values travel as doubles, which hold every format exactly.
 // Formats: PTX ISA "Alternate floating-point data formats"; rounding: PTX ISA "cvt".
 #include "mach.h"
 
@@ -168,44 +167,12 @@ uint32_t mach_encode(elem_kind e, double x) {
     return e == ELEM_TF32 ? code << 13 : code;
 }
 
-// The correctly rounded f32 of a function: double first, and long double where the double result
-// lies too near the middle of two floats (its error is below 2^-50 relative).
-typedef struct {
-    double (*d)(double);
-    long double (*l)(long double);
-} real_function;
-
-static float round_correctly(real_function f, double x) {
-    double y = f.d(x);
-    float lo = (float)(y * (1 - 0x1p-48));
-    float hi = (float)(y * (1 + 0x1p-48));
-    return lo == hi || isnan(y) ? (float)y : (float)f.l((long double)x);
-}
-
-static long double rsqrt_long(long double x) {
-    return 1 / sqrtl(x);
-}
-
-static double rsqrt_double(double x) {
-    return 1 / sqrt(x);
-}
-
 float mach_exp(float x) {
-    float y = x * 0x1.715476p+0f; // 0x3FB8AA3B, log2(e)
-    return round_correctly((real_function){exp2, exp2l}, (double)y);
+    return mach_ex2(x * 0x1.715476p+0f); // 0x3FB8AA3B, log2(e)
 }
 
 float mach_log(float x) {
-    float y = round_correctly((real_function){log2, log2l}, (double)x);
-    return y * 0x1.62e430p-1f; // 0x3F317218, ln(2)
-}
-
-float mach_rsqrt(float x) {
-    return round_correctly((real_function){rsqrt_double, rsqrt_long}, (double)x);
-}
-
-float mach_tanh(float x) {
-    return round_correctly((real_function){tanh, tanhl}, (double)x);
+    return mach_lg2(x) * 0x1.62e430p-1f; // 0x3F317218, ln(2)
 }
 
 float mach_min(float a, float b) {

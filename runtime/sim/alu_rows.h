@@ -202,7 +202,7 @@ static inline uint32_t h_max(uint32_t a, uint32_t b, bool nan, bool bf) {
     return h_code(num_max(h_value(a, bf), h_value(b, bf), nan), bf);
 }
 static inline uint32_t h_mufu(enum num_mufu op, uint32_t a, bool bf) {
-    return h_code(num_mufu(op, h_value(a, bf), false), bf);
+    return num_mufu_half(op, h_value(a, bf), bf ? NUM_BF16 : NUM_F16);
 }
 static inline uint32_t h_relu(uint32_t a) {
     return a == 0x7FFF || (a & 0x8000) == 0 ? a : 0;

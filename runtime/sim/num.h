@@ -110,10 +110,13 @@ double num_f64_r(enum num_op_64 op, const double x[3], enum num_round round);
 float num_min(float a, float b, bool nan);
 float num_max(float a, float b, bool nan);
 
-// The special function unit. PTX only bounds its error, so the model is the correctly rounded f32
-// result (stated, not measured). ftz flushes subnormal inputs and results.
+// The special function unit (num_mufu.c), bit for bit that of an H200; PTX only bounds its error, and other
+// machines were not measured. ftz: the form that flushes subnormal inputs and results.
 enum num_mufu { NUM_EX2, NUM_LG2, NUM_RCP, NUM_RSQRT, NUM_SQRT, NUM_TANH, NUM_SIN, NUM_COS };
 float num_mufu(enum num_mufu op, float x, bool ftz);
+uint32_t num_mufu_half(enum num_mufu op, float x, enum num_fmt f); // ex2, tanh: a code of f16 or bf16
+uint64_t num_mufu_64(enum num_mufu op, uint64_t bits);             // rcp, rsqrt: .approx.ftz.f64
+float num_div_approx(float a, float b, bool full, bool ftz);       // div.approx, div.full
 
 // ---- one output element of a tensor core ------------------------------------------------------
 enum num_out { NUM_OUT_F32, NUM_OUT_E8M13, NUM_OUT_F16 };

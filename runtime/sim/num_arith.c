@@ -1,4 +1,4 @@
-// f32 arithmetic beyond round-to-nearest, minimum and maximum, and the special function unit.
+// f32 arithmetic beyond round-to-nearest, minimum and maximum.
 //
 // Directed roundings use the exact error of the double computation: a result is an unevaluated sum
 // head + tail with |tail| below half a unit of head, which one comparison turns into any rounding.
@@ -177,43 +177,4 @@ float num_min(float a, float b, bool nan) {
 
 float num_max(float a, float b, bool nan) {
     return pick(a, b, nan, a > b || (a == b && !signbit(a)));
-}
-
-// PTX ISA "Floating Point Instructions" gives bounds only (ex2 2 ulp, rcp 1 ulp, tanh 2^-11
-// relative, ...): the correctly rounded value lies inside all of them. A double result rounded to
-// float is correctly rounded but for arguments within 2^-29 of a rounding boundary.
-float num_mufu(enum num_mufu op, float x, bool ftz) {
-    if (ftz) {
-        x = num_ftz(x);
-    }
-    double d = (double)x;
-    double y = 0;
-    switch (op) {
-    case NUM_EX2:
-        y = exp2(d);
-        break;
-    case NUM_LG2:
-        y = log2(d);
-        break;
-    case NUM_RCP:
-        y = 1 / d;
-        break;
-    case NUM_RSQRT:
-        y = 1 / sqrt(d);
-        break;
-    case NUM_SQRT:
-        y = sqrt(d);
-        break;
-    case NUM_TANH:
-        y = tanh(d);
-        break;
-    case NUM_SIN:
-        y = sin(d);
-        break;
-    case NUM_COS:
-        y = cos(d);
-        break;
-    }
-    float r = num_canon((float)y);
-    return ftz ? num_ftz(r) : r;
 }

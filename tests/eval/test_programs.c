@@ -311,8 +311,9 @@ static void test_pointwise(void **state) {
     for (int64_t i = 0; i < 7 * 19; i++) {
         check_pointwise_machine(t, i, 19);
     }
+    static const double parts[] = {1e-5, 1e-3, 1e-5, 1e-5, 0.125, 1e-3}; // F has a tanh, which is off by 2^-11
     for (int i = 0; i < 6; i++) {
-        check_bounds(t, names[i], &exact[i], i < 4 ? 1e-5 : i == 4 ? 0.125 : 1e-3);
+        check_bounds(t, names[i], &exact[i], parts[i]);
         eval_tensor_free(&exact[i]);
     }
     trial_close(t);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks the direction of dependencies: lang <- compiler <- codegen; runtime stands alone but for the
-# tables of element types and layouts and the module format; LLVM headers in one file; CUDA driver types in one.
+# tables of element types, of layouts and of the special function unit, and the module format; LLVM headers
+# in one file; CUDA driver types in one.
 set -u
 cd "$1" || exit 1
 bad=$(mktemp) # a file: 'complain' runs in the subshell of its pipe
@@ -42,7 +43,7 @@ uses lang runtime | own lang | grep -vE '(elem|layout)\.def' | complain "lang in
 grep -rnE '^ *# *include *"' compiler --include='*.c' --include='*.h' | grep -v '^compiler/driver/' |
     grep -E "\"([^\"]*/)?($(names_of codegen))\"" | own compiler | complain "compiler includes codegen"
 grep -rnE '^ *# *include *"' compiler --include='*.c' --include='*.h' | grep -v '^compiler/driver/' |
-    grep -E "\"([^\"]*/)?($(names_of runtime))\"" | own compiler | grep -vE 'elem\.def' |
+    grep -E "\"([^\"]*/)?($(names_of runtime))\"" | own compiler | grep -vE 'elem\.def|mufu\.def' |
     complain "compiler includes runtime"
 uses codegen runtime | own codegen | grep -vE 'module\.h|elem\.def' | complain "codegen includes runtime"
 for part in lang compiler codegen lib; do

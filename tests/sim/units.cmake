@@ -6,7 +6,7 @@ target_include_directories(sim_ref PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(sim_ref PUBLIC fp4_sim)
 target_compile_options(sim_ref PRIVATE -O2)
 
-foreach(name num_codec_test num_dot_test num_mm_test unit_desc_test unit_tma_test unit_tmem_test
+foreach(name num_codec_test num_mufu_test num_dot_test num_mm_test unit_desc_test unit_tma_test unit_tmem_test
         unit_mma_test unit_warp_test)
     add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
     target_link_libraries(${name} PRIVATE sim_ref cmocka)

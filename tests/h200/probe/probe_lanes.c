@@ -8,27 +8,24 @@
 
 enum { ROW = 48, THREADS = 256 };
 
-typedef enum { RESULT_32, RESULT_64, RESULT_FLOAT } result_kind;
+typedef enum { RESULT_32, RESULT_64 } result_kind;
 
 typedef struct {
     const char *name, *ptx;
     result_kind kind;
-    int ulps;
 } line;
 
 static const line lines[] = {
-#define P32(name, ptx, meaning) {name, ptx, RESULT_32, 0},
-#define P64(name, ptx, meaning) {name, ptx, RESULT_64, 0},
+#define P32(name, ptx, meaning) {name, ptx, RESULT_32},
+#define P64(name, ptx, meaning) {name, ptx, RESULT_64},
 #include "core_alu.def"
 #undef P32
 #undef P64
-#define L32(name, ptx) {name, ptx, RESULT_32, 0},
-#define L64(name, ptx) {name, ptx, RESULT_64, 0},
-#define A32(name, ptx, units) {name, ptx, RESULT_FLOAT, units},
+#define L32(name, ptx) {name, ptx, RESULT_32},
+#define L64(name, ptx) {name, ptx, RESULT_64},
 #include "probe_lanes.def"
 #undef L32
 #undef L64
-#undef A32
 };
 
 static const char prologue[] =
@@ -90,8 +87,7 @@ static void fill(probe_run *run, size_t rows) {
 
 void probe_lanes(probe_run *run) {
     static const char *const store[] = {[RESULT_32] = "st.global.u32 [to], r0;",
-                                        [RESULT_64] = "st.global.u64 [to], d0;",
-                                        [RESULT_FLOAT] = "st.global.f32 [to], f0;"};
+                                        [RESULT_64] = "st.global.u64 [to], d0;"};
     size_t grid = (run->rows + THREADS - 1) / THREADS;
     grid = grid * THREADS * ROW > PROBE_IN ? PROBE_IN / (THREADS * ROW) : grid;
     fill(run, grid * THREADS);
@@ -108,7 +104,6 @@ void probe_lanes(probe_run *run) {
                                     .in_bytes = grid * THREADS * ROW,
                                     .out_bytes = grid * THREADS * 8,
                                     .row_bytes = 8,
-                                    .from_bytes = ROW,
-                                    .ulps = lines[i].ulps});
+                                    .from_bytes = ROW});
     }
 }
