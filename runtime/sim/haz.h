@@ -117,6 +117,7 @@ struct haz_thread {
     struct haz_clock active;  // what fence::after_thread_sync has let through
     struct haz_clock maps;    // tensor maps acquired
     struct haz_clock commits; // what happened before its last tcgen05.commit
+    struct haz_clock late;    // ... before relaxed writes that it has seen: reads there are over
     struct haz_clock every;   // what all its lanes know, when 'part' of them know more
     uint32_t part, releasers; // lanes
     uint32_t tcgen05;         // operations issued so far
@@ -216,7 +217,9 @@ struct haz_access {
     uint64_t base; // added to offsets in messages
     bool check_initial, nc;
     bool moves; // what it reads is only stored in shared memory again
+    bool load;   // of tensor memory into registers
     bool beside; // it reads lanes of tensor memory that have been written beside those that have not
+    bool global; // of global memory
     uint8_t lane;
     uint32_t lanes; // all that take part
 };
@@ -314,7 +317,7 @@ static inline struct haz_ins *haz_ins_of(const struct warp *w, const struct uop 
 static inline const struct uop *haz_do(struct warp *w, const struct uop *u) {
     return haz_ins_of(w, u)->fn(w, u);
 }
-uop_fn haz_ld, haz_st, haz_atom, haz_ldmatrix, haz_stmatrix;
+uop_fn haz_ld, haz_st, haz_st_bulk, haz_atom, haz_ldmatrix, haz_stmatrix;
 uop_fn haz_mbar_arrive, haz_mbar_wait, haz_bar, haz_bar_warp, haz_cluster_arrive;
 uop_fn haz_cluster_wait, haz_fence;
 uop_fn haz_bulk_wait, haz_cp_commit, haz_cp_wait, haz_tmem_ld, haz_tmem_st, haz_tmem_wait;

@@ -37,10 +37,28 @@ static uint64_t key_of(const struct haz_thread *t, enum ptx_space space, uint64_
     return space == SP_SHARED ? 1ull << 63 | (uint64_t)t->cluster->uid << 32 | (uint32_t)a : a;
 }
 
+// A relaxed write hands nothing over, by the manual. But what its thread had read by then, or knew to
+// have been read, has been read on hardware: rings in global memory are given back like this.
+#define LATE (1ull << 62) // of a key
+
+static void late(struct haz_thread *t, uint64_t key, bool read, bool write) {
+    if (t->cluster->haz->profile != SIM_HAZARDS_PRACTICE) {
+        return;
+    }
+    if (read) {
+        haz_place_acquire(t->cluster->haz, key | LATE, t, &t->late);
+    }
+    if (write) {
+        haz_place_release(t->cluster->haz, key | LATE, t, &t->now);
+    }
+}
+
 static void synchronise(struct haz_thread *t, const struct haz_ins *i, uint64_t key, bool write,
                         bool all) {
     struct haz *h = t->cluster->haz;
-    if (i->fn == run_ld || i->fn == run_ld_shared_32 || i->fn == run_atom) {
+    bool read = i->fn == run_ld || i->fn == run_ld_shared_32 || i->fn == run_atom;
+    late(t, key, read, write);
+    if (read) {
         bool acquire = i->order == ORDER_ACQUIRE || i->order == ORDER_ACQ_REL;
         haz_place_acquire(h, key, t, acquire ? &t->now : &t->pending);
         if (acquire && t->part != 0 && all) {
@@ -177,6 +195,20 @@ const struct uop *haz_ld(struct warp *w, const struct uop *u) {
 const struct uop *haz_st(struct warp *w, const struct uop *u) {
     const struct mem_aux *x = u->aux;
     return memory(w, u, &x->access, true);
+}
+
+// Each lane has a size of its own.
+const struct uop *haz_st_bulk(struct warp *w, const struct uop *u) {
+    uint32_t m = exec_mask(w, u);
+    const struct uop *next = haz_do(w, u);
+    uint64_t a[LANES];
+    FOR_LANES(l, next == STOP ? 0 : m) {
+        uint64_t n = u->flag != 0 ? ((const u64 *)row(w, u->b))[l] : ((const u32 *)row(w, u->b))[l];
+        struct access x = {.space = SP_SHARED, .bytes = (uint32_t)n};
+        a[l] = sim_shared_address(w, u->a, u->imm, l);
+        check(haz_thread_of(w), u, &x, a, 1u << l, true);
+    }
+    return next;
 }
 
 const struct uop *haz_atom(struct warp *w, const struct uop *u) {

@@ -13,6 +13,7 @@ static const struct {
     {run_ld_shared_32, haz_ld},
     {run_st, haz_st},
     {run_st_shared_32, haz_st},
+    {run_st_bulk, haz_st_bulk},
     {run_atom, haz_atom},
     {run_ldmatrix, haz_ldmatrix},
     {run_stmatrix, haz_stmatrix},
@@ -131,7 +132,7 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
                haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
               haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every) &&
-              haz_clock_make(cl, &t->commits);
+              haz_clock_make(cl, &t->commits) && haz_clock_make(cl, &t->late);
     if (ok) {
         t->now.v[t->base + COMP_OWN] = 1;
     }

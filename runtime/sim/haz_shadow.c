@@ -223,6 +223,9 @@ static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_r
     if (morally_strong(x, y)) {
         return HAZ_COUNT;
     }
+    if ((x->flags & REC_WRITE) == 0 && haz_known(cl, &a->t->late, PLANE_G, x)) {
+        return HAZ_COUNT;
+    }
     bool x_async = (x->flags & REC_ASYNC) != 0;
     bool y_async = (y->flags & REC_ASYNC) != 0;
     if (!y_async || x_async) {
@@ -236,7 +239,11 @@ static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_r
     if (!haz_known(cl, now, PLANE_G, x)) {
         return unordered(a, x);
     }
-    return !wrote ? HAZ_PROXY_READ : (x->flags & REC_CP) != 0 ? HAZ_PROXY_CP : HAZ_PROXY;
+    return !wrote                         ? HAZ_PROXY_READ
+           : (x->flags & REC_CP) != 0     ? HAZ_PROXY_CP
+           : (y->flags & REC_WRITE) != 0  ? HAZ_PROXY_WRITE
+           : a->global                    ? HAZ_PROXY_GLOBAL
+                                          : HAZ_PROXY;
 }
 
 // Pairs that the tensor pipe keeps in order (PTX ISA "Implicitly pipelined tcgen05 instructions").
@@ -358,6 +365,12 @@ static struct haz_cell write_cell(const struct haz_access *a, struct haz_cell c,
                              c.r_lane};
 }
 
+// What is loaded into registers may stay unused: the rows beyond the last of a tile, in practice.
+static enum haz_kind unwritten_tensor(const struct haz_access *a) {
+    bool practice = a->h->profile == SIM_HAZARDS_PRACTICE;
+    return a->beside ? HAZ_UNINIT_LANES : a->load && practice ? HAZ_UNINIT_LOAD : HAZ_UNINIT_TENSOR;
+}
+
 // What an access to some bytes does to one cell.
 static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint32_t bytes,
                              uint64_t address, bool tensor) {
@@ -365,10 +378,9 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
     uint32_t r = CELL_ID(c.r);
     bool touched = (CELL_BYTES(c.w) & bytes) != 0;
     if (a->read && (~CELL_BYTES(c.w) & bytes) != 0 && a->check_initial) {
-        haz_report_conflict(tensor && a->beside ? HAZ_UNINIT_LANES
-                            : tensor            ? HAZ_UNINIT_TENSOR
-                            : a->moves          ? HAZ_UNINIT_MOVED
-                                                : HAZ_UNINIT_SHARED,
+        haz_report_conflict(tensor ? unwritten_tensor(a)
+                            : a->moves ? HAZ_UNINIT_MOVED
+                                       : HAZ_UNINIT_SHARED,
                             &(struct haz_conflict){a, 0, address});
     }
     struct spot at = {address, bytes, c.w_lane, tensor};
@@ -500,6 +512,8 @@ void haz_global(const struct haz_access *y, uint64_t address, uint64_t bytes) {
     if (y->rec == 0 || (!y->write && y->h->n_pages == 0)) {
         return;
     }
+    struct haz_access a = *y;
+    a.global = true;
     uint64_t at = address;
     while (at < address + bytes) {
         uint64_t end = (at | 4095) + 1;
@@ -508,7 +522,7 @@ void haz_global(const struct haz_access *y, uint64_t address, uint64_t bytes) {
         if (p != NULL) {
             struct run_of_cells run = cells_of(p->cell, at & 4095, end - at);
             run.address = at;
-            visit_run(y, &run);
+            visit_run(&a, &run);
         }
         at = end;
     }
@@ -561,9 +575,9 @@ void haz_tensor(const struct haz_access *y, struct haz_cta *c, uint32_t column, 
     struct haz_cell old = {UINT32_MAX, UINT32_MAX, 0, 0};
     struct haz_cell to = old;
     struct haz_access a = *y;
-    bool load = rec_at(y->h, y->rec)->pipe == PIPE_LD;
+    a.load = rec_at(y->h, y->rec)->pipe == PIPE_LD;
     for (uint32_t i = column; i < column + columns; i++) {
-        bool beside = load && any_written(&c->tmem[i * TMEM_PARTS], parts);
+        bool beside = a.load && any_written(&c->tmem[i * TMEM_PARTS], parts);
         for (uint32_t p = 0; p < TMEM_PARTS; p++) {
             struct haz_cell *at = &c->tmem[i * TMEM_PARTS + p];
             if ((parts >> p & 1) == 0) {

@@ -52,7 +52,7 @@ bool sim_lane_pointers(struct warp *w, const struct uop *u, uint32_t m, uint8_t 
 uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t address, int lane,
                           const struct access *x);
 
-uop_fn run_ld, run_st, run_ld_shared_32, run_st_shared_32, run_atom;
+uop_fn run_ld, run_st, run_ld_shared_32, run_st_shared_32, run_atom, run_st_bulk;
 // dec_st and dec_atom hand these over (remote.c).
 struct ptx_parser;
 void dec_st_async(struct ptx_parser *p);

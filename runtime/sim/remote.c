@@ -112,7 +112,7 @@ void dec_red_async(struct ptx_parser *p) {
 }
 
 // a: address, b: size (64 bits when flag is set)
-static const struct uop *run_st_bulk(struct warp *w, const struct uop *u) {
+const struct uop *run_st_bulk(struct warp *w, const struct uop *u) {
     FOR_LANES(l, exec_mask(w, u)) {
         uint64_t n = u->flag != 0 ? ((const u64 *)row(w, u->b))[l] : ((const u32 *)row(w, u->b))[l];
         uint32_t at = sim_shared_address(w, u->a, u->imm, l);
