@@ -70,7 +70,6 @@ struct haz_ins {
     uint8_t order, scope, fence;
     bool read, nc, store;
     bool strong; // not weak
-    bool moves;  // a load whose values are only stored in shared memory again
 };
 
 enum { // of a record
@@ -216,8 +215,7 @@ struct haz_access {
     const char *space;
     uint64_t base; // added to offsets in messages
     bool check_initial, nc;
-    bool moves; // what it reads is only stored in shared memory again
-    bool load;   // of tensor memory into registers
+    bool load;   // into registers
     bool beside; // it reads lanes of tensor memory that have been written beside those that have not
     bool global; // of global memory
     uint8_t lane;
@@ -271,7 +269,6 @@ void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct
 
 // ---- registers (haz_regs.c) ---------------------------------------------------------------------
 bool haz_regs_begin(struct haz *h); // once the code has its wrappers; false: out of memory
-bool haz_moves_begin(struct haz *h); // which loads move what they read; false: out of memory
 uop_fn haz_registers;
 
 // ---- lanes (haz_lane.c) -------------------------------------------------------------------------

@@ -138,7 +138,7 @@ static void check(struct haz_thread *t, const struct uop *u, const struct access
                            .read = !write || both,
                            .space = "shared memory",
                            .check_initial = true,
-                           .moves = i->moves,
+                           .load = i->fn == run_ld || i->fn == run_ld_shared_32,
                            .lane = LANE_SEVERAL,
                            .lanes = together ? w->alive : m};
     bool global = false;

@@ -2,10 +2,7 @@
 // writes what it reads there is nothing to watch; the registers that are left (mostly those that a
 // guarded instruction writes) have a mask of written lanes for each warp, and the instructions that
 // touch them go through haz_registers.
-// Also loads of which all values are stored in shared memory again and go nowhere else: kernels that
-// permute the scales of a whole tile in place do so with rows that no product uses and no copy fills.
 #include "haz.h"
-#include "mem.h"
 #include <stdlib.h>
 
 struct flow {
@@ -202,44 +199,4 @@ const struct uop *haz_registers(struct warp *w, const struct uop *u) {
         written[h->watch[n].id] |= h->watch[n].write ? m : 0;
     }
     return i->with(w, u);
-}
-
-// ---- loads that move ----------------------------------------------------------------------------
-enum { ROW_STORED = 1, ROW_USED = 2 };
-
-static bool is_load(const struct haz_ins *i) {
-    return i->fn == run_ld || i->fn == run_ld_shared_32;
-}
-
-// Is the row what the instruction stores in shared memory, and not its address?
-static bool is_stored(const struct haz *h, const struct kernel_use *u) {
-    const struct uop *at = &h->x->k->code[u->uop];
-    if (h->ins[u->uop].fn != run_st && h->ins[u->uop].fn != run_st_shared_32) {
-        return false;
-    }
-    const struct mem_aux *x = at->aux;
-    return x->access.space == SP_SHARED && (at->a & ~ADDRESS_32) != u->row;
-}
-
-bool haz_moves_begin(struct haz *h) {
-    const struct sim_kernel *k = h->x->k;
-    uint8_t *row = calloc(k->n_rows + 1, sizeof *row);
-    if (row == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < k->n_uses; i++) {
-        const struct kernel_use *u = &k->uses[i];
-        if (!u->pred && !u->write) {
-            row[u->row] |= is_stored(h, u) ? ROW_STORED : ROW_USED;
-        }
-    }
-    for (uint32_t n = 0; n < k->n_code; n++) {
-        const struct mem_aux *x = k->code[n].aux;
-        h->ins[n].moves = is_load(&h->ins[n]);
-        for (int i = 0; h->ins[n].moves && i < x->n; i++) {
-            h->ins[n].moves = x->row[i] < k->n_rows && row[x->row[i]] == ROW_STORED;
-        }
-    }
-    free(row);
-    return true;
 }

@@ -365,10 +365,14 @@ static struct haz_cell write_cell(const struct haz_access *a, struct haz_cell c,
                              c.r_lane};
 }
 
-// What is loaded into registers may stay unused: the rows beyond the last of a tile, in practice.
-static enum haz_kind unwritten_tensor(const struct haz_access *a) {
-    bool practice = a->h->profile == SIM_HAZARDS_PRACTICE;
-    return a->beside ? HAZ_UNINIT_LANES : a->load && practice ? HAZ_UNINIT_LOAD : HAZ_UNINIT_TENSOR;
+// What is loaded into registers may stay unused, and does in practice: the rows beyond the last of a
+// tile, of a matrix in shared or in tensor memory.
+static enum haz_kind unwritten(const struct haz_access *a, bool tensor) {
+    bool unused = a->load && a->h->profile == SIM_HAZARDS_PRACTICE;
+    if (!tensor) {
+        return unused ? HAZ_UNINIT_READ : HAZ_UNINIT_SHARED;
+    }
+    return a->beside ? HAZ_UNINIT_LANES : unused ? HAZ_UNINIT_LOAD : HAZ_UNINIT_TENSOR;
 }
 
 // What an access to some bytes does to one cell.
@@ -378,10 +382,7 @@ static struct haz_cell visit(const struct haz_access *a, struct haz_cell c, uint
     uint32_t r = CELL_ID(c.r);
     bool touched = (CELL_BYTES(c.w) & bytes) != 0;
     if (a->read && (~CELL_BYTES(c.w) & bytes) != 0 && a->check_initial) {
-        haz_report_conflict(tensor ? unwritten_tensor(a)
-                            : a->moves ? HAZ_UNINIT_MOVED
-                                       : HAZ_UNINIT_SHARED,
-                            &(struct haz_conflict){a, 0, address});
+        haz_report_conflict(unwritten(a, tensor), &(struct haz_conflict){a, 0, address});
     }
     struct spot at = {address, bytes, c.w_lane, tensor};
     if (touched && !(a->write && r != 0 && through_reader(a, r, tensor))) {
