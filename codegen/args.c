@@ -22,6 +22,11 @@ static bool needs_data_pointer(const tir_kernel *k, int param) {
             return true;
         }
     }
+    for (int i = 0; i < k->n_fors; i++) {
+        if (expr_loads(k->fors[i].lo, param) || expr_loads(k->fors[i].hi, param)) {
+            return true;
+        }
+    }
     for (int i = 0; i < k->n_stores; i++) {
         const tir_store *s = &k->stores[i];
         if ((s->param == param && !s->via_smem) || expr_loads(s->value, param) ||

@@ -61,6 +61,7 @@ typedef struct cg {
     ll_val group;     // turn group of this warp (0 without turns)
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
     cg_part *parts;   // of loops[] with bounds, inside of a tile
+    cg_part *spans;   // the same of fors[], whose 'tiles' are iterations
     cg_groups *groups; // the walk's place among groups
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
     cg_chan *chans;   // per channel
@@ -114,6 +115,7 @@ void cg_fence_async_smem(cg *c);                            // fence.proxy.async
 void cg_channels_begin(cg *c);                              // state of the role's channels
 void cg_channels_turn(cg *c, const tir_stmt *walk);         // turns: before the first tile
 void cg_channels_skip(cg *c);                               // turns: after a tile
+void cg_channels_pass(cg *c, const tir_stmt *walk);         // turns: a tile of another group
 ll_val cg_full_bar(cg *c, int ch); // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
@@ -137,7 +139,7 @@ typedef struct {
     ll_val from, to; // i32: elements; steps begin at 'from' and go on while below 'to'
 } cg_range;
 cg_range cg_for_range(cg *c, int f);                        // what this CTA does of fors[f]
-ll_val cg_has_steps(cg *c); // i1: its share of a split loop, or NULL
+ll_val cg_has_products(cg *c, int acc); // i1: this CTA adds anything to the accumulator in this tile
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
@@ -151,6 +153,9 @@ ll_val cg_groups_reach(cg *c, ll_val tile); // goes on to the tile's group; i1: 
 ll_val cg_groups_enter(cg *c, ll_val tile); // sets starts of groups and parts; number in the group
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
+// i32: a bound, cut off at the ends of the dimension: whatever the tensor holds, no other memory is met.
+ll_val cg_bound(cg *c, const tir_size *dim, const tir_expr *e);
+ll_val cg_shuffle(cg *c, ll_val v, ll_val lane); // i32: the lane's
 
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. -----------------------
 typedef struct {

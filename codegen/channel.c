@@ -86,6 +86,15 @@ void cg_channels_skip(cg *c) {
     }
 }
 
+// Steps over a tile of another group.
+void cg_channels_pass(cg *c, const tir_stmt *walk) {
+    for (int i = 0; i < c->k->n_channels; i++) {
+        if (c->chans[i].used) {
+            skip(c, i, count_instances(c, walk->n_body, walk->body, i));
+        }
+    }
+}
+
 ll_val cg_full_bar(cg *c, int ch) {
     return ll_add(c->b, cg_smem_at(c, c->k->channels[ch].full_bar), slot_times(c, ch, 8));
 }
@@ -213,6 +222,14 @@ enum {
     SCALE_ROWS = 2
 }; // axis of a map of 128x4 scales: words of a tile, tiles along k, tiles of rows
 
+// Lines of a box from 'line' on that lie in the part that a loop walks.
+static ll_val lines_inside(cg *c, const tir_map *map, int f, ll_val line) {
+    ll *b = c->b;
+    ll_val left = ll_sub(b, c->spans[f].hi, line), all = ll_i32(b, map->box[map->window]);
+    left = ll_select(b, ll_cmpi(b, LL_SGT, left, 0), left, ll_i32(b, 0));
+    return ll_select(b, ll_cmp(b, LL_SLT, left, all), left, all);
+}
+
 static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     ll *b = c->b;
     const tir_map *map = &c->k->maps[box->map];
@@ -222,6 +239,12 @@ static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
         bool scale_rows = map->part == PART_SCALE && i == SCALE_ROWS;
         x.coords[i] = scale_rows ? cg_scale_coord(c, &box->coords[i], map->param)
                                  : cg_coord(c, &box->coords[i]);
+    }
+    if (map->window > 0) {
+        ll_val *at = &x.coords[map->window];
+        ll_val n = lines_inside(c, map, box->coords[map->window].loop - c->k->n_loops, at[0]);
+        at[0] = ll_sub(b, ll_i32(b, map->box[map->window]), n);
+        at[1] = ll_add(b, at[1], n);
     }
     ll_val at = ll_addi(b, slot, box->offset);
     if (box->rank_offset) {

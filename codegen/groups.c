@@ -26,7 +26,7 @@ bool cg_has_groups(const cg *c) {
     return bounded;
 }
 
-static ll_val shuffle(cg *c, ll_val v, ll_val lane) {
+ll_val cg_shuffle(cg *c, ll_val v, ll_val lane) {
     ll *b = c->b;
     return LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), v, lane,
                    ll_i32(b, ARCH_LANES - 1));
@@ -51,10 +51,9 @@ static void name_group(cg *c, ll_val number) {
     }
 }
 
-// A bound, cut off at the ends of the dimension: whatever the tensor holds, no other memory is met.
-static ll_val bound(cg *c, const tir_loop *l, const tir_expr *e) {
+ll_val cg_bound(cg *c, const tir_size *dim, const tir_expr *e) {
     ll *b = c->b;
-    ll_val size = cg_size(c, l->dim);
+    ll_val size = cg_size(c, dim);
     ll_val v = cg_expr(c, e, &(cg_elem){0});
     v = ll_select(b, ll_cmpi(b, LL_SGT, v, 0), v, ll_i32(b, 0));
     return ll_select(b, ll_cmp(b, LL_SLT, v, size), v, size);
@@ -97,7 +96,7 @@ static void read_groups(cg *c, ll_val all) {
     for (int i = 0; i < c->k->n_loops; i++) {
         const tir_loop *l = &c->k->loops[i];
         if (l->hi) {
-            set_part(c, i, bound(c, l, l->lo), bound(c, l, l->hi));
+            set_part(c, i, cg_bound(c, l->dim, l->lo), cg_bound(c, l->dim, l->hi));
             ll_set(b, g->lo[i], c->parts[i].lo);
             ll_set(b, g->hi[i], c->parts[i].hi);
         }
@@ -110,7 +109,7 @@ static void read_groups(cg *c, ll_val all) {
     ll_if_end(b, is_one);
     cg_warp_sync(c);
     ll_set(b, g->upto, add_up(c, ll_get(b, g->upto)));
-    ll_set(b, g->tiles, shuffle(c, ll_get(b, g->upto), ll_i32(b, ARCH_LANES - 1)));
+    ll_set(b, g->tiles, cg_shuffle(c, ll_get(b, g->upto), ll_i32(b, ARCH_LANES - 1)));
 }
 
 void cg_groups_begin(cg *c) {
@@ -162,13 +161,13 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
         LL_INTR(b, "llvm.nvvm.vote.ballot.sync", ll_i32(b, -1), ll_cmp(b, LL_ULE, upto, in));
     ll_val lane =
         ll_intr(b, "llvm.ctpop", LL_I32, 1, &behind); // lanes whose groups lie before the tile's
-    ll_val before = shuffle(c, upto, ll_bini(b, LL_AND, ll_addi(b, lane, -1), ARCH_LANES - 1));
+    ll_val before = cg_shuffle(c, upto, ll_bini(b, LL_AND, ll_addi(b, lane, -1), ARCH_LANES - 1));
     before = ll_select(b, ll_cmpi(b, LL_EQ, lane, 0), ll_i32(b, 0), before);
     name_group(c, ll_add(b, ll_get(b, g->first), lane));
     for (int i = 0; i < c->k->n_loops; i++) {
         if (c->k->loops[i].hi) {
-            set_part(c, i, shuffle(c, ll_get(b, g->lo[i]), lane),
-                     shuffle(c, ll_get(b, g->hi[i]), lane));
+            set_part(c, i, cg_shuffle(c, ll_get(b, g->lo[i]), lane),
+                     cg_shuffle(c, ll_get(b, g->hi[i]), lane));
         }
     }
     return ll_sub(b, in, before);

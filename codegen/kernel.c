@@ -295,6 +295,7 @@ static void begin_role(cg *c, const tir_role *r) {
     c->role_warp = r->turns > 1 ? ll_bini(b, LL_UREM, warp, n) : warp;
     c->starts = ARENA_ARRAY(c->mem, ll_val, k->n_loops + k->n_fors + 1);
     c->parts = ARENA_ARRAY(c->mem, cg_part, k->n_loops + 1);
+    c->spans = ARENA_ARRAY(c->mem, cg_part, k->n_fors + 1);
     c->groups = NULL;
     c->one = NULL;
     c->chans = ARENA_ARRAY(c->mem, cg_chan, k->n_channels + 1);

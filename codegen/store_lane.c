@@ -143,13 +143,9 @@ static void tie(cg *c, ll_val *v, int n) {
 
 // True where this CTA accumulated anything at all; NULL where that is always so.
 static ll_val has_value(cg *c, const tir_acc *a) {
-    ll_val trips = cg_size(c, a->trips), steps = cg_has_steps(c);
-    int64_t n = 0;
-    if (ll_is_const(trips, &n) && n > 0) {
-        return steps;
-    }
-    ll_val some = ll_cmpi(c->b, LL_SGT, trips, 0);
-    return steps ? ll_bin(c->b, LL_AND, some, steps) : some;
+    ll_val some = cg_has_products(c, (int)(a - c->k->accs));
+    int64_t always = 0;
+    return ll_is_const(some, &always) && always ? NULL : some;
 }
 
 // The columns of a piece of one accumulator, or zeros when no k iteration wrote them.

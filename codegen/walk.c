@@ -16,8 +16,32 @@
 // .. T. Epilogues: staging is shared, the turn barriers of the role pass it on.
 #include "cg_int.h"
 
+// What loops with bounds walk in this tile.
+static void set_spans(cg *c) {
+    ll *b = c->b;
+    for (int i = 0; i < c->k->n_fors; i++) {
+        const tir_for *t = &c->k->fors[i];
+        if (!t->hi) {
+            continue;
+        }
+        cg_part *s = &c->spans[i];
+        s->lo = cg_bound(c, t->extent, t->lo);
+        s->hi = cg_bound(c, t->extent, t->hi);
+        if (c->role->frag != FRAG_NONE) { // whole warps: that all lanes have the same is seen to be so
+            s->lo = cg_shuffle(c, s->lo, ll_i32(b, 0));
+            s->hi = cg_shuffle(c, s->hi, ll_i32(b, 0));
+        }
+        ll_val length = ll_sub(b, s->hi, s->lo);
+        length = ll_select(b, ll_cmpi(b, LL_SGT, length, 0), length, ll_i32(b, 0));
+        s->tiles = ll_bini(b, LL_UDIV, ll_addi(b, length, t->step - 1), t->step);
+    }
+}
+
 ll_val cg_for_trips(cg *c, int f) {
     const tir_for *t = &c->k->fors[f];
+    if (t->hi) {
+        return c->spans[f].tiles;
+    }
     ll_val up = ll_addi(c->b, cg_size(c, t->extent), t->step - 1);
     return ll_bini(c->b, LL_UDIV, up, t->step);
 }
@@ -27,22 +51,36 @@ ll_val cg_for_trips(cg *c, int f) {
 cg_range cg_for_range(cg *c, int f) {
     ll *b = c->b;
     const tir_for *t = &c->k->fors[f];
+    ll_val lo = t->hi ? c->spans[f].lo : ll_i32(b, 0);
     if (t->split == 1) {
-        return (cg_range){ll_i32(b, 0), cg_size(c, t->extent)};
+        return (cg_range){lo, t->hi ? c->spans[f].hi : cg_size(c, t->extent)};
     }
     ll_val n = cg_for_trips(c, f), first = ll_mul(b, n, c->rank), last = ll_add(b, first, n);
-    return (cg_range){ll_muli(b, ll_bini(b, LL_UDIV, first, t->split), t->step),
-                      ll_muli(b, ll_bini(b, LL_UDIV, last, t->split), t->step)};
+    return (cg_range){ll_add(b, lo, ll_muli(b, ll_bini(b, LL_UDIV, first, t->split), t->step)),
+                      ll_add(b, lo, ll_muli(b, ll_bini(b, LL_UDIV, last, t->split), t->step))};
 }
 
-ll_val cg_has_steps(cg *c) {
-    for (int i = 0; i < c->k->n_fors; i++) {
-        if (c->k->fors[i].split > 1) {
-            cg_range r = cg_for_range(c, i);
-            return ll_cmp(c->b, LL_SLT, r.from, r.to);
+static ll_val runs(cg *c, int n, tir_stmt *const *body, int acc) {
+    ll *b = c->b;
+    ll_val any = ll_i1(b, false);
+    for (int i = 0; i < n; i++) {
+        const tir_stmt *s = body[i];
+        ll_val now = ll_i1(b, s->kind == TS_MMA && c->k->mmas[s->ref].acc == acc);
+        if (s->n_body > 0) {
+            now = runs(c, s->n_body, s->body, acc);
         }
+        if (s->kind == TS_FOR) {
+            cg_range r = cg_for_range(c, s->ref);
+            now = ll_bin(b, LL_AND, now, ll_cmp(b, LL_SLT, r.from, r.to));
+        }
+        any = ll_bin(b, LL_OR, any, now);
     }
-    return NULL;
+    return any;
+}
+
+ll_val cg_has_products(cg *c, int acc) {
+    const tir_role *r = &c->k->roles[c->k->accs[acc].role];
+    return runs(c, r->n_body, r->body, acc);
 }
 
 ll_val cg_loop_tiles(cg *c, int l) {
@@ -110,6 +148,7 @@ void cg_tile_starts(cg *c, ll_val number) {
         ll_val in = ll_muli(b, tile[l], k->loops[l].tile);
         c->starts[l] = k->loops[l].hi ? ll_add(b, c->parts[l].lo, in) : in;
     }
+    set_spans(c);
 }
 
 // Accumulators of warps start a tile at zero (others are overwritten by their first MMA).
@@ -189,14 +228,24 @@ static void tile_by_turn(cg *c, const tir_stmt *s, ll_val ordinal, ll_val more) 
     epilogue_wait(c);
     cg_stmts(c, s->n_body - n, s->body + n);
     epilogue_pass(c);
-    cg_channels_skip(c);
 }
 
 // --- Walks ---------------------------------------------------------------------------------------
 
+// Tiles differ in what they take from channels: loops have bounds.
+static bool tiles_differ(const cg *c) {
+    bool differ = false;
+    for (int i = 0; i < c->k->n_fors; i++) {
+        differ = differ || c->k->fors[i].hi != NULL;
+    }
+    return differ;
+}
+
 static void begin_turns(cg *c, const tir_stmt *s) {
     ll *b = c->b;
-    cg_channels_turn(c, s);
+    if (!tiles_differ(c)) {
+        cg_channels_turn(c, s);
+    }
     c->turn = ll_variable(b, LL_I32, "turn");
     // Nobody passes staging to group 0 before its first tile: parity 1 of a fresh barrier passes.
     ll_set(b, c->turn, ll_to(b, ll_cmpi(b, LL_EQ, c->group, 0), LL_I32));
@@ -220,6 +269,34 @@ static void one_tile(cg *c, const tir_stmt *s) {
     }
 }
 
+// Turns where tiles differ: every tile of the CTA in order, this group's own ones and those of which it only
+// counts what they take.
+static void walk_all(cg *c, const tir_stmt *s, ll_val n) {
+    ll *b = c->b;
+    ll_var tile = ll_variable(b, LL_I32, "tile"), ordinal = ll_variable(b, LL_I32, "ordinal");
+    ll_var until = ll_variable(b, LL_I32, "until"); // tiles before the next own one
+    ll_set(b, tile, c->cluster_id);
+    ll_set(b, ordinal, ll_i32(b, 0));
+    ll_set(b, until, c->group);
+    begin_turns(c, s);
+    ll_loop l = ll_loop_begin(b, "tiles");
+    ll_val t = ll_get(b, tile), left = ll_get(b, until);
+    ll_loop_while(b, &l, has_tile(c, n, t));
+    cg_tile_starts(c, c->groups ? cg_groups_enter(c, t) : t);
+    ll_val next = ll_add(b, t, c->n_clusters), mine = ll_cmpi(b, LL_EQ, left, 0);
+    ll_val more = has_tile(c, n, next);
+    ll_if own = ll_if_begin(b, mine);
+    cg_tile_begin(c);
+    tile_by_turn(c, s, ll_get(b, ordinal), more);
+    ll_if_else(b, &own);
+    cg_channels_pass(c, s);
+    ll_if_end(b, own);
+    ll_set(b, until, ll_select(b, mine, ll_i32(b, c->role->turns - 1), ll_addi(b, left, -1)));
+    ll_set(b, ordinal, ll_addi(b, ll_get(b, ordinal), 1));
+    ll_set(b, tile, next);
+    ll_loop_end(b, l);
+}
+
 static void static_walk(cg *c, const tir_stmt *s) {
     ll *b = c->b;
     bool turns = c->role->turns > 1;
@@ -227,6 +304,10 @@ static void static_walk(cg *c, const tir_stmt *s) {
         cg_groups_begin(c);
     }
     ll_val n = c->groups ? NULL : cg_n_tiles(c);
+    if (turns && tiles_differ(c)) {
+        walk_all(c, s, n);
+        return;
+    }
     ll_var tile = ll_variable(b, LL_I32, "tile");
     ll_var ordinal = ll_variable(b, LL_I32, "ordinal");
     ll_set(b, ordinal, c->group);
@@ -241,6 +322,7 @@ static void static_walk(cg *c, const tir_stmt *s) {
     if (turns) {
         cg_tile_begin(c);
         tile_by_turn(c, s, ll_get(b, ordinal), has_tile(c, n, ll_add(b, t, c->n_clusters)));
+        cg_channels_skip(c);
     } else {
         one_tile(c, s);
     }

@@ -373,14 +373,20 @@ static void exec_ragged(eval *x, const ast_stmt *s) {
     }
 }
 
+static int64_t round_up(int64_t at, int64_t align) {
+    return (at + align - 1) / align * align;
+}
+
 void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi) {
     *lo = 0;
     *hi = eval_int(x, index->dim);
     if (index->group != NULL && index->ragged != NULL) {
         int64_t g = x->ranges[index->group->id].pos;
-        int64_t align = index->ragged->align != NULL ? eval_int(x, index->ragged->align) : 1;
-        *lo = (group_offset(x, index->ragged, g) + align - 1) / align * align;
-        *hi = group_offset(x, index->ragged, g + 1);
+        const ast_ragged *r = index->ragged;
+        int64_t align = r->align != NULL ? eval_int(x, r->align) : 1;
+        *lo = round_up(group_offset(x, r, g), align);
+        int64_t end = round_up(group_offset(x, r, g + 1), r->to ? 1 : align);
+        *hi = end < *hi ? end : *hi;
     }
     if (index->lo != NULL) {
         int64_t from = eval_int(x, index->lo);

@@ -262,6 +262,14 @@ static void check_bound(builder *b, const ast_expr *e) {
     }
 }
 
+// Offsets are entries of a tensor that the launch is given.
+static void check_offsets(builder *b, const ast_sym *index) {
+    const ast_expr *at = index->ragged != NULL ? index->ragged->at : NULL;
+    if (at != NULL && (at->kind != EX_NAME || at->sym->format->elem != ELEM_I32)) {
+        REFUSE(b, "X101", at->span, "offsets that are no tensor of i32 have no lowering yet");
+    }
+}
+
 static void add_for(builder *b, const ast_stmt *s, int level) {
     graph *g = b->g;
     const ast_sym *index = s->indices[0];
@@ -270,10 +278,7 @@ static void add_for(builder *b, const ast_stmt *s, int level) {
     }
     check_bound(b, index->lo);
     check_bound(b, index->hi);
-    if (index->lo != NULL || index->group != NULL) {
-        REFUSE(b, "X101", s->span, "a 'for' loop over a part of its dimension has no lowering yet");
-        return;
-    }
+    check_offsets(b, index);
     int n = g->n_fors++;
     g->fors[n] = (graph_for){index, s, level};
     g->steps[n] = tile_of(b, index);
@@ -381,14 +386,6 @@ static void groups_first(builder *b) {
                    "'%s' has bounds of its own, and the bounds of another tile loop depend on it: no "
                    "lowering yet", g->loops[i]->name);
         }
-    }
-}
-
-// Offsets are entries of a tensor that the launch is given.
-static void check_offsets(builder *b, const ast_sym *index) {
-    const ast_expr *at = index->ragged != NULL ? index->ragged->at : NULL;
-    if (at != NULL && (at->kind != EX_NAME || at->sym->format->elem != ELEM_I32)) {
-        REFUSE(b, "X101", at->span, "offsets that are no tensor of i32 have no lowering yet");
     }
 }
 

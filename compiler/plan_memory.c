@@ -60,6 +60,50 @@ static void check_line_start(planner *p, int number) {
     }
 }
 
+// Whether the last step of a part that the summed loop walks can end before all it covers.
+static bool cuts_steps(const planner *p, const plan_operand *po) {
+    const tir_for *f = po->k_loop >= p->k->n_loops ? &p->k->fors[po->k_loop - p->k->n_loops] : NULL;
+    return f != NULL && f->hi != NULL && !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
+}
+
+// What such a step covers behind the part is another part's, and must not be added: lines can be left out of
+// a box, elements of a line cannot.
+static void check_part(planner *p, int number) {
+    const plan_operand *po = &p->operands[number];
+    const graph_operand *go = &p->g->operands[number];
+    if (!cuts_steps(p, po)) {
+        return;
+    }
+    const tir_for *f = &p->k->fors[po->k_loop - p->k->n_loops];
+    if (!po->mn_major) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "'%s' walks a part of its dimension, which is the last axis of '%s': the last step of %d would "
+                    "bring elements of the next part", f->index, go->param->name, f->step);
+        diag_because(p->d, "copies leave out whole lines; '%s' would have a line for each '%s' if it were turned "
+                           "around", go->param->name, f->index);
+        diag_help(p->d, "or let parts begin and end at whole steps: ragged ... by ... at ... align %d;", f->step);
+    } else if (go->expr->n_args == PLAN_MAX_AXES) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "'%s' walks a part of its dimension, for which a tensor map has an axis more than '%s': %d are "
+                    "possible", f->index, go->param->name, PLAN_MAX_AXES);
+    }
+}
+
+// The lines of a map, its axis 'at', end within the tensor: a window on them, one axis more.
+static void open_window(planner *p, int at, tir_map *m, tir_box *b) {
+    for (int i = m->rank; i > at; i--) {
+        m->dims[i] = m->dims[i - 1];
+        m->strides[i] = m->strides[i - 1];
+        m->box[i] = m->box[i - 1];
+        b->coords[i] = b->coords[i - 1];
+    }
+    m->rank++;
+    m->window = at;
+    m->dims[at] = size_int(p->mem, m->box[at]);
+    m->dims[at + 1] = size_bin(p->mem, SZ_ADD, m->dims[at + 1], size_int(p->mem, 1)); // behind the last line
+    m->box[at + 1] = 1;
+}
+
 // A slot holds an operand's tile as slabs of lines: a line is one swizzle span along the tensor's last
 // axis, a slab has one for each row (or, where the rows lie along that axis, for each k of a step).
 static tir_box data_box(planner *p, int number, tir_operand *op) {
@@ -111,6 +155,9 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
         b.coords[axis] = i == line
                              ? (tir_coord){outer, 1, 1, 0, split ? box_lines : 0}
                              : (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+    }
+    if (po->mn_major && cuts_steps(p, po)) {
+        open_window(p, n - 1 - line, &m, &b);
     }
     if (padded) {
         k->params[param].align = 32; // cuda.h "cuTensorMapEncodeTiled": addresses and strides of padded types
@@ -278,6 +325,10 @@ static void fill_slot(planner *p, int number) {
             int o = pc->values[i];
             check_scaled_rows(p, o);
             check_line_start(p, o);
+            check_part(p, o);
+            if (!p->ok) {
+                return;
+            }
             tir_operand *op = &p->k->operands[o];
             if (consumer_of(p, o) != c->to) {
                 PLAN_REFUSE(p, "X101", p->g->operands[o].expr->span,

@@ -204,8 +204,7 @@ static void plan_acc_shape(planner *p, int acc) {
                    .rows = share_of(p, row),
                    .cols = share_of(p, col),
                    .row_loop = row,
-                   .col_loop = col,
-                   .trips = size_int(p->mem, 0)};
+                   .col_loop = col};
     a->row_rank_step = k->cluster_loop == row ? a->rows : 0;
     a->col_rank_step = k->cluster_loop == col ? a->cols : 0;
     ast_span at = p->g->acc_stmts[acc]->span;
@@ -385,17 +384,6 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
     return true;
 }
 
-// Iterations of a loop and all loops around it.
-static tir_size *trips_of(planner *p, int level) {
-    tir_size *n = size_int(p->mem, 1);
-    for (int i = level; i != GRAPH_TILE_LEVEL; i = p->g->fors[i].parent) {
-        const tir_for *f = &p->k->fors[i];
-        tir_size *t = size_bin(p->mem, SZ_CEILDIV, f->extent, size_int(p->mem, f->step));
-        n = n->op == SZ_INT && n->value == 1 ? t : size_bin(p->mem, SZ_MUL, n, t);
-    }
-    return n;
-}
-
 static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     const mma_info *info = &mma_kinds[m->kind];
     int packed_a = elem_bits(p->g->operands[m->a].param->format->elem);
@@ -403,11 +391,8 @@ static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     int bits = mma_container(info);
     if (check_k(p, gm, info, m->decode ? packed_a : bits, packed_a, m->k_elems) &&
         (packed_a == packed_b || check_k(p, gm, info, bits, packed_b, m->k_elems)) &&
-        set_side(p, m->a, true, m, gm->k) && set_side(p, m->b, false, m, gm->k)) {
-        tir_acc *out = &p->k->accs[m->acc];
-        tir_size *t = trips_of(p, gm->level);
-        bool first = out->trips->op == SZ_INT && out->trips->value == 0;
-        out->trips = first ? t : size_bin(p->mem, SZ_ADD, out->trips, t);
+        set_side(p, m->a, true, m, gm->k)) {
+        set_side(p, m->b, false, m, gm->k);
     }
 }
 
@@ -574,6 +559,15 @@ static void plan_mma(planner *p, int number) {
     place_mma(p, gm, m);
 }
 
+static bool is_added_to(const graph *g, const ast_sym *acc) {
+    for (int i = 0; i < g->n_mmas; i++) {
+        if (g->mmas[i].acc == acc) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void plan_products(planner *p) {
     const graph *g = p->g;
     if (!check_family(p)) {
@@ -596,7 +590,7 @@ void plan_products(planner *p) {
         plan_exponents(p);
     }
     for (int i = 0; i < g->n_accs && p->ok; i++) {
-        if (p->k->accs[i].trips->op == SZ_INT && p->k->accs[i].trips->value == 0) {
+        if (!is_added_to(g, g->accs[i])) {
             PLAN_REFUSE(p, "X101", g->acc_stmts[i]->span, "nothing is ever added to accumulator '%s'",
                         g->accs[i]->name);
         }

@@ -120,7 +120,12 @@ tir_size *plan_size(planner *p, const ast_expr *e) {
     return NULL;
 }
 
-// Of groups that are given by their ends: what they begin at multiples of.
+// Whether scales in 128x4 tiles begin with a fresh one in every group; else they lie where their rows do.
+static bool is_packed(const ast_ragged *r) {
+    return !r->to && r->align == NULL;
+}
+
+// What groups begin at multiples of.
 static int64_t align_of(planner *p, const ast_ragged *r) {
     int64_t n = 1;
     if (r->align != NULL && !lang_const_int(r->align, p->g->tparams, &n)) {
@@ -172,12 +177,12 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     }
     const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
     bool tiled = r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0;
-    if (tiled && r->to && align_of(p, r) % TIR_ATOM_ROWS != 0) {
+    if (tiled && !is_packed(r) && align_of(p, r) % TIR_ATOM_ROWS != 0) {
         PLAN_REFUSE(p, "X101", r->span,
                     "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in tiles of %d rows",
                     r->dim->name, (long long)align_of(p, r), sym->name, TIR_ATOM_ROWS);
-        diag_help(p->d, "align %d, or offsets: ragged ... by ... at ...;", TIR_ATOM_ROWS);
-    } else if (tiled && !r->to) {
+        diag_help(p->d, "align %d, or offsets without 'align'", TIR_ATOM_ROWS);
+    } else if (tiled && is_packed(r)) {
         out->groups = plan_size(p, r->by);
         if (sym->n_dims != 2) {
             PLAN_REFUSE(p, "X101", sym->span, "'%s' has ragged scales in more than one matrix: no lowering yet",
@@ -237,19 +242,18 @@ static tir_expr *int_const(planner *p, int64_t v) {
     return x;
 }
 
-// Where the group before this one ends (before the first: what lies outside of a tensor reads as 0), rounded
-// up. What lies behind the dimension is cut off before that, so that nothing overflows.
-static tir_expr *aligned_start(planner *p, const ast_sym *index) {
-    tir_expr *end = offset_of(p, index, -1);
+// The same rounded up. What lies behind the dimension is cut off before that, so that nothing overflows.
+static tir_expr *rounded_offset(planner *p, const ast_sym *index, int behind) {
+    tir_expr *at = offset_of(p, index, behind);
     int64_t align = align_of(p, index->ragged);
     if (align == 1) {
-        return end;
+        return at;
     }
     tir_expr *size = plan_expr(p, index->dim);
     if (size == NULL) {
         return NULL;
     }
-    tir_expr *in = int_node(p, TX_SELECT, 3, (tir_expr *[]){int_binary(p, OP_LT, end, size), end, size});
+    tir_expr *in = int_node(p, TX_SELECT, 3, (tir_expr *[]){int_binary(p, OP_LT, at, size), at, size});
     tir_expr *up = int_binary(p, OP_ADD, in, int_const(p, align - 1));
     return int_binary(p, OP_MUL, int_binary(p, OP_DIV, up, int_const(p, align)), int_const(p, align));
 }
@@ -273,10 +277,10 @@ static void add_bounds(planner *p, const ast_sym *index, tir_loop *l) {
                         index->group->name);
             return;
         }
-        bool to = index->ragged->to;
-        l->lo = to ? aligned_start(p, index) : offset_of(p, index, 0);
-        l->hi = offset_of(p, index, to ? 0 : 1);
-        l->group = to ? -1 : l->group; // their scales lie where their rows do
+        bool to = index->ragged->to; // where the group before this one ends: 0 outside of the tensor
+        l->lo = rounded_offset(p, index, to ? -1 : 0);
+        l->hi = to ? offset_of(p, index, 0) : rounded_offset(p, index, 1);
+        l->group = is_packed(index->ragged) ? l->group : -1;
     }
     if (index->lo != NULL && index->group != NULL) {
         PLAN_REFUSE(p, "X101", index->span, "bounds inside of a group have no lowering yet");
@@ -300,7 +304,14 @@ static void add_loops(planner *p) {
     k->fors = ARENA_ARRAY(p->mem, tir_for, g->n_fors + 1);
     for (int i = 0; i < g->n_fors && p->ok; i++) {
         const ast_sym *index = g->fors[i].sym;
-        k->fors[k->n_fors++] = (tir_for){index->name, plan_size(p, index->dim), g->steps[i], 1};
+        tir_loop part = {.group = -1};
+        add_bounds(p, index, &part);
+        k->fors[k->n_fors++] = (tir_for){.index = index->name,
+                                         .extent = plan_size(p, index->dim),
+                                         .step = g->steps[i],
+                                         .split = 1,
+                                         .lo = part.lo,
+                                         .hi = part.hi};
     }
 }
 

@@ -137,8 +137,7 @@ static void plan_shape(planner *p) {
                            .rows = k->loops[row].tile,
                            .cols = k->loops[col].tile,
                            .row_loop = row,
-                           .col_loop = col,
-                           .trips = size_int(p->mem, 1)};
+                           .col_loop = col};
     k->n_accs = 1;
 }
 

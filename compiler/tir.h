@@ -91,7 +91,7 @@ typedef struct {
     // A window on lines, so that a box ends where a group does: axes 'window' and 'window' + 1 both
     // step by a line, the first has as many as a box, and the map begins that many before the tensor.
     // A box at (lines of a box - n, line + n) has n lines of the tensor from 'line' on; the others lie
-    // outside of the map. 0: none.
+    // outside of the map: they are not stored, and loaded as zeros. 0: none.
     int window;
 } tir_map;
 
@@ -143,6 +143,8 @@ typedef struct {
     int step;         // elements an iteration: ceil(extent / step) iterations
     int split;        // CTAs of the cluster that share the n iterations: CTA r does r * n / split up to
                       // (r + 1) * n / split; 1: every CTA does all
+    struct tir_expr *lo, *hi; // as those of a tir_loop, the same all over a tile; NULL: all of 'extent'.
+                              // Steps begin at lo; what the last one covers behind hi counts as zero
 } tir_for;
 
 // What TMA brings into a slot for one operand part.
@@ -212,7 +214,6 @@ typedef struct {
     int exponent;           // the registers hold the sum times 2^-exponent (folded weights)
     int row_rank_step;      // elements by which a CTA's rows are offset: rank * this
     int col_rank_step;      // the same for its columns
-    tir_size *trips;  // k iterations that accumulate; 0 means the value is zero
 } tir_acc;
 
 // --- Elementwise expressions ----------------------------------------------------------------------

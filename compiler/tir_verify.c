@@ -164,44 +164,56 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     return true;
 }
 
+// Where an axis is the same all over a tile of its loop.
+static bool is_of_tile(const tir_kernel *k, const tir_axis *a) {
+    int tile = a->loop < 0 ? 1 : k->loops[a->loop].tile;
+    return tile == 1 || (a->add == 0 && (a->floor > 0 ? a->floor : a->div) % tile == 0 && a->mul == 1);
+}
+
 // Bounds are known before a tile is: made of numbers, sizes, scalars and const tensors, at places that
-// the loops below 'groups' name.
-static bool bound_of(verifier *v, const tir_expr *e, const char *what) {
+// the first 'n' loops name.
+static bool bound_of(verifier *v, const tir_expr *e, int n, const char *what) {
     const tir_kernel *k = v->k;
-    int groups = k->walk.groups;
     VERIFY(v, e->kind != TX_ACC && e->kind != TX_CALL && e->kind != TX_CONVERT,
            "%s: a bound made of an accumulator, a function or a conversion", what);
-    VERIFY(v, e->kind != TX_INDEX || e->ref < groups, "%s: a bound depends on loop #%d, which numbers no groups",
+    VERIFY(v, e->kind != TX_INDEX || e->ref < n, "%s: a bound depends on loop #%d, which numbers no groups",
            what, e->ref);
     if (e->kind == TX_LOAD) {
         VERIFY(v, k->params[e->ref].mode == MODE_CONST && k->params[e->ref].elem == ELEM_I32,
                "%s: a bound is read from '%s', which is no const tensor of i32", what, k->params[e->ref].name);
         for (int i = 0; i < e->n_axes; i++) {
-            VERIFY(v, e->axes[i].loop < groups, "%s: a bound depends on loop #%d, which numbers no groups", what,
+            VERIFY(v, e->axes[i].loop < n, "%s: a bound depends on loop #%d, which numbers no groups", what,
+                   e->axes[i].loop);
+            VERIFY(v, is_of_tile(k, &e->axes[i]), "%s: a bound differs inside of a tile of loop #%d", what,
                    e->axes[i].loop);
         }
     }
     for (int i = 0; i < e->n_args; i++) {
-        if (!bound_of(v, e->args[i], what)) {
+        if (!bound_of(v, e->args[i], n, what)) {
             return false;
         }
     }
     return true;
 }
 
-static bool verify_bounds(verifier *v, const tir_loop *l, int number) {
-    const tir_expr *ends[2] = {l->lo, l->hi};
-    VERIFY(v, (l->lo == NULL) == (l->hi == NULL), "loop '%s' has one bound", l->index);
-    VERIFY(v, tir_in(l->group, -1, v->k->walk.groups - 1) && (l->group < 0 || l->lo != NULL),
-           "loop '%s': its rows are those of no group", l->index);
-    VERIFY(v, number >= v->k->walk.groups || l->lo == NULL, "loop '%s' numbers groups: all of them", l->index);
-    for (int i = 0; i < 2 && l->lo != NULL; i++) {
-        if (!verify_expr(v, ends[i], l->index) || !bound_of(v, ends[i], l->index)) {
+static bool verify_part(verifier *v, const tir_expr *lo, const tir_expr *hi, int n, const char *index) {
+    const tir_expr *ends[2] = {lo, hi};
+    VERIFY(v, (lo == NULL) == (hi == NULL), "loop '%s' has one bound", index);
+    for (int i = 0; i < 2 && lo != NULL; i++) {
+        if (!verify_expr(v, ends[i], index) || !bound_of(v, ends[i], n, index)) {
             return false;
         }
-        VERIFY(v, ends[i]->type == ELEM_I32, "loop '%s': a bound of type %s", l->index, elem_name(ends[i]->type));
+        VERIFY(v, ends[i]->type == ELEM_I32, "loop '%s': a bound of type %s", index, elem_name(ends[i]->type));
     }
     return true;
+}
+
+static bool verify_bounds(verifier *v, const tir_loop *l, int number) {
+    int groups = v->k->walk.groups;
+    VERIFY(v, tir_in(l->group, -1, groups - 1) && (l->group < 0 || l->lo != NULL),
+           "loop '%s': its rows are those of no group", l->index);
+    VERIFY(v, number >= groups || l->lo == NULL, "loop '%s' numbers groups: all of them", l->index);
+    return verify_part(v, l->lo, l->hi, groups, l->index);
 }
 
 static bool verify_loops(verifier *v) {
@@ -220,7 +232,7 @@ static bool verify_loops(verifier *v) {
         const tir_for *f = &k->fors[i];
         VERIFY(v, f->index != NULL, "for #%d has no name", i);
         VERIFY(v, tir_in(f->step, 1, 1 << 20), "for '%s': steps of %d elements", f->index, f->step);
-        if (!verify_size(v, f->extent, false, f->index)) {
+        if (!verify_size(v, f->extent, false, f->index) || !verify_part(v, f->lo, f->hi, k->n_loops, f->index)) {
             return false;
         }
     }

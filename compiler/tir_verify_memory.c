@@ -4,6 +4,7 @@
 #include "tir_verify_int.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     MAX_DEPTH_SLOTS = 256,
@@ -23,16 +24,17 @@ static int pattern_of(tir_swizzle s) {
 
 // --- Boxes -------------------------------------------------------------------------------------------
 
-static bool verify_coords(verifier *v, const tir_box *b, int rank, const char *name) {
+static bool verify_coords(verifier *v, const tir_box *b, const tir_map *m, const char *name) {
     const tir_kernel *k = v->k;
-    for (int i = 0; i < rank; i++) {
+    for (int i = 0; i < m->rank; i++) {
         const tir_coord *c = &b->coords[i];
         VERIFY(v, tir_in(c->loop, -1, k->n_loops + k->n_fors - 1), "%s: coordinate %d follows no loop",
                name, i);
         VERIFY(v, c->loop < 0 || (tir_in(c->mul, 1, 1 << 10) && tir_in(c->div, 1, 1 << 20)),
                "%s: coordinate %d: times %d, over %d", name, i, c->mul, c->div);
         for (int j = 0; j < i && c->loop >= 0; j++) {
-            VERIFY(v, b->coords[j].loop != c->loop, "%s: coordinates %d and %d follow the same loop", name, j, i);
+            bool window = m->window > 0 && j == m->window && i == j + 1;
+            VERIFY(v, window || b->coords[j].loop != c->loop, "%s: coordinates %d and %d follow the same loop", name, j, i);
         }
         VERIFY(v, tir_in(c->rank_mul, 0, 1 << 20) && (k->cluster > 1 || c->rank_mul == 0),
                "%s: coordinate %d: %d a rank in a cluster of %d", name, i, c->rank_mul, k->cluster);
@@ -74,7 +76,11 @@ static bool verify_box(verifier *v, const tir_channel *c, int number) {
     const char *name = arena_printf(v->mem, "channel '%s' box %d", c->name, number);
     VERIFY(v, tir_in(b->map, 0, k->n_maps - 1), "%s: no map #%d", name, b->map);
     const tir_map *m = &k->maps[b->map];
-    VERIFY(v, m->window == 0, "%s: a window on lines is for stores", name);
+    const tir_coord *lines = &b->coords[m->window];
+    int loop = lines->loop - k->n_loops;
+    VERIFY(v, m->window == 0 || (tir_in(loop, 0, k->n_fors - 1) && k->fors[loop].hi != NULL &&
+                                 memcmp(lines, lines + 1, sizeof *lines) == 0),
+           "%s: a window on lines of no loop that has bounds", name);
     VERIFY(v, tir_in(b->n_boxes, 1, MAX_BOXES), "%s: %d boxes; 1 to %d", name, b->n_boxes, MAX_BOXES);
     VERIFY(v, tir_in(b->offset, 0, v->arch->smem_bytes) && tir_in(b->box_pitch, 0, v->arch->smem_bytes) &&
                   tir_in(b->rank_offset, 0, v->arch->smem_bytes),
@@ -92,7 +98,7 @@ static bool verify_box(verifier *v, const tir_channel *c, int number) {
     VERIFY(v, m->swizzle == SWZ_NONE || m->box[0] * m->elem_bytes == verify_span(m->swizzle),
            "%s: rows of %d bytes in a swizzle of %d", name, m->box[0] * m->elem_bytes,
            verify_span(m->swizzle));
-    return verify_coords(v, b, m->rank, name) && verify_box_shares(v, b, name);
+    return verify_coords(v, b, m, name) && verify_box_shares(v, b, name);
 }
 
 // Boxes lie inside the slot and apart from each other, and slots keep the swizzle's alignment.

@@ -177,8 +177,7 @@ static bool verify_acc(verifier *v, const tir_acc *a, int number) {
     VERIFY(v, a->name != NULL, "acc #%d has no name", number);
     VERIFY(v, tir_in(a->role, 0, k->n_roles - 1), "acc '%s' is of no role", a->name);
     VERIFY(v, a->row_loop != a->col_loop, "acc '%s': rows and columns follow the same loop", a->name);
-    return verify_size(v, a->trips, false, a->name) && verify_acc_side(v, a, true) &&
-           verify_acc_side(v, a, false) && verify_acc_home(v, a);
+    return verify_acc_side(v, a, true) && verify_acc_side(v, a, false) && verify_acc_home(v, a);
 }
 
 // --- Products ----------------------------------------------------------------------------------------

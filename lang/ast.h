@@ -167,8 +167,9 @@ typedef struct ast_ragged {
     ast_sym *dim;    // T: SYM_DIM (the rows that are cut)
     ast_expr *by;    // E: number of groups
     ast_expr *at;    // offsets: a const i32 tensor of E + 1 entries, or a record field
-    bool to;         // 'at' holds the E ends: a group begins where the one before it ends, or at 0, ...
-    ast_expr *align; // ... or at the next multiple of this [static], if there
+    bool to;         // 'at' holds the E ends: a group begins where the one before it ends, or at 0
+    ast_expr *align; // offsets, or with 'to' where groups begin, are rounded up to multiples of this [static];
+                     // NULL: they are not
     ast_span span;
 } ast_ragged;
 

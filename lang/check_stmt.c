@@ -150,7 +150,8 @@ static void check_offsets(checker *c, ast_ragged *r) {
     ast_expr *at = r->at;
     if (at->kind == EX_MEMBER) {
         check_member(c, at);
-        if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS || r->to)) {
+        bool plain = !r->to && r->align == NULL;
+        if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS || !plain)) {
             diag_report(c->d, DIAG_ERROR, "D107", at->span, "'%s' does not hold offsets",
                         expr_text(c->mem, at));
         }

@@ -156,7 +156,7 @@ static void parse_all(parser *ps, ast_stmt *s) {
     ps_expect(ps, TOK_SEMI, "behind 'all'");
 }
 
-// "ragged" dim "by" dim ("at" expr | "to" expr ["align" size]) ";"
+// "ragged" dim "by" dim ("at" | "to") expr ["align" size] ";"
 static void parse_ragged(parser *ps, ast_stmt *s) {
     ast_ragged *r = ARENA_NEW(ps->mem, ast_ragged);
     s->ragged = r;
@@ -170,7 +170,7 @@ static void parse_ragged(parser *ps, ast_stmt *s) {
         ps_expect_word(ps, "at", "and the offsets of the groups");
     }
     r->at = parse_expr(ps);
-    if (r->to && !ps->bad && ps_accept_word(ps, "align")) {
+    if (!ps->bad && ps_accept_word(ps, "align")) {
         r->align = parse_size(ps);
     }
     ps_expect(ps, TOK_SEMI, "behind 'ragged'");

@@ -54,7 +54,8 @@ static void draw_offsets(const run_state *r, const ast_ragged *ragged, eval_tens
             eval_set_code(codes, g - 1, (uint64_t)at);
         }
         int64_t next = (at + align - 1) / align * align;
-        at = next < rows ? next : at; // no room: the group is empty
+        bool aligns = next < rows && (ragged->to || !loose); // no room: the group is empty
+        at = aligns ? next : at;
         int64_t left = rows - at;
         uint64_t x = run_random(&seed);
         int64_t n = (int64_t)(x >> 8) % (2 * left / (groups - g > 0 ? groups - g : 1) + 2);

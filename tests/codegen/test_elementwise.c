@@ -57,7 +57,7 @@ static const char *text_of(const variant *v, arena *mem) {
         "%s"
         "    loop m dim=M tile=%d\n"
         "    loop n dim=N tile=%d\n"
-        "    acc Y role=math rows=%d cols=%d row_loop=m col_loop=n trips=1\n"
+        "    acc Y role=math rows=%d cols=%d row_loop=m col_loop=n\n"
         "    store param=Y axes=[m, n] value=%s elem=%s %s%s %s sub_cols=%d warp_cols=%d\n"
         "    role math n_warps=%d regs=128 frag=lane_row warps_m=%d warps_n=1 {\n"
         "        walk {\n"

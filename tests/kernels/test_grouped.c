@@ -1,12 +1,14 @@
 // Grouped kernels against sums in double precision, written from what the kernels promise: which rows belong to
 // which group, which results there are and which bytes stay as they were.
 //
-//   grouped_test module.tkm KERNEL FORMAT rows|ends
+//   grouped_test module.tkm KERNEL FORMAT rows|ends|sums
 //
 // rows: KERNEL(X[T, K], W[E, N, K], group[T], alpha[E], Y[T, N]), row t belongs to group[t], experts begin at
 //       multiples of 128 rows, -1 is padding: also in front, behind an expert's rows, and whole tiles of it.
 // ends: KERNEL(X[T, K], W[E, N, K], ends[E], alpha[E], Y[T, N]), experts begin at multiples of 128 behind the
 //       end of the one before.
+// sums: KERNEL(A[K, M], B[K, N], first[G + 1], D[G, M, N]), D[g] += A_g^T B_g over rows first[g] .. first[g + 1]; rows of
+//       one group are NaN, which the others must not notice; of none, D keeps its bits.
 #include "fp4rt.h"
 #include "need.h"
 #include <math.h>
@@ -145,6 +147,78 @@ static void round_of(fp4_kernel *kernel, const char *format, bool by_rows) {
     free(l.entries);
 }
 
+// --- sums ------------------------------------------------------------------------------------------
+
+static matrix rows_of_groups(int64_t rows, int64_t cols, const int32_t *first, int bad) {
+    matrix m;
+    int64_t dims[] = {rows, cols}, n = rows * cols;
+    float *x = malloc(sizeof *x * (size_t)(n + 1));
+    m.values = malloc(sizeof *m.values * (size_t)(n + 1));
+    NEED(x && m.values);
+    for (int64_t i = 0; i < n; i++) {
+        bool is_bad = i / cols >= first[bad] && i / cols < first[bad + 1];
+        x[i] = is_bad ? NAN : (float)(rand() % 2001 - 1000) / 256;
+    }
+    NEED(fp4_tensor_quantize(ctx, "bf16", 2, dims, x, &m.tensor) == FP4_OK);
+    NEED(fp4_tensor_values(ctx, &m.tensor, m.values) == FP4_OK);
+    free(x);
+    return m;
+}
+
+static void compare_sums(const matrix *a, const matrix *b, const int32_t *first, int g, const int64_t size[2],
+                         const float *before, const float *after) {
+    for (int64_t i = 0; i < size[0] * size[1]; i++) {
+        double want = before[i], sum = 0;
+        for (int64_t k = first[g]; k < first[g + 1]; k++) {
+            double p = a->values[k * size[0] + i / size[1]] * b->values[k * size[1] + i % size[1]];
+            want += p;
+            sum += fabs(p);
+        }
+        if (first[g] == first[g + 1]) {
+            NEED(memcmp(&before[i], &after[i], sizeof *after) == 0);
+        } else if (isnan(want)) {
+            NEED(isnan(after[i]));
+        } else {
+            NEED(fabs(after[i] - want) <= fabs(want) * 0x1p-20 + sum * 0x1p-16);
+        }
+    }
+}
+
+static void round_of_sums(fp4_kernel *kernel) {
+    enum { GROUPS = 5 };
+    static const int sizes[] = {0, 0, 1, 63, 64, 65, 130};
+    int32_t first[GROUPS + 1] = {0};
+    for (int g = 0; g < GROUPS; g++) {
+        first[g + 1] = first[g] + sizes[rand() % 7];
+    }
+    int64_t size[2] = {8 * (1 + rand() % 20), 8 * (1 + rand() % 20)}, n = size[0] * size[1];
+    int bad = rand() % GROUPS;
+    matrix a = rows_of_groups(first[GROUPS], size[0], first, bad);
+    matrix b = rows_of_groups(first[GROUPS], size[1], first, bad);
+    float *before = malloc(sizeof *before * (size_t)(GROUPS * n));
+    float *after = malloc(sizeof *after * (size_t)(GROUPS * n));
+    NEED(before && after);
+    for (int64_t i = 0; i < GROUPS * n; i++) {
+        before[i] = (float)(1 + rand() % 1000) / 64;
+    }
+    fp4_tensor offsets = table("i32", GROUPS + 1, first), d;
+    NEED(fp4_tensor_new(ctx, "f32", 3, (int64_t[]){GROUPS, size[0], size[1]}, &d) == FP4_OK);
+    NEED(fp4_tensor_write(ctx, &d, before, NULL, NULL) == FP4_OK);
+    const fp4_arg args[] = {fp4_arg_tensor(&a.tensor), fp4_arg_tensor(&b.tensor), fp4_arg_tensor(&offsets),
+                            fp4_arg_tensor(&d)};
+    NEED(fp4_launch(kernel, args, 4, NULL) == FP4_OK);
+    NEED(fp4_tensor_read(ctx, &d, after, NULL, NULL) == FP4_OK);
+    for (int g = 0; g < GROUPS; g++) {
+        compare_sums(&a, &b, first, g, size, before + g * n, after + g * n);
+    }
+    free_matrix(&a);
+    free_matrix(&b);
+    free(before);
+    free(after);
+    fp4_tensor_free(&offsets);
+    fp4_tensor_free(&d);
+}
+
 int main(int argc, char **argv) {
     NEED(argc == 5);
     fp4_config config = FP4_CONFIG_INIT;
@@ -154,7 +228,11 @@ int main(int argc, char **argv) {
     NEED(fp4_open_module(&config, argv[1], &ctx, &module) == FP4_OK);
     NEED(fp4_module_kernel(module, argv[2], NULL, &kernel) == FP4_OK);
     for (int i = 0; i < ROUNDS; i++) {
-        round_of(kernel, argv[3], strcmp(argv[4], "rows") == 0);
+        if (strcmp(argv[4], "sums") == 0) {
+            round_of_sums(kernel);
+        } else {
+            round_of(kernel, argv[3], strcmp(argv[4], "rows") == 0);
+        }
     }
     fp4_close(ctx);
     return 0;

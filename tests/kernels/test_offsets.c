@@ -2,10 +2,10 @@
 // touches nothing outside its tensors. The simulator faults on any byte that is not allocated, and
 // allocations are exact.
 //
-//   offsets_test module.tkm KERNEL FORMAT offsets|ends|rows
+//   offsets_test module.tkm KERNEL FORMAT offsets|ends|rows|sums
 //
 // KERNEL(X : FORMAT[T, K], W : FORMAT[E, N, K], entries, alpha[E], Y[T, N]): entries are E + 1 offsets, E ends or
-// an expert a row
+// an expert a row; sums: KERNEL(A : FORMAT[K, M], B : FORMAT[K, N], first[E + 1], D[E, M, N])
 #include "fp4rt.h"
 #include "need.h"
 #include <stdbool.h>
@@ -81,6 +81,24 @@ static void launch(fp4_kernel *kernel, const char *format, const char *kind) {
     fp4_tensor_free(&y);
 }
 
+static void launch_sums(fp4_kernel *kernel, const char *format) {
+    int64_t k = 1 + rand() % MAX_ROWS, m = 8 * (1 + rand() % 20), n = 8 * (1 + rand() % 20);
+    int64_t groups = 1 + rand() % MAX_GROUPS, n_entries = groups + 1;
+    fp4_tensor a = tensor(format, 2, (int64_t[]){k, m}), b = tensor(format, 2, (int64_t[]){k, n});
+    fp4_tensor first = tensor("i32", 1, &n_entries), d = tensor("f32", 3, (int64_t[]){groups, m, n});
+    int32_t at[MAX_GROUPS + 1];
+    for (int64_t i = 0; i < n_entries; i++) {
+        at[i] = draw((int32_t)k);
+    }
+    NEED(fp4_tensor_write(ctx, &first, at, NULL, NULL) == FP4_OK);
+    const fp4_arg args[] = {fp4_arg_tensor(&a), fp4_arg_tensor(&b), fp4_arg_tensor(&first), fp4_arg_tensor(&d)};
+    NEED(fp4_launch(kernel, args, 4, NULL) == FP4_OK);
+    fp4_tensor_free(&a);
+    fp4_tensor_free(&b);
+    fp4_tensor_free(&first);
+    fp4_tensor_free(&d);
+}
+
 int main(int argc, char **argv) {
     NEED(argc == 5);
     fp4_config config = FP4_CONFIG_INIT;
@@ -91,7 +109,11 @@ int main(int argc, char **argv) {
     NEED(fp4_open_module(&config, argv[1], &ctx, &module) == FP4_OK);
     NEED(fp4_module_kernel(module, argv[2], NULL, &kernel) == FP4_OK);
     for (int i = 0; i < ROUNDS; i++) {
-        launch(kernel, argv[3], argv[4]);
+        if (strcmp(argv[4], "sums") == 0) {
+            launch_sums(kernel, argv[3]);
+        } else {
+            launch(kernel, argv[3], argv[4]);
+        }
     }
     NEED(fp4_get_stats(ctx, &stats) == FP4_OK && stats.device_bytes == 0);
     NEED(stats.n_launches == ROUNDS && stats.tma_bytes > 0); // some groups had tiles

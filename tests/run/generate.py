@@ -173,9 +173,23 @@ def program(r, arch):
     return grouped(r, text) if r.random() < 0.25 else text
 
 
+def summed(r, text):
+    """The program with products over groups of what they sum over, a result each."""
+    lines = re.search(r"    (?:A|B\d) : \w+\[[MN], K\]", text)  # an operand whose lines parts must not cut
+    whole = lines and r.random() < 0.9
+    entries, at = ("G + 1", "at first align BK") if whole else r.choice([("G + 1", "at first"), ("G", "to first"),
+                                                                        ("G", "to first align 32")])
+    text = re.sub(r"(    [DE] : (?:out|inout) \w+\[)", r"\1G, ", text)
+    text = re.sub(r"\b([DE])\[([mn]), ([mn])\]", r"\1[g, \2, \3]", text)
+    text = text.replace("    bias :", f"    first : const i32[{entries}],\n    bias :")
+    text = text.replace("for k:BK of K {", "for k:BK of K[g] {")
+    return text.replace("tile m:BM of M, n:BN of N", f"ragged K by G {at};\n    tile g of G, m:BM of M, n:BN of N")
+
+
 def grouped(r, text):
     """The program over groups of rows: named by an entry a row, cut at offsets or ends, or counted in
     matrices with room for more."""
+    before = text
     text = re.sub(r"(    B\d : \w+\[)", r"\1G, ", text)
     text = re.sub(r"( B\d\[)", r"\1g, ", text)
     kind = r.random()
@@ -184,7 +198,9 @@ def grouped(r, text):
         order = r.choice(["m:BM of M, g of G at which[m / BM * BM], n:BN of N",
                           "n:BN of N, m:BM of M, g of G at which[m / BM * BM]"])
         return text.replace("tile m:BM of M, n:BN of N", f"tile {order}")
-    if kind < 0.65:
+    if kind < 0.4:
+        return summed(r, before)
+    if kind < 0.7:
         entries, at = r.choice([("G + 1", "at first"), ("G + 1", "at first"), ("G", "to first"),
                                 ("G", "to first align 128"), ("G", "to first align 24")])
         text = text.replace("    bias :", f"    first : const i32[{entries}],\n    bias :")
