@@ -19,7 +19,12 @@ static ll_val loop_index(cg *c, int loop, const cg_elem *at) {
 
 ll_val cg_axis(cg *c, const tir_axis *a, const cg_elem *at) {
     ll *b = c->b;
-    ll_val x = ll_addi(b, loop_index(c, a->loop, at), a->add);
+    ll_val index = loop_index(c, a->loop, at);
+    ll_val x = ll_addi(b, index, a->add);
+    if (a->piece > 0) {
+        ll_val number = ll_bini(b, LL_UDIV, ll_addi(b, index, a->shift), a->piece);
+        return ll_add(b, x, ll_muli(b, number, a->gap));
+    }
     if (a->floor > 0) {
         x = ll_sub(b, x, ll_bini(b, LL_UREM, x, a->floor));
     }
@@ -64,7 +69,7 @@ static int column_axis(const tir_axis *axes, int n_axes, const cg_elem *at) {
             continue;
         }
         if (found >= 0 || axes[i].mul != 1 || axes[i].div != 1 || axes[i].add < 0 ||
-            axes[i].floor > 0) {
+            axes[i].floor > 0 || axes[i].piece > 0) {
             return -1;
         }
         found = i;

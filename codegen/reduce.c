@@ -31,7 +31,7 @@ static bool same(const tir_expr *x, const tir_expr *y) {
         const tir_axis *a = &x->axes[i];
         const tir_axis *b = &y->axes[i];
         if (a->loop != b->loop || a->mul != b->mul || a->div != b->div || a->add != b->add ||
-            a->floor != b->floor) {
+            a->floor != b->floor || a->piece != b->piece || a->shift != b->shift || a->gap != b->gap) {
             return false;
         }
     }

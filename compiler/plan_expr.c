@@ -63,11 +63,11 @@ static tir_expr *as_f32(planner *p, tir_expr *x) {
 static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     int64_t v = 0;
     if (lang_const_int(e, p->g->tparams, &v)) {
-        *out = (tir_axis){-1, 1, 1, (int)v, 0};
+        *out = (tir_axis){.loop = -1, .mul = 1, .div = 1, .add = (int)v};
         return v >= 0 && v <= INT32_MAX;
     }
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
-        *out = (tir_axis){graph_loop_of(p->g, e->sym), 1, 1, 0, 0};
+        *out = (tir_axis){.loop = graph_loop_of(p->g, e->sym), .mul = 1, .div = 1};
         return out->loop >= 0;
     }
     if (e->kind != EX_BINARY || !lang_const_int(e->b, p->g->tparams, &v) || v < 1 || v > 65536 ||
@@ -94,9 +94,131 @@ static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     }
 }
 
+// A subscript as of * index + add + times * ((index + shift) / piece); piece 0: without the last term.
+typedef struct {
+    int loop; // -1: no index so far
+    int64_t of, add, times, shift, piece;
+} index_map;
+
+static bool map_of(planner *p, const ast_expr *e, index_map *out);
+
+static bool fits(int64_t v) {
+    return v >= -INT32_MAX && v <= INT32_MAX;
+}
+
+static bool map_sum(planner *p, const ast_expr *e, index_map *out) {
+    index_map b;
+    int64_t sign = e->op == OP_SUB ? -1 : 1;
+    if (!map_of(p, e->a, out) || !map_of(p, e->b, &b)) {
+        return false;
+    }
+    bool same = out->piece == 0 || b.piece == 0 || (out->piece == b.piece && out->shift == b.shift);
+    out->loop = out->loop >= 0 ? out->loop : b.loop;
+    out->of += sign * b.of;
+    out->add += sign * b.add;
+    out->times += sign * b.times;
+    out->shift = out->piece > 0 ? out->shift : b.shift;
+    out->piece = out->piece > 0 ? out->piece : b.piece;
+    return same && fits(out->of) && fits(out->add) && fits(out->times);
+}
+
+static bool map_product(planner *p, const ast_expr *e, index_map *out) {
+    int64_t v = 0;
+    bool left = lang_const_int(e->a, p->g->tparams, &v);
+    if ((!left && !lang_const_int(e->b, p->g->tparams, &v)) || !fits(v) || !map_of(p, left ? e->b : e->a, out)) {
+        return false;
+    }
+    out->of *= v;
+    out->add *= v;
+    out->times *= v;
+    return fits(out->of) && fits(out->add) && fits(out->times);
+}
+
+// x / v, and x % v as x - x / v * v, of an index or one with a number added.
+static bool map_quotient(planner *p, const ast_expr *e, index_map *out) {
+    int64_t v = 0;
+    if (!lang_const_int(e->b, p->g->tparams, &v) || v < 1 || v > 1 << 20 || !map_of(p, e->a, out) ||
+        out->of != 1 || out->piece > 0 || out->add < 0 || out->add > 1 << 20) {
+        return false;
+    }
+    out->shift = out->add;
+    out->piece = v;
+    out->times = e->op == OP_DIV ? 1 : -v;
+    out->of = e->op == OP_DIV ? 0 : 1;
+    out->add = e->op == OP_DIV ? 0 : out->add;
+    return true;
+}
+
+static bool map_of(planner *p, const ast_expr *e, index_map *out) {
+    int64_t v = 0;
+    *out = (index_map){.loop = -1};
+    if (lang_const_int(e, p->g->tparams, &v)) {
+        out->add = v;
+        return fits(v);
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
+        out->loop = graph_loop_of(p->g, e->sym);
+        out->of = 1;
+        return out->loop >= 0;
+    }
+    if (e->kind != EX_BINARY) {
+        return false;
+    }
+    switch (e->op) {
+    case OP_ADD:
+    case OP_SUB:
+        return map_sum(p, e, out);
+    case OP_MUL:
+        return map_product(p, e, out);
+    case OP_DIV:
+    case OP_MOD:
+        return map_quotient(p, e, out);
+    default:
+        return false;
+    }
+}
+
+// A map that increases as an axis; else why not.
+static const char *map_axis(planner *p, const ast_expr *e, tir_axis *out) {
+    index_map m;
+    if (!map_of(p, e, &m) || m.loop < 0) {
+        return "is no map of one index with one divisor";
+    }
+    m.piece = m.times == 0 ? 0 : m.piece;
+    if (m.of != 1) {
+        return arena_printf(p->mem, "takes %lld steps from one element to the next%s", (long long)m.of,
+                            m.of == 0 ? ": many lie at one place" : "");
+    }
+    if (m.times < 0 || m.times > 1 << 20) {
+        return arena_printf(p->mem, "goes %lld places back after each %lld elements", (long long)-m.times,
+                            (long long)m.piece);
+    }
+    if (m.add < 0) {
+        return arena_printf(p->mem, "begins at %lld", (long long)m.add);
+    }
+    *out = (tir_axis){.loop = m.loop, .mul = 1, .div = 1, .add = (int)m.add, .piece = (int)m.piece};
+    out->shift = m.piece > 0 ? (int)m.shift : 0;
+    out->gap = m.piece > 0 ? (int)m.times : 0;
+    return NULL;
+}
+
+// Where an output is written: an index, or a map of one that increases.
+bool plan_target_axis(planner *p, const ast_expr *e, tir_axis *out) {
+    if (axis_of(p, e, out) && (e->kind != EX_BINARY || (out->mul == 1 && out->div != 1 && out->floor == 0))) {
+        return true;
+    }
+    const char *why = map_axis(p, e, out);
+    if (why != NULL) {
+        PLAN_REFUSE(p, "O107", e->span, "'%s' %s", expr_text(p->mem, e), why);
+        diag_because(p->d, "an element is written once: 'n + (n + SHIFT) / PIECE * GAP' with a gap of 0 or more does");
+    }
+    return why == NULL;
+}
+
 bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
     for (int i = 0; i < slice->n_args; i++) {
-        if (!axis_of(p, slice->args[i], &out[i])) {
+        const ast_expr *e = slice->args[i];
+        if (!axis_of(p, e, &out[i]) && map_axis(p, e, &out[i]) != NULL) {
             PLAN_REFUSE(p, "X101", slice->args[i]->span,
                         "this subscript has no lowering yet: tile indices, with a constant added, "
                         "multiplied or divided, do");

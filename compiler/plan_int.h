@@ -112,6 +112,7 @@ tir_size *plan_size(planner *p, const ast_expr *e); // of dims; NULL after a dia
 tir_size *size_int(arena *mem, int64_t v);
 tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants
 tir_expr *plan_expr(planner *p, const ast_expr *e);
+bool plan_target_axis(planner *p, const ast_expr *subscript, tir_axis *out);
 bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out); // subscripts as positions
 int plan_add_map(planner *p, const tir_map *map);                 // the same map once
 int plan_table_bytes(const planner *p); // tables of folded weights, one a role and type of scales

@@ -215,7 +215,7 @@ static tir_expr *offset_of(planner *p, const ast_sym *index, int behind) {
     tir_expr *x = ARENA_NEW(p->mem, tir_expr);
     *x = (tir_expr){.kind = TX_LOAD, .type = ELEM_I32, .ref = index->ragged->at->sym->id, .n_axes = 1};
     x->axes = ARENA_ARRAY(p->mem, tir_axis, 1);
-    x->axes[0] = (tir_axis){graph_loop_of(p->g, index->group), 1, 1, behind, 0};
+    x->axes[0] = (tir_axis){.loop = graph_loop_of(p->g, index->group), .mul = 1, .div = 1, .add = behind};
     return x;
 }
 

@@ -250,6 +250,29 @@ static bool stages_scales(const tir_kernel *k, const tir_store *s, const tir_acc
            (rows->hi == NULL || rows->group >= 0);
 }
 
+// Whether a box of so many elements (or lines) along the axis lies in one piece: boxes begin at multiples.
+static bool is_in_one_piece(const tir_axis *x, int elements) {
+    return x->piece == 0 || x->gap == 0 || (x->piece % elements == 0 && x->shift % elements == 0);
+}
+
+// Why a box of the sub-tile would cross from one piece of a mapped index into the next; NULL if none does.
+static const char *pieces_wrong(planner *p, const tir_store *s, const tir_acc *a, int warp_rows, int warp_cols) {
+    bool transposed = is_transposed(s, a);
+    int line = 128 * 8 / elem_bits(s->elem);
+    for (int i = 0; i < s->n_axes; i++) {
+        const tir_axis *x = &s->axes[i];
+        int n = x->loop == a->row_loop ? warp_rows : x->loop == a->col_loop ? warp_cols : 1;
+        bool along = i == s->n_axes - 1;
+        n = along && n > line ? line : n;
+        if (!is_in_one_piece(x, n)) {
+            return arena_printf(p->mem, "a box of %d %s would cross pieces of %d (the first %d shorter) of '%s'", n,
+                                along != transposed ? "columns" : "rows", x->piece, x->shift,
+                                p->k->params[s->param].name);
+        }
+    }
+    return NULL;
+}
+
 // Why a sub-tile of this many columns cannot be staged; NULL if it can.
 static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r,
                                   int cols) {
@@ -259,6 +282,10 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
                             a->cols, cols, r->warps_n);
     }
     int warp_cols = cols / r->warps_n;
+    const char *wrong = pieces_wrong(p, s, a, a->rows / r->warps_m, warp_cols);
+    if (wrong != NULL) {
+        return wrong;
+    }
     if (is_transposed(s, a)) {
         return lines_wrong(p, s, a->rows / r->warps_m, warp_cols);
     }
@@ -450,6 +477,30 @@ static void plan_single(planner *p, tir_store *s, const tir_acc *a, const graph_
     s->sub_cols = s->warp_cols = a->cols;
 }
 
+// What lies between the pieces of a mapped index keeps its value, which is the caller's.
+static bool check_pieces(planner *p, const graph_store *g, const tir_store *s, int axis) {
+    const tir_axis *x = &s->axes[axis];
+    const ast_expr *at = g->stmt->target->args[axis];
+    bool mapped = at->kind == EX_BINARY && x->div == 1 && x->mul == 1;
+    if (!mapped) {
+        return true;
+    }
+    if (g->param->mode == MODE_OUT && (x->gap > 0 || x->add > 0)) {
+        PLAN_REFUSE(p, "O107", at->span, "'%s' leaves %d elements out%s, and '%s' is an output: all of it is written",
+                    expr_text(p->mem, at), x->gap > 0 ? x->gap : x->add,
+                    x->gap > 0 ? arena_printf(p->mem, " after each %d", x->piece) : " before the first",
+                    g->param->name);
+        diag_help(p->d, "declare it inout: what is left out keeps its value");
+        return false;
+    }
+    if (g->param->format->scale != ELEM_NONE || elem_bits(g->param->format->elem) < 8) {
+        PLAN_REFUSE(p, "X101", at->span, "'%s' is %s: its elements do not stand alone, a mapped index has no lowering",
+                    g->param->name, g->param->format->name);
+        return false;
+    }
+    return true;
+}
+
 // What is stored where.
 static bool plan_target(planner *p, int number) {
     const graph_store *g = &p->g->stores[number];
@@ -462,7 +513,12 @@ static bool plan_target(planner *p, int number) {
         PLAN_REFUSE(p, "X101", t->span, "a stored tensor has at most 5 axes");
         return false;
     }
-    return plan_axes(p, t, s->axes) && stored_value(p, g, s);
+    for (int i = 0; i < s->n_axes; i++) {
+        if (!plan_target_axis(p, t->args[i], &s->axes[i]) || !check_pieces(p, g, s, i)) {
+            return false;
+        }
+    }
+    return stored_value(p, g, s);
 }
 
 // A padded layout is stored whole: zeros up to its next block. Each axis is walked by a side of the tile
@@ -477,7 +533,8 @@ static bool check_laid(planner *p, const graph_store *g, const tir_store *s, con
         const tir_loop *loop = side ? &k->loops[x->loop] : NULL;
         bool lone = i == s->n_axes - 1 && is_single(k, s, a) && s->axes[s->n_axes - 2].loop == a->row_loop &&
                     x->loop == a->col_loop && x->div == loop->tile;
-        if (!side || x->mul != 1 || x->add != 0 || (x->div != 1 && !lone) || loop->hi != NULL) {
+        if (!side || x->mul != 1 || x->add != 0 || x->piece > 0 || (x->div != 1 && !lone) ||
+            loop->hi != NULL) {
             PLAN_REFUSE(p, "X101", g->stmt->target->args[i]->span,
                         "'%s' lies as %s, in blocks of %d x %d: only a whole side of the tile can walk this axis",
                         g->param->name, k->params[s->param].layout, layout_rows(l), layout_cols(l));

@@ -50,8 +50,10 @@ static uint32_t reduced_loops(const planner *p, const ast_expr *e) {
 // along its row: what is reduced over the rows alone is turned around.
 static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
     tir_axis *axes = ARENA_ARRAY(p->mem, tir_axis, target->n_args + 1);
-    if (!plan_axes(p, target, axes)) {
-        return false;
+    for (int i = 0; i < target->n_args; i++) {
+        if (!plan_target_axis(p, target->args[i], &axes[i])) {
+            return false;
+        }
     }
     *row = -1;
     *col = axes[target->n_args - 1].loop;

@@ -236,11 +236,14 @@ typedef enum {
 } tir_expr_kind;
 
 // Position of an element along one tensor axis: (element's index along loop + add), rounded down to a
-// multiple of 'floor', * mul / div
+// multiple of 'floor', * mul / div; or index + add + (index + shift) / piece * gap, where pieces of the index
+// lie 'gap' apart
 typedef struct {
     int loop; // -1: constant 'add'
     int mul, div, add;
     int floor; // 0: not rounded
+    int piece; // 0: all of the index is one piece
+    int shift, gap;
 } tir_axis;
 
 typedef struct tir_expr {

@@ -129,6 +129,9 @@ static void print_axis(const printer *p, const tir_axis *a) {
     if (a->floor > 0) {
         fprintf(p->out, "~%d", a->floor);
     }
+    if (a->piece > 0) {
+        fprintf(p->out, "|%d+%d:%d", a->piece, a->shift, a->gap);
+    }
     print_factors(p, a->mul, a->div);
 }
 

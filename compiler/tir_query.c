@@ -20,7 +20,7 @@ bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *a = &s->axes[i];
         if (a->loop == loop &&
-            !(a->mul == 1 && a->add == 0 && a->floor == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
+            !(a->mul == 1 && a->add == 0 && a->floor == 0 && a->piece == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
             return true;
         }
     }

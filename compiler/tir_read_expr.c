@@ -115,7 +115,7 @@ void tir_read_coord(tir_reader *r, tir_coord *out) {
     }
 }
 
-// n, (n+1)*2/3, (5)*2, n~64
+// n, (n+1)*2/3, (5)*2, n~64, n|256+128:64
 static void read_axis(tir_reader *r, tir_axis *out) {
     *out = (tir_axis){.loop = -1};
     if (!tir_scan_take(&r->s, '(')) {
@@ -131,6 +131,13 @@ static void read_axis(tir_reader *r, tir_axis *out) {
         tir_scan_need(&r->s, ')');
     }
     out->floor = tir_scan_take(&r->s, '~') ? plain_int(r, "what an index is rounded down to") : 0;
+    if (tir_scan_take(&r->s, '|')) {
+        out->piece = plain_int(r, "the length of a piece");
+        tir_scan_need(&r->s, '+');
+        out->shift = plain_int(r, "what the first piece lacks");
+        tir_scan_need(&r->s, ':');
+        out->gap = plain_int(r, "the gap between pieces");
+    }
     read_factors(r, &out->mul, &out->div);
 }
 

@@ -53,6 +53,10 @@ bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
                "%s: axis %d: times %d, over %d", what, i, a->mul, a->div);
         VERIFY(v, tir_in(a->floor, 0, 1 << 20) && (a->floor == 0 || a->add >= 0),
                "%s: axis %d: multiples of %d from %d on", what, i, a->floor, a->add);
+        VERIFY(v, tir_in(a->piece, 0, 1 << 20) && tir_in(a->shift, 0, 1 << 20) && tir_in(a->gap, 0, 1 << 20) &&
+                      (a->piece > 0 ? a->loop >= 0 && a->mul == 1 && a->div == 1 && a->floor == 0 && a->add >= 0
+                                    : a->shift == 0 && a->gap == 0),
+               "%s: axis %d: pieces of %d from %d on, %d apart", what, i, a->piece, a->shift, a->gap);
     }
     return true;
 }

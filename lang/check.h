@@ -104,6 +104,8 @@ void check_call(checker *c, ast_expr *e);
 ast_sym *tensor_of(const ast_expr *e);
 void check_index(checker *c, ast_expr *e, bool is_target);
 void check_member(checker *c, ast_expr *e);
+// The index of a subscript that is made of it and of numbers known at compile time; NULL: another one.
+ast_sym *mapped_index(const ast_expr *e);
 bool reads_only_const(const ast_expr *e);
 void check_reads(checker *c, const ast_expr *e, ast_sym *sym);
 

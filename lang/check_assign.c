@@ -147,12 +147,15 @@ static void check_whole(checker *c, const ast_stmt *s) {
     }
 }
 
-// The index that a subscript of the left side walks, alone or at half the pace; NULL: none.
+// The index that a subscript of the left side walks, alone, at half the pace or mapped; NULL: none.
 static const ast_sym *walked_index(const ast_expr *arg, bool *halved) {
     *halved = arg->kind == EX_BINARY && arg->op == OP_DIV;
     const ast_expr *name = *halved ? arg->a : arg;
     bool is_index = name->kind == EX_NAME && name->sym != NULL && name->sym->kind == SYM_INDEX;
-    return is_index ? name->sym : NULL;
+    if (!is_index && *halved) {
+        *halved = false;
+    }
+    return is_index ? name->sym : mapped_index(arg);
 }
 
 // One value for all of a tile of the index: stored at 'k / BK', it writes each element once.

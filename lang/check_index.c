@@ -62,6 +62,25 @@ static ast_sym *rounded_index(const ast_expr *e) {
     return index != NULL && size_equal(divisor, e->b) ? index : NULL;
 }
 
+// 'n + (n + R) / (L + R) * G': made of one index and numbers known at compile time; NULL: of anything else.
+ast_sym *mapped_index(const ast_expr *e) {
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
+        return e->sym;
+    }
+    bool arithmetic = e->kind == EX_BINARY && (e->op == OP_ADD || e->op == OP_SUB || e->op == OP_MUL ||
+                                               e->op == OP_DIV || e->op == OP_MOD);
+    if (!arithmetic || is_poison(e)) {
+        return NULL;
+    }
+    ast_sym *a = mapped_index(e->a);
+    ast_sym *b = mapped_index(e->b);
+    bool known = (a != NULL || size_is_static(e->a)) && (b != NULL || size_is_static(e->b));
+    if (!known || (a != NULL && b != NULL && a != b)) {
+        return NULL;
+    }
+    return a != NULL ? a : b;
+}
+
 // Proposes the subscripts with an index of the right dimension on each axis that has a wrong one.
 static void propose_subscripts(checker *c, const ast_expr *e, const subject *s) {
     sym_list used = {0};
@@ -111,20 +130,8 @@ static ast_expr *new_binary(checker *c, ast_op op, ast_expr *a, ast_expr *b) {
     return e;
 }
 
-// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that walks
-// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK; and so may
-// the last place be that is only read.
-static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index,
-                              bool is_target) {
+static void imply_where(checker *c, ast_expr *clause) {
     ast_kernel *k = c->kernel;
-    ast_expr *reached = new_binary(c, OP_MUL, dim, arg->b);
-    ast_expr *clause = new_binary(c, OP_EQ, reached, index->dim);
-    if (!is_target || size_equal(index->tile, arg->b)) {
-        ast_expr *most = new_binary(c, OP_ADD, index->dim, arg->b);
-        clause = new_binary(c, OP_AND, new_binary(c, OP_GE, reached, index->dim),
-                            new_binary(c, OP_LT, reached, most));
-    }
-    clause->span = arg->span;
     for (int i = 0; i < k->n_where; i++) {
         if (size_equal(k->where[i], clause)) {
             return;
@@ -139,6 +146,51 @@ static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, co
         k->where = more;
     }
     k->where[k->n_where++] = clause;
+}
+
+// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that walks
+// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK; and so may
+// the last place be that is only read.
+static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index,
+                              bool is_target) {
+    ast_expr *reached = new_binary(c, OP_MUL, dim, arg->b);
+    ast_expr *clause = new_binary(c, OP_EQ, reached, index->dim);
+    if (!is_target || size_equal(index->tile, arg->b)) {
+        ast_expr *most = new_binary(c, OP_ADD, index->dim, arg->b);
+        clause = new_binary(c, OP_AND, new_binary(c, OP_GE, reached, index->dim),
+                            new_binary(c, OP_LT, reached, most));
+    }
+    clause->span = arg->span;
+    imply_where(c, clause);
+}
+
+static ast_expr *at_the_end(checker *c, const ast_expr *e, const ast_sym *index) {
+    ast_expr *out = ARENA_NEW(c->mem, ast_expr);
+    *out = e->kind == EX_NAME && e->sym == index ? *index->dim : *e;
+    out->n_axes = 0;
+    if (e->kind == EX_BINARY) {
+        out->a = at_the_end(c, e->a, index);
+        out->b = at_the_end(c, e->b, index);
+    }
+    return out;
+}
+
+// A map of an index reaches the place of its dimension's end just behind the axis: what a tile covers beyond
+// the dimension then lies beyond the axis as well, as maps that are admitted increase (plan_stores.c).
+static bool check_mapped(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index) {
+    if (index->tile == NULL || index->lo != NULL || index->group != NULL || index->walk != WALK_TILE) {
+        diag_report(c->d, DIAG_ERROR, "O107", arg->span,
+                    "'%s' maps '%s', which does not walk all of a dimension in tiles", expr_text(c->mem, arg),
+                    index->name);
+        return false;
+    }
+    ast_expr *end = at_the_end(c, arg, index);
+    if (!size_equal(dim, end)) {
+        ast_expr *clause = new_binary(c, OP_EQ, dim, end);
+        clause->span = arg->span;
+        imply_where(c, clause);
+    }
+    return true;
 }
 
 // An index that walks an axis at a fraction of its pace; false after a report.
@@ -307,6 +359,10 @@ static bool check_subscript(checker *c, ast_expr *e, int axis, const subject *s)
     index = rounded_index(arg);
     if (index != NULL && size_equal(index->dim, s->dims[axis])) {
         return true;
+    }
+    index = s->is_target ? mapped_index(arg) : NULL;
+    if (index != NULL) {
+        return check_mapped(c, arg, s->dims[axis], index);
     }
     return check_pick(c, e, axis, s);
 }

@@ -59,7 +59,7 @@ def outputs(r, accs, arch):
     names = []
     scaled = ["nvfp4", "mxfp8", "mxfp4"] if arch != "sm_90a" or r.random() < 0.05 else []
     for i in range(r.choice([1, 1, 2])):
-        kind = r.choice(["bf16", "f32", "f16", "e4m3"] + scaled + ["inout", "added", "across"])
+        kind = r.choice(["bf16", "f32", "f16", "e4m3"] + scaled + ["inout", "added", "across", "mapped"])
         name = "DE"[i]
         v = f"{r.choice(accs)}[m, n] * s + {value(r, accs)}" if r.random() < 0.7 else \
             f"{value(r, accs)} + {accs[0]}[m, n]"
@@ -70,6 +70,15 @@ def outputs(r, accs, arch):
         elif kind == "added":
             elem = r.choice(["bf16", "f16", "e5m2"])
             names.append((name, f"inout {elem}[M, N]", f"{name}[m, n] += {elem}({v});"))
+        elif kind == "mapped":  # pieces of one side, with gaps that keep what they hold
+            elem, x = r.choice(["f32", "bf16", "e4m3"]), r.choice("mmnnn")
+            piece, shift, gap = r.choice([7, 16, 32, 64, 96]), r.choice([0, 0, 8, 32, 3]), r.choice([0, 8, 16, 64, 5])
+            at = r.choice([f"X + (X + {shift}) / {piece} * {gap}", f"X / {piece} * {piece + gap} + X % {piece}",
+                           f"{r.choice([0, 16, 1])} + (X + {shift}) / {piece} * {gap} + X"])
+            rows, cols = [at.replace("X", y) if x == y else y for y in "mn"]
+            op = r.choice(["=", "=", "+="])
+            names.append((name, f"inout {elem}[{rows.upper()}, {cols.upper()}]",
+                          f"{name}[{rows}, {cols}] {op} {v if elem == 'f32' else f'{elem}({v})'};"))
         elif kind == "across":
             elem = r.choice(["f32", "bf16", "e4m3"])
             names.append((name, f"out {elem}[N, M]", f"{name}[n, m] = {elem}({v});"))
