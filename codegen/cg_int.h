@@ -57,6 +57,7 @@ typedef struct cg {
 
     // role
     const tir_role *role;
+    ll_val policies[CACHE_STREAM + 1]; // i64: what the L2 cache is told (PTX ISA "createpolicy")
     ll_val role_warp; // warp within its group
     ll_val group;     // turn group of this warp (0 without turns)
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
@@ -94,6 +95,8 @@ ll_val cg_map(cg *c, int map);                              // address of a tens
 ll_val cg_arg_of(cg *c, cg_arg_kind kind, int ref, tir_part part);
 ll_val cg_size(cg *c, const tir_size *s);                   // i32
 ll_val cg_smem_at(cg *c, int offset);                       // i32 address
+// The policy of a tensor's bulk copies, and whether there is one: operands of the intrinsics.
+ll_val cg_policy(cg *c, int param, ll_val *has);
 ll_val cg_elect(cg *c);                                     // i1: one lane of the converged warp
 int cg_role_regs(const cg *c);                              // registers of the role's threads ...
 int cg_role_accs(const cg *c); // ... and of its accumulators among them

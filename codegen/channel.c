@@ -187,6 +187,7 @@ typedef struct {
     ll_val coords[5];
     int rank;
     int mask;
+    int param;
 } copy;
 
 static void emit_copy(cg *c, const copy *x) {
@@ -204,11 +205,12 @@ static void emit_copy(cg *c, const copy *x) {
     if (!own) {
         args[n++] = ll_i16(b, x->mask);
     }
-    args[n++] = ll_i64(b, 0); // no cache policy
+    ll_val has_policy;
+    args[n++] = cg_policy(c, x->param, &has_policy);
     if (!own) {
         args[n++] = ll_i1(b, x->mask != 0);
     }
-    args[n++] = ll_i1(b, false);
+    args[n++] = has_policy;
     if (!own) {
         args[n++] = ll_i32(b, c->k->pair ? 2 : 0);
     }
@@ -234,7 +236,7 @@ static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     ll *b = c->b;
     const tir_map *map = &c->k->maps[box->map];
     copy x = {.bar = transaction_bar(c, ch), .map = cg_map(c, box->map), .rank = map->rank,
-              .mask = box->mask};
+              .mask = box->mask, .param = map->param};
     for (int i = 0; i < map->rank; i++) {
         bool scale_rows = map->part == PART_SCALE && i == SCALE_ROWS;
         x.coords[i] = scale_rows ? cg_scale_coord(c, &box->coords[i], map->param)

@@ -133,8 +133,8 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
     ll_val address = cg_element_address(c, e->ref, e->n_axes, e->axes, at, &inside);
     int bits = elem_bits(p->elem);
     const char *type = bits == 32 ? "b32" : bits == 16 ? "u16" : "u8";
-    // Tensors that the kernel also writes are read in program order.
-    bool ordered = p->mode == MODE_OUT || p->mode == MODE_INOUT || p->mode == MODE_TEMP;
+    // Tensors that the kernel also writes are read in program order, and all behind a wait for the kernel before.
+    bool ordered = c->k->pdl || p->mode == MODE_OUT || p->mode == MODE_INOUT || p->mode == MODE_TEMP;
     ll_asm a = {.text = arena_printf(c->mem, "mov.b32 $0, 0; @$2 ld.global.%s $0, [$1];", type),
                 .constraints = ordered ? "=&r,l,b,~{memory}" : "=&r,l,b",
                 .effect = ordered,

@@ -314,6 +314,36 @@ static void begin_role(cg *c, const tir_role *r) {
     cg_channels_begin(c);
 }
 
+// PTX ISA "createpolicy": evict_last keeps lines in the L2 cache, evict_first lets them go before others.
+static void make_policies(cg *c) {
+    static const char *const names[] = {[CACHE_KEEP] = "evict_last", [CACHE_STREAM] = "evict_first"};
+    for (int cache = CACHE_KEEP; cache <= CACHE_STREAM; cache++) {
+        c->policies[cache] = NULL;
+        for (int i = 0; i < c->k->n_params && !c->policies[cache]; i++) {
+            if (c->k->params[i].cache == (tir_cache)cache) {
+                ll_asm a = {.text = arena_printf(c->mem, "createpolicy.fractional.L2::%s.b64 $0, 1.0;", names[cache]),
+                            .constraints = "=l",
+                            .n_out = 1,
+                            .out = {LL_I64}};
+                c->policies[cache] = ll_call_asm(c->b, &a, 0, NULL);
+            }
+        }
+    }
+}
+
+ll_val cg_policy(cg *c, int param, ll_val *has) {
+    tir_cache cache = c->k->params[param].cache;
+    *has = ll_i1(c->b, cache != CACHE_ANY);
+    return cache == CACHE_ANY ? ll_i64(c->b, 0) : c->policies[cache];
+}
+
+// Programmatic dependent launch (PTX ISA "griddepcontrol"): 'wait' until the kernel before is over and what it
+// wrote can be seen; 'launch_dependents' when the one behind may begin. It waits for this one in the same way.
+static void grid_control(cg *c, const char *what) {
+    ll_asm a = {.text = arena_printf(c->mem, "griddepcontrol.%s;", what), .constraints = "~{memory}", .effect = true};
+    ll_call_asm(c->b, &a, 0, NULL);
+}
+
 static void emit_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     begin_role(c, r);
@@ -328,7 +358,17 @@ static void emit_role(cg *c, const tir_role *r) {
         cg_umma_begin(c);
     }
     cg_wgmma_tables(c);
+    make_policies(c);
+    if (r->launches == LAUNCH_FIRST) {
+        grid_control(c, "launch_dependents");
+    }
+    if (r->waits) {
+        grid_control(c, "wait");
+    }
     cg_stmts(c, r->n_body, r->body);
+    if (r->launches == LAUNCH_LAST) {
+        grid_control(c, "launch_dependents");
+    }
     if (warp_walks) {
         one = ll_if_begin(b, c->one);
     }

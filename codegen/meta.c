@@ -169,11 +169,19 @@ static void dim_json(cJSON *o, cJSON *expr, const char *type) {
     cJSON_AddStringToObject(o, "type", type);
 }
 
+// Nobody writes it while the kernel before runs.
+static bool is_early(const tir_kernel *k, const tir_param *p) {
+    return k->pdl && !p->previous && (p->mode == MODE_IN || p->mode == MODE_CONST);
+}
+
 static cJSON *arg_json(const tir_kernel *k, const cg_arg *a, arena *mem) {
     cJSON *o = cJSON_CreateObject();
     switch (a->kind) {
     case ARG_MAP:
         map_json(o, k, &k->maps[a->ref], mem);
+        if (is_early(k, &k->params[k->maps[a->ref].param])) {
+            cJSON_AddBoolToObject(o, "early", true);
+        }
         break;
     case ARG_POINTER:
         cJSON_AddStringToObject(o, "kind", "pointer");
@@ -226,6 +234,9 @@ static cJSON *launch_json(const tir_kernel *k, arena *mem) {
     cJSON_AddItemToObject(o, "cluster", numbers(cluster, 3));
     cJSON_AddItemToObject(o, "grid", grid_json(k, mem));
     add_number(o, "entry_regs", k->entry_regs);
+    if (k->pdl) {
+        cJSON_AddBoolToObject(o, "pdl", true);
+    }
     return o;
 }
 

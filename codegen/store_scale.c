@@ -212,8 +212,10 @@ void cg_scales_issue(cg *c, const cg_sub *u, ll_val buffer) {
         ll_val to = scale_address(c, u, &at, ll_addi(b, kb, (int64_t)i * TIR_ATOM_COLS), &ok);
         ll_val from = ll_addi(b, buffer, u->s->scale_offset + (int64_t)i * TIR_ATOM_BYTES);
         ll_if inside = ll_if_begin(b, ok);
-        LL_INTR(b, "llvm.nvvm.cp.async.bulk.shared.cta.to.global", to, from,
-                ll_i32(b, TIR_ATOM_BYTES), ll_i64(b, 0), ll_i1(b, false));
+        ll_val has_policy;
+        ll_val policy = cg_policy(c, u->s->param, &has_policy);
+        LL_INTR(b, "llvm.nvvm.cp.async.bulk.shared.cta.to.global", to, from, ll_i32(b, TIR_ATOM_BYTES), policy,
+                has_policy);
         ll_if_end(b, inside);
     }
     ll_if_end(b, first);

@@ -193,8 +193,8 @@ static void issue_box(cg *c, const cg_sub *u, const cg_staging *g, int box) {
     }
     int per = 8 * g->map->elem_bytes / elem_bits(u->s->elem); // elements in one of the map
     args[2] = ll_bini(b, LL_SDIV, args[2], per > 0 ? per : 1);
-    args[n++] = ll_i64(b, 0);
-    args[n++] = ll_i1(b, false);
+    args[n] = cg_policy(c, u->s->param, &args[n + 1]);
+    n += 2;
     char name[64];
     snprintf(name, sizeof(name), "llvm.nvvm.cp.async.bulk.tensor.%s.tile.%dd",
              u->s->add ? "reduce.add" : "s2g", rank);

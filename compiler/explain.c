@@ -185,6 +185,36 @@ static void print_store(FILE *out, const planner *p, int number) {
     fprintf(out, "%s\n", s->add ? ", added by the copy engine" : "");
 }
 
+static void print_launch(FILE *out, const planner *p) {
+    const tir_kernel *k = p->k;
+    const facts *f = p->f;
+    for (int i = 0; i < f->pdl.n; i++) {
+        fprintf(out, "%s%s", i == 0 ? "    pdl wait " : ", ", f->pdl.at[i].text);
+    }
+    if (f->pdl.n > 0) {
+        fprintf(out, " launch %s;\n    // the kernel before is over for", f->pdl_first ? "first" : "last");
+        bool first = true;
+        for (int i = 0; i < k->n_roles; i++) {
+            if (k->roles[i].waits) {
+                fprintf(out, "%s %s", first ? "" : ",", k->roles[i].name);
+                first = false;
+            }
+        }
+        for (int i = 0; i < k->n_roles; i++) {
+            if (k->roles[i].launches != LAUNCH_NONE) {
+                fprintf(out, "; %s lets the one behind begin\n", k->roles[i].name);
+            }
+        }
+    }
+    const fact_names *const hints[] = {&f->keep, &f->stream};
+    for (int h = 0; h < 2; h++) {
+        for (int i = 0; i < hints[h]->n; i++) {
+            fprintf(out, "%s%s", i == 0 ? "    cache " : ", ", hints[h]->at[i].text);
+        }
+        fprintf(out, "%s", hints[h]->n == 0 ? "" : h == 0 ? " keep;\n" : " stream;\n");
+    }
+}
+
 static void print_totals(FILE *out, const planner *p) {
     const tir_kernel *k = p->k;
     int regs = 0;
@@ -274,6 +304,7 @@ bool explain_print(FILE *out, const planner *p) {
     for (int i = 0; i < k->n_stores; i++) {
         print_store(out, p, i);
     }
+    print_launch(out, p);
     print_totals(out, p);
     fprintf(out, "}\n");
     return true;

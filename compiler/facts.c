@@ -119,6 +119,15 @@ static bool stated_twice(cursor *c, bool before, ast_span first) {
     return before;
 }
 
+static bool names_have(const fact_names *names, const char *text) {
+    for (int i = 0; i < names->n; i++) {
+        if (strcmp(names->at[i].text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // cluster INT { x INT } along NAME { , NAME }
 static void parse_cluster(cursor *c) {
     facts *f = c->out;
@@ -390,6 +399,54 @@ static void parse_split(cursor *c) {
     }
 }
 
+// pdl wait NAME {, NAME} [ launch first|last ]
+static void parse_pdl(cursor *c) {
+    facts *f = c->out;
+    if (stated_twice(c, f->pdl.n > 0, f->pdl_span)) {
+        return;
+    }
+    f->pdl_span = c->fact->span;
+    if (!expect(c, "wait") || !expect_names(c, &f->pdl)) {
+        return;
+    }
+    if (accept(c, "launch")) {
+        f->pdl_first = accept(c, "first");
+        if (!f->pdl_first && !accept(c, "last")) {
+            malformed(c, "'first' or 'last'");
+            return;
+        }
+    }
+    at_end(c);
+}
+
+// cache NAME {, NAME} keep|stream
+static void parse_cache(cursor *c) {
+    facts *f = c->out;
+    fact_names names;
+    if (!expect_names(c, &names)) {
+        return;
+    }
+    fact_names *to = accept(c, "keep") ? &f->keep : accept(c, "stream") ? &f->stream : NULL;
+    if (to == NULL) {
+        malformed(c, "'keep' or 'stream'");
+        return;
+    }
+    for (int i = 0; i < names.n; i++) {
+        if (names_have(&f->keep, names.at[i].text) || names_have(&f->stream, names.at[i].text)) {
+            diag_report(c->d, DIAG_ERROR, "F104", names.at[i].span, "what the cache does with '%s' is stated twice",
+                        names.at[i].text);
+            c->failed = true;
+            return;
+        }
+        if (to->n == FACTS_MAX_NAMES) {
+            malformed(c, "at most 16 names");
+            return;
+        }
+        to->at[to->n++] = names.at[i];
+    }
+    at_end(c);
+}
+
 // cost EXPR
 static void parse_cost(cursor *c) {
     facts *f = c->out;
@@ -463,15 +520,6 @@ int facts_split_of(const ast_schedule *sched, const char *index) {
         }
     }
     return 1;
-}
-
-static bool names_have(const fact_names *names, const char *text) {
-    for (int i = 0; i < names->n; i++) {
-        if (strcmp(names->at[i].text, text) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value) {

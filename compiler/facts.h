@@ -79,6 +79,10 @@ typedef struct {
     int split_by;    // ... in so many ranges; 0: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
+    ast_span pdl_span;
+    fact_names pdl;  // tensors that kernels before may still write; none: not stated
+    bool pdl_first;  // the kernel behind may begin at once
+    fact_names keep, stream; // tensors that the L2 cache keeps, or lets go first
     ast_span cost_span;
     const ast_expr *cost; // what a launch of this variant costs, or NULL
 } facts;

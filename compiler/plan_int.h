@@ -103,6 +103,7 @@ void plan_channels(planner *p); // slots, boxes, tensor maps, depths
 void plan_budgets(planner *p);  // shared memory, TMEM, registers
 void plan_barriers(planner *p); // counts, bytes, places
 void plan_project(planner *p);  // role bodies
+void plan_launch(planner *p);   // the kernels before and behind, the L2 cache
 
 // Shared by passes.
 bool plan_acc_in_regs(const planner *p); // accumulators are in registers, not in TMEM

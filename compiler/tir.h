@@ -48,6 +48,9 @@ typedef struct tir_size {
 
 // --- Parameters and tensor maps -------------------------------------------------------------------
 
+typedef enum { CACHE_ANY, CACHE_KEEP, CACHE_STREAM } tir_cache;
+typedef enum { LAUNCH_NONE, LAUNCH_FIRST, LAUNCH_LAST } tir_dependents;
+
 typedef struct {
     const char *name;
     bool is_tensor;
@@ -61,6 +64,8 @@ typedef struct {
     int n_dims;
     tir_size **dims; // outermost first
     int align;       // required byte alignment of the data address
+    bool previous;   // kernels before this one may still write it (tir_kernel.pdl)
+    tir_cache cache; // what the L2 cache is told of it, by bulk copies
     tir_size *groups; // its rows (last axis but one) are ragged: the number of groups; else NULL.
                       // Group e's scales in 128x4 tiles begin with row (first + 127 e) / 128 * 128
                       // of the padded rows, (rows + 127 groups) / 128 * 128 in all.
@@ -348,6 +353,8 @@ typedef struct {
                     // the other CTAs) and 'empty' (others: one of each warp of CTA 0); or -1
     int sum_offset; // TS_COMBINE: smem offset of the CTA's partial sums, f32, one accumulator behind the
                     // other: four registers of all threads, then the next four
+    bool waits;     // griddepcontrol.wait comes before its body (tir_role_waits)
+    tir_dependents launches; // griddepcontrol.launch_dependents: before the body, or behind it
     int n_body;
     tir_stmt **body;
 } tir_role;
@@ -390,6 +397,7 @@ typedef struct tir_kernel {
     int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop], or up to 8 of a split loop
     int cluster_loop; // -1: none; the CTAs of a larger cluster then share the steps of a split loop
     bool pair;        // tcgen05 cta_group::2
+    bool pdl;         // may begin before the stream's last kernel has ended (PTX ISA "griddepcontrol")
     int n_channels;
     tir_channel *channels;
     int n_operands;
@@ -415,6 +423,9 @@ typedef struct tir_kernel {
 static inline int tir_split(const tir_kernel *k) {
     return k->cluster_loop < 0 ? k->cluster : 1;
 }
+// Whether a role reaches global memory in a way that the kernel before must be over for: it stores, reads by
+// plain loads, or copies tensors in that the kernel before may write. Copies of others may come earlier.
+bool tir_role_waits(const tir_kernel *k, int role);
 // Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
 bool tir_combines(const tir_kernel *k, int role, int acc);
 // Whether a product into an accumulator is promoted (tir_mma.promote).

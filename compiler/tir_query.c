@@ -74,3 +74,40 @@ int tir_gcd(int a, int b) {
 layout_kind tir_laid(const tir_param *p) {
     return p->is_tensor && p->scale == ELEM_NONE && p->layout != NULL ? layout_find(p->layout) : LAYOUT_LINEAR;
 }
+
+static bool has_kind(int n, tir_stmt *const *body, tir_stmt_kind kind) {
+    for (int i = 0; i < n; i++) {
+        if (body[i]->kind == kind || has_kind(body[i]->n_body, body[i]->body, kind)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool copies_previous(const tir_kernel *k, int role) {
+    for (int c = 0; c < k->n_channels; c++) {
+        const tir_channel *ch = &k->channels[c];
+        for (int i = 0; i < ch->n_boxes && ch->from == role && ch->space == SPACE_SMEM; i++) {
+            if (k->params[k->maps[ch->boxes[i].map].param].previous) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool tir_role_waits(const tir_kernel *k, int role) {
+    const tir_role *r = &k->roles[role];
+    bool walks = has_kind(r->n_body, r->body, TS_WALK);
+    for (int i = 0; i < k->n_loops; i++) {
+        if (walks && k->loops[i].hi != NULL) { // bounds, by plain loads
+            return true;
+        }
+    }
+    for (int i = 0; i < k->n_mmas; i++) { // f32 scales, by plain loads
+        if (k->mmas[i].promote > 0 && k->accs[k->mmas[i].acc].role == role) {
+            return true;
+        }
+    }
+    return has_kind(r->n_body, r->body, TS_STORE) || copies_previous(k, role);
+}

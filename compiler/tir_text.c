@@ -103,6 +103,8 @@ const char *tir_enum_word(tir_enum table, int i) {
     static const char *const swizzles[] = {"none", "span32", "span64", "span128", NULL};
     static const char *const spaces[] = {"smem", "tmem", NULL};
     static const char *const frags[] = {"none", "lane_row", "mma", NULL};
+    static const char *const caches[] = {"any", "keep", "stream", NULL};
+    static const char *const dependents[] = {"none", "first", "last", NULL};
     if (i < 0) {
         return NULL;
     }
@@ -114,6 +116,12 @@ const char *tir_enum_word(tir_enum table, int i) {
         return i < MMA_KINDS ? mma_kinds[i].name : NULL;
     case TEN_WALK:
         words = walks;
+        break;
+    case TEN_CACHE:
+        words = caches;
+        break;
+    case TEN_DEPENDENTS:
+        words = dependents;
         break;
     case TEN_MODE:
         words = modes;

@@ -84,6 +84,8 @@ typedef enum {
     TEN_SPACE,
     TEN_MMA,
     TEN_FRAG,
+    TEN_CACHE,
+    TEN_DEPENDENTS,
 } tir_enum;
 
 typedef struct {

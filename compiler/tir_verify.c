@@ -112,6 +112,8 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
                    p->n_dims >= 2),
            "param '%s': %s elements of %d axes in layout '%s'", p->name, elem_name(p->elem), p->n_dims,
            p->layout != NULL ? p->layout : "");
+    VERIFY(v, (unsigned)p->cache <= CACHE_STREAM, "param '%s': the cache knows nothing of the kind", p->name);
+    VERIFY(v, !p->previous || v->k->pdl, "param '%s' is waited for, but the kernel waits for none", p->name);
     VERIFY(v, p->groups == NULL || (p->n_dims >= 2 && scaled), "param '%s': %d axes in groups", p->name,
            p->n_dims);
     return p->groups == NULL || verify_size(v, p->groups, false, p->name);
@@ -378,6 +380,21 @@ static bool verify_walk(verifier *v) {
     return true;
 }
 
+// What the kernel before may write, or still read, is reached behind a wait for it.
+static bool verify_previous(verifier *v) {
+    const tir_kernel *k = v->k;
+    int launching = 0;
+    for (int i = 0; i < k->n_roles; i++) {
+        const tir_role *r = &k->roles[i];
+        VERIFY(v, r->waits == (k->pdl && tir_role_waits(k, i)), "role '%s' %s for the kernel before", r->name,
+               r->waits ? "waits" : "does not wait");
+        VERIFY(v, (unsigned)r->launches <= LAUNCH_LAST, "role '%s': no such place", r->name);
+        launching += r->launches != LAUNCH_NONE;
+    }
+    VERIFY(v, launching == (k->pdl ? 1 : 0), "%d roles let the kernel behind begin", launching);
+    return true;
+}
+
 static bool verify_records(verifier *v) {
     const tir_kernel *k = v->k;
     for (int i = 0; i < k->n_params; i++) {
@@ -407,8 +424,8 @@ const char *tir_verify(const tir_kernel *k, arena *mem) {
     }
     verifier v = {.k = k, .arch = &arch_infos[k->arch], .mem = mem};
     if (verify_head(&v) && verify_records(&v) && verify_memory(&v) && verify_products(&v) &&
-        verify_stores(&v) && verify_places(&v)) {
-        verify_bodies(&v);
+        verify_stores(&v) && verify_places(&v) && verify_bodies(&v)) {
+        verify_previous(&v);
     }
     return v.wrong;
 }

@@ -55,7 +55,8 @@
 // ARG:  {"kind":"tensormap","tensor":"A","part":"data"|"scale","dtype":<cuTensorMapEncodeTiled
 // code>,
 //        "dims":[EXPR,...] innermost first, "strides":[EXPR,...] bytes for axes 1..,
-//        "box":[...], "swizzle":0|1|2|3, "offset_bytes":EXPR (optional)}   128 bytes, align 64
+//        "box":[...], "swizzle":0|1|2|3, "offset_bytes":EXPR (optional),   128 bytes, align 64
+//        "early":true (optional: with "pdl", the kernel before does not write it)}
 //       {"kind":"pointer","tensor":"D","part":"data"|"scale"}              u64 device address
 //       {"kind":"dim","expr":EXPR,"type":"i32"|"i64"}
 //       {"kind":"scalar","name":"alpha","type":"f32"|"i32"|"i64"}

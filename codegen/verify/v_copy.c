@@ -184,9 +184,11 @@ static void from_shared(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, 
 // [to], [map, {..}], [mbar]{, mask}{, hint} and [map, {..}], [from]{, hint}
 bool v_tensor_copy(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     V_EACH(lane, mask) {
-        v_grid_access(m, w, i, 1u << lane);
         bool into = v_has(i, VW_mbarrier);
         int box = box_of(m, w, i, &i->arg[into ? 1 : 0], lane);
+        if (!into || m->facts == NULL || !m->facts->early[box]) {
+            v_grid_access(m, w, i, 1u << lane);
+        }
         v_place at = v_shared(m, w, i, v_address(m, w, i, &i->arg[into ? 0 : 1], lane));
         if (at.offset % 128 != 0) {
             v_refuse(m, w, i, "a box at shared memory %u: boxes are aligned to 128 bytes",

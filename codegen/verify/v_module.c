@@ -43,6 +43,7 @@ static void read_kernel(const cJSON *k, facts_kernel *out) {
     out->facts.threads = (uint32_t)number(launch, "threads", 1024);
     out->facts.smem_bytes = (uint32_t)number(launch, "smem", 1 << 20);
     out->facts.entry_regs = (uint32_t)number(launch, "entry_regs", 256);
+    out->facts.pdl = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(launch, "pdl"));
     int n = 0;
     cJSON_ArrayForEach(arg, cJSON_GetObjectItemCaseSensitive(k, "args")) {
         const cJSON *kind = cJSON_GetObjectItemCaseSensitive(arg, "kind");
@@ -50,6 +51,7 @@ static void read_kernel(const cJSON *k, facts_kernel *out) {
             strcmp(kind->valuestring, "tensormap") == 0) {
             out->facts.box_bytes[n] = box_bytes(arg, false);
             out->facts.box_tx[n] = box_bytes(arg, true);
+            out->facts.early[n] = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(arg, "early"));
         }
         n++;
     }

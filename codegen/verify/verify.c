@@ -71,6 +71,7 @@ v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts
     m->n_threads = (int)m->per_cta * m->n_ctas;
     m->n_warps = (int)m->warps_per_cta * m->n_ctas;
     int inits = 0;
+    m->has_grid_wait = facts != NULL && facts->pdl;
     for (uint32_t n = 0; n < k->n_ins; n++) {
         inits += k->ins[n].step == v_mbar_init;
         m->has_wgmma |= k->ins[n].step == v_wgmma;

@@ -21,6 +21,8 @@ typedef struct {
     // Of the tensor map in this PTX parameter, 0: unknown. In shared memory; as mbarriers count it.
     uint32_t box_bytes[VERIFY_MOST_PARAMS], box_tx[VERIFY_MOST_PARAMS];
     uint32_t threads, smem_bytes, entry_regs; // 0: unknown
+    bool pdl;                        // may begin before the kernel before is over
+    bool early[VERIFY_MOST_PARAMS];  // what this tensor map is of nobody writes meanwhile
 } verify_facts;
 
 typedef struct {

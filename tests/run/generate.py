@@ -224,6 +224,16 @@ def grouped(r, text):
     return text.replace("tile m:BM of M, n:BN of N", f"tile g of G, m:BM of M {rows}, n:BN of N{cols}")
 
 
+def neighbours(r, text):
+    """What the schedule says of the kernel before and of the L2 cache, by draws of its own."""
+    facts = []
+    if r.random() < 0.4:
+        facts.append(f"pdl wait {r.choice(['A', 'A, B0', 'B0, bias', 'old'])}{r.choice(['', ' launch first', ' launch last'])};")
+    if r.random() < 0.4:
+        facts.append(f"cache {r.choice(['A', 'B0', 'A, B0'])} {r.choice(['keep', 'stream'])};")
+    return re.sub(r"(schedule g on [^{]*\{)", r"\1" + "".join("\n    " + f for f in facts), text)
+
+
 def main():
     fp4c, arch, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     seed = int(sys.argv[4]) if len(sys.argv) > 4 and sys.argv[4].isdigit() else 1
@@ -236,7 +246,7 @@ def main():
             r = random.Random(seed * 100003 + i)
             path = os.path.join(folder, f"g{i}.{arch}.tk")
             with open(path, "w", encoding="ascii") as f:
-                program_text = program(r, arch)
+                program_text = neighbours(random.Random(seed * 7919 + i), program(r, arch))
                 f.write(program_text)
             result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
                                      "--schedule", r.choice(["eager", "lazy", "random"]), "--check"] +
