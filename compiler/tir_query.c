@@ -104,6 +104,11 @@ bool tir_role_waits(const tir_kernel *k, int role) {
             return true;
         }
     }
+    for (int i = 0; i < k->n_fors; i++) {
+        if (walks && k->fors[i].hi != NULL) {
+            return true;
+        }
+    }
     for (int i = 0; i < k->n_mmas; i++) { // f32 scales, by plain loads
         if (k->mmas[i].promote > 0 && k->accs[k->mmas[i].acc].role == role) {
             return true;

@@ -286,10 +286,7 @@ typedef struct v_machine {
     uint32_t cancels;
     v_bar cluster_bar;
     bool has_wgmma, has_grid_wait;
-    struct {
-        uint32_t thread, at;
-    } grid_waits[256];
-    int n_grid_waits;
+    uint32_t *grid_waited; // by thread: one more than the time of its griddepcontrol.wait; 0: none yet
     uint32_t tickets; // that atomics have given out
     uint64_t steps, most_steps;
     bool learn;              // sizes of boxes are looked for; nothing else is checked

@@ -474,10 +474,7 @@ bool v_cluster_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
 bool v_grid_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     (void)i;
     V_EACH(lane, mask) {
-        if (m->n_grid_waits < 256) {
-            m->grid_waits[m->n_grid_waits].thread = w->first + lane;
-            m->grid_waits[m->n_grid_waits++].at = w->now;
-        }
+        m->grid_waited[w->first + lane] = w->now + 1;
     }
     w->now++;
     return true;
@@ -488,9 +485,9 @@ void v_grid_access(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         return;
     }
     V_EACH(lane, mask) {
-        bool ok = false;
-        for (int n = 0; n < m->n_grid_waits && !ok; n++) {
-            ok = v_knows(m, w->first + lane, m->grid_waits[n].thread, m->grid_waits[n].at);
+        bool ok = m->grid_waited[w->first + lane] != 0;
+        for (int t = 0; t < m->n_threads && !ok; t++) {
+            ok = m->grid_waited[t] != 0 && v_knows(m, w->first + lane, (uint32_t)t, m->grid_waited[t] - 1);
         }
         if (!ok) {
             v_refuse(m, w, i,

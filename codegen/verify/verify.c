@@ -82,6 +82,7 @@ v_machine *v_machine_new(v_exit *x, const v_kernel *k, const verify_facts *facts
     m->cta = ARENA_ARRAY(m->mem, v_cta, m->n_ctas);
     m->warp = ARENA_ARRAY(m->mem, v_warp, m->n_warps);
     m->thread = ARENA_ARRAY(m->mem, v_thread, m->n_threads);
+    m->grid_waited = ARENA_ARRAY(m->mem, uint32_t, m->n_threads);
     m->mbars = ARENA_ARRAY(m->mem, v_mbar *, m->most_mbars + 1);
     m->bulk = ARENA_ARRAY(m->mem, v_pending, m->n_threads);
     m->cp_async = ARENA_ARRAY(m->mem, v_pending, m->n_threads);

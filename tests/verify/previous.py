@@ -59,6 +59,7 @@ chain = os.path.join(root, "tests/programs/chain.tk")
 for arch in ("sm_90a", "sm_100a", "sm_120a"):
     check(chain, arch, 2)
 check(with_fact("tests/programs/transpose.tk", "pdl wait X;"), "sm_120a", 1)
+check(with_fact("tests/programs/parts_both.tk", "pdl wait D;"), "sm_100a", 3)
 check(with_fact("tests/programs/ragged.tk", "pdl wait X launch first;"), "sm_100a", 3)
 for name in os.listdir(folder):
     os.remove(os.path.join(folder, name))
