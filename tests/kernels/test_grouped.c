@@ -1,10 +1,11 @@
 // Grouped kernels against sums in double precision, written from what the kernels promise: which rows belong to
 // which group, which results there are and which bytes stay as they were.
 //
-//   grouped_test module.tkm KERNEL FORMAT rows|ends|sums
+//   grouped_test module.tkm KERNEL FORMAT rows|zeros|ends|sums
 //
 // rows: KERNEL(X[T, K], W[E, N, K], group[T], alpha[E], Y[T, N]), row t belongs to group[t], experts begin at
 //       multiples of 128 rows, -1 is padding: also in front, behind an expert's rows, and whole tiles of it.
+// zeros: KERNEL(X[T, K], W[E, N, K], group[T], Y[T, N]), the same, but tiles of padding become 0.
 // ends: KERNEL(X[T, K], W[E, N, K], ends[E], alpha[E], Y[T, N]), experts begin at multiples of 128 behind the
 //       end of the one before.
 // sums: KERNEL(A[K, M], B[K, N], first[G + 1], D[G, M, N]), D[g] += A_g^T B_g over rows first[g] .. first[g + 1]; rows of
@@ -94,14 +95,14 @@ static layout lay_out(bool by_rows, int64_t groups) {
 }
 
 static void compare(const layout *l, const matrix *x, const matrix *w, const float *alpha, const double *y,
-                    int64_t n, int64_t k, double poison) {
+                    int64_t n, int64_t k, double padding_is) {
     for (int64_t t = 0; t < l->rows; t++) {
         int64_t first = t / ALIGN * ALIGN;
         bool padding = l->owner[t] < 0;
         for (int64_t j = 0; j < n; j++) {
             double got = y[t * n + j], want = 0, size = 0;
             if (padding && l->owner[first] < 0) {
-                NEED(got == poison);
+                NEED(got == padding_is);
             }
             if (padding) {
                 continue; // behind an expert's rows: anything
@@ -118,25 +119,26 @@ static void compare(const layout *l, const matrix *x, const matrix *w, const flo
     }
 }
 
-static void round_of(fp4_kernel *kernel, const char *format, bool by_rows) {
+static void round_of(fp4_kernel *kernel, const char *format, bool by_rows, bool zeros) {
     layout l = lay_out(by_rows, 1 + rand() % 8);
     int64_t n = 8 * (1 + rand() % 24), k = 32 * (rand() % 9);
     matrix x = random_matrix(format, 2, (int64_t[]){l.rows, k});
     matrix w = random_matrix(format, 3, (int64_t[]){l.groups, n, k});
     float alpha[8], given[8]; // the kernel knows nothing of the tensors' own factors
     for (int e = 0; e < 8; e++) {
-        alpha[e] = (float)(1 + rand() % 31) / 8;
+        alpha[e] = zeros ? 1 : (float)(1 + rand() % 31) / 8;
         given[e] = alpha[e] * x.tensor.global * w.tensor.global;
     }
     fp4_tensor entries = table("i32", l.n_entries, l.entries), factors = table("f32", l.groups, given), y;
     NEED(fp4_tensor_new(ctx, "bf16", 2, (int64_t[]){l.rows, n}, &y) == FP4_OK);
     NEED(fp4_fill(ctx, y.data, POISON, l.rows * n * 2, NULL) == FP4_OK);
-    const fp4_arg args[] = {fp4_arg_tensor(&x.tensor), fp4_arg_tensor(&w.tensor), fp4_arg_tensor(&entries),
-                            fp4_arg_tensor(&factors), fp4_arg_tensor(&y)};
-    NEED(fp4_launch(kernel, args, 5, NULL) == FP4_OK);
+    fp4_arg args[5] = {fp4_arg_tensor(&x.tensor), fp4_arg_tensor(&w.tensor), fp4_arg_tensor(&entries),
+                       fp4_arg_tensor(&factors), fp4_arg_tensor(&y)};
+    args[3] = zeros ? args[4] : args[3];
+    NEED(fp4_launch(kernel, args, zeros ? 4 : 5, NULL) == FP4_OK);
     double *got = malloc(sizeof *got * (size_t)(l.rows * n + 1));
     NEED(got && fp4_tensor_values(ctx, &y, got) == FP4_OK);
-    compare(&l, &x, &w, alpha, got, n, k, ldexp(255, 120)); // 0x7f7f
+    compare(&l, &x, &w, alpha, got, n, k, zeros ? 0 : ldexp(255, 120)); // 0x7f7f
     free(got);
     free_matrix(&x);
     free_matrix(&w);
@@ -231,7 +233,8 @@ int main(int argc, char **argv) {
         if (strcmp(argv[4], "sums") == 0) {
             round_of_sums(kernel);
         } else {
-            round_of(kernel, argv[3], strcmp(argv[4], "rows") == 0);
+            bool zeros = strcmp(argv[4], "zeros") == 0;
+            round_of(kernel, argv[3], zeros || strcmp(argv[4], "rows") == 0, zeros);
         }
     }
     fp4_close(ctx);

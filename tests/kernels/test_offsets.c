@@ -2,10 +2,10 @@
 // touches nothing outside its tensors. The simulator faults on any byte that is not allocated, and
 // allocations are exact.
 //
-//   offsets_test module.tkm KERNEL FORMAT offsets|ends|rows|sums
+//   offsets_test module.tkm KERNEL FORMAT offsets|ends|rows|zeros|sums
 //
 // KERNEL(X : FORMAT[T, K], W : FORMAT[E, N, K], entries, alpha[E], Y[T, N]): entries are E + 1 offsets, E ends or
-// an expert a row; sums: KERNEL(A : FORMAT[K, M], B : FORMAT[K, N], first[E + 1], D[E, M, N])
+// an expert a row; zeros: the same without alpha; sums: KERNEL(A : FORMAT[K, M], B : FORMAT[K, N], first[E + 1], D[E, M, N])
 #include "fp4rt.h"
 #include "need.h"
 #include <stdbool.h>
@@ -48,7 +48,7 @@ static void launch(fp4_kernel *kernel, const char *format, const char *kind) {
     int64_t k = 32 * (1 + rand() % 9);
     fp4_tensor x = tensor(format, 2, (int64_t[]){rows, k});
     fp4_tensor w = tensor(format, 3, (int64_t[]){groups, n, k});
-    bool by_rows = strcmp(kind, "rows") == 0;
+    bool zeros = strcmp(kind, "zeros") == 0, by_rows = zeros || strcmp(kind, "rows") == 0;
     bool packed = strcmp(kind, "offsets") == 0; // groups begin anywhere, their scales in tiles of their own
     int64_t n_entries = by_rows ? rows : packed ? groups + 1 : groups;
     fp4_tensor first = tensor("i32", 1, &n_entries);
@@ -67,9 +67,10 @@ static void launch(fp4_kernel *kernel, const char *format, const char *kind) {
         NEED(fp4_fill(ctx, ragged, 0, bytes, NULL) == FP4_OK);
         seen.scale = ragged;
     }
-    const fp4_arg args[] = {fp4_arg_tensor(&seen), fp4_arg_tensor(&w), fp4_arg_tensor(&first),
-                            fp4_arg_tensor(&alpha), fp4_arg_tensor(&y)};
-    NEED(fp4_launch(kernel, args, 5, NULL) == FP4_OK);
+    fp4_arg args[5] = {fp4_arg_tensor(&seen), fp4_arg_tensor(&w), fp4_arg_tensor(&first), fp4_arg_tensor(&alpha),
+                       fp4_arg_tensor(&y)};
+    args[3] = zeros ? args[4] : args[3];
+    NEED(fp4_launch(kernel, args, zeros ? 4 : 5, NULL) == FP4_OK);
     int32_t after[MAX_ROWS];
     NEED(fp4_tensor_read(ctx, &first, after, NULL, NULL) == FP4_OK);
     NEED(memcmp(at, after, (size_t)n_entries * sizeof *at) == 0);
