@@ -317,9 +317,12 @@ static void check_init(struct haz_thread *t, const struct haz_bar *hb, uint32_t 
     if (fenced || (known && !remote)) {
         return;
     }
-    haz_report(cl->haz, HAZ_INIT, uop, hb->init_uop,
-               known ? "the thread that initialised it has executed no fence.mbarrier_init"
-                     : "no barrier stands between the two");
+    if (known) {
+        haz_report(cl->haz, HAZ_INIT_FENCE, uop, hb->init_uop,
+                   "its threads know of the initialisation, the async proxy need not");
+    } else {
+        haz_report(cl->haz, HAZ_INIT, uop, hb->init_uop, "no barrier stands between the two");
+    }
 }
 
 void haz_check_signal(struct haz_thread *t, const struct async_op *op, uint32_t uop) {
