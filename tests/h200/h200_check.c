@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD = 256, POISON = 0xA5, MOST_ELEMENTS = 8 << 20, WIDER = 32 };
+enum { GUARD = 256, POISON = 0xA5, MOST_ELEMENTS = 2 << 20, MOST_WIDE = 8 << 20, WIDER = 32 };
 
 typedef struct {
     fp4_ctx *ctx;
@@ -27,7 +27,7 @@ typedef struct {
     int n;
     fp4_param_info params[FP4_MAX_ARGS];
     fp4_dim dims[FP4_MAX_DIMS];
-    float scalars[FP4_MAX_ARGS];
+    fp4_arg scalars[FP4_MAX_ARGS];
     bool wide;        // one size far beyond the others: no wild codes, whose sums the simulator takes one by one
     int64_t n_bounds; // numbers in the longest const i32 tensor: offsets of groups, if the kernel has some
     unsigned char *data[FP4_MAX_ARGS], *scale[FP4_MAX_ARGS]; // what both machines start from
@@ -94,7 +94,8 @@ static bool draw_shape(const fp4_kernel *k, job *j, uint64_t *seed, int64_t most
             v = v == 0 && strcmp(fp4_kernel_dim(k, i), "K") != 0 ? 1 : v;
             j->dims[i] = (fp4_dim){fp4_kernel_dim(k, i), (v + m - 1) / m * m};
         }
-        if (fp4_kernel_admits(k, j->dims, j->info.n_dims) == FP4_OK && count_elements(k, j) < MOST_ELEMENTS) {
+        if (fp4_kernel_admits(k, j->dims, j->info.n_dims) == FP4_OK &&
+            count_elements(k, j) < (j->wide ? MOST_WIDE : MOST_ELEMENTS)) {
             return true;
         }
     }
@@ -190,6 +191,19 @@ static int64_t count_bounds(const fp4_kernel *k, job *j) {
     return most;
 }
 
+// Whole numbers are bounds of loops or counts: inside of a dimension, or beyond its ends.
+static fp4_arg draw_scalar(fp4_elem e, uint64_t x) {
+    int32_t count = (int32_t)((x >> 8) % 300) - 20;
+    switch (e) {
+    case FP4_ELEM_I32:
+        return fp4_arg_i32(count);
+    case FP4_ELEM_I64:
+        return fp4_arg_i64(count);
+    default:
+        return fp4_arg_f32(0.25f + (float)(x >> 40) / 16777216.0f);
+    }
+}
+
 static void draw_operands(const fp4_kernel *k, job *j, uint64_t *seed) {
     bool wild = next_random(seed) % 6 == 0 && !j->wide;
     j->n_bounds = 0;
@@ -198,7 +212,7 @@ static void draw_operands(const fp4_kernel *k, job *j, uint64_t *seed) {
         fp4_tensor t;
         fp4_storage s;
         if (j->params[i].kind != FP4_PARAM_TENSOR) {
-            j->scalars[i] = 0.25f + (float)(next_random(seed) >> 40) / 16777216.0f;
+            j->scalars[i] = draw_scalar(j->params[i].format.elem, next_random(seed));
             continue;
         }
         describe_tensor(k, j, i, &t, &s);
@@ -260,7 +274,7 @@ static void launch(const machine *m, const job *j, outcome *out) {
     memset(out, 0, sizeof *out);
     for (int i = 0; i < j->n; i++) {
         if (j->params[i].kind != FP4_PARAM_TENSOR) {
-            args[i] = fp4_arg_f32(j->scalars[i]);
+            args[i] = j->scalars[i];
             continue;
         }
         describe_tensor(m->kernel, j, i, &tensors[i], &s);
