@@ -7,30 +7,24 @@ results=$1
 shapes=${2:-60}
 seed=${3:-1}
 export LD_LIBRARY_PATH="$PWD"
+# run.sh RESULTS SHAPES SEED NAME: the probe of single instructions, or one module's bits. A run that ends early leaves
+# a file .failed.
+one() {
+    case $1 in
+    probe) ./h200_probe --seed "$3" >"$4/probe.txt" ;;
+    *) ./h200_check --shapes "$2" --seed "$3" "$1" >"$4/$1.bits" 2>&1 ;;
+    esac || echo "$1" >"$4/$1.failed"
+}
+if [ "${4:-}" ]; then
+    one "$4" "$shapes" "$seed" "$results"
+    exit
+fi
 lt=$(find / -name 'libcublasLt.so.1[23]' -not -path '/proc/*' 2>/dev/null | head -1)
 if [ -z "$lt" ]; then
     echo "run.sh: no libcublasLt.so.13 or .12 on this machine: nothing to compare with" >&2
     exit 1
 fi
 bad=0
-./h200_probe --seed "$seed" >"$results/probe.txt" || bad=1
-grep -E 'DIFFERENT|FAILED|compared' "$results/probe.txt"
-# bits PREFIX FILE: every kernel and schedule of the modules, as many at a time as there are processors (the
-# simulator's share takes the time); a run that ends early leaves no line that says so, hence .failed.
-bits() {
-    rm -f "$results"/*.bits "$results"/*.failed
-    ls "$1"_*.tkm | xargs -P "$(nproc)" -I % sh -c \
-        './h200_check --shapes "$1" --seed "$2" % >"$3/%.bits" 2>&1 || echo "%" >"$3/%.failed"' sh "$shapes" "$seed" "$results"
-    cat "$results"/*.bits | sed 's/^[a-z0-9_]*\.tkm: *//' >"$2"
-    cat "$2"
-    if ls "$results"/*.failed >/dev/null 2>&1; then
-        echo "not equal, or not run to the end: $(cat "$results"/*.failed | tr '\n' ' ')"
-        bad=1
-    fi
-    rm -f "$results"/*.bits "$results"/*.failed
-}
-bits check "$results/bits.txt"
-bits lib "$results/bits_lib.txt"
 for list in *.shapes; do
     name=$(basename "$list" .shapes)
     rate=1979 # dense FP8; half of it for BF16, also of decoded 4-bit weights
@@ -40,4 +34,17 @@ for list in *.shapes; do
 done
 ./grouped_bench grouped_fp8.tkm bench_fp8.tkm >"$results/grouped.txt" || bad=1
 ./runtime_bench_launch >"$results/launch.txt" || bad=1
+# The simulator's share takes the time: as many at once as there are processors, the largest modules first.
+rm -f "$results"/*.bits "$results"/*.failed
+{ echo probe; ls -S lib_*.tkm check_*.tkm; } | xargs -P "$(nproc)" -n 1 sh ./run.sh "$results" "$shapes" "$seed"
+grep -E 'DIFFERENT|FAILED|compared' "$results/probe.txt"
+for list in "check bits.txt" "lib bits_lib.txt"; do
+    cat "$results/${list% *}"_*.bits | sed 's/^[a-z0-9_]*\.tkm: *//' >"$results/${list#* }"
+    cat "$results/${list#* }"
+done
+if ls "$results"/*.failed >/dev/null 2>&1; then
+    echo "not equal, or not run to the end: $(cat "$results"/*.failed | tr '\n' ' ')"
+    bad=1
+fi
+rm -f "$results"/*.bits "$results"/*.failed
 exit $bad
