@@ -10,6 +10,7 @@
 #include "sim.h"
 #include "units.h"
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define LANES 32
@@ -90,6 +91,7 @@ struct sim_kernel {
     uint32_t n_rows, n_preds;
     uint32_t carry; // predicate of the .cc flag, 0 when the kernel has none
     int cta_group;  // of its tcgen05 instructions, 0 when it has none
+    bool meets;     // clusters may meet in device memory, or in the queue of clusters
     struct kernel_const *consts;
     uint32_t n_consts;
     uop_fn **under; // of instructions that read accumulators of wgmma, what they do; NULL: no wgmma
@@ -365,7 +367,9 @@ struct exec {
     sim_launch_config config;
     uint8_t *params;
     uint32_t n_clusters[3];
-    uint64_t clusters_total, clusters_next; // next in launch order
+    uint64_t clusters_total, clusters_next, clusters_step; // next in launch order
+    uint32_t index;                   // of its group (groups.c)
+    const atomic_uint *first_failed; // group, or NULL
     struct cluster *live;
     struct sm *sm;
     uint32_t n_sms, next_sm;

@@ -108,6 +108,7 @@ static void dec_bulk_tensor(struct ptx_parser *p, struct ptx_ins *i, bool reduce
     ptx_need_args(p, 2, 5);
     if (r.to_global) {
         x->kind = reduce ? ASYNC_TMA_REDUCE : ASYNC_TMA_STORE;
+        p->kernel->meets |= reduce;
         read_map(p, 0, x);
         set_address(p, 1, &x->smem, &x->smem_off);
         read_options(p, x, 2);
@@ -167,6 +168,7 @@ static void dec_bulk_plain(struct ptx_parser *p, struct ptx_ins *i, bool reduce)
     ptx_need_args(p, 3, 6);
     if (r.to_global) {
         x->kind = reduce ? ASYNC_BULK_REDUCE : ASYNC_BULK_STORE;
+        p->kernel->meets |= reduce;
         set_address(p, 0, &x->global, &x->global_off);
         set_address(p, 1, &x->smem, &x->smem_off);
         x->size = ptx_row_src(p, ptx_arg(i, 2), W_U32);
@@ -312,6 +314,7 @@ void dec_clc(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_need_args(p, 2, 2);
     set_address(p, 0, &x->smem, &x->smem_off);
     set_address(p, 1, &x->mbar, &x->mbar_off);
+    p->kernel->meets = true;
     emit_aux(p, run_clc_cancel, x);
 }
 

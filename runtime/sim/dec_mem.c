@@ -103,6 +103,7 @@ void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
     bool strong = is_strong(i);
     x->access.space = ptx_take_space(i, &x->access.cluster);
     x->access.strong = strong && (x->access.space == SP_GLOBAL || x->access.space == SP_GENERIC);
+    p->kernel->meets |= x->access.strong;
     take_level(p, i);
     x->n = take_vector(i);
     enum ptx_word type = ptx_need_type(p);
@@ -167,6 +168,7 @@ void dec_atom(struct ptx_parser *p, struct ptx_ins *i) {
     }
     x->access.space = ptx_take_space(i, &x->access.cluster);
     x->access.cluster |= x->access.space == SP_SHARED;
+    p->kernel->meets |= x->access.space == SP_GLOBAL || x->access.space == SP_GENERIC;
     ptx_take_order(i);
     ptx_take(i, W_NOFTZ);
     int op = ptx_take_one(i, ops, 10);

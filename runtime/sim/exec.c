@@ -124,7 +124,7 @@ static uint32_t sreg_uniform(const struct warp *w, enum sreg s) {
     case SREG_SMID:
         return w->cta->sm->id;
     case SREG_NSMID:
-        return x->n_sms;
+        return (uint32_t)sim_sm_count(x->sim);
     case SREG_DYNAMIC_SMEM_SIZE:
         return x->config.dynamic_smem;
     case SREG_TOTAL_SMEM_SIZE:
@@ -293,7 +293,8 @@ static bool start_cluster(struct exec *x, struct sm **sms) {
     cl->x = x;
     cl->size = cl->ctas_alive = x->cluster_size;
     cl->tensor = calloc(cl->size, sizeof *cl->tensor);
-    cluster_id(x, x->clusters_next++, cl->id);
+    cluster_id(x, x->clusters_next, cl->id);
+    x->clusters_next += x->clusters_step;
     cl->next = x->live;
     if (x->live != NULL) {
         x->live->prev = cl;
@@ -417,7 +418,8 @@ bool exec_cancel_next(struct exec *x, uint32_t ctaid[3]) {
         return false;
     }
     uint32_t id[3];
-    cluster_id(x, x->clusters_next++, id);
+    cluster_id(x, x->clusters_next, id);
+    x->clusters_next += x->clusters_step;
     for (int a = 0; a < 3; a++) {
         ctaid[a] = id[a] * x->config.cluster[a];
     }
@@ -448,9 +450,14 @@ static struct warp *next_warp(struct exec *x) {
     return w;
 }
 
-static void run(struct exec *x) {
+// A group before it has failed.
+static bool overtaken(const struct exec *x) {
+    return x->first_failed != NULL && atomic_load(x->first_failed) < x->index;
+}
+
+void exec_run(struct exec *x) {
     fill_sms(x);
-    while (!x->failed && x->live != NULL) {
+    while (!x->failed && x->live != NULL && !overtaken(x)) {
         bool idle = x->run_head == NULL;
         bool chance =
             !idle && x->config.policy == SIM_RANDOM && x->n_async > 0 && exec_choice(x, 4) == 3;
@@ -473,7 +480,7 @@ static void run(struct exec *x) {
     }
 }
 
-static void clean_up(struct exec *x) {
+void exec_drop(struct exec *x) {
     async_drop_all(x);
     while (x->live != NULL) {
         struct cluster *cl = x->live;
@@ -485,6 +492,10 @@ static void clean_up(struct exec *x) {
         x->pool = m->next;
         free(m);
     }
+}
+
+static void clean_up(struct exec *x) {
+    exec_drop(x);
     for (uint32_t n = 0; x->sm != NULL && n < x->n_sms; n++) {
         free(x->sm[n].tmem);
     }
@@ -603,7 +614,7 @@ static int prepare(struct sim *s, const struct sim_kernel *k, struct exec *x) {
     if (status != SIM_OK) {
         return status;
     }
-    x->clusters_total = 1;
+    x->clusters_total = x->clusters_step = 1;
     for (int a = 0; a < 3; a++) {
         x->n_clusters[a] = c->grid[a] / c->cluster[a];
         x->clusters_total *= x->n_clusters[a];
@@ -652,7 +663,11 @@ int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config) {
         status = sim_set_error(s, SIM_ERROR_MEMORY, "out of host memory");
     }
     if (status == SIM_OK) {
-        run(x);
+        if (!groups_apply(x)) {
+            exec_run(x);
+        } else if (!groups_run(x)) {
+            out_of_memory(x);
+        }
         if (x->failed) {
             status = sim_set_error(s, x->status, "%s", x->message);
         }

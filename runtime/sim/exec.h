@@ -1,4 +1,4 @@
-// Shared by exec.c, async.c, wgmma.c and report.c only.
+// Shared by exec.c, groups.c, async.c, wgmma.c and report.c only.
 #ifndef FP4_SIM_EXEC_H
 #define FP4_SIM_EXEC_H
 
@@ -12,5 +12,9 @@ void async_push(struct op_queue *q, struct async_op *op);
 void async_drop_all(struct exec *x);
 void report_deadlock(struct exec *x);
 void report_steps(struct exec *x);
+void exec_run(struct exec *x);  // the clusters of x to their end, or to the first fault
+void exec_drop(struct exec *x); // what is left of them
+bool groups_apply(const struct exec *x);
+bool groups_run(struct exec *x); // false: out of memory
 
 #endif

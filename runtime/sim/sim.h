@@ -11,7 +11,8 @@
 // Rules: functions that can fail return 0 for success, or another sim_status; sim_last_error() is
 // then a sentence, kept until the next failing call on the same sim. Nothing is printed, nothing
 // exits, there are no globals: sims are independent of each other. One thread at a time may use a
-// sim. Same inputs, options and seed: same bytes out, same statistics (but for 'ns').
+// sim; a launch uses more while it runs, where its clusters are independent (groups.c). Same inputs,
+// options and seed: same bytes out, same statistics (but for 'ns').
 #ifndef FP4_SIM_H
 #define FP4_SIM_H
 
@@ -53,6 +54,7 @@ typedef struct {
     int smem_per_sm;       // 0 = 233472 (sm_90, sm_100); sm_120: 102400
     int ctas_per_sm;       // 0 = as many as shared memory, threads and registers allow
     uint64_t memory_bytes; // 0 = 16 GiB. sim_alloc fails beyond it
+    int threads; // of a launch; 0 = a thread a processor. Results and statistics do not depend on it
     sim_hazards hazards;
 } sim_options;
 

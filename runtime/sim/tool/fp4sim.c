@@ -15,6 +15,7 @@ static const char usage[] =
     "  --policy P       eager, lazy or random: when asynchronous work takes effect\n"
     "  --seed N         of random\n"
     "  --sms N          multiprocessors of the simulated GPU (8)\n"
+    "  --threads N      of this machine; the result does not depend on it (as many as processors)\n"
     "  --hazards H      off, practice, strict or manual: reports races and broken protocols\n"
     "  --log FILE       writes the scheduling decisions of a random run\n"
     "  --replay FILE    takes them from there\n"
@@ -57,6 +58,10 @@ static bool set_option(struct options *o, const char *name, const char *value) {
     } else if (strcmp(name, "sms") == 0) {
         bool ok = parse_number(value, &n) && n > 0 && n <= 1024;
         o->sms = (int)n;
+        return ok;
+    } else if (strcmp(name, "threads") == 0) {
+        bool ok = parse_number(value, &n) && n > 0 && n <= 1024;
+        o->threads = (int)n;
         return ok;
     } else {
         return false;

@@ -232,7 +232,7 @@ bool job_read(struct job *j, const struct options *o) {
             return false;
         }
     }
-    j->sim = sim_open(&(sim_options){.sms = j->sms, .hazards = j->hazards});
+    j->sim = sim_open(&(sim_options){.sms = j->sms, .hazards = j->hazards, .threads = o->threads});
     if (j->sim == NULL) {
         snprintf(j->error, sizeof j->error, "out of memory");
         return false;

@@ -57,7 +57,7 @@ struct options {
     int hazards; // -1: not given
     bool has_seed, list, quiet;
     uint64_t seed;
-    int sms;
+    int sms, threads; // 0: not given
 };
 
 // All return false with a sentence in j->error.
