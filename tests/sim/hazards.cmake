@@ -5,7 +5,16 @@ file(GLOB hazards CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/hazards/*.ptx)
 add_test(NAME sim.hazards COMMAND hazards_test ${hazards})
 
 # Mutants of the synchronisation of our own kernels; a few here, all of them by hand.
+# The judge of mutants is fp4c's run and verify around PTX from a module: it needs no LLVM.
 find_package(Python3 COMPONENTS Interpreter)
+if(TARGET fp4c)
+    file(GLOB judge_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/driver/*.c)
+    list(FILTER judge_sources EXCLUDE REGEX "/main\\.c$")
+    add_executable(mutation_judge ${CMAKE_CURRENT_LIST_DIR}/mutation/judge.c ${judge_sources})
+    target_include_directories(mutation_judge PRIVATE ${CMAKE_SOURCE_DIR}/compiler/driver)
+    target_link_libraries(mutation_judge PRIVATE fp4_codegen fp4_verify fp4rt)
+    target_link_options(mutation_judge PRIVATE -Wl,--as-needed)
+endif()
 if(Python3_FOUND AND TARGET fp4c)
     foreach(arch sm_100a sm_120a)
         add_test(NAME sim.mutation.${arch} COMMAND ${Python3_EXECUTABLE}

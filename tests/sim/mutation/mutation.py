@@ -1,289 +1,386 @@
 #!/usr/bin/env python3
-"""Removes, moves or miscounts one synchronisation of a kernel at a time and tells what becomes of it.
+"""Scores the hazard detector and the static verifier with mutants: PTX in which one synchronisation is
+removed, moved or miscounted.
 
-usage: mutation.py FP4C ARCH FILE.tk [--kernel NAME] [--every N] [--jobs N] [--list] [SIZE=VALUE ...]
+usage: mutation.py one JUDGE FP4C ARCH FILE.tk [--kernel NAME] [--list] ...   one program, any
+       mutation.py lib JUDGE FP4C ROOT [--only TEXT] [--bless] ...            every kernel of lib/
+       mutation.py holes ROOT                 whether scores.tsv has a line for every kernel and target
 
-Each mutant of the kernel's PTX runs in the simulator under several schedules, compared with the
-evaluator and with the hazard detector on. It is
-  reported     by the hazard detector,
-  fault        stopped by the simulator at the instruction that went wrong,
-  hang         stopped with an explanation of who waits for what,
-  wrong        in its result,
-  equivalent   none of these, and named in equivalent.txt with the reason,
-  gap          none of these, and named there as something that the detector cannot see, or
-  SURVIVED     none of these. The exit status is 1 when there is such a mutant.
-A mutant that the reader of PTX refuses as a text is 'malformed': it says nothing, and is not counted.
---every N keeps every N-th mutant, for a brief run.
+A mutant is seen when the detector reports it, the simulator stops at the instruction that went wrong or
+explains who waits for what, or the result is another one; eight launches (judge.c), the first that sees it
+ends them. The verifier refuses it. One that survives must be named in equivalent.txt with the reason; then it
+is no mistake and not counted. The exit status is 1 when there is another survivor.
 
---verify does not run them: 'fp4c verify' refuses a mutant, or it SURVIVED. It gets a module of the kernel
-(every one of the file in turn, SIZEs are not needed), with --ptx-only the text alone."""
+Options of 'one' and 'lib':
+  --tool detector|verifier   only this one
+  --every N        every N-th mutant only (a sample; scores.tsv says so)
+  --jobs N         processes at once
+  --list           every mutant with its verdict
+  --journal FILE   verdicts are kept there, and those that are there are not asked for again
+  --modules DIR    modules compiled before (KERNEL.ARCH.tkm): FP4C is not needed then
+  --compile        only makes these modules
+  --seconds S      ends after so long; a first eighth of the mutants of every kernel comes first
+--bless writes scores.tsv: the lines of the kernels that were judged, the others stay."""
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
-import re
-import shutil
+import select
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from mutants import HERE, Equivalents, mutants
 
-# Removed altogether: (name, pattern of the instruction).
-REMOVED = [
-    ("fence.proxy.async", r"fence\.proxy\.async[\w.:]*;"),
-    ("fence.mbarrier_init", r"fence\.mbarrier_init[\w.:]*;"),
-    ("fence", r"fence\.(acq_rel|sc|release|acquire)[\w.:]*;"),
-    ("tcgen05.fence::before_thread_sync", r"tcgen05\.fence::before_thread_sync;"),
-    ("tcgen05.fence::after_thread_sync", r"tcgen05\.fence::after_thread_sync;"),
-    ("tcgen05.wait::ld", r"tcgen05\.wait::ld[\w.]*;"),
-    ("tcgen05.wait::st", r"tcgen05\.wait::st[\w.]*;"),
-    ("tcgen05.commit", r"tcgen05\.commit\.[^;]*;"),
-    ("tcgen05.dealloc", r"tcgen05\.dealloc\.[^;]*;"),
-    ("wgmma.fence", r"wgmma\.fence[\w.]*;"),
-    ("wgmma.commit_group", r"wgmma\.commit_group[\w.]*;"),
-    ("wgmma.wait_group", r"wgmma\.wait_group[^;]*;"),
-    ("cp.async.bulk.commit_group", r"cp\.async\.bulk\.commit_group;"),
-    ("cp.async.bulk.wait_group", r"cp\.async\.bulk\.wait_group[^;]*;"),
-    ("cp.async.commit_group", r"cp\.async\.commit_group;"),
-    ("cp.async.wait", r"cp\.async\.wait_(all|group)[^;]*;"),
-    ("mbarrier.arrive", r"(@!?%p\d+ )?mbarrier\.arrive\.(?!expect_tx)[^;]*;"),
-    ("mbarrier.arrive.expect_tx", r"(@!?%p\d+ )?mbarrier\.arrive\.expect_tx[^;]*;"),
-    ("mbarrier.init", r"mbarrier\.init\.[^;]*;"),
-    ("bar.sync", r"(?<![\w.])(bar|barrier)(\.cta)?\.sync[^;]*;"),
-    ("bar.arrive", r"(?<![\w.])(bar|barrier)(\.cta)?\.arrive[^;]*;"),
-    ("bar.warp.sync", r"bar\.warp\.sync[^;]*;"),
-    ("barrier.cluster", r"barrier\.cluster\.arrive[\w.]*;\s*barrier\.cluster\.wait[\w.]*;"),
-]
+sys.path.insert(0, os.path.join(HERE, "..", "..", "coverage"))
+import coverage  # the table of kernels
 
-WAIT = r"mbarrier\.try_wait\.parity[\w.:]*\s*(%p\d+), (\[[^\]]*\]), (%r\d+);"
+SCORES = os.path.join(HERE, "scores.tsv")
+TOOLS = ["detector", "verifier"]
+SEEN = {"reported", "fault", "hang", "wrong", "refused"}
+PATIENCE = 120  # seconds for one mutant
+SAMPLE = 8      # of the first pass over all kernels
 
 
-# Changed: (name, pattern, replacement as a function of the match).
-def number(delta):
-    return lambda m: f"{m.group(1)}{int(m.group(2)) + delta};"
+# ---- kernels and their PTX -----------------------------------------------------------------------
 
 
-CHANGED = [
-    ("mbarrier wait passes at once", WAIT, lambda m: f"mov.pred {m.group(1)}, -1;"),
-    ("mbarrier wait for the other parity", WAIT,
-     lambda m: "{ .reg .b32 other; xor.b32 other, %s, 1; %s }" %
-     (m.group(3), m.group(0).replace(m.group(3) + ";", "other;"))),
-    ("mbarrier wait without acquire", WAIT,
-     lambda m: re.sub(r"parity(\.acquire\.\w+)?", "parity.relaxed.cluster", m.group(0), count=1)),
-    ("mbarrier arrives without release", r"mbarrier\.arrive(\.release\.\w+)?(\.shared[^;]*;)",
-     lambda m: f"mbarrier.arrive.relaxed.cluster{m.group(2)}"),
-    ("mbarrier counts one more", r"(mbarrier\.init\.[^;]*, )(%r\d+);",
-     lambda m: "{ .reg .b32 other; add.u32 other, %s, 1; %sother; }" % (m.group(2), m.group(1))),
-    ("mbarrier expects 16 bytes more", r"(mbarrier\.arrive\.expect_tx[^;]*, )(%r\d+);",
-     lambda m: "{ .reg .b32 other; add.u32 other, %s, 16; %sother; }" % (m.group(2), m.group(1))),
-    ("mbarrier expects 16 bytes less", r"(mbarrier\.arrive\.expect_tx[^;]*, )(%r\d+);",
-     lambda m: "{ .reg .b32 other; sub.u32 other, %s, 16; %sother; }" % (m.group(2), m.group(1))),
-    ("wait_group leaves one more", r"((?:wgmma|cp\.async|cp\.async\.bulk)\.wait_group[\w.]*\s+)(\d+);",
-     number(1)),
-    ("commit signals one CTA only", r"tcgen05\.commit\.[^;]*multicast[^;]*;",
-     lambda m: re.sub(r"\.multicast::cluster", "", m.group(0)).rsplit(",", 1)[0] + ";"),
-    ("half of the columns", r"(tcgen05\.alloc\.[^;]*, )(%r\d+);",
-     lambda m: "{ .reg .b32 other; shr.u32 other, %s, 1; %sother; }" % (m.group(2), m.group(1))),
-    ("named barrier of other threads", r"((?<![\w.])(?:bar|barrier)\.(?:sync|arrive)\s+[%\w]+, )(\d+);",
-     lambda m: f"{m.group(1)}{int(m.group(2)) - 32};"),
-    ("cluster barrier without release", r"barrier\.cluster\.arrive(?:\.release)?\.aligned;",
-     lambda m: "barrier.cluster.arrive.relaxed.aligned;"),
-]
+class Cell:
+    """A kernel on a target: its module, the PTX of each variant, and their mutants."""
 
-# Moved: the instruction changes places with the one behind it that touches memory or a barrier.
-MOVED = [
-    ("fence.proxy.async behind the barrier", r"(fence\.proxy\.async[\w.:]*;)((?:[^;{}]*;){0,3}?)(\s*(?:bar|barrier)\.(?:sync|arrive)[^;]*;)",
-     lambda m: m.group(2) + m.group(3) + "\n\t" + m.group(1)),
-    ("arrival in front of the wait for what it releases", r"(wgmma\.wait_group[^;]*;)((?:[^;{}]*;){0,4}?)(\s*(?:@!?%p\d+ )?mbarrier\.arrive\.(?!expect)[^;]*;)",
-     lambda m: m.group(2) + m.group(3) + "\n\t" + m.group(1)),
-    ("arrival in front of tcgen05.wait::ld", r"(tcgen05\.wait::ld[\w.]*;)((?:[^;{}]*;){0,200}?)(\s*(?:@!?%p\d+ )?mbarrier\.arrive\.(?!expect)[^;]*;)",
-     lambda m: m.group(3) + "\n\t" + m.group(1) + m.group(2)),
-]
+    def __init__(self, path, kernel, arch, module):
+        self.path, self.kernel, self.arch, self.module = path, kernel, arch, module
+        self.texts = []
+        self.mutants = []
+
+    def read(self):
+        with open(self.module, "rb") as f:
+            data = f.read()
+        sections = [struct.unpack_from("<IIQQ", data, 32 + 24 * i) for i in range(struct.unpack_from("<I", data, 12)[0])]
+        found = sorted((index, data[at:at + size]) for kind, index, at, size in sections if kind == 2)
+        self.texts = [text.decode("ascii").rstrip("\0") for _, text in found]
+        self.mutants = [mutants(text) for text in self.texts]
 
 
-def mutants(text):
-    """(name, line, text) of each mutant."""
-    found = []
-    for name, pattern in REMOVED:
-        for m in re.finditer(pattern, text):
-            found.append(("without " + name, m, ""))
-    for name, pattern, change in CHANGED + MOVED:
-        for m in re.finditer(pattern, text):
-            found.append((name, m, change(m)))
-    for name, m, with_ in sorted(found, key=lambda f: (f[1].start(), f[0])):
-        if m.group(0) != with_:
-            yield name, text.count("\n", 0, m.start()) + 1, \
-                text[:m.start()] + with_ + text[m.end():], text[max(0, m.start() - 700):m.end()]
+def compile_cell(fp4c, cell):
+    """What ptxas finds is not asked here."""
+    done = subprocess.run([fp4c, cell.path, "-arch", cell.arch, "--kernel", cell.kernel, "-o", cell.module],
+                          capture_output=True, text=True)
+    return None if done.returncode == 0 else f"{cell.kernel} on {cell.arch}: {done.stderr[:600]}"
 
 
-def equivalents(path):
-    """Lines 'ARCH | mutant | instruction (regular expression) | reason'."""
-    out = []
-    with open(path, encoding="ascii") as f:
-        for line in f:
-            if line.strip() and not line.startswith("#"):
-                out.append([part.strip() for part in line.split(" | ", 3)])
-    return out
+def cells_of_lib(root, modules, only):
+    cells = []
+    for row in coverage.read_table(root):
+        for arch in coverage.TARGETS:
+            if row.outcome[arch] == "ok" and only in f"{row.file} {row.kernel} {arch}":
+                cells.append(Cell(os.path.join(root, "lib", row.file), row.kernel, arch,
+                                  os.path.join(modules, f"{row.kernel}.{arch}.tkm")))
+    return cells
 
 
-def assemble_once(folder):
-    """fp4c assembles the kernel before it takes the mutant's PTX: every time the same, so once will do."""
-    real = os.environ.get("FP4_PTXAS") or shutil.which("ptxas")
-    if not real:
-        return
-    path = os.path.join(folder, "ptxas")
-    with open(path, "w", encoding="ascii") as f:
-        f.write(f"""#!/bin/sh
-for a; do [ "$before" = -o ] && out=$a; before=$a; done
-if [ ! -e '{folder}/done' ]; then
-    '{real}' "$@" >'{folder}/said' 2>'{folder}/told' && cp "$out" '{folder}/cubin' && : >'{folder}/done'
-fi
-cat '{folder}/said'; cat '{folder}/told' >&2; cp '{folder}/cubin' "$out"
-""")
-    os.chmod(path, 0o700)
-    os.environ["FP4_PTXAS"] = path
+def kernels_of(path):
+    text = coverage.re.sub(r"//[^\n]*", "", open(path).read())
+    return coverage.re.findall(r"\bkernel\s+(\w+)", text)
 
 
-# What the readers of PTX say of a text, rather than of what it does.
-MALFORMED = re.compile(r"is expected|is not known here|is no PTX|no such register|not one that the verifier knows"
-                       r"|that the verifier does not know|there is no label")
+# ---- judging -------------------------------------------------------------------------------------
 
 
-class Trial:
-    def __init__(self, options):
-        self.o = options
-        self.command = [options.fp4c, "run", options.file, "-arch", options.arch, *options.sizes,
-                        "--sms", "2", "--check", "--hazards", "strict"]
-        if options.kernel:
-            self.command += ["--kernel", options.kernel]
+class Judge:
+    """A process of judge.c for one variant of a cell; started anew when it died or hung."""
 
-    def run(self, ptx, order, seed):
-        result = subprocess.run(self.command + ["--seed", str(seed), "--schedule", order, "--use-ptx", ptx],
-                                capture_output=True, text=True, timeout=300)
-        said = result.stderr.strip() or result.stdout.strip()
-        if result.returncode == 0:
-            return None, ""
-        if result.returncode != 1:
-            return "CRASHED", said
-        if MALFORMED.search(said):
-            return "malformed", said
-        for word, verdict in (("hazard ", "reported"), ("deadlock", "hang"), ("instructions, the launch allows", "hang"),
-                              ("simulator: ", "fault"), ("wrong", "wrong")):
-            if word in said:
-                return verdict, said
-        return "wrong", said
+    def __init__(self, program, cell, variant):
+        self.command = [program, cell.path, cell.arch, cell.kernel, str(variant), cell.module]
+        self.process = None
 
-    def verdict(self, folder, index, text):
-        path = os.path.join(folder, f"{index}.ptx")
-        with open(path, "w", encoding="ascii") as f:
-            f.write(text)
-        for order, seed in (("eager", 1), ("lazy", 1), ("random", 2), ("random", 3)):
-            verdict, said = self.run(path, order, seed)
-            if verdict:
+    def ask(self, tool, mutant):
+        """(verdict, road, sentence)"""
+        if self.process is None:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL)
+        start, end, text = (0, 0, "") if mutant is None else (mutant.start, mutant.end, mutant.text)
+        try:
+            self.process.stdin.write(f"{tool[0]} x {start} {end} {len(text)}\n{text}".encode("ascii"))
+            self.process.stdin.flush()
+            if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+                self.close()
+                return "timeout", "-", f"no answer within {PATIENCE} s"
+            answer = self.process.stdout.readline().decode("ascii", "replace").rstrip("\n").split("\t")
+        except OSError:
+            answer = []
+        if len(answer) != 4:
+            self.close()
+            return "CRASHED", "-", "the judge ended without an answer"
+        return tuple(answer[1:])
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+        self.process = None
+
+
+def key_of(cell, variant, index, tool):
+    text, m = cell.texts[variant], cell.mutants[variant][index] if index is not None else None
+    what = "unchanged" if m is None else f"{m.start} {m.end} {m.text}"
+    digest = hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+    return f"{cell.kernel} {cell.arch} {digest} {tool} {hashlib.sha256(what.encode('ascii')).hexdigest()[:12]}"
+
+
+class Journal:
+    """Verdicts by key; appended to a file as they come."""
+
+    def __init__(self, path):
+        self.known, self.lock = {}, threading.Lock()
+        self.file = None
+        if path is not None:
+            if os.path.exists(path):
+                with open(path, encoding="ascii") as f:
+                    for line in f:
+                        entry = json.loads(line)
+                        self.known[entry[0]] = tuple(entry[1:])
+            self.file = open(path, "a", encoding="ascii")
+
+    def put(self, key, verdict):
+        with self.lock:
+            self.known[key] = verdict
+            if self.file is not None:
+                self.file.write(json.dumps([key, *verdict]) + "\n")
+                self.file.flush()
+
+
+class Walk:
+    def __init__(self, options, cells):
+        self.o, self.cells = options, cells
+        self.journal = Journal(options.journal)
+        self.ends = time.monotonic() + options.seconds if options.seconds else None
+        self.done, self.all, self.lock = 0, 0, threading.Lock()
+
+    def chosen(self, cell, variant):
+        return range(0, len(cell.mutants[variant]), self.o.every)
+
+    def tasks(self):
+        """(cell, variant, tool, indices): the unchanged kernel, a sample of every kernel, then the rest."""
+        passes = ([], [], [])
+        for cell in self.cells:
+            for variant in range(len(cell.texts)):
+                for tool in self.o.tools:
+                    at = list(self.chosen(cell, variant))
+                    parts = ([None], at[::SAMPLE], [i for n, i in enumerate(at) if n % SAMPLE])
+                    parts = [[i for i in part if key_of(cell, variant, i, tool) not in self.journal.known]
+                             for part in parts]
+                    passes[0].append((cell, variant, tool, parts[0] + parts[1]))
+                    passes[2].append((cell, variant, tool, parts[2]))
+        return [task for part in passes for task in part if task[3]]
+
+    def work(self, task):
+        cell, variant, tool, indices = task
+        judge = Judge(self.o.judge, cell, variant)
+        for index in indices:
+            if self.ends is not None and time.monotonic() > self.ends:
                 break
-        os.remove(path)
-        return verdict or "SURVIVED", said
+            mutant = None if index is None else cell.mutants[variant][index]
+            self.journal.put(key_of(cell, variant, index, tool), judge.ask(tool, mutant))
+            self.progress(f"{cell.kernel} {cell.arch} {tool}")
+        judge.close()
+
+    def progress(self, what):
+        with self.lock:
+            self.done += 1
+            if sys.stderr.isatty():
+                filled = 30 * self.done // max(1, self.all)
+                sys.stderr.write(f"\r\033[K[{'#' * filled}{'.' * (30 - filled)}] {self.done} of {self.all} {what}")
+
+    def run(self):
+        tasks = self.tasks()
+        self.all = sum(len(task[3]) for task in tasks)
+        with concurrent.futures.ThreadPoolExecutor(self.o.jobs) as pool:
+            for done in concurrent.futures.as_completed([pool.submit(self.work, task) for task in tasks]):
+                done.result()
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\033[K")
 
 
-def module_parts(path):
-    """[(metadata of a kernel, its PTX)] of a module (runtime/module.h)."""
-    with open(path, "rb") as f:
-        data = f.read()
-    sections = [struct.unpack_from("<IIQQ", data, 32 + 24 * i) for i in range(struct.unpack_from("<I", data, 12)[0])]
-    meta = [data[at:at + size] for kind, _, at, size in sections if kind == 1]
-    texts = {index: data[at:at + size] for kind, index, at, size in sections if kind == 2}
-    return [(k, texts[i].decode("ascii").rstrip("\0")) for i, k in enumerate(json.loads(meta[0].rstrip(b"\0"))["kernels"])]
+# ---- the score of a cell ---------------------------------------------------------------------------
 
 
-def module_of(meta, text):
-    """A module of one kernel, without a checksum: the verifier reads no more than it needs."""
-    parts = [(1, json.dumps({"kernels": [meta]}).encode("ascii")), (2, text.encode("ascii"))]
-    at, table, body = 32 + 24 * len(parts), b"", b""
-    for kind, data in parts:
-        table += struct.pack("<IIQQ", kind, 0, at + len(body), len(data))
-        body += data
-    return b"FP4TKM\r\n" + struct.pack("<IIQQ", 1, len(parts), at + len(body), 0) + table + body
+class Score:
+    def __init__(self):
+        self.judged = self.seen = self.malformed = 0
+        self.equivalent = {}
+        self.survivors = []
+
+    def text(self):
+        """What a line of scores.tsv says of a tool."""
+        counted = self.judged - self.malformed - sum(self.equivalent.values())
+        return f"{self.seen}/{counted}"
 
 
-class Proof:
-    """What the static verifier says of a mutant."""
+def score(walk, cell, tool, equivalents):
+    s = Score()
+    for variant in range(len(cell.texts)):
+        unchanged = walk.journal.known.get(key_of(cell, variant, None, tool))
+        if unchanged is not None and unchanged[0] != "survived":
+            s.survivors.append((variant, None, unchanged))
+        for index in walk.chosen(cell, variant):
+            verdict = walk.journal.known.get(key_of(cell, variant, index, tool))
+            if verdict is None:
+                continue
+            mutant = cell.mutants[variant][index]
+            name = equivalents.name_of(cell.arch, mutant) if verdict[0] == "survived" else None
+            s.judged += 1
+            s.seen += verdict[0] in SEEN
+            s.malformed += verdict[0] == "malformed"
+            if name is not None:
+                s.equivalent[name] = s.equivalent.get(name, 0) + 1
+            elif verdict[0] not in SEEN | {"malformed"}:
+                s.survivors.append((variant, mutant, verdict))
+            if walk.o.list:
+                print(f"{verdict[0]:10} {name or '':6} {tool} {cell.kernel} {cell.arch} {variant} ptx:{mutant.line} "
+                      f"{mutant.name}: {verdict[1]} {verdict[2][:200]}")
+    return s
 
-    def __init__(self, options, meta):
-        self.o, self.meta = options, meta
 
-    def verdict(self, folder, index, text):
-        path = os.path.join(folder, f"{index}." + ("ptx" if self.o.ptx_only else "tkm"))
-        with open(path, "wb") as f:
-            f.write(text.encode("ascii") if self.o.ptx_only else module_of(self.meta, text))
-        result = subprocess.run([self.o.fp4c, "verify", path], capture_output=True, text=True, timeout=300)
-        os.remove(path)
-        said = result.stderr.strip()
-        if result.returncode == 0:
-            return "SURVIVED", ""
-        if result.returncode != 1:
-            return "CRASHED", said
-        return ("malformed" if MALFORMED.search(said) else "refused"), said
+def report(walk):
+    """Prints the scores; lines for scores.tsv by (kernel, arch), and the number of survivors."""
+    equivalents = Equivalents()
+    lines, missed = {}, 0
+    for cell in walk.cells:
+        scores = {tool: score(walk, cell, tool, equivalents) for tool in walk.o.tools}
+        for tool, s in scores.items():
+            for variant, mutant, verdict in s.survivors:
+                where = "the unchanged kernel" if mutant is None else f"ptx:{mutant.line} {mutant.name}: ...{mutant.was[-110:]}"
+                print(f"{verdict[0].upper()} {tool} {cell.kernel} {cell.arch} schedule {variant} {where} {verdict[2][:300]}")
+            missed += len(s.survivors)
+        total = sum(len(m) for m in cell.mutants)
+        judged = " ".join(f"{tool} {s.text()}" for tool, s in scores.items())
+        print(f"{cell.kernel} {cell.arch}: {total} mutants, {judged}")
+        lines[(cell.kernel, cell.arch)] = score_line(cell, scores, total)
+    return lines, missed
 
 
-def judge(o, trial, name, text, folder):
-    """Prints what became of the mutants of a text; the exit status."""
-    known = equivalents(os.path.join(HERE, "equivalent.txt"))
-    verdict, said = trial.verdict(folder, "unchanged", text)
-    if verdict != "SURVIVED":
-        print(f"{name}: the unchanged kernel is refused: {said}")
-        return 1
-    chosen = list(mutants(text))[::o.every]
-    with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-        verdicts = list(pool.map(lambda m: trial.verdict(folder, m[0], m[1][2]), enumerate(chosen)))
-    count = {}
-    for (mutant, line, _, was), (verdict, said) in zip(chosen, verdicts):
-        was = " ".join(was.split())
-        for arch, what, pattern, reason in known:
-            if verdict == "SURVIVED" and arch in (o.arch, "*") and what == mutant and re.search(pattern, was):
-                verdict = "gap" if reason.startswith("gap:") else "equivalent"
-        count[verdict] = count.get(verdict, 0) + 1
-        if o.list or verdict in ("SURVIVED", "CRASHED"):
-            print(f"{verdict:10} ptx:{line} {mutant}: ...{was[-90:]}")
-            if o.list and said:
-                print(f"           {said.splitlines()[0][:200]}")
-    total = len(chosen) - count.get("equivalent", 0) - count.get("malformed", 0)
-    missed = count.get("SURVIVED", 0) + count.get("CRASHED", 0)
-    killed = total - missed - count.get("gap", 0)
-    print(f"{name} {o.arch}: {killed} of {total} mutants are seen " +
-          ", ".join(f"{n} {v}" for v, n in sorted(count.items())))
-    return missed > 0 or killed == 0
+def score_line(cell, scores, total):
+    names = {}
+    for s in scores.values():
+        for name, n in s.equivalent.items():
+            names[name] = max(names.get(name, 0), n)
+    judged = min(s.judged for s in scores.values())
+    columns = [cell.kernel, cell.arch, len(cell.texts), total, judged, *(s.text() for s in scores.values()),
+               " ".join(f"{name}:{n}" for name, n in sorted(names.items())) or "-"]
+    return "\t".join(str(c) for c in columns)
+
+
+# ---- scores.tsv --------------------------------------------------------------------------------------
+
+HEAD = """# Mutation scores of lib/, written by 'mutation.py lib ... --bless'. A line a kernel and target; columns, cut by tabs:
+#   kernel, target
+#   schedules      of the kernel there, each with PTX of its own
+#   mutants        of all of them
+#   judged         so many of them; fewer than all: every N-th of each schedule
+#   detector       seen / judged that are neither equivalent nor malformed
+#   verifier       refused / the same
+#   equivalents    names in equivalent.txt with how many mutants each stands for (of the two tools the greater number)
+"""
+
+
+def read_scores():
+    if not os.path.exists(SCORES):
+        return {}
+    with open(SCORES, encoding="ascii") as f:
+        rows = [line.rstrip("\n") for line in f if line.strip() and not line.startswith("#")]
+    return {tuple(row.split("\t")[:2]): row for row in rows}
+
+
+def write_scores(lines):
+    with open(SCORES, "w", encoding="ascii") as f:
+        f.write(HEAD + "".join(lines[key] + "\n" for key in sorted(lines)))
+
+
+def holes(root):
+    cells = {(row.kernel, arch) for row in coverage.read_table(root) for arch in coverage.TARGETS
+             if row.outcome[arch] == "ok"}
+    scores = read_scores()
+    wrong = [f"kernel '{k}' on {a} has no line in tests/sim/mutation/scores.tsv: mutation.py lib JUDGE FP4C ROOT "
+             f"--only '{k} {a}' --bless" for k, a in sorted(cells - set(scores))]
+    wrong += [f"scores.tsv: there is no kernel '{k}' on {a}" for k, a in sorted(set(scores) - cells)]
+    known = {name for name, _, _, _ in Equivalents().known}
+    for key, row in sorted(scores.items()):
+        columns = row.split("\t")
+        if len(columns) != 8:
+            wrong.append(f"scores.tsv, {' '.join(key)}: {len(columns)} columns instead of 8")
+            continue
+        names = set() if columns[7] == "-" else {part.split(":")[0] for part in columns[7].split()}
+        wrong += [f"scores.tsv, {' '.join(key)}: equivalent.txt has no '{n}'" for n in sorted(names - known)]
+    print("\n".join(wrong + [f"{len(scores)} lines, {len(wrong)} wrong"]))
+    return int(bool(wrong) or not scores)
+
+
+# ---- commands ----------------------------------------------------------------------------------------
+
+
+def options():
+    a = argparse.ArgumentParser(usage=__doc__)
+    a.add_argument("command", choices=["one", "lib", "holes"])
+    a.add_argument("at", nargs="+")
+    a.add_argument("--kernel")
+    a.add_argument("--only", default="")
+    a.add_argument("--tool", choices=TOOLS)
+    a.add_argument("--every", type=int, default=1)
+    a.add_argument("--jobs", type=int, default=1)
+    a.add_argument("--list", action="store_true")
+    a.add_argument("--journal")
+    a.add_argument("--modules")
+    a.add_argument("--compile", action="store_true")
+    a.add_argument("--seconds", type=float)
+    a.add_argument("--bless", action="store_true")
+    o = a.parse_args()
+    if len(o.at) != {"one": 4, "lib": 3, "holes": 1}[o.command]:
+        a.error(f"'{o.command}' takes other arguments")
+    o.tools = TOOLS if o.tool is None else [o.tool]
+    return o
+
+
+def cells_of(o, modules):
+    if o.command == "lib":
+        return cells_of_lib(o.at[2], modules, o.only)
+    _, _, arch, path = o.at
+    return [Cell(path, k, arch, os.path.join(modules, f"{k}.{arch}.tkm")) for k in kernels_of(path)
+            if o.kernel in (None, k)]
+
+
+def judge_all(o, modules):
+    cells = cells_of(o, modules)
+    if o.modules is None or o.compile:
+        with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
+            wrong = [w for w in pool.map(lambda c: compile_cell(o.at[1], c), cells) if w is not None]
+        if wrong or o.compile:
+            print("\n".join(wrong) or f"{len(cells)} modules")
+            return int(bool(wrong))
+    for cell in cells:
+        cell.read()
+    walk = Walk(o, cells)
+    walk.run()
+    lines, missed = report(walk)
+    if o.bless and o.command == "lib" and o.tools == TOOLS:
+        write_scores({**read_scores(), **lines})
+    return int(missed > 0 or not cells)
 
 
 def main():
-    a = argparse.ArgumentParser(usage=__doc__)
-    a.add_argument("fp4c")
-    a.add_argument("arch")
-    a.add_argument("file")
-    a.add_argument("--kernel")
-    a.add_argument("--every", type=int, default=1)
-    a.add_argument("--jobs", type=int, default=2)
-    a.add_argument("--list", action="store_true")
-    a.add_argument("--verify", action="store_true")
-    a.add_argument("--ptx-only", action="store_true")
-    a.add_argument("sizes", nargs="*")
-    o = a.parse_intermixed_args()
-    name = os.path.basename(o.file)
-    which = ["--kernel", o.kernel] if o.kernel else []
+    o = options()
+    if o.command == "holes":
+        return holes(o.at[0])
+    o.judge = o.at[0]
+    if o.modules is not None:
+        os.makedirs(o.modules, exist_ok=True)
+        return judge_all(o, o.modules)
     with tempfile.TemporaryDirectory() as folder:
-        assemble_once(folder)
-        good = os.path.join(folder, "good")
-        if o.verify:
-            subprocess.run([o.fp4c, o.file, "-arch", o.arch, "-o", good, *which], check=True)
-            parts = module_parts(good)
-            codes = [judge(o, Proof(o, meta), f"{name} {n} of {len(parts)}" if len(parts) > 1 else name, text, folder)
-                     for n, (meta, text) in enumerate(parts)]
-            return int(any(codes) or not codes)
-        subprocess.run([o.fp4c, o.file, "-arch", o.arch, "-S", "-o", good, *which], check=True)
-        with open(good, encoding="ascii") as f:
-            text = f.read()
-        return int(judge(o, Trial(o), name, text, folder))
+        return judge_all(o, folder)
 
 
 sys.exit(main())
