@@ -13,8 +13,10 @@ enum {
     V_MOST_CTAS = 16,
     V_MOST_THREADS = 1024,
     V_SMEM_BYTES = 233472, // of an SM of sm_90 and sm_100: no block has more
-    V_GRANULE = 16,
+    V_GRANULE = 16, // of boxes
+    V_BLOCK = 64,   // of shared memory: accesses are kept by block, their bytes in one word
     V_TMEM_COLUMNS = 512,
+    V_ANSWERS = 64,
     V_RANK_SHIFT = 24 // a shared address: the rank of the CTA, then the offset (of hardware, hence
                       // of peer masks)
 };
@@ -138,8 +140,10 @@ typedef struct v_clock {
 // ---- the machine --------------------------------------------------------------------------------
 typedef struct {
     uint64_t v[V_LANES];
-    uint32_t known; // lanes whose value does not depend on data
-    bool same;      // v[0] is the value of every lane
+    uint32_t known;   // lanes whose value does not depend on data
+    bool same;        // v[0] is the value of every lane
+    uint32_t bounded; // lanes whose value depends on data and lies from v to v + span
+    uint64_t span;
 } v_reg;
 
 typedef struct {
@@ -207,13 +211,14 @@ typedef struct {
     uint32_t order, comp, at;
 } v_commit;
 
-// What was done to a granule of shared memory or a cell of TMEM.
+// What was done to a block of shared memory or a cell of TMEM.
 typedef struct v_access {
     struct v_access *next;
     const v_ins *ins;
     uint32_t async;    // 0: a thread's own access, else number of a v_async
     uint32_t comp, at; // a thread's own
-    uint16_t mask;     // bytes
+    uint32_t lanes;    // 1; more: of those behind it in its warp too, together
+    uint64_t mask;     // bytes of the block
     bool write;
     uint8_t role;      // TMEM: enum v_tmem_use
 } v_access;
@@ -242,7 +247,7 @@ typedef struct {
 } v_bar;
 
 typedef struct {
-    v_access **smem;      // by granule
+    v_access **smem;      // by block
     uint8_t *value;       // V_SMEM_BYTES
     uint8_t *known;       // bytes whose value is known
     v_mbar **mbar;        // by offset / 8
@@ -263,6 +268,13 @@ typedef struct {
     bool data; // what a predicate says that depends on data
 } v_case;
 
+// Whether an operation is over as far as a thread knows, during one step.
+typedef struct {
+    uint64_t step;
+    uint32_t thread, async;
+    bool over;
+} v_answer;
+
 typedef struct v_machine {
     v_exit *x;
     arena *mem; // of this run
@@ -279,6 +291,7 @@ typedef struct v_machine {
     v_mbar **mbars;
     v_async *async;
     uint32_t n_async, most_async;
+    v_answer answers[V_ANSWERS];
     v_commit **commits; // by thread
     uint32_t *n_commits, *most_commits, *orders;
     v_access *free;
@@ -306,6 +319,10 @@ _Noreturn void v_refuse(v_machine *m, const v_warp *w, const v_ins *i, const cha
 // ---- values (v_value.c) -------------------------------------------------------------------------
 uint64_t v_get(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane, bool *known);
 void v_set(v_machine *m, v_warp *w, int reg, uint32_t lane, uint64_t value, bool known);
+void v_set_within(v_machine *m, v_warp *w, int reg, uint32_t lane, uint64_t least, uint64_t most);
+// Between which numbers a value lies, whatever the data are; false: nothing is known of it.
+bool v_bounds(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane,
+              uint64_t *least, uint64_t *most);
 void v_set_unknown(v_machine *m, v_warp *w, const v_operand *o, uint32_t mask);
 void v_set_same(v_machine *m, v_warp *w, int reg, uint32_t mask, uint64_t value);
 // An operand that must not depend on data, refused otherwise.
@@ -346,6 +363,9 @@ uint32_t v_async_new(v_machine *m, v_async_kind kind, uint32_t thread, const v_i
 void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes,
              bool write);
 // An access of an asynchronous operation issued by one lane.
+// A read of something in this range by each lane of the mask: all of it must be ordered.
+void v_touch_somewhere(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask, v_place at,
+                       uint32_t bytes);
 void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at,
                    uint32_t bytes, bool write);
 typedef enum {

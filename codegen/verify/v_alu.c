@@ -242,6 +242,99 @@ static uint64_t scalar(const v_ins *i, uint64_t a, uint64_t b, uint64_t c) {
     }
 }
 
+// ---- bounds -------------------------------------------------------------------------------------
+// Of a value that depends on data: an index into a table is a few bits of it, shifted and added to an
+// address. Bounds are of non-negative numbers; what may wrap has none.
+typedef struct {
+    uint64_t least, most;
+} bounds;
+
+static bool of_product(bounds a, bounds b, bounds *out) {
+    *out = (bounds){a.least * b.least, a.most * b.most};
+    return a.most == 0 || b.most <= UINT64_MAX / a.most;
+}
+
+static bool of_shift(const v_ins *i, bounds a, bounds by, bounds *out) {
+    uint64_t n = by.least;
+    if (by.most != n || n >= i->type[0].bits) {
+        return false;
+    }
+    *out = i->base == A_SHR ? (bounds){a.least >> n, a.most >> n} : (bounds){a.least << n, a.most << n};
+    return i->base == A_SHR || a.most <= UINT64_MAX >> n;
+}
+
+static bool of_two(const v_ins *i, bounds a, bounds b, bounds *out) {
+    switch (i->base) {
+    case A_ADD:
+        *out = (bounds){a.least + b.least, a.most + b.most};
+        return a.most <= UINT64_MAX - b.most;
+    case A_SUB:
+        *out = (bounds){a.least - b.most, a.most - b.least};
+        return a.least >= b.most;
+    case A_MUL:
+        return !v_has(i, VW_hi) && of_product(a, b, out);
+    case A_OR: // no more than the sum, no less than either
+        *out = (bounds){a.least > b.least ? a.least : b.least, a.most + b.most};
+        return a.most <= UINT64_MAX - b.most;
+    case A_XOR:
+        *out = (bounds){0, a.most + b.most};
+        return a.most <= UINT64_MAX - b.most;
+    case A_SHL:
+    case A_SHR:
+        return of_shift(i, a, b, out);
+    case A_SELP:
+        *out = (bounds){a.least < b.least ? a.least : b.least, a.most > b.most ? a.most : b.most};
+        return true;
+    default:
+        return false;
+    }
+}
+
+// The operand's, if it is a number that a register of so many bits holds as it is.
+static bool of_operand(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane,
+                       unsigned bits, bounds *out) {
+    return v_bounds(m, w, o, lane, &out->least, &out->most) && out->most == low(out->most, bits);
+}
+
+static bool bounded(const v_machine *m, const v_warp *w, const v_ins *i, uint32_t lane, bounds *out) {
+    v_type t = i->type[0];
+    unsigned bits = t.bits, result = t.kind == VT_S ? bits - 1u : bits;
+    bounds a, b, c;
+    bool has_a = of_operand(m, w, &i->arg[1], lane, bits, &a);
+    bool has_b = i->arg[2].kind != VO_NONE && of_operand(m, w, &i->arg[2], lane, bits, &b);
+    switch (i->base) {
+    case A_MOV:
+        *out = a;
+        return has_a;
+    case A_CVT: {
+        v_type from = i->type[1];
+        bool fits = of_operand(m, w, &i->arg[1], lane, from.bits, out);
+        if (!fits && from.kind != VT_S && from.bits < 32) {
+            *out = (bounds){0, low(UINT64_MAX, from.bits)};
+            fits = true;
+        }
+        return fits && out->most == low(out->most, result);
+    }
+    case A_AND: // no more than either
+        *out = (bounds){0, has_a && (!has_b || a.most < b.most) ? a.most : has_b ? b.most : 0};
+        return has_a || has_b;
+    case A_REM:
+        *out = (bounds){0, has_b ? b.least - 1 : 0};
+        return t.kind != VT_S && has_b && b.least == b.most && b.least > 0;
+    case A_BFE:
+        return t.kind != VT_S && i->arg[3].kind == VO_IMM && i->arg[3].imm < 32 &&
+               (*out = (bounds){0, low(UINT64_MAX, (unsigned)i->arg[3].imm)}, true);
+    case A_MAD:
+        return !v_has(i, VW_hi) && has_a && has_b && of_product(a, b, &a) &&
+               of_operand(m, w, &i->arg[3], lane, 64, &c) && c.most <= UINT64_MAX - a.most &&
+               (*out = (bounds){a.least + c.least, a.most + c.most}, true) &&
+               out->most == low(out->most, v_has(i, VW_wide) ? 2 * result : result);
+    default:
+        return has_a && has_b && of_two(i, a, b, out) &&
+               out->most == low(out->most, v_has(i, VW_wide) ? 2 * result : result);
+    }
+}
+
 static unsigned result_bits(const v_ins *i) {
     v_type t = i->type[0];
     if (i->base == A_SETP || t.kind == VT_PRED) {
@@ -302,7 +395,13 @@ static void lane_value(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane) {
         }
     }
     v = low(v, result_bits(i));
-    v_set(m, w, i->arg[0].kind == VO_REG ? i->arg[0].reg : -1, lane, v, known);
+    int to = i->arg[0].kind == VO_REG ? i->arg[0].reg : -1;
+    bounds within;
+    if (!known && i->type[0].kind != VT_PRED && i->base != A_SETP && bounded(m, w, i, lane, &within)) {
+        v_set_within(m, w, to, lane, within.least, within.most);
+    } else {
+        v_set(m, w, to, lane, v, known);
+    }
     if (i->base == A_SETP && i->arg[0].pair >= 0) {
         v_set(m, w, i->arg[0].pair, lane, !v, known);
     }

@@ -78,10 +78,53 @@ static uint64_t loaded(v_machine *m, v_warp *w, const v_ins *i, uint64_t address
     }
 }
 
+// What a load brings is data; of fewer bits than a register it is a small number.
+static void set_loaded(v_machine *m, v_warp *w, const v_ins *i, const v_operand *to, uint32_t lane) {
+    uint32_t bytes = bytes_each(i);
+    v_type t = i->n_types > 0 ? i->type[i->n_types - 1] : (v_type){VT_B, 32};
+    int reg = to->kind == VO_REG ? to->reg : -1;
+    if (bytes < 4 && (t.kind == VT_U || t.kind == VT_B)) {
+        v_set_within(m, w, reg, lane, 0, (1ull << (8 * bytes)) - 1);
+    } else {
+        v_set(m, w, reg, lane, 0, false);
+    }
+}
+
+// A look into a table: the address depends on data, and its bounds do not.
+static bool look_up(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
+    const v_operand *d = &i->arg[0], *a = &i->arg[1];
+    int n = d->kind == VO_VECTOR ? d->n : 1;
+    uint64_t from = UINT64_MAX, to = 0, least, most;
+    bool data = false;
+    V_EACH(l, mask) {
+        if (a->kind != VO_ADDRESS || !v_bounds(m, w, &a->part[0], l, &least, &most)) {
+            return false;
+        }
+        from = least + a->imm < from ? least + a->imm : from;
+        to = most + a->imm > to ? most + a->imm : to;
+        data |= least != most;
+    }
+    if (!data || space_of(i, from) != AT_SHARED || to >> V_RANK_SHIFT != from >> V_RANK_SHIFT) {
+        return false;
+    }
+    v_place at = v_shared(m, w, i, from);
+    (void)v_shared(m, w, i, to);
+    v_touch_somewhere(m, w, i, mask, at, (uint32_t)(to - from) + bytes_each(i) * (uint32_t)n);
+    V_EACH(lane, mask) {
+        for (int p = 0; p < n; p++) {
+            set_loaded(m, w, i, d->kind == VO_VECTOR ? &d->part[p] : d, lane);
+        }
+    }
+    return true;
+}
+
 bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     const v_operand *d = &i->arg[0];
     int n = d->kind == VO_VECTOR ? d->n : 1;
     uint32_t bytes = bytes_each(i);
+    if (look_up(m, w, i, mask)) {
+        return true;
+    }
     V_EACH(lane, mask) {
         bool where = true;
         uint64_t address = i->arg[1].kind == VO_ADDRESS
@@ -100,7 +143,11 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             bool known = where;
             uint64_t v = where ? loaded(m, w, i, address + (uint64_t)p * bytes, &known) : 0;
             const v_operand *to = d->kind == VO_VECTOR ? &d->part[p] : d;
-            v_set(m, w, to->kind == VO_REG ? to->reg : -1, lane, v, known);
+            if (known) {
+                v_set(m, w, to->kind == VO_REG ? to->reg : -1, lane, v, true);
+            } else {
+                set_loaded(m, w, i, to, lane);
+            }
         }
     }
     return true;

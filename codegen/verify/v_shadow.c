@@ -71,15 +71,6 @@ static row row_of(const v_machine *m, const v_access *x, bool y_async, v_async_k
                                           : ROW_TMEM;
 }
 
-static bool ordered(const v_machine *m, const v_access *x, uint32_t thread, row r) {
-    if (x->async != 0) {
-        return v_knows_async(m, thread, &m->async[x->async], false);
-    }
-    return r == ROW_WRITE_ASYNC || r == ROW_READ_CANCEL
-               ? v_shows(m, thread, x->comp, x->at) && v_knows(m, thread, x->comp, x->at)
-               : v_knows(m, thread, x->comp, x->at);
-}
-
 static const char *who(const v_machine *m, uint32_t thread, char out[64]) {
     snprintf(out, 64, "warp %u of CTA %u", thread % m->per_cta / V_LANES, thread / m->per_cta);
     return out;
@@ -98,18 +89,39 @@ _Noreturn static void unordered(v_machine *m, const v_warp *w, const v_ins *i, c
 
 // ---- shared memory ------------------------------------------------------------------------------
 typedef struct {
-    uint32_t async, comp, at;
+    uint32_t async, comp, at, lanes; // lanes: see v_access
     uint32_t thread;
     bool write;
     v_async_kind kind;
     const v_ins *ins;
 } doing;
 
+// An operand is hundreds of rows, and the same few operations touched them before.
+static bool is_over(v_machine *m, uint32_t thread, uint32_t async) {
+    v_answer *a = &m->answers[async % V_ANSWERS];
+    if (a->step != m->steps || a->thread != thread || a->async != async) {
+        *a = (v_answer){m->steps, thread, async, v_knows_async(m, thread, &m->async[async], false)};
+    }
+    return a->over;
+}
+
+static bool ordered(v_machine *m, const v_access *x, const doing *y, row r) {
+    if (x->async != 0) {
+        return is_over(m, y->thread, x->async);
+    }
+    bool fence = r == ROW_WRITE_ASYNC || r == ROW_READ_CANCEL, all = true;
+    V_EACH(l, x->lanes) {
+        all &= v_knows(m, y->thread, x->comp + l, x->at) &&
+               (!fence || v_shows(m, y->thread, x->comp + l, x->at));
+    }
+    return all;
+}
+
 // Newer accesses come first. Whoever is behind one of them is behind the write that came before it,
 // but for the fence that a generic write needs.
-static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list, uint16_t mask,
+static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list, uint64_t mask,
                   v_place at) {
-    uint16_t behind = 0;
+    uint64_t behind = 0;
     for (const v_access *x = *list; x != NULL; x = x->next) {
         bool own = x->async != 0 && x->async == y->async;
         bool excused =
@@ -117,8 +129,11 @@ static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list
         if ((x->mask & mask) == 0 || own || excused) {
             continue;
         }
+        if (!x->write && !y->write && x->lanes != 1) {
+            continue;
+        }
         row r = row_of(m, x, y->async != 0, y->kind);
-        if (ordered(m, x, y->thread, r)) {
+        if (ordered(m, x, y, r)) {
             behind |= x->mask;
         } else if (x->write || y->write) {
             char where[80];
@@ -133,19 +148,19 @@ static void check(v_machine *m, v_warp *w, const doing *y, v_access *const *list
 // in order.
 static bool same_hand(const v_machine *m, const v_access *x, const doing *y) {
     if (x->async == 0 || y->async == 0) {
-        return x->async == y->async && x->comp == y->comp;
+        return x->async == y->async && x->comp == y->comp && (x->lanes & ~y->lanes) == 0;
     }
     const v_async *a = &m->async[x->async], *b = &m->async[y->async];
     return a->thread == b->thread && a->kind == b->kind && a->kind != VA_COPY &&
            a->kind != VA_CANCEL;
 }
 
-static void note(v_machine *m, const doing *y, v_access **list, uint16_t mask) {
+static void note(v_machine *m, const doing *y, v_access **list, uint64_t mask) {
     for (v_access **at = list; *at != NULL;) {
         v_access *x = *at;
         bool same = x->write == y->write && same_hand(m, x, y);
         if (y->write || same) {
-            x->mask = y->write ? (uint16_t)(x->mask & ~mask) : x->mask;
+            x->mask = y->write ? x->mask & ~mask : x->mask;
             if (same && !y->write && (x->mask | mask) == mask) {
                 x->mask = 0;
             }
@@ -159,11 +174,23 @@ static void note(v_machine *m, const doing *y, v_access **list, uint16_t mask) {
         at = &x->next;
     }
     v_access *n = new_access(m);
-    *n = (v_access){*list, y->ins, y->async, y->comp, y->at, mask, y->write, 0};
+    *n = (v_access){*list, y->ins, y->async, y->comp, y->at, y->lanes, mask, y->write, 0};
     *list = n;
 }
 
-static void touch(v_machine *m, v_warp *w, const doing *y, v_place at, uint32_t bytes) {
+// A read after one by the same hand, and no write came between: what that was ordered behind, this is.
+static v_access *again(const v_machine *m, const doing *y, v_access *list, uint64_t mask) {
+    for (v_access *x = list; x != NULL && !x->write && !y->write; x = x->next) {
+        if (same_hand(m, x, y) && x->lanes == y->lanes && x->mask == mask) {
+            return x;
+        }
+    }
+    return NULL;
+}
+
+enum { TO_CHECK = 1, TO_NOTE = 2 };
+
+static void touch(v_machine *m, v_warp *w, const doing *y, v_place at, uint32_t bytes, int what) {
     if (m->learn) {
         return;
     }
@@ -173,12 +200,21 @@ static void touch(v_machine *m, v_warp *w, const doing *y, v_place at, uint32_t 
                  (unsigned long long)end, V_SMEM_BYTES);
     }
     v_cta *c = &m->cta[at.cta];
-    for (uint32_t g = at.offset / V_GRANULE; g * V_GRANULE < end; g++) {
-        uint32_t from = g * V_GRANULE < at.offset ? at.offset - g * V_GRANULE : 0;
-        uint32_t to = end - g * V_GRANULE < V_GRANULE ? (uint32_t)(end - g * V_GRANULE) : V_GRANULE;
-        uint16_t mask = (uint16_t)((1u << to) - (1u << from));
-        check(m, w, y, &c->smem[g], mask, (v_place){at.cta, g * V_GRANULE + from});
-        note(m, y, &c->smem[g], mask);
+    for (uint32_t b = at.offset / V_BLOCK; b * V_BLOCK < end; b++) {
+        uint32_t first = b * V_BLOCK, from = first < at.offset ? at.offset - first : 0;
+        uint32_t n = (end - first < V_BLOCK ? (uint32_t)(end - first) : V_BLOCK) - from;
+        uint64_t mask = (n == V_BLOCK ? UINT64_MAX : (1ull << n) - 1) << from;
+        v_access *same = again(m, y, c->smem[b], mask);
+        if (same == NULL && (what & TO_CHECK)) {
+            check(m, w, y, &c->smem[b], mask, (v_place){at.cta, first + from});
+        }
+        if (same == NULL && (what & TO_NOTE)) {
+            note(m, y, &c->smem[b], mask);
+        } else if (what & TO_NOTE) {
+            same->ins = y->ins;
+            same->async = y->async;
+            same->at = y->at;
+        }
     }
 }
 
@@ -197,18 +233,36 @@ void v_remote(v_machine *m, const v_warp *w, const v_ins *i, int to, uint32_t co
 void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes,
              bool write) {
     uint32_t id = w->first + lane;
-    doing y = {0, id, w->now, id, write, VA_COPY, i};
-    touch(m, w, &y, at, bytes);
+    doing y = {0, id, w->now, 1, id, write, VA_COPY, i};
+    touch(m, w, &y, at, bytes, TO_CHECK | TO_NOTE);
     if (at.cta != w->cta) {
         v_remote(m, w, i, at.cta, id, w->now);
     }
 }
 
+void v_touch_somewhere(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask, v_place at,
+                       uint32_t bytes) {
+    const v_clock *same = NULL;
+    uint32_t first = (uint32_t)__builtin_ctz(mask);
+    doing y = {0, w->first + first, w->now, mask >> first, w->first, false, VA_COPY, i};
+    V_EACH(lane, mask) { // lanes that know the same need one look
+        y.thread = w->first + lane;
+        if (lane == first || m->thread[y.thread].g != same) {
+            touch(m, w, &y, at, bytes, TO_CHECK);
+        }
+        same = m->thread[y.thread].g;
+        if (at.cta != w->cta) {
+            v_remote(m, w, i, at.cta, y.thread, w->now);
+        }
+    }
+    touch(m, w, &y, at, bytes, TO_NOTE);
+}
+
 void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at,
                    uint32_t bytes, bool write) {
     const v_async *a = &m->async[async];
-    doing y = {async, 0, 0, w->first + lane, write, a->kind, a->ins};
-    touch(m, w, &y, at, bytes);
+    doing y = {async, 0, 0, 1, w->first + lane, write, a->kind, a->ins};
+    touch(m, w, &y, at, bytes, TO_CHECK | TO_NOTE);
     if (write && at.offset + bytes <= V_SMEM_BYTES) {
         memset(m->cta[at.cta].known + at.offset, 0, bytes);
     }
@@ -269,7 +323,7 @@ void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int ct
             }
         }
         v_access *n = new_access(m);
-        *n = (v_access){*list, a->ins, async, 0, 0, 1, writes_tmem(use), (uint8_t)use};
+        *n = (v_access){*list, a->ins, async, 0, 0, 1, 1, writes_tmem(use), (uint8_t)use};
         *list = n;
     }
 }

@@ -91,6 +91,28 @@ void v_set(v_machine *m, v_warp *w, int reg, uint32_t lane, uint64_t value, bool
     spread(r);
     r->v[lane] = value;
     r->known = (r->known & ~(1u << lane)) | (known ? 1u << lane : 0);
+    r->bounded &= ~(1u << lane);
+}
+
+// One span serves all lanes: bounds may only become wider.
+void v_set_within(v_machine *m, v_warp *w, int reg, uint32_t lane, uint64_t least, uint64_t most) {
+    v_set(m, w, reg, lane, least, false);
+    if (reg >= 0) {
+        v_reg *r = &w->reg[reg];
+        r->span = r->bounded == 0 || r->span < most - least ? most - least : r->span;
+        r->bounded |= 1u << lane;
+    }
+}
+
+bool v_bounds(const v_machine *m, const v_warp *w, const v_operand *o, uint32_t lane,
+              uint64_t *least, uint64_t *most) {
+    bool known = true;
+    *least = *most = v_get(m, w, o, lane, &known);
+    if (!known && o->kind == VO_REG && (w->reg[o->reg].bounded >> lane & 1) != 0 && !o->negated) {
+        *most += w->reg[o->reg].span;
+        known = *most >= *least;
+    }
+    return known;
 }
 
 void v_set_same(v_machine *m, v_warp *w, int reg, uint32_t mask, uint64_t value) {
@@ -108,8 +130,10 @@ void v_set_same(v_machine *m, v_warp *w, int reg, uint32_t mask, uint64_t value)
 void v_set_unknown(v_machine *m, v_warp *w, const v_operand *o, uint32_t mask) {
     if (o->kind == VO_REG) {
         w->reg[o->reg].known &= ~mask;
+        w->reg[o->reg].bounded &= ~mask;
         if (o->pair >= 0) {
             w->reg[o->pair].known &= ~mask;
+            w->reg[o->pair].bounded &= ~mask;
         }
     }
     for (int i = 0; o->kind == VO_VECTOR && i < o->n; i++) {

@@ -30,7 +30,7 @@ static void new_warp(v_machine *m, int index) {
 
 static void new_cta(v_machine *m, int index) {
     v_cta *c = &m->cta[index];
-    c->smem = ARENA_ARRAY(m->mem, v_access *, V_SMEM_BYTES / V_GRANULE + 1);
+    c->smem = ARENA_ARRAY(m->mem, v_access *, V_SMEM_BYTES / V_BLOCK + 1);
     c->value = arena_alloc(m->mem, V_SMEM_BYTES);
     c->known = arena_alloc(m->mem, V_SMEM_BYTES);
     c->mbar = ARENA_ARRAY(m->mem, v_mbar *, V_SMEM_BYTES / 8 + 1);

@@ -42,8 +42,9 @@ import coverage  # the table of kernels
 SCORES = os.path.join(HERE, "scores.tsv")
 TOOLS = ["detector", "verifier"]
 SEEN = {"reported", "fault", "hang", "wrong", "refused"}
-PATIENCE = 120  # seconds for one mutant
-SAMPLE = 8      # of the first pass over all kernels
+PATIENCE = 60  # seconds for one mutant
+SAMPLE = 8     # of the first pass over all kernels
+CHUNK = 24     # mutants of one process
 
 
 # ---- kernels and their PTX -----------------------------------------------------------------------
@@ -97,6 +98,7 @@ class Judge:
     def __init__(self, program, cell, variant):
         self.command = [program, cell.path, cell.arch, cell.kernel, str(variant), cell.module]
         self.process = None
+        self.patience = PATIENCE
 
     def ask(self, tool, mutant):
         """(verdict, road, sentence)"""
@@ -107,9 +109,9 @@ class Judge:
         try:
             self.process.stdin.write(f"{tool[0]} x {start} {end} {len(text)}\n{text}".encode("ascii"))
             self.process.stdin.flush()
-            if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            if not select.select([self.process.stdout], [], [], self.patience)[0]:
                 self.close()
-                return "timeout", "-", f"no answer within {PATIENCE} s"
+                return "timeout", "-", f"no answer within {self.patience:.0f} s"
             answer = self.process.stdout.readline().decode("ascii", "replace").rstrip("\n").split("\t")
         except OSError:
             answer = []
@@ -166,7 +168,7 @@ class Walk:
 
     def tasks(self):
         """(cell, variant, tool, indices): the unchanged kernel, a sample of every kernel, then the rest."""
-        passes = ([], [], [])
+        passes = ([], [])
         for cell in self.cells:
             for variant in range(len(cell.texts)):
                 for tool in self.o.tools:
@@ -175,17 +177,22 @@ class Walk:
                     parts = [[i for i in part if key_of(cell, variant, i, tool) not in self.journal.known]
                              for part in parts]
                     passes[0].append((cell, variant, tool, parts[0] + parts[1]))
-                    passes[2].append((cell, variant, tool, parts[2]))
-        return [task for part in passes for task in part if task[3]]
+                    passes[1].append((cell, variant, tool, parts[2]))
+        return [(cell, variant, tool, indices[at:at + CHUNK]) for part in passes
+                for cell, variant, tool, indices in part for at in range(0, len(indices), CHUNK)]
 
     def work(self, task):
         cell, variant, tool, indices = task
         judge = Judge(self.o.judge, cell, variant)
         for index in indices:
-            if self.ends is not None and time.monotonic() > self.ends:
-                break
+            if self.ends is not None:
+                judge.patience = min(PATIENCE, self.ends - time.monotonic())
+                if judge.patience <= 0:
+                    break
             mutant = None if index is None else cell.mutants[variant][index]
-            self.journal.put(key_of(cell, variant, index, tool), judge.ask(tool, mutant))
+            verdict = judge.ask(tool, mutant)
+            if verdict[0] != "timeout" or judge.patience == PATIENCE:
+                self.journal.put(key_of(cell, variant, index, tool), verdict)
             self.progress(f"{cell.kernel} {cell.arch} {tool}")
         judge.close()
 
