@@ -266,6 +266,9 @@ typedef struct {
     uint64_t big_size;
     uint32_t clusters, first_cluster, more_tiles;
     bool data; // what a predicate says that depends on data
+    // Number i of an array in global memory is (first + i) * size / 4: offsets that ascend, or counts.
+    // With size 1 and one of them, first 3 is a group of one row (offsets), first 4 as well (counts).
+    uint32_t first;
 } v_case;
 
 // Whether an operation is over as far as a thread knows, during one step.

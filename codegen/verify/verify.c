@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CASES = 24, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
+enum { MOST_CASES = 48, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
 
 // ---- the machine --------------------------------------------------------------------------------
 static void new_warp(v_machine *m, int index) {
@@ -105,6 +105,17 @@ static bool is_size(const v_param *p) {
     return !p->array && p->type.bits == 32 && p->type.kind != VT_F;
 }
 
+// Numbers in global memory may be counts or ascending offsets: see v_case.
+static bool reads_numbers(const v_kernel *k) {
+    for (uint32_t n = 0; n < k->n_ins; n++) {
+        const v_ins *i = &k->ins[n];
+        if (i->step == v_load && v_has(i, VW_global) && i->type[0].kind != VT_F) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int cases(const v_kernel *k, v_case *out) {
     int n = 0;
     v_case plain = {.big = -1, .clusters = 1, .size = 1};
@@ -112,6 +123,18 @@ static int cases(const v_kernel *k, v_case *out) {
     out[n] = plain;
     out[n].more_tiles = 3;
     out[n++].size = 300;
+    for (uint32_t first = 3; first < 5 && reads_numbers(k); first++) { // one group of one row
+        out[n] = plain;
+        out[n++].first = first;
+        for (int p = 0; p < k->n_params && n + 2 < MOST_CASES / 2; p++) {
+            if (is_size(&k->params[p])) {
+                out[n] = plain;
+                out[n].first = first;
+                out[n].big = p;
+                out[n++].big_size = LARGE;
+            }
+        }
+    }
     for (int p = 0; p < k->n_params && n + 2 < MOST_CASES; p++) {
         if (is_size(&k->params[p])) {
             out[n] = plain;
