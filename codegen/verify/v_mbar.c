@@ -185,6 +185,21 @@ static void stale(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t l
     *last = now != 0 ? now : -1;
 }
 
+// A parity says which phase modulo two: whoever could come here while the phase before last was the
+// last one completed would pass at once. A thread that knows of the one before, or has waited for it,
+// cannot.
+static void too_early(v_machine *m, v_warp *w, const v_ins *i, const v_mbar *b, uint32_t lane) {
+    uint32_t id = w->first + lane;
+    int64_t own = b->waited[id];
+    uint64_t known = v_clock_of(m->thread[id].g, (uint32_t)(m->n_threads + b->index));
+    if (b->phase >= 2 && known + 1 < b->phase && own + 1 < (int64_t)b->phase) {
+        v_refuse(m, w, i,
+                 "waits for phase %llu of the mbarrier at %u by its parity, and nothing says that phase "
+                 "%llu is over: it may pass two phases too early",
+                 (unsigned long long)b->phase, b->offset, (unsigned long long)b->phase - 1);
+    }
+}
+
 bool v_mbar_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     v_place at = v_shared(m, w, i, v_address_same(m, w, i, &i->arg[1], mask));
     uint32_t parity = (uint32_t)v_need_same(m, w, i, &i->arg[2], mask);
@@ -204,6 +219,9 @@ bool v_mbar_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         w->stuck_barrier = b->index;
         w->stuck_parity = parity;
         return false;
+    }
+    V_EACH(l, mask) {
+        too_early(m, w, i, b, l);
     }
     if (!v_has(i, VW_relaxed)) {
         v_clock *told = NULL;

@@ -72,7 +72,7 @@ bool haz_begin(struct exec *x) {
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
-    bool ok = haz_regs_begin(h);
+    bool ok = haz_regs_begin(h) && haz_wgmma_begin(h);
     for (uint32_t n = 0; n < k->n_code; n++) { // outermost: they may have to wait
         if (k->code[n].fn == run_wgmma_read) {
             h->ins[n].after = h->kernel.code[n].fn;
@@ -95,6 +95,7 @@ void haz_end(struct exec *x) {
     free(h->kernel.code);
     free(h->ins);
     free(h->watch);
+    free(h->touch);
     free(h->rec);
     for (uint32_t p = 0; p < h->page_capacity; p++) {
         free(h->page[p]);
@@ -126,10 +127,11 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
     t->index = (uint16_t)index;
     t->base = index * N_COMPS;
     t->written = calloc(cl->haz->n_watched + 1, sizeof *t->written);
+    t->touched = calloc(cl->haz->n_touched + 1, sizeof *t->touched);
     const struct sim_kernel *k = cl->haz->x->k;
     t->owned = k->under == NULL ? NULL : calloc(k->n_rows + 1, sizeof *t->owned);
-    bool ok = t->written != NULL && (k->under == NULL || t->owned != NULL) &&
-               haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
+    bool ok = t->written != NULL && t->touched != NULL && (k->under == NULL || t->owned != NULL) &&
+              haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
               haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every) &&
               haz_clock_make(cl, &t->commits) && haz_clock_make(cl, &t->late);
@@ -191,6 +193,7 @@ void haz_cluster_end(struct cluster *c) {
         free(cl->thread[n].open);
         free(cl->thread[n].written);
         free(cl->thread[n].owned);
+        free(cl->thread[n].touched);
     }
     for (uint32_t r = 0; r < c->size; r++) {
         free(cl->cta[r].smem);
@@ -610,6 +613,7 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
         break;
     case FENCE_WGMMA:
         t->wgmma_fenced = true;
+        memset(t->touched, 0, cl->haz->n_touched * sizeof *t->touched);
         break;
     case FENCE_PDL_WAIT:
         t->pdl = true;

@@ -17,20 +17,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+// MANY: several tiles a cluster, and every ring goes round. ODD: three tiles, so that of two groups that
+// take turns one has more.
+typedef enum { MANY, ODD, DRAWN } sizes_kind;
+
 typedef struct {
     const char *name;
     fp4_schedule order;
     uint64_t seed;
-    bool random; // sizes drawn; else large enough that every ring goes round, with tails
+    sizes_kind kind;
     int clusters;
 } road;
 
 // The first finds nearly everything; the others stand behind it for what depends on order or size.
 static const road roads[] = {
-    {"eager", FP4_SCHEDULE_EAGER, 1, false, 1},  {"lazy", FP4_SCHEDULE_LAZY, 1, false, 1},
-    {"random", FP4_SCHEDULE_RANDOM, 2, false, 1}, {"random", FP4_SCHEDULE_RANDOM, 3, false, 2},
-    {"lazy", FP4_SCHEDULE_LAZY, 4, true, 1},      {"random", FP4_SCHEDULE_RANDOM, 5, true, 1},
-    {"eager", FP4_SCHEDULE_EAGER, 6, true, 1},    {"random", FP4_SCHEDULE_RANDOM, 7, true, 2},
+    {"eager", FP4_SCHEDULE_EAGER, 1, MANY, 1},   {"lazy", FP4_SCHEDULE_LAZY, 1, MANY, 1},
+    {"lazy", FP4_SCHEDULE_LAZY, 2, ODD, 1},      {"random", FP4_SCHEDULE_RANDOM, 2, MANY, 1},
+    {"random", FP4_SCHEDULE_RANDOM, 3, MANY, 2}, {"lazy", FP4_SCHEDULE_LAZY, 4, DRAWN, 1},
+    {"random", FP4_SCHEDULE_RANDOM, 5, DRAWN, 1}, {"random", FP4_SCHEDULE_RANDOM, 7, DRAWN, 2},
 };
 enum { N_ROADS = sizeof roads / sizeof roads[0] };
 
@@ -60,29 +64,34 @@ static bool mentions(const tir_size *s, int dim) {
     return s != NULL && ((s->op == SZ_DIM && s->dim == dim) || mentions(s->a, dim) || mentions(s->b, dim));
 }
 
-// Two tiles, the second cut off; of a 'for' loop two steps more than the deepest ring has slots, for
-// each CTA that shares it.
-static int64_t large(const tir_kernel *k, int dim) {
+// Tiles of a loop, the last one cut off.
+static int64_t tiles(int64_t tile, int64_t n) {
+    return tile == 1 ? n + 1 : n * tile - tile / 4 - 1;
+}
+
+// Along a 'for' loop two steps more than the deepest ring has slots, for each CTA that shares it; without
+// one, tiles are all that goes round.
+static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     int depth = 1;
     int64_t size = 0;
     for (int i = 0; i < k->n_channels; i++) {
         depth = k->channels[i].depth > depth ? k->channels[i].depth : depth;
     }
     for (int i = 0; i < k->n_loops; i++) {
-        int64_t tile = k->loops[i].tile;
-        int64_t n = !mentions(k->loops[i].dim, dim) ? 0 : tile == 1 ? 3 : 2 * tile - tile / 4 - 1;
+        int64_t n = kind == ODD ? (i + 1 == k->n_loops ? 3 : 1) : k->n_fors > 0 ? 2 : 4;
+        n = mentions(k->loops[i].dim, dim) ? tiles(k->loops[i].tile, n) : 0;
         size = n > size ? n : size;
     }
     for (int i = 0; i < k->n_fors; i++) {
         int64_t steps = (int64_t)(depth + 2) * (k->fors[i].split > 1 ? k->fors[i].split : 1);
-        int64_t n = mentions(k->fors[i].extent, dim) ? steps * k->fors[i].step - k->fors[i].step / 4 - 1 : 0;
+        int64_t n = mentions(k->fors[i].extent, dim) ? tiles(k->fors[i].step, steps) : 0;
         size = n > size ? n : size;
     }
     return size > 0 ? size : 3;
 }
 
 // The least rounding of every size with which the kernel admits them.
-static bool large_sizes(run_state *r) {
+static bool large_sizes(run_state *r, sizes_kind kind) {
     const ast_kernel *k = r->b->ast;
     const tir_kernel *t = r->b->tir;
     enum { COARSEST = 1024 };
@@ -91,7 +100,7 @@ static bool large_sizes(run_state *r) {
         int id = k->dims[i]->id;
         want[id] = 3;
         for (int d = 0; d < t->n_dims; d++) {
-            want[id] = strcmp(t->dims[d], k->dims[i]->name) == 0 ? large(t, d) : want[id];
+            want[id] = strcmp(t->dims[d], k->dims[i]->name) == 0 ? large(t, d, kind) : want[id];
         }
         r->dims[id] = (want[id] + COARSEST - 1) / COARSEST * COARSEST;
     }
@@ -159,7 +168,7 @@ static bool sizes(judge *j, int n) {
     run_state *r = &j->run;
     uint64_t seed = roads[n].seed;
     if (!j->ready[n]) {
-        if (!(roads[n].random ? run_draw_sizes(r, &seed) : large_sizes(r))) {
+        if (!(roads[n].kind == DRAWN ? run_draw_sizes(r, &seed) : large_sizes(r, roads[n].kind))) {
             return false;
         }
         memcpy(j->dims[n], r->dims, sizeof r->dims);

@@ -79,12 +79,14 @@ MOVED = [
 
 
 class Mutant:
-    """Bytes start to end of the text replaced by 'text'; 'was' is the instruction and what stands before it."""
+    """Bytes start to end of the text replaced by 'text'; 'was' is the instruction and what stands before it, and in
+    a second line what stands behind it."""
 
     def __init__(self, name, match, text, whole):
         self.name, self.start, self.end, self.text = name, match.start(), match.end(), text
         self.line = whole.count("\n", 0, match.start()) + 1
         self.was = " ".join(whole[max(0, match.start() - 700):match.end()].split())
+        self.next = " ".join(whole[match.end():match.end() + 300].split())
 
 
 def mutants(text):
@@ -97,18 +99,21 @@ def mutants(text):
 
 
 class Equivalents:
-    """Lines 'NAME | ARCH | mutant | instruction (regular expression) | reason'."""
+    """equivalent.txt: lines 'NAME | TARGET [TOOL] | mutant | instruction (regular expression) | reason'."""
 
     def __init__(self):
         self.known = []
         with open(os.path.join(HERE, "equivalent.txt"), encoding="ascii") as f:
             for line in f:
                 if line.strip() and not line.startswith("#"):
-                    name, arch, mutant, pattern, _ = [part.strip() for part in line.split(" | ", 4)]
-                    self.known.append((name, arch, mutant, re.compile(pattern)))
+                    name, where, mutant, pattern, _ = [part.strip() for part in line.split(" | ", 4)]
+                    self.known.append((name, where.split(), mutant, re.compile(pattern, re.MULTILINE)))
 
-    def name_of(self, arch, mutant):
+    def name_of(self, arch, mutant, tool, other_sees):
+        """The name under which a mutant that survives 'tool' is equivalent, or None. One that the other tool
+        sees is not, unless the line says that this tool alone lets it pass."""
         for name, where, what, pattern in self.known:
-            if where in (arch, "*") and what == mutant.name and pattern.search(mutant.was):
-                return name
+            if where[0] in (arch, "*") and what == mutant.name and pattern.search(f"{mutant.was}\n{mutant.next}"):
+                if tool in where[1:] or not other_sees:
+                    return name
         return None

@@ -239,7 +239,8 @@ def score(walk, cell, tool, equivalents):
             if verdict is None:
                 continue
             mutant = cell.mutants[variant][index]
-            name = equivalents.name_of(cell.arch, mutant) if verdict[0] == "survived" else None
+            other = walk.journal.known.get(key_of(cell, variant, index, TOOLS[1 - TOOLS.index(tool)]), ("-",))
+            name = equivalents.name_of(cell.arch, mutant, tool, other[0] in SEEN) if verdict[0] == "survived" else None
             s.judged += 1
             s.seen += verdict[0] in SEEN
             s.malformed += verdict[0] == "malformed"
@@ -315,7 +316,7 @@ def holes(root):
     wrong = [f"kernel '{k}' on {a} has no line in tests/sim/mutation/scores.tsv: mutation.py lib JUDGE FP4C ROOT "
              f"--only '{k} {a}' --bless" for k, a in sorted(cells - set(scores))]
     wrong += [f"scores.tsv: there is no kernel '{k}' on {a}" for k, a in sorted(set(scores) - cells)]
-    known = {name for name, _, _, _ in Equivalents().known}
+    known = {entry[0] for entry in Equivalents().known}
     for key, row in sorted(scores.items()):
         columns = row.split("\t")
         if len(columns) != 8:
