@@ -307,9 +307,11 @@ static void judge(const struct haz_access *a, uint32_t id, const struct spot *at
     }
     const struct haz_rec *x = rec_at(a->h, id);
     enum haz_kind k = at->tensor ? judge_tensor(a, x) : judge_memory(a, x);
-    if (k == HAZ_COUNT && !morally_strong(x, rec_at(a->h, a->rec)) &&
-        haz_lane_conflict(a, x, at->lane, at->bytes)) {
-        k = HAZ_LANES;
+    bool lanes = (k == HAZ_COUNT || k == HAZ_PROXY_READ) && // which only one profile wants
+                 !morally_strong(x, rec_at(a->h, a->rec)) &&
+                 haz_lane_conflict(a, x, at->lane, at->bytes);
+    if (lanes) {
+        haz_report_conflict(HAZ_LANES, &(struct haz_conflict){a, id, at->address});
     }
     if (k != HAZ_COUNT) {
         haz_report_conflict(k, &(struct haz_conflict){a, id, at->address});
