@@ -264,6 +264,7 @@ typedef struct {
     uint64_t size;         // of integer parameters, but
     int big;               // this one
     uint64_t big_size;
+    bool keeps;            // where it takes too long, only this one is halved
     uint32_t clusters, first_cluster, more_tiles;
     bool data; // what a predicate says that depends on data
     // Number i of an array in global memory is (first + i) * size / 4: offsets that ascend, or counts.

@@ -105,6 +105,16 @@ static bool is_size(const v_param *p) {
     return !p->array && p->type.bits == 32 && p->type.kind != VT_F;
 }
 
+// Threads that let others go first: they go on while these work.
+static bool takes_turns(const v_kernel *k) {
+    for (uint32_t n = 0; n < k->n_ins; n++) {
+        if (k->ins[n].step == v_bar_cta && v_has(&k->ins[n], VW_arrive)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Numbers in global memory may be counts or ascending offsets: see v_case.
 static bool reads_numbers(const v_kernel *k) {
     for (uint32_t n = 0; n < k->n_ins; n++) {
@@ -135,12 +145,19 @@ static int cases(const v_kernel *k, v_case *out) {
             }
         }
     }
-    for (int p = 0; p < k->n_params && n + 2 < MOST_CASES; p++) {
+    for (int p = 0; p < k->n_params && n + 3 < MOST_CASES; p++) {
         if (is_size(&k->params[p])) {
             out[n] = plain;
             out[n].big = p;
             out[n].more_tiles = 5;
             out[n++].big_size = LARGE;
+            if (takes_turns(k)) { // several tiles, each longer than a ring
+                out[n] = plain;
+                out[n].size = 300;
+                out[n].big = p;
+                out[n].keeps = true;
+                out[n++].big_size = LARGE;
+            }
             out[n] = plain;
             out[n].big = p;
             out[n].data = true;
@@ -189,7 +206,7 @@ static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_bo
     outcome o = follow(&now, k, &c, boxes, learn, out);
     while (o == TOO_LONG && (c.big_size > LEAST_LARGE || c.size > 4)) {
         c.big_size /= c.big_size > LEAST_LARGE ? 2 : 1;
-        c.size /= c.size > 4 ? 2 : 1;
+        c.size /= c.size > 4 && (!c.keeps || c.big_size <= LEAST_LARGE) ? 2 : 1;
         o = follow(&now, k, &c, boxes, learn, out);
     }
     if (o == TOO_LONG && job->most_steps == 0) {
