@@ -181,6 +181,9 @@ typedef struct v_warp {
     uint32_t steps, fence_at;   // wgmma.fence
     uint32_t done_groups;       // of wgmma
     v_pending wgmma, tmem_ld, tmem_st;
+    uint8_t *loading;           // registers that a tcgen05.ld may still write ...
+    int *loads;                 // ... so many of them
+    int n_loading;
     uint32_t regs;              // after setmaxnreg
     const v_ins *stuck;         // where it waits
     int stuck_barrier;

@@ -244,6 +244,13 @@ bool v_tcgen05_ld(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     registers(m, w, i, mask, false);
     v_set_unknown(m, w, &i->arg[0], mask);
+    for (int p = 0; p < i->arg[0].n; p++) {
+        int reg = i->arg[0].part[p].kind == VO_REG ? i->arg[0].part[p].reg : -1;
+        if (reg >= 0 && !w->loading[reg]) {
+            w->loading[reg] = 1;
+            w->loads[w->n_loading++] = reg;
+        }
+    }
     return true;
 }
 
@@ -260,6 +267,9 @@ bool v_tcgen05_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         return false;
     }
     v_pending *p = strstr(i->op, "wait::st") != NULL ? &w->tmem_st : &w->tmem_ld;
+    while (p == &w->tmem_ld && w->n_loading > 0) {
+        w->loading[w->loads[--w->n_loading]] = 0;
+    }
     p->groups++; // all of them
     v_finish(m, p, 0, w->first);
     return true;

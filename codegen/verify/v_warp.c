@@ -73,6 +73,17 @@ static void matrix_reads(v_machine *m, v_warp *w, const v_ins *i, const v_operan
     }
 }
 
+// PTX ISA "tcgen05.wait::ld": before it the registers have not been written.
+static void loaded(v_machine *m, const v_warp *w, const v_ins *i, const v_operand *o) {
+    for (int p = 0; (o->kind == VO_VECTOR || o->kind == VO_ADDRESS) && p < o->n; p++) {
+        loaded(m, w, i, &o->part[p]);
+    }
+    if (o->kind == VO_REG && w->loading[o->reg]) {
+        v_refuse(m, w, i, "%s uses a register that a tcgen05.ld has yet to write: tcgen05.wait::ld comes first",
+                 i->op);
+    }
+}
+
 // False: the lanes wait.
 static bool follow(v_machine *m, v_warp *w, uint32_t pc, uint32_t mask) {
     const v_ins *i = &m->k->ins[pc];
@@ -96,6 +107,9 @@ static bool follow(v_machine *m, v_warp *w, uint32_t pc, uint32_t mask) {
         for (int a = 0; a < i->n_args; a++) {
             matrix_reads(m, w, i, &i->arg[a], a == 0);
         }
+    }
+    for (int a = 0; a < i->n_args && w->n_loading > 0; a++) {
+        loaded(m, w, i, &i->arg[a]);
     }
     if (!i->step(m, w, i, on)) {
         return false;

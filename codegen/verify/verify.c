@@ -25,6 +25,8 @@ static void new_warp(v_machine *m, int index) {
     w->regs = m->k->max_regs;
     w->stuck_barrier = -1;
     w->reg = ARENA_ARRAY(m->mem, v_reg, m->k->n_regs + 1);
+    w->loading = arena_alloc(m->mem, (size_t)m->k->n_regs + 1);
+    w->loads = ARENA_ARRAY(m->mem, int, m->k->n_regs + 1);
     w->mreg = m->has_wgmma ? ARENA_ARRAY(m->mem, v_matrix_reg, m->k->n_regs + 1) : NULL;
 }
 
@@ -151,7 +153,7 @@ static int cases(const v_kernel *k, v_case *out) {
             out[n].big = p;
             out[n].more_tiles = 5;
             out[n++].big_size = LARGE;
-            if (takes_turns(k)) { // several tiles, each longer than a ring
+            if (takes_turns(k) || k->cluster > 1) { // several tiles, each longer than a ring
                 out[n] = plain;
                 out[n].size = 300;
                 out[n].big = p;

@@ -67,7 +67,7 @@ struct haz_ins {
     uop_fn *with; // what tells the detector of it, or itself
     uop_fn *after; // of one that reads accumulators of wgmma: what comes after their check
     uint32_t watch, n_watch; // registers that may not have been written (haz_regs.c)
-    uint32_t touch, n_touch; // registers of wgmma (haz_wgmma.c), and what it would run without them
+    uint32_t touch, n_touch; // registers of tensor instructions (haz_held.c), and what it would run without
     uop_fn *inner;
     uint8_t order, scope, fence;
     bool read, nc, store;
@@ -138,7 +138,7 @@ struct haz_thread {
     bool to_peer;      // it has stored to another CTA since its last fence
     bool pdl; // it has passed griddepcontrol.wait
     u32 *written; // [watched registers] lanes
-    u32 *touched; // [watched registers of wgmma] 1 + the micro-operation, since the last wgmma.fence
+    u32 *touched; // [registers watched by haz_held.c] 1 + the micro-operation
     struct {
         uint32_t uop, comp, epoch, id;
     } recent[64]; // records by uop
@@ -196,8 +196,11 @@ struct haz {
         bool write, guard;
     } * watch;
     uint32_t n_watched;
-    uint32_t *touch; // watched registers of wgmma that an instruction uses
-    uint32_t n_touched;
+    struct haz_touch { // an instruction's use of a register that haz_held.c watches
+        uint32_t id;
+        bool sets;
+    } * touch;
+    uint32_t n_touches, n_touched;
     uint32_t next_uid;
     struct haz_rec *rec;
     uint32_t n_rec, rec_capacity, rec_limit, spare;
@@ -276,8 +279,9 @@ void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct
 bool haz_regs_begin(struct haz *h); // once the code has its wrappers; false: out of memory
 uop_fn haz_registers;
 
-// ---- registers of wgmma (haz_wgmma.c)
-bool haz_wgmma_begin(struct haz *h); // after haz_regs_begin; false: out of memory
+// ---- registers of wgmma and tcgen05.ld (haz_held.c) ----------------------------------------------
+bool haz_held_begin(struct haz *h); // after haz_regs_begin; false: out of memory
+void haz_held_end(struct haz_thread *t); // wgmma.fence, tcgen05.wait::ld
 uop_fn haz_touches;
 
 // ---- lanes (haz_lane.c) -------------------------------------------------------------------------

@@ -72,7 +72,7 @@ bool haz_begin(struct exec *x) {
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
-    bool ok = haz_regs_begin(h) && haz_wgmma_begin(h);
+    bool ok = haz_regs_begin(h) && haz_held_begin(h);
     for (uint32_t n = 0; n < k->n_code; n++) { // outermost: they may have to wait
         if (k->code[n].fn == run_wgmma_read) {
             h->ins[n].after = h->kernel.code[n].fn;
@@ -613,7 +613,7 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
         break;
     case FENCE_WGMMA:
         t->wgmma_fenced = true;
-        memset(t->touched, 0, cl->haz->n_touched * sizeof *t->touched);
+        haz_held_end(t);
         break;
     case FENCE_PDL_WAIT:
         t->pdl = true;

@@ -521,6 +521,9 @@ const struct uop *haz_tmem_wait(struct warp *w, const struct uop *u) {
         struct haz_thread *t = haz_thread_of(w);
         enum haz_comp comp = haz_ins_of(w, u)->store ? COMP_ST : COMP_LD;
         haz_done(t, m, t->base + comp, t->tcgen05);
+        if (comp == COMP_LD) {
+            haz_held_end(t);
+        }
     }
     return next;
 }

@@ -149,8 +149,9 @@ static bool load(judge *j, ptx p, const road *w, fp4_module **module) {
     c.sim_schedule = w->order;
     c.sim_seed = w->seed;
     c.sim_hazards = FP4_HAZARDS_STRICT;
+    module_source source = {.name = "judge"};
     arena *mem = arena_new();
-    bool ok = module_build("judge", &kernel, 1, mem, &image) == NULL && fp4_open(&c, &r->ctx) == FP4_OK &&
+    bool ok = module_build(&source, &kernel, 1, mem, &image) == NULL && fp4_open(&c, &r->ctx) == FP4_OK &&
               fp4_module_load_memory(r->ctx, image.bytes, image.len, module) == FP4_OK &&
               fp4_module_kernel(*module, r->b->tir->name, arch_infos[r->b->tir->arch].name, &r->kernel) == FP4_OK;
     arena_free(mem);
@@ -276,11 +277,11 @@ static int serve(judge *j) {
     return 0;
 }
 
-static bool open_kernel(judge *j, int variant) {
+static bool open_kernel(judge *j, int variant, int n) {
     static builds all;
     unit *u = &j->u;
-    if (!u->checked || build_all(u, STOP_TIR, &all) != EXIT_DONE || variant >= all.n) {
-        fprintf(stderr, "judge: variant %d of '%s' cannot be planned\n", variant, u->opt->kernel);
+    if (!u->checked || build_all(u, STOP_TIR, &all) != EXIT_DONE || all.n != n) {
+        fprintf(stderr, "judge: '%s' makes %d schedules, its module has %d\n", u->opt->kernel, all.n, n);
         return false;
     }
     run_state *r = &j->run;
@@ -333,7 +334,7 @@ int main(int argc, char **argv) {
     }
     j.facts = &facts[variant];
     int code = 2;
-    if (unit_open(&j.u, &opt) && open_kernel(&j, variant)) {
+    if (unit_open(&j.u, &opt) && open_kernel(&j, variant, n)) {
         code = argc > 6 ? show_roads(&j) : serve(&j);
     }
     unit_report(&j.u);

@@ -3,7 +3,8 @@
 removed, moved or miscounted.
 
 usage: mutation.py one JUDGE FP4C ARCH FILE.tk [--kernel NAME] [--list] ...   one program, any
-       mutation.py lib JUDGE FP4C ROOT [--only TEXT] [--bless] ...            every kernel of lib/
+       mutation.py lib JUDGE FP4C ROOT [--only REGEX] [--bless] ...           every kernel of lib/, or those whose
+                                              'FILE KERNEL TARGET' matches
        mutation.py holes ROOT                 whether scores.tsv has a line for every kernel and target
 
 A mutant is seen when the detector reports it, the simulator stops at the instruction that went wrong or
@@ -26,6 +27,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import select
 import struct
 import subprocess
@@ -78,15 +80,15 @@ def cells_of_lib(root, modules, only):
     cells = []
     for row in coverage.read_table(root):
         for arch in coverage.TARGETS:
-            if row.outcome[arch] == "ok" and only in f"{row.file} {row.kernel} {arch}":
+            if row.outcome[arch] == "ok" and re.search(only, f"{row.file} {row.kernel} {arch}"):
                 cells.append(Cell(os.path.join(root, "lib", row.file), row.kernel, arch,
                                   os.path.join(modules, f"{row.kernel}.{arch}.tkm")))
     return cells
 
 
 def kernels_of(path):
-    text = coverage.re.sub(r"//[^\n]*", "", open(path).read())
-    return coverage.re.findall(r"\bkernel\s+(\w+)", text)
+    text = re.sub(r"//[^\n]*", "", open(path).read())
+    return re.findall(r"\bkernel\s+(\w+)", text)
 
 
 # ---- judging -------------------------------------------------------------------------------------
