@@ -118,6 +118,11 @@ static ast_sym *parse_loop(parser *ps, walk_kind walk) {
     } else if (!ps->bad && walk != WALK_ALL && ps_accept_word(ps, "at")) {
         index->lo = parse_expr(ps);
         index->at = true;
+        if (index->tile != NULL && !ps->bad) {
+            diag_report(ps->d, DIAG_ERROR, "P101", index->tile->span,
+                        "'%s' stands at one place, it walks no tiles", name);
+            ps->bad = true;
+        }
     }
     index->decl_span = ps_since(ps, span);
     return index;
