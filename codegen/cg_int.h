@@ -59,7 +59,7 @@ typedef struct cg {
     const tir_role *role;
     ll_val policies[CACHE_STREAM + 1]; // i64: what the L2 cache is told (PTX ISA "createpolicy")
     ll_val role_warp; // warp within its group
-    ll_val group;     // turn group of this warp (0 without turns)
+    ll_val group;     // of this warp, among those that take tiles or steps by turns (0 without)
     ll_val *starts;   // tile start of loops[], then of fors[]; NULL outside
     cg_part *parts;   // of loops[] with bounds, inside of a tile
     cg_part *spans;   // the same of fors[], whose 'tiles' are iterations
@@ -119,6 +119,15 @@ void cg_channels_begin(cg *c);                              // state of the role
 void cg_channels_turn(cg *c, const tir_stmt *walk);         // turns: before the first tile
 void cg_channels_skip(cg *c);                               // turns: after a tile
 void cg_channels_pass(cg *c, const tir_stmt *walk);         // turns: a tile of another group
+// Steps that groups of the role take by turns (or one does all of them): the others' instances are
+// stepped over.
+typedef struct {
+    const tir_stmt *loop; // NULL: one group does all steps
+    ll_val *slots, *phases; // per channel of the role: where the loop began
+} cg_shared_loop;
+cg_shared_loop cg_shared_begin(cg *c, const tir_stmt *loop); // stands at the group's first step
+void cg_shared_step(cg *c, const cg_shared_loop *s);         // behind a step: at its next one
+void cg_shared_end(cg *c, const cg_shared_loop *s);          // behind all steps of the CTA
 ll_val cg_full_bar(cg *c, int ch); // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
@@ -139,9 +148,12 @@ void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of
 void cg_walk(cg *c, const tir_stmt *s);
 ll_val cg_for_trips(cg *c, int f);                          // i32: iterations of fors[f]
 typedef struct {
-    ll_val from, to; // i32: elements; steps begin at 'from' and go on while below 'to'
+    ll_val from, to; // i32: elements; steps begin at 'from' and go on while below 'to' ...
+    int by;          // ... every so many elements
 } cg_range;
-cg_range cg_for_range(cg *c, int f);                        // what this CTA does of fors[f]
+cg_range cg_for_range(cg *c, int f);         // what this CTA does of fors[f], or this group of its warps
+ll_val cg_for_steps(cg *c, int f);           // i32: steps that this CTA does of fors[f]
+int cg_shares_of(const cg *c, int f);        // groups of the role that take the loop's steps by turns
 ll_val cg_has_products(cg *c, int acc); // i1: this CTA adds anything to the accumulator in this tile
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
 void cg_tile_begin(cg *c);                                  // start of a tile's body
@@ -263,6 +275,7 @@ void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values);
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
 // store_lane.c: puts what the role's warps read from TMEM and frees the slots.
 void cg_lane_give(cg *c);
+void cg_combine_end(cg *c); // behind the last tile of a role that combines
 
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);

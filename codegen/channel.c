@@ -95,6 +95,54 @@ void cg_channels_pass(cg *c, const tir_stmt *walk) {
     }
 }
 
+// --- Steps by turns ------------------------------------------------------------------------------
+
+// Steps over 'steps' times the instances of a step.
+static void skip_steps(cg *c, const tir_stmt *loop, ll_val steps) {
+    for (int i = 0; i < c->k->n_channels; i++) {
+        if (c->chans[i].used) {
+            ll_val each = count_instances(c, loop->n_body, loop->body, i);
+            skip(c, i, ll_mul(c->b, each, steps));
+        }
+    }
+}
+
+cg_shared_loop cg_shared_begin(cg *c, const tir_stmt *loop) {
+    cg_shared_loop s = {0};
+    if (cg_shares_of(c, loop->ref) == 1) {
+        return s;
+    }
+    s.loop = loop;
+    s.slots = ARENA_ARRAY(c->mem, ll_val, c->k->n_channels + 1);
+    s.phases = ARENA_ARRAY(c->mem, ll_val, c->k->n_channels + 1);
+    for (int i = 0; i < c->k->n_channels; i++) {
+        if (c->chans[i].used) {
+            s.slots[i] = ll_get(c->b, c->chans[i].slot);
+            s.phases[i] = ll_get(c->b, c->chans[i].phase);
+        }
+    }
+    skip_steps(c, loop, c->group);
+    return s;
+}
+
+void cg_shared_step(cg *c, const cg_shared_loop *s) {
+    if (s->loop) {
+        skip_steps(c, s->loop, ll_i32(c->b, c->role->shares - 1));
+    }
+}
+
+void cg_shared_end(cg *c, const cg_shared_loop *s) {
+    for (int i = 0; i < c->k->n_channels && s->loop; i++) {
+        if (c->chans[i].used) {
+            ll_set(c->b, c->chans[i].slot, s->slots[i]);
+            ll_set(c->b, c->chans[i].phase, s->phases[i]);
+        }
+    }
+    if (s->loop) {
+        skip_steps(c, s->loop, cg_for_steps(c, s->loop->ref));
+    }
+}
+
 ll_val cg_full_bar(cg *c, int ch) {
     return ll_add(c->b, cg_smem_at(c, c->k->channels[ch].full_bar), slot_times(c, ch, 8));
 }

@@ -165,10 +165,6 @@ static void init_barriers(cg *c, int offset, int n, int count) {
     }
 }
 
-static int group_warps(const tir_role *r) {
-    return r->n_warps / r->turns;
-}
-
 static void init_all_barriers(cg *c) {
     const tir_kernel *k = c->k;
     for (int i = 0; i < k->n_maps; i++) {
@@ -183,7 +179,7 @@ static void init_all_barriers(cg *c) {
     for (int i = 0; i < k->n_roles; i++) {
         const tir_role *r = &k->roles[i];
         if (r->turn_bar >= 0 && r->turns > 1) {
-            init_barriers(c, r->turn_bar, r->turns, group_warps(r));
+            init_barriers(c, r->turn_bar, r->turns, tir_group_warps(r));
         }
         if (r->sum_bar >= 0) {
             cg_combine_barriers(c, r);
@@ -195,8 +191,16 @@ static void init_all_barriers(cg *c) {
     LL_INTR0(c->b, "llvm.nvvm.fence.mbarrier_init.release.cluster");
 }
 
+// Only partial sums cross between CTAs, and are sent: nobody waits for the others before it sends.
+static bool meets_late(const cg *c) {
+    return tir_split(c->k) > 1 && tir_sends(c->k);
+}
+
 static void meet(cg *c) {
-    if (c->k->cluster > 1) {
+    if (meets_late(c)) { // barriers were made visible by fence.mbarrier_init
+        LL_INTR0(c->b, "llvm.nvvm.barrier.cluster.arrive.relaxed.aligned");
+    }
+    if (c->k->cluster > 1 && !meets_late(c)) {
         LL_INTR0(c->b, "llvm.nvvm.barrier.cluster.arrive.aligned");
         LL_INTR0(c->b, "llvm.nvvm.barrier.cluster.wait.aligned");
     } else {
@@ -217,6 +221,12 @@ static void thread_numbers(cg *c) {
     c->rank = ll_i32(b, 0);
     if (c->k->cluster > 1) {
         c->rank = LL_INTR0(b, "llvm.nvvm.read.ptx.sreg.cluster.ctarank");
+    }
+}
+
+static void await_cluster(cg *c) {
+    if (meets_late(c)) {
+        LL_INTR0(c->b, "llvm.nvvm.barrier.cluster.wait.aligned");
     }
 }
 
@@ -285,14 +295,15 @@ static void begin_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     c->role = r;
     cluster_numbers(c);
-    int n = group_warps(r);
+    int n = tir_group_warps(r);
+    bool groups = n < r->n_warps;
     // The group is uniform, so that what follows from it (tiles, slots) can live in uniform
     // registers; the warp is for addresses of lanes, and ptxas computes it again rather than keeps
     // it.
     ll_val uniform = ll_addi(b, c->warp, -r->first_warp);
     ll_val warp = ll_addi(b, ll_bini(b, LL_LSHR, c->tid, 5), -r->first_warp);
-    c->group = r->turns > 1 ? ll_bini(b, LL_UDIV, uniform, n) : ll_i32(b, 0);
-    c->role_warp = r->turns > 1 ? ll_bini(b, LL_UREM, warp, n) : warp;
+    c->group = groups ? ll_bini(b, LL_UDIV, uniform, n) : ll_i32(b, 0);
+    c->role_warp = groups ? ll_bini(b, LL_UREM, warp, n) : warp;
     c->starts = ARENA_ARRAY(c->mem, ll_val, k->n_loops + k->n_fors + 1);
     c->parts = ARENA_ARRAY(c->mem, cg_part, k->n_loops + 1);
     c->spans = ARENA_ARRAY(c->mem, cg_part, k->n_fors + 1);
@@ -357,6 +368,9 @@ static void emit_role(cg *c, const tir_role *r) {
     if (cg_is_umma(c)) {
         cg_umma_begin(c);
     }
+    if (r->sum_bar >= 0) {
+        await_cluster(c);
+    }
     cg_wgmma_tables(c);
     make_policies(c);
     if (r->launches == LAUNCH_FIRST) {
@@ -366,6 +380,9 @@ static void emit_role(cg *c, const tir_role *r) {
         grid_control(c, "wait");
     }
     cg_stmts(c, r->n_body, r->body);
+    if (r->sum_bar >= 0) {
+        cg_combine_end(c);
+    }
     if (r->launches == LAUNCH_LAST) {
         grid_control(c, "launch_dependents");
     }
@@ -470,10 +487,30 @@ static void emit_roles(cg *c) {
     ll_at(c->b, exit);
 }
 
+// Warps that send or receive no sums: whoever arrived at the cluster barrier waits at it.
+static void await_peers(cg *c) {
+    ll *b = c->b;
+    ll_val sums = ll_i1(b, false);
+    for (int i = 0; i < c->k->n_roles; i++) {
+        const tir_role *r = &c->k->roles[i];
+        if (r->sum_bar >= 0) {
+            ll_val warp = ll_addi(b, c->warp, -r->first_warp);
+            sums = ll_bin(b, LL_OR, sums, ll_cmpi(b, LL_ULT, warp, r->n_warps));
+        }
+    }
+    ll_if f = ll_if_begin(b, ll_not(b, sums));
+    cg_warp_sync(c);
+    await_cluster(c);
+    ll_if_end(b, f);
+}
+
 static void teardown(cg *c) {
+    if (meets_late(c)) {
+        await_peers(c);
+    }
     if (c->k->tmem_columns > 0) {
         cg_tmem_free(c);
-    } else if (c->k->cluster > 1) {
+    } else if (c->k->cluster > 1 && !meets_late(c)) {
         meet(c); // a CTA does not exit while its peer may still signal its barriers
     }
     ll_ret(c->b);

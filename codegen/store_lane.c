@@ -63,7 +63,7 @@ static void check_acc(cg *c, const lane_store *l, const tir_acc *a) {
 static bool prepare(cg *c, const tir_store *s, lane_store *l) {
     *l = (lane_store){.s = s};
     const char *name = c->k->params[s->param].name;
-    int group = c->role->n_warps / c->role->turns;
+    int group = tir_group_warps(c->role);
     l->n_accs = cg_store_accs(c, s, l->accs);
     l->acc = l->n_accs > 0 ? &c->k->accs[l->accs[0]] : shape_of_role(c);
     if (!l->acc) {

@@ -56,16 +56,25 @@ void cg_fence_async_smem(cg *c) {
 
 enum { FIRST_BARRIER = 8, LAST_BARRIER = 15 }; // named barriers; the lower ones order turns
 
+// Named barriers of a role: one of each group that takes tiles by turns, the first of which also serves
+// all of them; of groups that share tiles the first one meets in stores while others wait for it with all.
+static int named_barriers(const tir_role *r) {
+    return r->shares > 1 ? 2 : r->turns;
+}
+
 void cg_role_meet(cg *c, bool group) {
-    int number = FIRST_BARRIER + cg_role_number(c);
-    if (number + c->role->turns - 1 > LAST_BARRIER) {
+    int number = FIRST_BARRIER;
+    for (const tir_role *r = c->k->roles; r < c->role; r++) {
+        number += named_barriers(r);
+    }
+    if (number + named_barriers(c->role) - 1 > LAST_BARRIER) {
         cg_fail(c, "role '%s' needs a named barrier, and kernel '%s' has used all", c->role->name,
                 c->k->name);
         return;
     }
-    ll_val id = ll_i32(c->b, number);
-    bool part = group && c->role->turns > 1;
+    bool part = group && tir_group_warps(c->role) < c->role->n_warps;
+    ll_val id = ll_i32(c->b, number + (part && c->role->shares > 1));
     LL_INTR(c->b, "llvm.nvvm.barrier.cta.sync.aligned.count",
-            part ? ll_add(c->b, id, c->group) : id,
-            ll_i32(c->b, ARCH_LANES * c->role->n_warps / (part ? c->role->turns : 1)));
+            part && c->role->turns > 1 ? ll_add(c->b, id, c->group) : id,
+            ll_i32(c->b, ARCH_LANES * (part ? tir_group_warps(c->role) : c->role->n_warps)));
 }

@@ -46,18 +46,53 @@ ll_val cg_for_trips(cg *c, int f) {
     return ll_bini(c->b, LL_UDIV, up, t->step);
 }
 
-// CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is 16 elements or more: r * n
-// stays below 2^31.
+int cg_shares_of(const cg *c, int f) {
+    const tir_stmt *walk = c->role->body[0];
+    for (int i = 0; i < walk->n_body; i++) {
+        if (walk->body[i]->kind == TS_FOR && walk->body[i]->ref == f) {
+            return c->role->shares;
+        }
+    }
+    return 1;
+}
+
+// Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is
+// 16 elements or more: r * n stays below 2^31.
+static void steps_of_cta(cg *c, int f, ll_val *first, ll_val *last) {
+    ll *b = c->b;
+    int split = c->k->fors[f].split;
+    ll_val n = cg_for_trips(c, f), from = ll_mul(b, n, c->rank);
+    *first = ll_bini(b, LL_UDIV, from, split);
+    *last = ll_bini(b, LL_UDIV, ll_add(b, from, n), split);
+}
+
+ll_val cg_for_steps(cg *c, int f) {
+    if (c->k->fors[f].split == 1) {
+        return cg_for_trips(c, f);
+    }
+    ll_val first, last;
+    steps_of_cta(c, f, &first, &last);
+    return ll_sub(c->b, last, first);
+}
+
 cg_range cg_for_range(cg *c, int f) {
     ll *b = c->b;
     const tir_for *t = &c->k->fors[f];
+    int by = cg_shares_of(c, f);
     ll_val lo = t->hi ? c->spans[f].lo : ll_i32(b, 0);
+    cg_range r = {lo, NULL, by * t->step};
     if (t->split == 1) {
-        return (cg_range){lo, t->hi ? c->spans[f].hi : cg_size(c, t->extent)};
+        r.to = t->hi ? c->spans[f].hi : cg_size(c, t->extent);
+    } else {
+        ll_val first, last;
+        steps_of_cta(c, f, &first, &last);
+        r.from = ll_add(b, lo, ll_muli(b, first, t->step));
+        r.to = ll_add(b, lo, ll_muli(b, last, t->step));
     }
-    ll_val n = cg_for_trips(c, f), first = ll_mul(b, n, c->rank), last = ll_add(b, first, n);
-    return (cg_range){ll_add(b, lo, ll_muli(b, ll_bini(b, LL_UDIV, first, t->split), t->step)),
-                      ll_add(b, lo, ll_muli(b, ll_bini(b, LL_UDIV, last, t->split), t->step))};
+    if (by > 1) {
+        r.from = ll_add(b, r.from, ll_muli(b, c->group, t->step));
+    }
+    return r;
 }
 
 static ll_val runs(cg *c, int n, tir_stmt *const *body, int acc) {
@@ -310,8 +345,9 @@ static void static_walk(cg *c, const tir_stmt *s) {
     }
     ll_var tile = ll_variable(b, LL_I32, "tile");
     ll_var ordinal = ll_variable(b, LL_I32, "ordinal");
-    ll_set(b, ordinal, c->group);
-    ll_set(b, tile, ll_add(b, c->cluster_id, ll_mul(b, c->group, c->n_clusters)));
+    ll_val turn = turns ? c->group : ll_i32(b, 0);
+    ll_set(b, ordinal, turn);
+    ll_set(b, tile, ll_add(b, c->cluster_id, ll_mul(b, turn, c->n_clusters)));
     if (turns) {
         begin_turns(c, s);
     }
@@ -369,14 +405,17 @@ static void for_loop(cg *c, const tir_stmt *s) {
     }
     cg_range steps = cg_for_range(c, s->ref);
     ll_var at = ll_variable(b, LL_I32, f->index);
+    cg_shared_loop shared = cg_shared_begin(c, s);
     ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val i = ll_get(b, at);
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     cg_stmts(c, s->n_body, s->body);
-    ll_set(b, at, ll_addi(b, i, f->step));
+    cg_shared_step(c, &shared);
+    ll_set(b, at, ll_addi(b, i, steps.by));
     ll_loop_end(b, l);
+    cg_shared_end(c, &shared);
     c->starts[c->k->n_loops + s->ref] = NULL;
 }
 

@@ -334,7 +334,8 @@ static ll_val warpgroup(cg *c) {
     ll_val warp = ll_addi(c->b, c->warp, -c->role->first_warp);
     ll_val wg = ll_bini(c->b, LL_UDIV, warp, ARCH_WG_WARPS);
     int groups = c->role->warps_m / ARCH_WG_WARPS;
-    return c->role->turns > 1 ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
+    bool several = tir_group_warps(c->role) < c->role->n_warps;
+    return several ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
 }
 
 // Instructions first .. last - 1 of a K tile.
@@ -640,9 +641,9 @@ static void promoted_step(cg *c, const tir_stmt *s, const product *products, int
 }
 
 // The start of the step behind the one at 'i'; the last step reads its own scales again.
-static ll_val step_ahead(cg *c, ll_val i, const tir_for *f, ll_val extent) {
-    ll_val next = ll_addi(c->b, i, f->step);
-    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, extent), next, i);
+static ll_val step_ahead(cg *c, ll_val i, const cg_range *steps) {
+    ll_val next = ll_addi(c->b, i, steps->by);
+    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, steps->to), next, i);
 }
 
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
@@ -659,21 +660,21 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
             return true;
         }
     }
-    const tir_for *f = &c->k->fors[s->ref];
     cg_range steps = cg_for_range(c, s->ref);
     bool decoding = false;
     for (int i = 0; i < s->n_body; i++) {
         decoding |= s->body[i]->kind == TS_MMA && products[i].decoded;
     }
     carried *factors = promoted ? first_factors(c, s, products, steps) : NULL;
-    ll_var at = ll_variable(b, LL_I32, f->index);
+    cg_shared_loop shared = cg_shared_begin(c, s);
+    ll_var at = ll_variable(b, LL_I32, c->k->fors[s->ref].index);
     ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
     ll_val i = ll_get(b, at);
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, f, steps.to));
+        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, &steps));
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);
@@ -689,7 +690,9 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
         keep_slots(c, s);
     }
     c->starts[c->k->n_loops + s->ref] = NULL;
-    ll_set(b, at, ll_addi(b, i, f->step));
+    cg_shared_step(c, &shared);
+    ll_set(b, at, ll_addi(b, i, steps.by));
     ll_loop_end(b, l);
+    cg_shared_end(c, &shared);
     return true;
 }

@@ -396,7 +396,7 @@ void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi) {
     }
 }
 
-static const step_range all_steps = {0, INT64_MAX};
+static const step_range all_steps = {0, INT64_MAX, 1};
 
 void exec_steps(eval *x, const ast_stmt *s, int level, step_range steps) {
     if (level == s->n_indices) {
@@ -414,22 +414,13 @@ void exec_steps(eval *x, const ast_stmt *s, int level, step_range steps) {
     }
     int64_t number = 0;
     for (int64_t at = lo; at < end && number < steps.last && !x->failed; at += step, number++) {
-        if (number < steps.first) {
+        if (number < steps.first || (number - steps.first) % steps.by != 0) {
             continue;
         }
         *r = (range){.lo = at, .hi = at + step < end ? at + step : end, .pos = at, .end = end};
         exec_steps(x, s, level + 1, all_steps);
     }
     *r = (range){0};
-}
-
-static void exec_for(eval *x, const ast_stmt *s) {
-    int ranges = split_of(x, s);
-    if (ranges > 1) {
-        exec_split(x, s, ranges);
-    } else {
-        exec_steps(x, s, 0, all_steps);
-    }
 }
 
 static void exec_all(eval *x, const ast_stmt *s) {
@@ -454,7 +445,7 @@ static void exec_if(eval *x, const ast_stmt *s) {
 static void exec_stmt(eval *x, const ast_stmt *s) {
     switch (s->kind) {
     case ST_TILE: exec_steps(x, s, 0, all_steps); break;
-    case ST_FOR: exec_for(x, s); break;
+    case ST_FOR: exec_split(x, s); break;
     case ST_ALL: exec_all(x, s); break;
     case ST_RAGGED: exec_ragged(x, s); break;
     case ST_TEMP: exec_temp(x, s); break;

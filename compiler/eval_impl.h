@@ -125,13 +125,13 @@ int64_t range_extent(const eval *x, const ast_sym *index);
 void index_bounds(eval *x, const ast_sym *index, int64_t *lo, int64_t *hi);
 typedef struct {
     int64_t first, last; // last: behind the last one
+    int64_t by;          // from first
 } step_range;
 // Steps of the index at 'level' of a loop, all of the inner ones.
 void exec_steps(eval *x, const ast_stmt *s, int level, step_range steps);
 
 // eval_split.c
-int split_of(const eval *x, const ast_stmt *s); // ranges of a loop's steps, 1: not divided
-void exec_split(eval *x, const ast_stmt *s, int ranges);
+void exec_split(eval *x, const ast_stmt *s); // a loop whose steps may be divided
 
 // eval_expr.c
 val eval_expr(eval *x, const ast_expr *e);

@@ -1,5 +1,6 @@
-// A loop whose steps a schedule divides ('split k by s'): each range of steps is summed from zero,
-// the sums are added in order, in f32 on a machine. The n steps are divided as tir_for.split says.
+// A loop whose steps a schedule divides. 'split k by s': each range of steps is summed from zero, the
+// sums are added in order, in f32 on a machine; the n steps are divided as tir_for.split says. 'split
+// k by s groups': the same inside of a range, where group g has steps g, g + s, ...
 #include "eval_impl.h"
 
 #include "facts.h"
@@ -8,15 +9,19 @@
 
 enum { MAX_SUMS = 32 };
 
-int split_of(const eval *x, const ast_stmt *s) {
-    return facts_split_of(x->job->schedule, s->indices[0]->name);
-}
+// Sums that wait while others begin: of the ranges before, of the groups before in this range.
+typedef enum { OF_RANGES, OF_GROUPS, N_KEPT } kept;
 
 // What the loop adds to.
 typedef struct {
     tile *sum; // of a let
-    double *v, *err; // of the ranges before
+    double *v[N_KEPT], *err[N_KEPT];
 } split_sum;
+
+typedef struct {
+    split_sum at[MAX_SUMS];
+    int n;
+} split_sums;
 
 static int64_t tile_count(const tile *t) {
     int64_t n = 1;
@@ -47,20 +52,20 @@ static int added_to(eval *x, ast_stmt *const *body, int n, split_sum *out, int h
     return have;
 }
 
-static void set_aside(eval *x, split_sum *s, ast_span at) {
+static void set_aside(eval *x, split_sum *s, kept as, ast_span at) {
     tile *t = s->sum;
     size_t n = (size_t)tile_count(t);
-    if (s->v == NULL) {
-        s->v = malloc((n + 1) * sizeof *s->v);
-        s->err = malloc((n + 1) * sizeof *s->err);
+    if (s->v[as] == NULL) {
+        s->v[as] = malloc((n + 1) * sizeof *s->v[as]);
+        s->err[as] = malloc((n + 1) * sizeof *s->err[as]);
     }
-    if (s->v == NULL || s->err == NULL) {
+    if (s->v[as] == NULL || s->err[as] == NULL) {
         eval_fail(x, EVAL_EMEMORY, at, "no memory for partial sums of %zu values", n);
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        s->v[i] = t->v[i];
-        s->err[i] = t->err != NULL ? t->err[i] : 0;
+        s->v[as][i] = t->v[i];
+        s->err[as][i] = t->err != NULL ? t->err[i] : 0;
         t->v[i] = 0;
         if (t->err != NULL) {
             t->err[i] = 0;
@@ -68,10 +73,10 @@ static void set_aside(eval *x, split_sum *s, ast_span at) {
     }
 }
 
-static void add_back(eval *x, split_sum *s) {
+static void add_back(eval *x, split_sum *s, kept as) {
     tile *t = s->sum;
     for (int64_t i = 0; i < tile_count(t); i++) {
-        val before = {.v = s->v[i], .err = s->err[i]};
+        val before = {.v = s->v[as][i], .err = s->err[as][i]};
         val part = {.v = t->v[i], .err = t->err != NULL ? t->err[i] : 0};
         val sum = val_binary(x, OP_ADD, before, part);
         t->v[i] = sum.v;
@@ -81,27 +86,60 @@ static void add_back(eval *x, split_sum *s) {
     }
 }
 
-void exec_split(eval *x, const ast_stmt *s, int ranges) {
+static void begin_sums(eval *x, split_sums *sums, kept as, ast_span at) {
+    for (int i = 0; i < sums->n && !x->failed; i++) {
+        set_aside(x, &sums->at[i], as, at);
+    }
+}
+
+static void end_sums(eval *x, split_sums *sums, kept as) {
+    for (int i = 0; i < sums->n && !x->failed; i++) {
+        add_back(x, &sums->at[i], as);
+    }
+}
+
+// The groups' shares of a range of steps.
+static void exec_groups(eval *x, const ast_stmt *s, step_range steps, split_sums *sums) {
+    for (int64_t g = 0; g < steps.by && !x->failed; g++) {
+        if (g > 0) {
+            begin_sums(x, sums, OF_GROUPS, s->span);
+        }
+        if (!x->failed) {
+            exec_steps(x, s, 0, (step_range){steps.first + g, steps.last, steps.by});
+        }
+        if (g > 0) {
+            end_sums(x, sums, OF_GROUPS);
+        }
+    }
+}
+
+void exec_split(eval *x, const ast_stmt *s) {
     const ast_sym *index = s->indices[0];
+    fact_sums by = facts_sums_of(x->job->schedule, index->name);
     int64_t lo, end;
     index_bounds(x, index, &lo, &end);
     int64_t step = index->tile != NULL ? eval_int(x, index->tile) : 1;
     int64_t steps = end > lo && step > 0 ? (end - lo + step - 1) / step : 0;
-    split_sum sums[MAX_SUMS] = {0};
-    int n = added_to(x, s->body, s->n_body, sums, 0);
-    for (int r = 0; r < ranges && !x->failed; r++) {
-        for (int i = 0; i < n && r > 0 && !x->failed; i++) {
-            set_aside(x, &sums[i], s->span);
+    split_sums sums = {0};
+    if (by.ranges > 1 || by.groups > 1) {
+        sums.n = added_to(x, s->body, s->n_body, sums.at, 0);
+    }
+    for (int r = 0; r < by.ranges && !x->failed; r++) {
+        if (r > 0) {
+            begin_sums(x, &sums, OF_RANGES, s->span);
         }
+        step_range part = {steps * r / by.ranges, steps * (r + 1) / by.ranges, by.groups};
         if (!x->failed) {
-            exec_steps(x, s, 0, (step_range){steps * r / ranges, steps * (r + 1) / ranges});
+            exec_groups(x, s, part, &sums);
         }
-        for (int i = 0; i < n && r > 0 && !x->failed; i++) {
-            add_back(x, &sums[i]);
+        if (r > 0) {
+            end_sums(x, &sums, OF_RANGES);
         }
     }
-    for (int i = 0; i < n; i++) {
-        free(sums[i].v);
-        free(sums[i].err);
+    for (int i = 0; i < sums.n; i++) {
+        for (int j = 0; j < N_KEPT; j++) {
+            free(sums.at[i].v[j]);
+            free(sums.at[i].err[j]);
+        }
     }
 }

@@ -272,6 +272,11 @@ bool explain_print(FILE *out, const planner *p) {
                     k->cluster, k->cluster, k->cluster);
         }
     }
+    if (p->f->groups_by > 1) {
+        fprintf(out, "    split %s by %d groups;\n", p->f->groups.text, p->f->groups_by);
+        fprintf(out, "    // group g of the warps that multiply does steps g, g + %d, ...; group 0 adds up\n",
+                p->f->groups_by);
+    }
     if (!plan_is_elementwise(p)) {
         fprintf(out, "    mma %s%s%s%s%s;\n", p->arch->mma_fact, k->pair ? ".pair" : "",
                 p->f->tf32 ? " tf32" : "", p->f->has_dequant ? " dequant " : "",

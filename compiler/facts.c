@@ -386,15 +386,21 @@ static void parse_swap(cursor *c) {
     }
 }
 
-// split NAME by INT
+// split NAME by INT [ groups ]
 static void parse_split(cursor *c) {
     facts *f = c->out;
-    if (stated_twice(c, f->split_by > 0, f->split_span)) {
+    fact_name name;
+    int by = 0;
+    if (!expect_name(c, &name) || !expect(c, "by") || !expect_int(c, 1, ARCH_MAX_CLUSTER, &by)) {
         return;
     }
-    f->split_span = c->fact->span;
-    if (expect_name(c, &f->split) && expect(c, "by") &&
-        expect_int(c, 1, ARCH_MAX_CLUSTER, &f->split_by)) {
+    bool groups = accept(c, "groups");
+    int *stated = groups ? &f->groups_by : &f->split_by;
+    ast_span *span = groups ? &f->groups_span : &f->split_span;
+    if (!stated_twice(c, *stated > 0, *span)) {
+        *stated = by;
+        *span = c->fact->span;
+        *(groups ? &f->groups : &f->split) = name;
         at_end(c);
     }
 }
@@ -511,15 +517,16 @@ bool facts_read(const ast_schedule *sched, diag *d, facts *out) {
     return ok;
 }
 
-int facts_split_of(const ast_schedule *sched, const char *index) {
+fact_sums facts_sums_of(const ast_schedule *sched, const char *index) {
+    fact_sums sums = {1, 1};
     for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
         const ast_fact *f = &sched->facts[i];
-        if (f->n_toks == 4 && strcmp(f->toks[0].text, "split") == 0 &&
+        if (f->n_toks >= 4 && strcmp(f->toks[0].text, "split") == 0 &&
             strcmp(f->toks[1].text, index) == 0 && f->toks[3].kind == FT_INT) {
-            return (int)f->toks[3].ivalue;
+            *(f->n_toks > 4 ? &sums.groups : &sums.ranges) = (int)f->toks[3].ivalue;
         }
     }
-    return 1;
+    return sums;
 }
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value) {

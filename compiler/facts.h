@@ -77,6 +77,9 @@ typedef struct {
     ast_span split_span;
     fact_name split; // index of the loop whose steps are divided ...
     int split_by;    // ... in so many ranges; 0: not stated
+    ast_span groups_span;
+    fact_name groups; // index of the loop whose steps groups of warps take by turns ...
+    int groups_by;    // ... so many groups; 0: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
     ast_span pdl_span;
@@ -90,8 +93,12 @@ typedef struct {
 // Reads all facts of a schedule; false if any is malformed, unknown, stated twice or unsupported.
 bool facts_read(const ast_schedule *sched, diag *d, facts *out);
 
-// Ranges in which the schedule (or NULL) divides the steps of a loop: what it says of values.
-int facts_split_of(const ast_schedule *sched, const char *index);
+// Sums in which the schedule (or NULL) divides the steps of a loop: what it says of values.
+typedef struct {
+    int ranges; // of steps, in order ...
+    int groups; // ... of each of which group g takes steps g, g + groups, ...
+} fact_sums;
+fact_sums facts_sums_of(const ast_schedule *sched, const char *index);
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value);
 // Role whose braces name the value, or NULL.

@@ -81,7 +81,8 @@ void plan_help_with(planner *p, const ast_sym *index, int value, const char *sen
 static bool run_passes(planner *p) {
     static void (*const passes[])(planner *) = {plan_params, plan_products, plan_split,   plan_tiles,
                                                 plan_roles,  plan_stores,   plan_sums,    plan_channels,
-                                                plan_budgets, plan_barriers, plan_project,  plan_launch};
+                                                plan_budgets, plan_shares,   plan_barriers, plan_project,
+                                                plan_launch};
     for (size_t i = 0; i < sizeof passes / sizeof passes[0] && p->ok; i++) {
         passes[i](p);
     }

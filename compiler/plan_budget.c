@@ -72,7 +72,7 @@ static void budget_accumulators(planner *p) {
     tir_kernel *k = p->k;
     for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p) && !plan_is_elementwise(p); r++) {
         const tir_role *role = &k->roles[r];
-        int threads = role->n_warps / role->turns * 32;
+        int threads = tir_group_warps(role) * 32;
         int held = 0;
         const tir_acc *last = NULL;
         for (int i = 0; i < k->n_accs; i++) {
@@ -273,8 +273,10 @@ static void sums_over(planner *p, int over) {
     if (sums == 0) {
         return;
     }
-    diag_because(p->d, "%d bytes of the staging are a tile of partial sums of 'split %s by %d'", sums,
-                 p->f->split.text, p->f->split_by);
+    diag_because(p->d, "%d bytes of the staging are partial sums of 'split %s by %d%s'", sums,
+                 p->f->split_by > 1 ? p->f->split.text : p->f->groups.text,
+                 p->f->split_by > 1 ? p->f->split_by : p->f->groups_by,
+                 p->f->split_by > 1 ? "" : " groups");
     const tir_acc *a = &p->k->accs[0];
     int parts = 2;
     while (sums - sums / parts < over && a->cols % (32 * parts) == 0) {
@@ -343,6 +345,9 @@ static void budget_smem(planner *p) {
     int left = p->arch->smem_bytes - fixed;
     int depth = derived > 0 && left > 0 ? left / derived_stage : 0;
     depth = depth > PLAN_MAX_DEPTH ? PLAN_MAX_DEPTH : depth < 1 ? 1 : depth;
+    if (p->f->groups_by > 1 && depth > p->f->groups_by) {
+        depth -= depth % p->f->groups_by;
+    }
     int total = fixed + depth * derived_stage;
     const plan_channel *biggest = NULL;
     int biggest_depth = 0;

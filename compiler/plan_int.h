@@ -13,6 +13,7 @@ enum {
     PLAN_MAX_AXES = 5,         // of a tensor map
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
+    PLAN_MATH_WARPS = 16,      // of a role that multiplies, at most
     PLAN_WGMMA_REGS = 40,      // beside accumulators of wgmma: scales, addresses, counters
     PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x 4
                                // fragment registers of B for two k steps, 16 of A, scales, counters)
@@ -99,6 +100,7 @@ void plan_tiles(planner *p);    // the tile of a kernel without products
 void plan_roles(planner *p);    // who does what, warps
 void plan_stores(planner *p);   // fragments, sub-tiles, staging
 void plan_sums(planner *p);     // room for partial sums
+void plan_shares(planner *p);   // slots of pipes whose steps groups take by turns
 void plan_channels(planner *p); // slots, boxes, tensor maps, depths
 void plan_budgets(planner *p);  // shared memory, TMEM, registers
 void plan_barriers(planner *p); // counts, bytes, places

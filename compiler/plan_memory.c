@@ -513,7 +513,7 @@ static void channel_barriers(planner *p, tir_channel *c) {
         if (p->arch->family == MMA_TCGEN05) {
             c->empty_count = shared && !k->pair ? k->cluster : 1; // commits
         } else {
-            c->empty_count = to->n_warps / to->turns * (shared ? k->cluster : 1);
+            c->empty_count = tir_group_warps(to) * (shared ? k->cluster : 1);
         }
     } else {
         c->empty_count = to->n_warps * (k->pair ? 2 : 1);
@@ -592,7 +592,7 @@ void plan_barriers(planner *p) {
         if (k->roles[i].turns > 1 && staged) {
             k->roles[i].turn_bar = take_barriers(p, k->roles[i].turns);
         }
-        if (p->sum_bytes[i] > 0) {
+        if (p->sum_bytes[i] > 0 && tir_split(k) > 1) {
             k->roles[i].sum_bar = take_barriers(p, 2);
         }
     }

@@ -131,8 +131,9 @@ static int load_regs(const planner *p) {
     return plan_acc_in_regs(p) && !walks_by_clc(p) ? 40 : 56;
 }
 
-static int sync_regs(const planner *p) {
-    return walks_by_clc(p) ? 224 : 232; // two warpgroups beside the loading one
+// What is left for each of one to four warpgroups beside the loading one.
+static int sync_regs(const planner *p, int warps) {
+    return warps > 12 ? 104 : warps > 8 ? 152 : walks_by_clc(p) ? 224 : 232;
 }
 
 static void assign_loads(planner *p) {
@@ -174,19 +175,22 @@ static bool halves(const planner *p) {
 // Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
 // accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
-    if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1) {
+    if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1 || p->f->groups_by > 1) {
         return 1;
     }
     int held = 0; // registers a thread of one warpgroup
     for (int i = 0; i < p->k->n_accs; i++) {
         held += p->k->accs[i].rows * p->k->accs[i].cols / 128;
     }
-    int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p) - PLAN_WORK_REGS;
+    int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p, 8) - PLAN_WORK_REGS;
     return halves(p) && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
 }
 
 // The CTAs of a split loop meet after each tile: all warps take the same one.
 static int derived_warps(const planner *p) {
+    if (p->f->groups_by > 1) {
+        return ARCH_WG_WARPS * p->f->groups_by;
+    }
     return !plan_acc_in_regs(p) ? 1 : tir_split(p->k) > 1 && !halves(p) ? 4 : 8;
 }
 
@@ -194,7 +198,7 @@ static void assign_products(planner *p) {
     bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "math",
                          .warps = derived_warps(p),
-                         .regs = sync ? sync_regs(p) : 56,
+                         .regs = sync ? sync_regs(p, derived_warps(p)) : 56,
                          .turns = derived_turns(p),
                          .span = p->at};
     int sibling = -1;
@@ -258,6 +262,11 @@ static void check_lets(planner *p) {
     }
 }
 
+// Groups of its warps that take steps by turns.
+static int role_shares(const planner *p, const plan_role *r) {
+    return r->multiplies && p->f->groups_by > 1 ? p->f->groups_by : 1;
+}
+
 static void check_work(planner *p) {
     for (int i = 0; i < p->n_roles && p->ok; i++) {
         const plan_role *r = &p->roles[i];
@@ -279,10 +288,21 @@ static void check_work(planner *p) {
                         "role '%s' reads TMEM: it needs 4 warps, one for each quarter of the lanes, not %d",
                         r->name, r->warps);
         } else if (r->multiplies && plan_acc_in_regs(p) &&
-                   (r->warps % (4 * r->turns) != 0 || r->warps > 16)) {
+                   (r->warps % (4 * r->turns) != 0 || r->warps > PLAN_MATH_WARPS)) {
             PLAN_REFUSE(p, "A111", r->span,
                         "role '%s' multiplies with %d warps in %d turns: turns are whole warpgroups of 4",
                         r->name, r->warps, r->turns);
+        } else if (role_shares(p, r) > 1 && r->warps % (ARCH_WG_WARPS * role_shares(p, r)) != 0) {
+            PLAN_REFUSE(p, "A111", r->span,
+                        "role '%s' multiplies with %d warps in %d groups: groups are whole warpgroups of 4",
+                        r->name, r->warps, role_shares(p, r));
+            diag_help(p->d, "%d warps", ARCH_WG_WARPS * role_shares(p, r));
+        } else if (r->turns > 1 && role_shares(p, r) > 1) {
+            PLAN_REFUSE(p, "X101", r->span,
+                        "'%s' takes tiles by turns of %d groups, but 'split %s by %d groups' puts all of its "
+                        "warps on each tile",
+                        r->name, r->turns, p->f->groups.text, p->f->groups_by);
+            diag_help(p->d, "%d warps without 'pingpong %d'", r->warps, r->turns);
         } else if (r->turns > 1 && walks_by_clc(p)) {
             PLAN_REFUSE(p, "X101", r->span, "'pingpong' takes tiles in a fixed order, 'walk clc' gives none");
             diag_fix(p->d, plan_fact_span(p, p->f->walk_span), "walk static;", "hand tiles out in order");
@@ -353,7 +373,7 @@ static int default_regs(const planner *p, const plan_role *r) {
     if (p->arch->family == MMA_TCGEN05) {
         return r->stores ? 208 : 56;
     }
-    return r->warps > 8 ? 104 : sync_regs(p); // five warpgroups: an even share is 96
+    return sync_regs(p, r->warps);
 }
 
 static void place_roles(planner *p) {
@@ -371,6 +391,7 @@ static void place_roles(planner *p) {
                                             .n_warps = warps,
                                             .regs = r->regs,
                                             .turns = r->turns,
+                                            .shares = role_shares(p, r),
                                             .one_thread = one,
                                             .leader_only = k->pair && r->multiplies,
                                             .turn_bar = -1,
@@ -387,6 +408,7 @@ static void place_roles(planner *p) {
                                             .n_warps = 1,
                                             .regs = w.regs[warp / ARCH_WG_WARPS],
                                             .turns = 1,
+                                            .shares = 1,
                                             .one_thread = true,
                                             .turn_bar = -1,
                                             .sum_bar = -1};

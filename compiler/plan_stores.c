@@ -37,7 +37,7 @@ int plan_add_map(planner *p, const tir_map *map) {
 
 // Warpgroups of wgmma lie one below the other, and so do their warps: each has a quarter of the rows.
 static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
-    r->warps_m = r->n_warps / r->turns;
+    r->warps_m = tir_group_warps(r);
     r->warps_n = 1;
     for (int i = 0; i < p->k->n_mmas; i++) {
         const tir_mma *m = &p->k->mmas[i];
@@ -70,7 +70,7 @@ static bool choose_grid(planner *p, tir_role *r, const tir_acc *a, ast_span at) 
     if (p->arch->family == MMA_WGMMA) {
         return choose_column(p, r, a, at);
     }
-    int warps = r->n_warps / r->turns;
+    int warps = tir_group_warps(r);
     int best = 0;
     for (int m = 1; m <= warps; m++) {
         int n = warps / m;

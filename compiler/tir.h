@@ -304,8 +304,9 @@ typedef enum {
     TS_RELEASE, // signal empty, advance
     TS_MMA,     // mma ref
     TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
-    TS_COMBINE, // partial sums of a split loop meet in CTA 0 of the cluster, which alone runs the body,
-                // the stores of the role; others give their TMEM slots back
+    TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one, those of
+                // a cluster's CTAs then in CTA 0. Who has them all runs the body, the stores of the role;
+                // others give their TMEM slots back
     TS_SCHED,   // the scheduler of a clc walk
 } tir_stmt_kind;
 
@@ -344,15 +345,22 @@ typedef struct {
     int first_warp, n_warps;
     int regs;       // as stated; the warpgroup's setmaxnreg is tir_kernel.wg_regs
     int turns;      // pingpong: groups of n_warps / turns that take tiles by turns; 1: none
+    int shares;     // groups of n_warps / shares that take the steps of a tile by turns: of the outermost
+                    // loop's steps that the CTA does, group g has steps g, g + shares, ..., and sums them
+                    // from zero. Channels filled there have a multiple of 'shares' slots: a slot is of one
+                    // group, else a group could wait for a pass that lies two phases ahead. 1: none
     bool one_thread; // only an elected lane of the first warp works (load, mma)
     bool leader_only; // only the leader CTA of a pair (mma)
     tir_frag_kind frag;
     int warps_m, warps_n; // FRAG_MMA: grid of one group
     int turn_bar;   // smem offset of 'turns' mbarriers that order the epilogues, or -1
-    int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: an arrival of each warp of
-                    // the other CTAs) and 'empty' (others: one of each warp of CTA 0); or -1
-    int sum_offset; // TS_COMBINE: smem offset of the CTA's partial sums, f32, one accumulator behind the
-                    // other: four registers of all threads, then the next four
+    int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: the bytes that are sent, or
+                    // an arrival of each warp of the other CTAs) and 'empty' (others: one of each warp of
+                    // CTA 0); or -1
+    int sum_offset; // TS_COMBINE: smem offset of partial sums, f32: where a cluster splits a loop those
+                    // that CTAs 1, 2, ... send, or else the CTA's own (tir_sends); then those of shares 1, 2,
+                    // ... Each is one accumulator behind the other: four registers of all threads, then
+                    // the next four
     bool waits;     // griddepcontrol.wait comes before its body (tir_role_waits)
     tir_dependents launches; // griddepcontrol.launch_dependents: before the body, or behind it
     int n_body;
@@ -426,8 +434,21 @@ static inline int tir_split(const tir_kernel *k) {
 // Whether a role reaches global memory in a way that the kernel before must be over for: it stores, reads by
 // plain loads, or copies tensors in that the kernel before may write. Copies of others may come earlier.
 bool tir_role_waits(const tir_kernel *k, int role);
+// Warps that hold a tile together, or a share of its sums.
+static inline int tir_group_warps(const tir_role *r) {
+    return r->n_warps / (r->turns * r->shares);
+}
 // Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
 bool tir_combines(const tir_kernel *k, int role, int acc);
+int tir_sum_bytes(const tir_kernel *k, int role); // of the role's accumulators, once
+// Whether CTAs send partial sums to CTA 0, which has room for those of all others (accumulators in
+// registers), or leave them in their own memory for it to read.
+enum { TIR_SENT_BYTES = 16384 }; // room that several CTAs' sums may take
+bool tir_sends(const tir_kernel *k);
+// Tiles of partial sums that the role has in shared memory.
+static inline int tir_sums(const tir_kernel *k, const tir_role *r) {
+    return (tir_sends(k) ? tir_split(k) - 1 : tir_split(k) > 1) + r->shares - 1;
+}
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 

@@ -7,6 +7,27 @@ bool tir_combines(const tir_kernel *k, int role, int acc) {
     return (a->channel < 0 ? a->role : k->channels[a->channel].to) == role;
 }
 
+bool tir_sends(const tir_kernel *k) {
+    int64_t bytes = 0;
+    for (int i = 0; i < k->n_accs; i++) {
+        const tir_acc *a = &k->accs[i];
+        if (a->channel >= 0) {
+            return false;
+        }
+        bytes += (int64_t)a->rows * a->cols * (int)sizeof(float);
+    }
+    return tir_split(k) == 2 || (tir_split(k) > 1 && (tir_split(k) - 1) * bytes <= TIR_SENT_BYTES);
+}
+
+int tir_sum_bytes(const tir_kernel *k, int role) {
+    int bytes = 0;
+    for (int i = 0; i < k->n_accs; i++) {
+        const tir_acc *a = &k->accs[i];
+        bytes += tir_combines(k, role, i) ? a->rows * a->cols * (int)sizeof(float) : 0;
+    }
+    return bytes;
+}
+
 bool tir_is_promoted(const tir_kernel *k, int acc) {
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {

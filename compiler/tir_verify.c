@@ -270,7 +270,7 @@ static bool verify_cluster(verifier *v) {
 }
 
 static bool verify_frag(verifier *v, const tir_role *r) {
-    int group = r->n_warps / r->turns;
+    int group = tir_group_warps(r);
     VERIFY(v, (unsigned)r->frag <= FRAG_MMA, "role '%s': no such fragments", r->name);
     if (r->frag == FRAG_NONE) {
         return true;
@@ -302,6 +302,11 @@ static bool verify_role(verifier *v, const tir_role *r, int number) {
     VERIFY(v, tir_in(r->turns, 1, MAX_TURNS) && r->n_warps % r->turns == 0,
            "role '%s': %d warps in %d turns; 1 to %d that divide", r->name, r->n_warps, r->turns,
            MAX_TURNS);
+    VERIFY(v, tir_in(r->shares, 1, MAX_TURNS) && r->n_warps % r->shares == 0 && (r->turns == 1 || r->shares == 1),
+           "role '%s': %d warps in %d shares and %d turns; 1 to %d that divide, and one of them 1", r->name,
+           r->n_warps, r->shares, r->turns, MAX_TURNS);
+    VERIFY(v, r->shares == 1 || (v->arch->family == MMA_WGMMA && r->frag == FRAG_MMA),
+           "role '%s': %d shares of a role that does not multiply by wgmma", r->name, r->shares);
     VERIFY(v, !r->leader_only || k->cluster > 1, "role '%s': a leader of a cluster of 1", r->name);
     VERIFY(v, tir_in(r->regs, 0, MAX_SETMAXNREG), "role '%s': %d registers", r->name, r->regs);
     int first = r->first_warp / ARCH_WG_WARPS;

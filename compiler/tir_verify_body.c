@@ -141,7 +141,7 @@ static bool walk_store(walker *w, const tir_stmt *s) {
     const tir_store *st = &k->stores[s->ref];
     VERIFY(v, w->n_fors == 0, "role '%s': store '%s' inside loop '%s'", w->r->name,
            verify_param_name(k, st->param), k->fors[w->n_fors > 0 ? w->fors[0] : 0].index);
-    VERIFY(v, w->in_combine == (tir_split(k) > 1), "role '%s': store '%s' %s 'combine'", w->r->name,
+    VERIFY(v, w->in_combine == (tir_sums(k, w->r) > 0), "role '%s': store '%s' %s 'combine'", w->r->name,
            verify_param_name(k, st->param), w->in_combine ? "in a" : "outside of");
     w->store_runs[s->ref]++;
     int accs[8];
@@ -197,9 +197,9 @@ static bool walk_publish(walker *w, const tir_stmt *s) {
 static bool walk_combine(walker *w, const tir_stmt *s, int depth) {
     verifier *v = w->v;
     const tir_role *r = w->r;
-    VERIFY(v, tir_split(v->k) > 1 && w->n_fors == 0 && !w->in_combine, "role '%s': a combine that sums nothing",
+    VERIFY(v, tir_sums(v->k, r) > 0 && w->n_fors == 0 && !w->in_combine, "role '%s': a combine that sums nothing",
            r->name);
-    VERIFY(v, r->sum_bar >= 0 && r->frag != FRAG_NONE && r->turns == 1,
+    VERIFY(v, (r->sum_bar >= 0) == (tir_split(v->k) > 1) && r->frag != FRAG_NONE && r->turns == 1,
            "role '%s' combines without barriers, fragments or by turns", r->name);
     for (int i = 0; i < s->n_body; i++) {
         VERIFY(v, s->body[i]->kind == TS_STORE, "role '%s': a combine holds stores", r->name);
@@ -277,7 +277,8 @@ static bool walk_role(walker *w, int role) {
     if (!walk_body(w, w->r->n_body, w->r->body, 0)) {
         return false;
     }
-    VERIFY(v, w->combines == (w->r->sum_bar >= 0), "role '%s' combines %d times", w->r->name, w->combines);
+    bool sums = w->r->sum_bar >= 0 || w->r->shares > 1;
+    VERIFY(v, w->combines == sums, "role '%s' combines %d times", w->r->name, w->combines);
     for (int i = 0; i < v->k->n_channels; i++) {
         VERIFY(v, w->state[i] == CH_IDLE, "role '%s' leaves channel '%s' %s", w->r->name,
                v->k->channels[i].name, state_word(w->state[i]));

@@ -155,7 +155,7 @@ static int arrivals_that_free(const verifier *v, const tir_channel *c) {
     if (v->arch->family == MMA_TCGEN05) {
         return has_multicast(c) && !k->pair ? k->cluster : 1;
     }
-    return to->n_warps / to->turns * (has_multicast(c) ? k->cluster : 1);
+    return tir_group_warps(to) * (has_multicast(c) ? k->cluster : 1);
 }
 
 static bool verify_smem_channel(verifier *v, const tir_channel *c) {
@@ -290,13 +290,11 @@ static bool put_walk(layout *l, const tir_walk *w) {
 static bool put_sums(layout *l, int role) {
     const tir_kernel *k = l->v->k;
     const tir_role *r = &k->roles[role];
-    int64_t bytes = 0;
-    for (int i = 0; i < k->n_accs; i++) {
-        bytes += tir_combines(k, role, i) ? (int64_t)k->accs[i].rows * k->accs[i].cols * 4 : 0;
-    }
+    int64_t bytes = (int64_t)tir_sum_bytes(k, role) * tir_sums(k, r);
     arena *mem = l->v->mem;
-    return put(l, r->sum_bar, 16, 8, arena_printf(mem, "role '%s' barriers of sums", r->name)) &&
-           put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
+    bool bars = r->sum_bar < 0 ||
+                put(l, r->sum_bar, 16, 8, arena_printf(mem, "role '%s' barriers of sums", r->name));
+    return bars && put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
 }
 
 // Tables of scales, each of which may serve several products of one role.
@@ -331,7 +329,7 @@ static bool place_smem(verifier *v) {
         const tir_role *r = &k->roles[i];
         VERIFY(v, r->turn_bar >= -1, "role '%s': turn barriers at %d", r->name, r->turn_bar);
         VERIFY(v, r->sum_bar >= -1, "role '%s': barriers of sums at %d", r->name, r->sum_bar);
-        if (r->sum_bar >= 0 && !put_sums(&l, i)) {
+        if ((r->sum_bar >= 0 || r->shares > 1) && !put_sums(&l, i)) {
             return false;
         }
         if (r->turn_bar >= 0 && !put(&l, r->turn_bar, 8 * (int64_t)r->turns, 8,

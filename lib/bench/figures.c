@@ -52,6 +52,8 @@ static bool read_option(bench_options *o, const char *name, const char *value) {
         o->json = value;
     } else if (strcmp(name, "--svg") == 0) {
         o->svg = value;
+    } else if (strcmp(name, "--clean") == 0) {
+        o->clean = value;
     } else if (strcmp(name, "--rounds") == 0) {
         o->rounds = atoi(value);
     } else if (strcmp(name, "--flush") == 0) {
@@ -161,8 +163,8 @@ bool figures_differ(const bench_row *rows, int n) {
 }
 
 void figures_head(const bench_options *opt, const fp4_device_info *info) {
-    printf("%s, %d SMs; medians of %d rounds, L2 flushed; floor: %.2f TB/s, %.0f TFLOP/s\n", info->name,
-           info->n_sms, opt->rounds, opt->tbs, opt->tflops);
+    printf("%s, %d SMs; medians of %d rounds, L2 flushed%s; floor: %.2f TB/s, %.0f TFLOP/s\n", info->name,
+           info->n_sms, opt->rounds, opt->clean ? " and read" : "", opt->tbs, opt->tflops);
     printf("%6s %6s %6s %9s %17s %8s %7s %6s %9s %6s  %s\n", "M", "N", "K", "us", "10%..90%", "TFLOP/s", "GB/s",
            "floor", "cuBLASLt", "ratio", "kernel");
 }
@@ -250,10 +252,10 @@ bool figures_json(const bench_options *o, const fp4_device_info *info, const ben
     struct tm utc;
     gmtime_r(&now, &utc);
     strftime(date, sizeof date, "%Y-%m-%d", &utc);
-    fprintf(f, "{\n  \"machine\": \"%s\", \"sms\": %d, \"date\": \"%s\", \"rounds\": %d, \"flush_mib\": %d,\n"
-               "  \"floor\": {\"tbs\": %.3f, \"tflops\": %.0f}, \"cublaslt_fast\": %s,\n  \"shapes\": [\n",
-            info->name, info->n_sms, date, o->rounds, o->flush_mib, o->tbs, o->tflops,
-            o->fast ? "true" : "false");
+    fprintf(f, "{\n  \"machine\": \"%s\", \"sms\": %d, \"date\": \"%s\", \"rounds\": %d, \"flush_mib\": %d, "
+               "\"clean\": %s,\n  \"floor\": {\"tbs\": %.3f, \"tflops\": %.0f}, \"cublaslt_fast\": %s,\n  \"shapes\": [\n",
+            info->name, info->n_sms, date, o->rounds, o->flush_mib, o->clean ? "true" : "false",
+            o->tbs, o->tflops, o->fast ? "true" : "false");
     for (int i = 0; i < n; i++) {
         const bench_shape *s = &rows[i].shape;
         fprintf(f, "    {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"results\": [\n", (long long)s->m,

@@ -14,6 +14,7 @@ typedef struct {
 
 typedef struct {
     const char *device, *cublas, *json, *svg;
+    const char *clean; // module that reads a matrix after each flush, or NULL
     int rounds, flush_mib;
     double tbs, tflops; // of the floor
     bool fast;          // cuBLASLt accumulates without promotion

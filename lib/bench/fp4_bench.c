@@ -4,6 +4,7 @@
 //   fp4-bench [options] MODULE.tkm ...
 //     --shapes FILE      lines "M N K"; else --shape MxNxK (may be repeated)
 //     --device cuda:0    --rounds 20    --flush MIB (256)
+//     --clean MODULE.tkm a kernel of f32[M, K] that runs after each flush: see below
 //     --cublas PATH|no   the library; default: where the loader finds it
 //     --each 1                               every schedule by itself
 //     --tune FILE        the same, and the times as text: beside the source (gemm.tk: gemm.tune) the compiler
@@ -13,7 +14,9 @@
 //     --json FILE        all figures, with machine and date
 //     --svg FILE         a plot: share of the floor, beside cuBLASLt's
 //
-// A round flushes the L2 cache (a fill larger than it), then times one launch with events; rounds go
+// A round flushes the L2 cache (a fill larger than it), then times one launch with events. What a fill leaves
+// in the cache must be written back to make room for what the launch reads, which counts in its time; with
+// --clean a kernel reads as much again before (tests/h200/clean.tk), and the cache holds nothing to write. Rounds go
 // through all contestants, so that clocks and heat are shared. The figure is the median, the spread the
 // 10th and 90th percentile. Every kernel of the modules that admits the shape runs (of several schedules the
 // one that a launch chooses; with --each 1 all that admit it); the table shows the fastest. The floor is the
@@ -49,6 +52,8 @@ typedef struct {
     cublas *lt;
     fp4_event *start, *stop;
     uint64_t flush;
+    fp4_kernel *clean; // or NULL
+    fp4_tensor clean_in, clean_out;
     unsigned char *noise;
     FILE *tune; // or NULL
     int n_sms;
@@ -170,8 +175,11 @@ static const fp4_tensor *by_name(const contestant *c, const operands *o, const c
 // --- Timing ----------------------------------------------------------------------------------------
 
 static bool flush(bench *b, int round) {
-    return fp4_fill(b->ctx, b->flush, (uint8_t)round, (int64_t)b->opt.flush_mib << 20, NULL) == FP4_OK ||
-           failed("flush");
+    if (fp4_fill(b->ctx, b->flush, (uint8_t)round, (int64_t)b->opt.flush_mib << 20, NULL) != FP4_OK) {
+        return failed("flush");
+    }
+    fp4_arg args[] = {fp4_arg_tensor(&b->clean_in), fp4_arg_tensor(&b->clean_out)};
+    return !b->clean || fp4_launch(b->clean, args, 2, NULL) == FP4_OK || failed(b->opt.clean);
 }
 
 static bool stop(bench *b, double *us) {
@@ -412,6 +420,26 @@ static bool load(bench *b, const char *path) {
     return true;
 }
 
+static bool clean_tensor(bench *b, int i, const fp4_dim *dims, fp4_tensor *t) {
+    int64_t shape[FP4_MAX_RANK];
+    int rank = 0;
+    return fp4_kernel_shape(b->clean, i, dims, 2, &rank, shape) == FP4_OK &&
+           fp4_tensor_init(t, "f32", rank, shape) == FP4_OK && fp4_tensor_alloc(b->ctx, t) == FP4_OK;
+}
+
+// The kernel that reads a matrix as large as what the fill writes.
+static bool load_clean(bench *b) {
+    enum { COLUMNS = 1024 };
+    fp4_module *m;
+    fp4_kernel_info info = {.size = sizeof info};
+    fp4_dim dims[] = {{"M", ((int64_t)b->opt.flush_mib << 20) / (COLUMNS * 4)}, {"K", COLUMNS}};
+    bool ok = fp4_module_load_file(b->ctx, b->opt.clean, &m) == FP4_OK &&
+              fp4_module_kernel_at(m, 0, &b->clean) == FP4_OK &&
+              fp4_kernel_get_info(b->clean, &info) == FP4_OK && info.n_params == 2 &&
+              clean_tensor(b, 0, dims, &b->clean_in) && clean_tensor(b, 1, dims, &b->clean_out);
+    return ok ? fill(b, b->clean_in.data, (int64_t)b->opt.flush_mib << 20, FP4_ELEM_F32) : failed(b->opt.clean);
+}
+
 static bool set_up(bench *b, int n_modules, char **modules) {
     fp4_config config = FP4_CONFIG_INIT;
     config.device = b->opt.device;
@@ -420,6 +448,9 @@ static bool set_up(bench *b, int n_modules, char **modules) {
         fp4_alloc(b->ctx, (int64_t)b->opt.flush_mib << 20, &b->flush) != FP4_OK ||
         fp4_event_new(b->ctx, &b->start) != FP4_OK || fp4_event_new(b->ctx, &b->stop) != FP4_OK) {
         return failed(b->opt.device);
+    }
+    if (b->opt.clean && !load_clean(b)) {
+        return false;
     }
     for (int i = 0; i < n_modules; i++) {
         if (!load(b, modules[i])) {

@@ -146,7 +146,8 @@ static void issue_load(const struct issue *s) {
         if ((mask >> rank & 1) == 0) {
             continue;
         }
-        uint32_t rec = record(s, UNRESOLVED, 0, REC_ASYNC | REC_WRITE);
+        uint8_t flags = REC_ASYNC | REC_WRITE;
+        uint32_t rec = record(s, UNRESOLVED, 0, op->kind == ASYNC_RED_REMOTE ? flags | REC_STRONG : flags);
         if (rec == 0) {
             return;
         }
@@ -160,6 +161,9 @@ static void issue_load(const struct issue *s) {
         }
         last = rec;
         shared(s, rec, (op->smem & OFFSET_MASK) | rank << RANK_SHIFT, bytes);
+    }
+    if (op->kind == ASYNC_ST_REMOTE || op->kind == ASYNC_RED_REMOTE) {
+        return; // what is sent was in registers
     }
     // The reading side is done when the first of the copies has signalled.
     uint32_t read = record(s, UNRESOLVED, 0, REC_ASYNC);
@@ -395,6 +399,8 @@ void haz_issue(struct warp *w, struct async_op *op) {
     case ASYNC_BULK_LOAD:
     case ASYNC_TMA_LOAD:
     case ASYNC_BULK_DSMEM:
+    case ASYNC_ST_REMOTE:
+    case ASYNC_RED_REMOTE:
     case ASYNC_CLC:
         issue_load(&s);
         break;

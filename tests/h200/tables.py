@@ -49,7 +49,7 @@ def section(name, data):
     shapes, floor = data["shapes"], data["floor"]
     refused = sorted({s["cublaslt_refused"] for s in shapes if "cublaslt_refused" in s})
     lines = [f"### {name}", f"{data['machine']}, {data['date']}, medians of {data['rounds']} rounds (10th to 90th percentile "
-             f"beside), {data['flush_mib']} MiB flushed before each launch; floor from {floor['tbs']} TB/s and "
+             f"beside), {data['flush_mib']} MiB flushed{' and read' if data.get('clean') else ''} before each launch; floor from {floor['tbs']} TB/s and "
              f"{floor['tflops']:.0f} TFLOP/s.", "",
              "| M x N x K | us | spread | TFLOP/s | GB/s | floor us | gap us | cuBLASLt us | ratio |",
              "|---|---|---|---|---|---|---|---|---|"]

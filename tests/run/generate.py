@@ -108,6 +108,10 @@ def schedule(r, arch, accs, outs, operands, formats, tile):
     split = r.random() < 0.2
     if split:
         facts.append(f"split k by {r.choice([2, 3, 4, 5, 8])};")
+    # Groups of warps that take steps by turns.
+    shares = r.choice([2, 2, 2, 3, 4]) if arch == "sm_90a" and r.random() < 0.25 else 1
+    if shares > 1:
+        facts.append(f"split k by {shares} groups;")
     pair = arch == "sm_100a" and not split and r.random() < 0.4
     if pair:
         facts += ["cluster 2 along m;", "mma tcgen05.pair;"]
@@ -121,7 +125,9 @@ def schedule(r, arch, accs, outs, operands, formats, tile):
         facts.append(f"swap {values};")
         tile = tile[::-1]
     if r.random() < 0.4:
-        facts.append(f"pipe {', '.join(operands)} : {r.choice([1, 2, 3, 4])} in smem;")
+        depth = r.choice([1, 2, 3, 4])
+        depth = shares * max(1, depth // shares) if shares > 1 and r.random() < 0.8 else depth
+        facts.append(f"pipe {', '.join(operands)} : {depth} in smem;")
     if arch == "sm_100a" and r.random() < 0.4:
         facts.append(f"pipe {values} : {r.choice(['1 in tmem', '2 in tmem', '2 in tmem overlap'])};")
     if arch == "sm_90a" and r.random() < 0.5:
@@ -129,7 +135,10 @@ def schedule(r, arch, accs, outs, operands, formats, tile):
         groups = r.choice([n for n in (1, 2, 3) if tile[0] % (64 * n) == 0] if r.random() < 0.9 else [1, 2, 3])
         groups = 2 * groups if turns and groups == 1 else groups
         turns = turns and groups == 2
-        warps = f"{4 * groups} warps regs {152 if groups == 3 else 232}"
+        if shares > 1:
+            turns, groups = r.random() < 0.05, shares * groups if r.random() < 0.9 else groups
+        groups = min(groups, 4)
+        warps = f"{4 * groups} warps regs {(0, 232, 232, 152, 104)[groups]}"
         facts.append(f"role math : {warps} {{ {values}, {stored} }}{' pingpong 2' if turns else ''};")
     if arch == "sm_120a" and r.random() < 0.5:
         warps = r.choice(["8 warps regs 232", "4 warps regs 232", "4 warps regs 240"])
