@@ -122,6 +122,8 @@ static bool walk_mma(walker *w, const tir_stmt *s) {
            k->fors[m->loop < 0 ? 0 : m->loop].index);
     VERIFY(v, tir_split(k) == 1 || (w->n_fors > 0 && k->fors[w->fors[0]].split > 1),
            "role '%s': mma of acc '%s' outside of the split loop", w->r->name, a->name);
+    VERIFY(v, w->r->shares == 1 || w->n_fors > 0, "role '%s': mma of acc '%s' by every share", w->r->name,
+           a->name);
     w->mma_runs[s->ref]++;
     for (int i = 0; i < 2; i++) {
         int channel = k->operands[i == 0 ? m->a : m->b].channel;
@@ -228,6 +230,8 @@ static bool walk_stmt(walker *w, const tir_stmt *s, int depth) {
         if (!step(w, s, s->kind == TS_ACQUIRE, CH_IDLE)) {
             return false;
         }
+        VERIFY(v, w->r->shares == 1 || w->n_fors == 1, "role '%s': %d loops around channel '%s', whose steps are shared",
+               w->r->name, w->n_fors, v->k->channels[s->ref].name);
         w->state[s->ref] = CH_OPEN;
         return true;
     case TS_LOAD:

@@ -162,6 +162,8 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     VERIFY(v, c->n_boxes >= 1, "channel '%s' brings nothing", c->name);
     VERIFY(v, c->shared == 0, "channel '%s': slots in shared memory do not overlap", c->name);
+    VERIFY(v, c->depth % k->roles[c->to].shares == 0, "channel '%s': %d slots for %d shares of role '%s'",
+           c->name, c->depth, k->roles[c->to].shares, k->roles[c->to].name);
     VERIFY(v, tir_in(c->stride, 1, v->arch->smem_bytes) && tir_in(c->offset, 0, v->arch->smem_bytes),
            "channel '%s': slots of %d bytes at %d", c->name, c->stride, c->offset);
     for (int i = 0; i < c->n_boxes; i++) {
