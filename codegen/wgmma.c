@@ -451,10 +451,11 @@ static bool is_plain(const cg *c, const tir_stmt *s) {
     return phase == 2;
 }
 
-// A step that overlaps with the next one keeps its slots meanwhile: there must be others.
+// A step that overlaps with the next one keeps its slots meanwhile: there must be others, of each group
+// that takes steps by turns.
 static bool has_more_slots(const cg *c, const tir_stmt *s) {
     for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_RELEASE && c->k->channels[s->body[i]->ref].depth < 2) {
+        if (s->body[i]->kind == TS_RELEASE && c->k->channels[s->body[i]->ref].depth < 2 * cg_shares_of(c, s->ref)) {
             return false;
         }
     }

@@ -174,7 +174,7 @@ typedef struct v_warp {
     uint32_t pc[V_LANES];
     bool in_bar;             // in a named barrier, since this generation of it
     uint64_t bar_generation;
-    uint64_t cluster_generation;
+    uint64_t cluster_generation, cluster_known; // known: the last one that was waited for, plus 1
     bool in_cluster_bar;
     v_reg *reg;
     v_matrix_reg *mreg;
@@ -239,6 +239,7 @@ typedef struct {
     uint32_t init_thread, init_at;
     uint32_t offset;
     bool init_fenced;
+    uint64_t init_generation; // of the cluster barrier that makes a fenced one known, plus 1; 0: none
     const v_ins *init;
     int64_t *waited; // by thread: see v_mbar.c
 } v_mbar;

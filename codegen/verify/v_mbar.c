@@ -14,11 +14,14 @@ v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at) {
     return b;
 }
 
-// Initialisation is known to whoever uses it; the async proxy and other CTAs need the fence.
+// Initialisation is known to whoever uses it; the async proxy and other CTAs need the fence. It releases
+// initialisations alone: they are also known behind a cluster barrier that the same thread arrived at
+// .relaxed afterwards (PTX ISA "membar / fence", the example of fence.mbarrier_init).
 void v_mbar_seen(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t lane, bool async) {
     uint32_t id = w->first + lane;
     bool away = b->init_thread / m->per_cta != (uint32_t)w->cta;
-    if (!v_knows(m, id, b->init_thread, b->init_at)) {
+    bool met = b->init_generation > 0 && w->cluster_known >= b->init_generation;
+    if (!met && !v_knows(m, id, b->init_thread, b->init_at)) {
         v_refuse(
             m, w, i,
             "%s uses the mbarrier at %u, and no barrier orders its mbarrier.init at line %u before",

@@ -457,6 +457,12 @@ bool v_cluster_arrive(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     if (!v_has(i, VW_relaxed)) {
         v_release(m, b->cur, w, mask);
     }
+    for (int n = 0; n < m->n_mbars; n++) {
+        v_mbar *x = m->mbars[n];
+        if (x->init_fenced && x->init_generation == 0 && x->init_thread - w->first < V_LANES) {
+            x->init_generation = b->generation + 1;
+        }
+    }
     w->in_cluster_bar = true;
     w->cluster_generation = b->generation;
     if (++b->arrived == (uint32_t)m->n_warps) {
@@ -478,6 +484,7 @@ bool v_cluster_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     w->in_cluster_bar = false;
     if (!v_has(i, VW_relaxed)) {
+        w->cluster_known = w->cluster_generation + 1;
         v_acquire(m, b->done, w, mask);
     }
     return true;
