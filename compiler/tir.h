@@ -443,7 +443,7 @@ bool tir_combines(const tir_kernel *k, int role, int acc);
 int tir_sum_bytes(const tir_kernel *k, int role); // of the role's accumulators, once
 // Whether CTAs send partial sums to CTA 0, which has room for those of all others (accumulators in
 // registers), or leave them in their own memory for it to read.
-enum { TIR_SENT_BYTES = 16384 }; // room that several CTAs' sums may take
+enum { TIR_SENT_BYTES = 16384 }; // room that they may take
 bool tir_sends(const tir_kernel *k);
 // Tiles of partial sums that the role has in shared memory.
 static inline int tir_sums(const tir_kernel *k, const tir_role *r) {

@@ -16,7 +16,7 @@ bool tir_sends(const tir_kernel *k) {
         }
         bytes += (int64_t)a->rows * a->cols * (int)sizeof(float);
     }
-    return tir_split(k) == 2 || (tir_split(k) > 1 && (tir_split(k) - 1) * bytes <= TIR_SENT_BYTES);
+    return tir_split(k) > 1 && (tir_split(k) - 1) * bytes <= TIR_SENT_BYTES;
 }
 
 int tir_sum_bytes(const tir_kernel *k, int role) {
