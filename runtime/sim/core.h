@@ -378,6 +378,8 @@ struct exec {
     bool ended;    // a cluster has ended and is to be swept
     struct warp *run_head, *run_tail;
     uint32_t n_runnable;
+    uint32_t turns; // in a row that ended with the warp still running
+    bool polled;    // a lazy schedule had to move on although warps were running
     struct op_queue loose; // operations without an order among them
     uint32_t n_async;
     uint32_t n_pending_seq;

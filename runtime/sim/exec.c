@@ -450,6 +450,18 @@ static struct warp *next_warp(struct exec *x) {
     return w;
 }
 
+// Warps that poll memory are never idle: once all that can run have had turns enough without one of
+// them coming to a wait, a lazy schedule moves on, or nothing ever would.
+static bool all_poll(const struct exec *x) {
+    return x->config.policy == SIM_LAZY && x->n_async > 0 && x->turns > 2 * x->n_runnable;
+}
+
+static void turn(struct exec *x) {
+    struct warp *w = next_warp(x);
+    warp_run(w);
+    x->turns = w->queued ? x->turns + 1 : 0;
+}
+
 // A group before it has failed.
 static bool overtaken(const struct exec *x) {
     return x->first_failed != NULL && atomic_load(x->first_failed) < x->index;
@@ -461,12 +473,15 @@ void exec_run(struct exec *x) {
         bool idle = x->run_head == NULL;
         bool chance =
             !idle && x->config.policy == SIM_RANDOM && x->n_async > 0 && exec_choice(x, 4) == 3;
-        if (idle || chance) {
+        bool poll = all_poll(x);
+        if (idle || chance || poll) {
+            x->polled = poll || (x->polled && !idle);
+            x->turns = 0;
             if (!async_step(x) && idle) {
                 report_deadlock(x);
             }
         } else {
-            warp_run(next_warp(x));
+            turn(x);
         }
         if (x->haz != NULL && haz_failed(x)) {
             out_of_memory(x);

@@ -5,6 +5,7 @@
 #include "core.h"
 
 #define FUEL 2048 // backward branches before other warps have their turn
+#define FUEL_POLLED 32
 
 void warp_queue(struct warp *w) {
     struct exec *x = w->x;
@@ -125,7 +126,7 @@ static void set_limit(struct warp *w) {
 
 void warp_run(struct warp *w) {
     bool rotate = w->fuel <= 0;
-    w->fuel = FUEL;
+    w->fuel = w->x->polled ? FUEL_POLLED : FUEL;
     while (!w->x->failed && w->fuel > 0) {
         int n = rotate ? pick_other(w) : pick(w);
         rotate = false;
