@@ -141,10 +141,15 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
                 .n_out = 1,
                 .out = {LL_I32}};
     ll_val word = LL_ASM(b, &a, address, inside);
-    if (bits == 4) {
+    if (bits < 8) {
         ll_val last = cg_axis(c, &e->axes[e->n_axes - 1], at);
-        ll_val shift = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, last, 1), 2);
-        word = ll_bini(b, LL_AND, ll_bin(b, LL_LSHR, word, shift), 15);
+        ll_val shift = ll_bini(b, LL_AND, ll_muli(b, last, bits), 7);
+        if (bits == 6) { // across two bytes, the second of which there is then
+            ll_val more = ll_bin(b, LL_AND, inside, ll_cmpi(b, LL_SGT, shift, 8 - bits));
+            ll_val high = LL_ASM(b, &a, ll_addi(b, address, 1), more);
+            word = ll_bin(b, LL_OR, word, ll_bini(b, LL_SHL, high, 8));
+        }
+        word = ll_bini(b, LL_AND, ll_bin(b, LL_LSHR, word, shift), (1 << bits) - 1);
     }
     return elem_is_int(p->elem) ? word : cg_unpack(c, p->elem, word);
 }

@@ -40,9 +40,11 @@ int cg_store_accs(cg *c, const tir_store *s, int accs[4]) {
     return n;
 }
 
-// An address in a layout of its own is no base and a constant: it takes registers as well.
+// An address in a layout of its own, or of elements across bytes, is no base and a constant: it takes registers
+// as well.
 static int addresses(const tir_kernel *k, int param) {
-    return tir_laid(&k->params[param]) != LAYOUT_LINEAR ? 2 : 0;
+    const tir_param *p = &k->params[param];
+    return tir_laid(p) != LAYOUT_LINEAR || elem_bits(p->elem) == 6 ? 2 : 0;
 }
 
 static int count_loads(const tir_kernel *k, const tir_expr *e) {
@@ -259,11 +261,65 @@ static void scatter_halves(cg *c, const cg_sub *u, const cg_run *r, const ll_val
     }
 }
 
+// Four elements of six bits are three bytes; of those behind the row's end bytes are left alone, bits are 0.
+// 'mine' has the bytes that this lane stores, as bits.
+static void store_sixes(cg *c, const cg_sub *u, const cg_elem *at, ll_val word, int mine) {
+    ll *b = c->b;
+    int last = u->s->n_axes - 1;
+    ll_val ok;
+    ll_val address = cg_element_address(c, u->s->param, u->s->n_axes, u->s->axes, at, &ok);
+    ll_val left = ll_sub(b, cg_size(c, u->p->dims[last]), cg_axis(c, &u->s->axes[last], at));
+    for (int i = 0; i < 3; i++) {
+        if (mine >> i & 1) {
+            cg_store_global(c, 8, ll_addi(b, address, i), ll_bini(b, LL_LSHR, word, 8 * i),
+                            ll_bin(b, LL_AND, ok, ll_cmpi(b, LL_SGT, left, i)));
+        }
+    }
+}
+
+static ll_val sixes(cg *c, const cg_sub *u, const cg_elem *at, int n, const ll_val *x) {
+    ll *b = c->b;
+    int last = u->s->n_axes - 1;
+    ll_val left = ll_sub(b, cg_size(c, u->p->dims[last]), cg_axis(c, &u->s->axes[last], at));
+    ll_val word = ll_i32(b, 0);
+    for (int i = 0; i < n; i++) {
+        ll_val code = ll_select(b, ll_cmpi(b, LL_SGT, left, i), cg_pack(c, u->s->elem, 1, x + i), ll_i32(b, 0));
+        word = ll_bin(b, LL_OR, word, ll_bini(b, LL_SHL, code, 6 * i));
+    }
+    return word;
+}
+
+// A lane has four neighbours of a row; or two, and lane ^ 1 the others: the even one stores two of the bytes.
+static void scatter_sixes(cg *c, const cg_sub *u, const cg_run *r, const ll_val *x) {
+    ll *b = c->b;
+    int n = u->f.quad ? 2 : 4;
+    for (int i = 0; i < r->n && CG_OK(c); i += n) {
+        cg_elem at = {.row = r->row, .col = r->col, .dcol = i, .acc = u->acc};
+        ll_val word = sixes(c, u, &at, n, x + i);
+        if (!u->f.quad) {
+            store_sixes(c, u, &at, word, 7);
+            continue;
+        }
+        ll_val other = LL_INTR(b, "llvm.nvvm.shfl.sync.bfly.i32", ll_i32(b, -1), word, ll_i32(b, 1), ll_i32(b, 31));
+        ll_val odd = ll_bini(b, LL_AND, c->lane, 1);
+        ll_if second = ll_if_begin(b, ll_cmpi(b, LL_NE, odd, 0));
+        cg_elem first = at;
+        first.col = ll_addi(b, at.col, -2);
+        store_sixes(c, u, &first, ll_bin(b, LL_OR, other, ll_bini(b, LL_SHL, word, 12)), 4);
+        ll_if_else(b, &second);
+        store_sixes(c, u, &at, ll_bin(b, LL_OR, word, ll_bini(b, LL_SHL, other, 12)), 3);
+        ll_if_end(b, second);
+    }
+}
+
+// What can be packed in registers: columns of six bits begin with a byte, rows of four bits in pairs.
 static bool check_halves(cg *c, const cg_sub *u) {
     int bits = elem_bits(u->s->elem);
     const tir_axis *last = &u->s->axes[u->s->n_axes - 1];
-    bool whole = c->k->loops[u->acc->row_loop].tile % 2 == 0 && !c->k->loops[u->acc->row_loop].lo;
-    if (bits < 8 && (bits != 4 || (u->transposed && (last->add % 2 != 0 || !whole)))) {
+    const tir_loop *along = &c->k->loops[u->transposed ? u->acc->row_loop : u->acc->col_loop];
+    int unit = bits == 6 ? 4 : 2;
+    bool whole = along->tile % unit == 0 && !along->lo && last->add % unit == 0;
+    if (bits < 8 && ((bits == 4 && u->transposed && !whole) || (bits == 6 && (u->transposed || !whole)))) {
         cg_fail(c, "'%s' (%s) cannot be stored from registers: its elements lie across bytes", u->p->name,
                 u->p->format);
     }
@@ -275,6 +331,8 @@ static void scatter(cg *c, const cg_sub *u) {
     for (int r = 0; r < u->n_runs && check_halves(c, u); r++) {
         if (tir_laid(u->p) != LAYOUT_LINEAR) {
             cg_layout_store(c, u, &u->runs[r], u->x[r]);
+        } else if (elem_bits(u->s->elem) == 6) {
+            scatter_sixes(c, u, &u->runs[r], u->x[r]);
         } else if (halves) {
             scatter_halves(c, u, &u->runs[r], u->x[r]);
         } else {

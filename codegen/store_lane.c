@@ -28,7 +28,8 @@ enum { OTHER_REGS = 72 };
 static int piece_cols(const cg *c, const lane_store *l) {
     const tir_store *s = l->s;
     bool laid = tir_laid(&c->k->params[s->param]) != LAYOUT_LINEAR;
-    int unit = s->scale != ELEM_NONE ? s->granule : laid ? TIR_ATOM_COLS : 128 / elem_bits(s->elem);
+    bool across = elem_bits(s->elem) == 6; // four make three bytes
+    int unit = s->scale != ELEM_NONE ? s->granule : laid || across ? TIR_ATOM_COLS : 128 / elem_bits(s->elem);
     int column = l->n_accs + cg_store_loads(c, s);
     int room = (cg_role_regs(c) - OTHER_REGS) / (column > 0 ? column : 1);
     int best = s->sub_cols;

@@ -259,9 +259,6 @@ static tir_expr *lower_slice(lowering *l, const ast_expr *e) {
     if (sym->format->scale != ELEM_NONE) {
         return refuse(l, e, "reading a scaled tensor elementwise");
     }
-    if (elem_bits(sym->format->elem) == 6) {
-        return refuse(l, e, "reading elements that lie across bytes");
-    }
     tir_expr *x = new_expr(p, TX_LOAD, elem_is_int(sym->format->elem) ? ELEM_I32 : ELEM_F32);
     x->ref = sym->id;
     x->n_axes = e->n_args;

@@ -560,6 +560,9 @@ static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
         return arena_printf(p->mem, "'%s' lies as %s, not row by row: TMA cannot store it", name,
                             p->k->params[s->param].layout);
     }
+    if (elem_bits(s->elem) == 6) {
+        return arena_printf(p->mem, "elements of '%s' lie across bytes, which is not done in shared memory", name);
+    }
     if (p->k->loops[along].hi != NULL) {
         return arena_printf(p->mem, "lines of '%s' end where '%s' does, within the tensor: a bulk copy has whole "
                                     "ones", name, p->k->loops[along].index);

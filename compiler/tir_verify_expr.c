@@ -84,7 +84,7 @@ static bool leaf_param(verifier *v, const tir_expr *e, const char *what) {
     int bits = elem_bits(p->elem);
     VERIFY(v, p->is_tensor && p->scale == ELEM_NONE, "%s: '%s' cannot be read element by element",
            what, p->name);
-    VERIFY(v, bits == 4 || bits == 8 || bits == 16 || bits == 32,
+    VERIFY(v, bits == 4 || bits == 6 || bits == 8 || bits == 16 || bits == 32,
            "%s: elements of '%s' have %d bits", what, p->name, bits);
     VERIFY(v, e->n_axes == p->n_dims && e->n_axes <= 8, "%s: %d subscripts of '%s', which has %d axes",
            what, e->n_axes, p->name, p->n_dims);

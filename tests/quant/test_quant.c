@@ -237,6 +237,7 @@ static void try_all(bool fp8) {
         if (!fp8 && sizes[i][1] % 32 == 0) {
             try_scaled("nvfp4_quantise", "nvfp4", 0.0078f, sizes[i][0], sizes[i][1]);
             try_scaled("mxfp4_quantise", "mxfp4", 0, sizes[i][0], sizes[i][1]);
+            try_scaled("mxfp6_quantise", "e2m3*ue8m0/1x32", 0, sizes[i][0], sizes[i][1]);
             try_scaled("mxfp8_quantise", "mxfp8", 0, sizes[i][0], sizes[i][1]);
         }
     }
