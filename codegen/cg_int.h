@@ -159,6 +159,8 @@ void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c-
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
 ll_val cg_n_tiles(cg *c);
+// Columns of an accumulator that are there of this CTA's tile, at least one, in whole steps.
+ll_val cg_columns_there(cg *c, const tir_acc *a, int step);
 ll_val cg_tiles_of_group(cg *c); // i32: tiles of all loops behind the groups
 
 // --- groups.c: walks of loops with bounds --------------------------------------------------------

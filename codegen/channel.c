@@ -181,6 +181,18 @@ static bool acquires_cluster(const cg *c) {
     return c->k->cluster_loop >= 0 && c->k->arch != ARCH_SM90A;
 }
 
+// A product of fewer columns than a slot has rows leaves bytes unread, so that its commit says nothing of the
+// copy that wrote them: whoever writes them again has to know that copy's end itself. It never waits for it.
+static bool is_read_in_part(const cg *c, int ch) {
+    for (int i = 0; i < c->k->n_mmas; i++) {
+        const tir_mma *m = &c->k->mmas[i];
+        if (m->fit > 0 && c->k->operands[m->b].channel == ch) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void cg_acquire(cg *c, int ch) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
@@ -189,6 +201,9 @@ void cg_acquire(cg *c, int ch) {
     bool shared = t->empty_bars == 1 && t->depth == 2;
     ll_val of = ll_get(b, shared ? c->chans[ch].slot : c->chans[ch].phase);
     cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
+    if (is_read_in_part(c, ch)) {
+        cg_wait(c, cg_full_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
+    }
     if (t->space == SPACE_TMEM) {
         LL_INTR0(b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
     }

@@ -149,12 +149,19 @@ static ll_val has_value(cg *c, const tir_acc *a) {
     return ll_is_const(some, &always) && always ? NULL : some;
 }
 
-// The columns of a piece of one accumulator, or zeros when no k iteration wrote them.
-static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *out) {
+// Steps in which instructions follow the columns that are there ('fit'); 0: they write all.
+static int fit_of(const cg *c, const tir_acc *a) {
+    for (int i = 0; i < c->k->n_mmas; i++) {
+        if (&c->k->accs[c->k->mmas[i].acc] == a) {
+            return c->k->mmas[i].fit;
+        }
+    }
+    return 0;
+}
+
+// 'n' columns of one accumulator where 'some' holds, zeros elsewhere.
+static void load_if(cg *c, ll_val some, ll_val at, int n, ll_val *out) {
     ll *b = c->b;
-    int n = l->cols;
-    ll_val at = ll_add(b, l->base[i], first);
-    ll_val some = has_value(c, &c->k->accs[l->accs[i]]);
     if (!some) {
         load_columns(c, at, n, out);
         return;
@@ -175,6 +182,24 @@ static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *ou
     ll_if_end(b, f);
     for (int j = 0; j < n; j++) {
         out[j] = ll_get(b, vars[j]);
+    }
+}
+
+// The columns of a piece of one accumulator, or zeros when no k iteration or no instruction wrote them.
+static void load_acc(cg *c, const lane_store *l, int i, ll_val first, ll_val *out) {
+    ll *b = c->b;
+    const tir_acc *a = &c->k->accs[l->accs[i]];
+    ll_val some = has_value(c, a);
+    int fit = fit_of(c, a);
+    int n = fit > 0 ? fit : l->cols;
+    while (l->cols % n != 0) {
+        n /= 2;
+    }
+    for (int at = 0; at < l->cols; at += n) {
+        ll_val column = ll_addi(b, first, at);
+        ll_val there = fit > 0 ? ll_cmp(b, LL_SLT, column, cg_columns_there(c, a, fit)) : NULL;
+        there = there && some ? ll_bin(b, LL_AND, there, some) : there ? there : some;
+        load_if(c, there, ll_add(b, l->base[i], column), n, out + at);
     }
 }
 

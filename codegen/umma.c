@@ -68,16 +68,34 @@ static ll_val advance_desc(cg *c, ll_val desc, int64_t bytes) {
     return ll_call_asm(c->b, &add, 1, &desc);
 }
 
-// Instruction descriptor without scale ids (PTX ISA "tcgen05 instruction descriptor").
+// Instruction descriptor without scale ids and columns (PTX ISA "tcgen05 instruction descriptor").
 static int64_t make_idesc(const cg *c, const tir_mma *m, const mma_info *info) {
     int64_t transposed =
         (int64_t)c->k->operands[m->a].mn_major << 15 | (int64_t)c->k->operands[m->b].mn_major << 16;
     int64_t d = transposed | (int64_t)info->type_a << 7 | (int64_t)info->type_b << 10 |
-                (int64_t)(m->inst_n >> 3) << 17 | (int64_t)(m->inst_m >> 4) << 24;
+                (int64_t)(m->inst_m >> 4) << 24;
     if (info->scale == ELEM_NONE) {
         return d | IDESC_D_F32;
     }
     return info->scale == ELEM_UE8M0 ? d | IDESC_UE8M0 : d;
+}
+
+ll_val cg_columns_there(cg *c, const tir_acc *a, int step) {
+    ll *b = c->b;
+    const tir_loop *loop = &c->k->loops[a->col_loop];
+    ll_val first = ll_add(b, c->starts[a->col_loop], ll_muli(b, c->rank, a->col_rank_step));
+    ll_val left = ll_sub(b, loop->hi ? c->parts[a->col_loop].hi : cg_size(c, loop->dim), first);
+    left = ll_select(b, ll_cmpi(b, LL_SGT, left, 1), left, ll_i32(b, 1));
+    left = ll_select(b, ll_cmpi(b, LL_SLT, left, a->cols), left, ll_i32(b, a->cols));
+    return ll_muli(b, ll_bini(b, LL_UDIV, ll_addi(b, left, step - 1), step), step);
+}
+
+// The number of columns, in its place of the instruction descriptor: bits 17-22 in units of 8.
+static ll_val idesc_columns(cg *c, const tir_mma *m) {
+    if (m->fit == 0) {
+        return ll_i32(c->b, (int64_t)(m->inst_n >> 3) << 17);
+    }
+    return ll_muli(c->b, cg_columns_there(c, &c->k->accs[m->acc], m->fit), 1 << (17 - 3));
 }
 
 // --- Checks
@@ -211,12 +229,14 @@ typedef struct {
     ll_val a, b; // descriptors of the tiles' first bytes
     ll_val sfa, sfb;
     int64_t idesc;
-    int group; // cta_group
+    ll_val columns; // of the instruction, in the place that its descriptor has for them
+    int group;      // cta_group
 } umma_op;
 
 static void issue_plain(cg *c, const umma_op *op, ll_val a, ll_val b, ll_val keep) {
     bool f16 = op->info->a == ELEM_BF16 || op->info->a == ELEM_F16;
-    LL_INTR(c->b, "llvm.nvvm.tcgen05.mma.shared", op->d, a, b, ll_i32(c->b, op->idesc), keep,
+    ll_val idesc = ll_bini(c->b, LL_OR, op->columns, op->idesc);
+    LL_INTR(c->b, "llvm.nvvm.tcgen05.mma.shared", op->d, a, b, idesc, keep,
             ll_i32(c->b, f16 ? KIND_F16 : KIND_F8F6F4), ll_i32(c->b, op->group), ll_i32(c->b, 0));
 }
 
@@ -233,8 +253,9 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
     int64_t id = step * info->sf_bytes % 4;
     ll_val sfa = ll_addi(b, op->sfa, word * word_columns(&c->k->operands[op->m->a]));
     ll_val sfb = ll_addi(b, op->sfb, word * word_columns(&c->k->operands[op->m->b]));
-    LL_INTR(b, name, op->d, desc[0], desc[1], ll_i32(b, op->idesc | id << 4 | id << 29), keep, sfa,
-            sfb, ll_i32(b, op->group), ll_i32(b, 0));
+    ll_val idesc = ll_bini(b, LL_OR, op->columns, op->idesc | id << 4 | id << 29);
+    LL_INTR(b, name, op->d, desc[0], desc[1], idesc, keep, sfa, sfb,
+            ll_i32(b, op->group), ll_i32(b, 0));
 }
 
 // First byte of an operand's tile in the current slot.
@@ -290,6 +311,7 @@ void cg_umma(cg *c, const tir_mma *m) {
     }
     umma_op op = {
         .m = m, .info = info, .idesc = make_idesc(c, m, info), .group = c->k->pair ? 2 : 1};
+    op.columns = idesc_columns(c, m);
     if (info->scale != ELEM_NONE) {
         if (plan->copy_a[number]) {
             copy_scales(c, a, words_of(m, info));

@@ -286,6 +286,9 @@ bool explain_print(FILE *out, const planner *p) {
         fprintf(out, "%s%s%s", i == 0 ? "    swap " : ", ", p->f->swap.at[i].text,
                 i + 1 == p->f->swap.n ? ";\n" : "");
     }
+    if (p->f->fit_by > 0) {
+        fprintf(out, "    fit %s by %d;\n", p->f->fit.text, p->f->fit_by);
+    }
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
         fprintf(out, "    // %s: %s, %d elements of %s a step in instructions of %d\n", k->accs[m->acc].name,

@@ -453,6 +453,18 @@ static void parse_cache(cursor *c) {
     at_end(c);
 }
 
+// fit NAME by INT
+static void parse_fit(cursor *c) {
+    facts *f = c->out;
+    if (stated_twice(c, f->fit_by > 0, f->fit_span)) {
+        return;
+    }
+    f->fit_span = c->fact->span;
+    if (expect_name(c, &f->fit) && expect(c, "by") && expect_int(c, 1, 256, &f->fit_by)) {
+        at_end(c);
+    }
+}
+
 // cost EXPR
 static void parse_cost(cursor *c) {
     facts *f = c->out;

@@ -86,6 +86,9 @@ typedef struct {
     fact_names pdl;  // tensors that kernels before may still write; none: not stated
     bool pdl_first;  // the kernel behind may begin at once
     fact_names keep, stream; // tensors that the L2 cache keeps, or lets go first
+    ast_span fit_span;
+    fact_name fit; // index whose rows present decide the size of an instruction ...
+    int fit_by;    // ... in steps of this; 0: not stated
     ast_span cost_span;
     const ast_expr *cost; // what a launch of this variant costs, or NULL
 } facts;

@@ -568,6 +568,46 @@ static bool is_added_to(const graph *g, const ast_sym *acc) {
     return false;
 }
 
+// 'fit t by 16': the N side of an instruction is a number in its descriptor (PTX ISA "tcgen05 instruction
+// descriptor"), so that a tile of few rows is multiplied in the time of these. A pair holds half of the N side
+// in each CTA: a smaller N would take other rows.
+static void plan_fit(planner *p) {
+    const facts *f = p->f;
+    int fitted = 0;
+    if (f->fit_by == 0) {
+        return;
+    }
+    if (p->arch->family != MMA_TCGEN05) {
+        PLAN_REFUSE(p, "X101", f->fit_span, "'fit' has no lowering on %s: the size of an instruction is part of "
+                    "its name there", p->arch->name);
+        return;
+    }
+    if (p->k->pair) {
+        PLAN_REFUSE(p, "F105", f->fit_span, "a pair of CTAs holds half of '%s' in each, an instruction of fewer "
+                    "columns would take other ones", f->fit.text);
+        diag_help(p->d, "mma tcgen05;");
+        return;
+    }
+    for (int i = 0; i < p->k->n_mmas; i++) {
+        tir_mma *m = &p->k->mmas[i];
+        const tir_acc *a = &p->k->accs[m->acc];
+        if (strcmp(p->k->loops[a->col_loop].index, f->fit.text) != 0) {
+            continue;
+        }
+        if (f->fit_by % 16 != 0 || a->cols % f->fit_by != 0) {
+            PLAN_REFUSE(p, "A111", f->fit_span, "%d columns of '%s' in steps of %d: an instruction has a multiple of 16 "
+                        "columns", a->cols, a->name, f->fit_by);
+            return;
+        }
+        m->fit = f->fit_by;
+        fitted++;
+    }
+    if (fitted == 0) {
+        PLAN_REFUSE(p, "F103", f->fit.span, "'%s' is the N side of no product", f->fit.text);
+        diag_help(p->d, "with 'swap' the other side is");
+    }
+}
+
 void plan_products(planner *p) {
     const graph *g = p->g;
     if (!check_family(p)) {
@@ -586,6 +626,9 @@ void plan_products(planner *p) {
         plan_mma(p, i);
     }
     p->k->n_mmas = g->n_mmas;
+    if (p->ok) {
+        plan_fit(p);
+    }
     if (p->ok) {
         plan_exponents(p);
     }

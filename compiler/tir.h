@@ -324,6 +324,8 @@ typedef struct {
     int a, b;     // operand numbers: a is the M side
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
+    int fit;            // tcgen05: the instruction has only as many columns, in steps of this, as are there of
+                        // the tile; 0: all. The others keep what they held, nothing of them is stored
     bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
                         // instruction takes
     int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
