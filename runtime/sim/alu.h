@@ -4,6 +4,8 @@
 
 #include "core.h"
 
+#define ROUND_ODD 8 // beside num_round, of integers as doubles: another rounding may follow
+
 enum alu_key {
     ALU_NONE,
 #define ALU1(KEY, D, A, expr) ALU_##KEY,

@@ -27,6 +27,22 @@ static inline uint32_t dp4a(uint32_t a, uint32_t b, uint32_t c, bool sa, bool sb
     }
     return c;
 }
+// mode: 1 for the two upper bytes of b
+static inline uint32_t dp2a(uint32_t a, uint32_t b, uint32_t c, int mode) {
+    bool sa = (mode & 4) != 0;
+    bool sb = (mode & 2) != 0;
+    for (int i = 0; i < 2; i++) {
+        int32_t half = sa ? s16(a >> 16 * i) : (int32_t)(a >> 16 * i & 0xFFFF);
+        c += (uint32_t)half * (uint32_t)byte_of(b, 2 * (mode & 1) + i, sb);
+    }
+    return c;
+}
+static inline int64_t mul24_s(uint32_t a, uint32_t b) {
+    return (int64_t)((int32_t)(a << 8) >> 8) * ((int32_t)(b << 8) >> 8);
+}
+static inline uint64_t mul24_u(uint32_t a, uint32_t b) {
+    return (uint64_t)(a & 0xFFFFFF) * (b & 0xFFFFFF);
+}
 static inline uint32_t lop3(uint32_t a, uint32_t b, uint32_t c, uint32_t lut) {
     uint32_t r = 0;
     for (int i = 0; i < 8; i++) {
@@ -115,6 +131,34 @@ static inline float hi(uint64_t v) {
 static inline uint64_t pair(float x, float y) {
     return (uint64_t)num_bits(y) << 32 | num_bits(x);
 }
+static inline uint64_t flushed_pair(uint64_t v) {
+    return pair(num_ftz(lo(v)), num_ftz(hi(v)));
+}
+static inline uint64_t add_ftz_x2(uint64_t a, uint64_t b, int round) {
+    a = flushed_pair(a);
+    b = flushed_pair(b);
+    return flushed_pair(pair(num_add_r(lo(a), lo(b), (enum num_round)round),
+                             num_add_r(hi(a), hi(b), (enum num_round)round)));
+}
+static inline uint64_t mul_ftz_x2(uint64_t a, uint64_t b, int round) {
+    a = flushed_pair(a);
+    b = flushed_pair(b);
+    return flushed_pair(pair(num_mul_ftz(lo(a), lo(b), (enum num_round)round),
+                             num_mul_ftz(hi(a), hi(b), (enum num_round)round)));
+}
+static inline uint64_t fma_ftz_x2(uint64_t a, uint64_t b, uint64_t c, int round) {
+    a = flushed_pair(a);
+    b = flushed_pair(b);
+    c = flushed_pair(c);
+    return flushed_pair(pair(num_fma_ftz(lo(a), lo(b), lo(c), (enum num_round)round),
+                             num_fma_ftz(hi(a), hi(b), hi(c), (enum num_round)round)));
+}
+// .xorsign.abs: of the magnitudes, with the product's sign (PTX ISA "min", "max"). how: 1 max, 2 NaN
+static inline float magnitude(float a, float b, int how) {
+    float r = (how & 1) != 0 ? num_max(fabsf(a), fabsf(b), (how & 2) != 0)
+                             : num_min(fabsf(a), fabsf(b), (how & 2) != 0);
+    return r == r && signbit(a) != signbit(b) ? -r : r;
+}
 static inline uint32_t two(uint32_t low, uint32_t high) {
     return high << 16 | low;
 }
@@ -201,6 +245,10 @@ static inline uint32_t h_min(uint32_t a, uint32_t b, bool nan, bool bf) {
 static inline uint32_t h_max(uint32_t a, uint32_t b, bool nan, bool bf) {
     return h_code(num_max(h_value(a, bf), h_value(b, bf), nan), bf);
 }
+static inline uint32_t h_magnitude(uint32_t a, uint32_t b, int how, bool bf) {
+    float r = magnitude(h_value(a & 0x7FFF, bf), h_value(b & 0x7FFF, bf), how);
+    return h_code(r, bf) | (r == r ? (a ^ b) & 0x8000 : 0); // also the sign of a NaN counts
+}
 static inline uint32_t h_mufu(enum num_mufu op, uint32_t a, bool bf) {
     return num_mufu_half(op, h_value(a, bf), bf ? NUM_BF16 : NUM_F16);
 }
@@ -216,6 +264,20 @@ static inline uint32_t cvt_x2_bf16x2(uint32_t a, int64_t imm) {
     return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, true),
                          h_value(a & 0xFFFF, true), (enum num_round)(imm >> 8 & 255),
                          (imm >> 16 & 1) != 0, (imm >> 17 & 1) != 0);
+}
+// An integer as a double in a rounding mode, or in ROUND_ODD, which another rounding may follow.
+static inline double double_of(uint64_t m, bool negative, int mode) {
+    int shift = m >> 53 == 0 ? 0 : 11 - __builtin_clzll(m);
+    uint64_t q = m >> shift;
+    uint64_t rest = m & ((1ull << shift) - 1);
+    uint64_t half = shift == 0 ? 1 : 1ull << (shift - 1);
+    bool up = mode == NUM_RN   ? rest > half || (rest == half && (q & 1) != 0)
+              : mode == NUM_RM ? negative && rest != 0
+              : mode == NUM_RP ? !negative && rest != 0
+                               : false;
+    q = mode == ROUND_ODD ? q | (rest != 0) : q + up;
+    double v = ldexp((double)q, shift);
+    return negative ? -v : v;
 }
 // To an integral value: 0 nearest even, 1 toward zero, 2 down, 3 up (ORDER num_round).
 static inline double round_to(double x, int mode) {

@@ -238,10 +238,15 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
         return;
     }
     bool single = type == W_F32 || type == W_F32X2;
-    bool absolute = single && (is_op(i, "min") || is_op(i, "max")) && ptx_take(i, W_ABS);
+    bool least = is_op(i, "min") || is_op(i, "max");
+    bool absolute = single && least && !has(i, W_XORSIGN) && ptx_take(i, W_ABS);
     int round = ptx_is_float(type) ? round_of(i) : NUM_RN;
     bool flushable = type == W_F32 || type == W_F16 || type == W_F16X2;
     struct after x = {.ftz = flushable && has(i, W_FTZ), .type = type};
+    bool xorsign = least && has(i, W_XORSIGN);
+    if (xorsign && !ptx_take(i, W_ABS)) {
+        ptx_refuse(p, ".xorsign needs .abs");
+    }
     enum alu_key key = choose(p, type);
     ptx_take(i, W_FTZ);
     x.sat = flushable && ptx_take(i, W_SAT);
@@ -251,7 +256,7 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
         ptx_take(i, W_APPROX);
     }
     const struct alu_sig *sig = &alu_sigs[key];
-    bool three = sig->n == 2 && i->n_args == 4 && type == W_F32;
+    bool three = sig->n == 2 && i->n_args == 4 && type == W_F32 && !xorsign;
     ptx_need_args(p, three ? 4 : sig->n + 1, three ? 4 : sig->n + 1);
     if (absolute) {
         ptx_refuse(p, "unsupported modifier '.abs'");
@@ -329,6 +334,19 @@ void dec_dp4a(struct ptx_parser *p, struct ptx_ins *i) {
     static const enum alu_key keys[] = {ALU_DP4A_UU, ALU_DP4A_US, ALU_DP4A_SU, ALU_DP4A_SS};
     (void)i;
     dec_ternary(p, keys[sign], 0);
+}
+
+// dp2a.mode.atype.btype d, a, b, c
+void dec_dp2a(struct ptx_parser *p, struct ptx_ins *i) {
+    static const uint16_t modes[] = {W_LO, W_HI};
+    int mode = ptx_take_one(i, modes, 2);
+    ptx_need_args(p, 4, 4);
+    bool a = ptx_is_signed(ptx_need_type(p));
+    bool b = ptx_is_signed(ptx_need_type(p));
+    if (mode < 0) {
+        ptx_refuse(p, "dp2a needs .lo or .hi");
+    }
+    dec_ternary(p, ALU_DP2A, mode | b << 1 | a << 2);
 }
 
 // lop3.b32 d, a, b, c, lut
@@ -427,7 +445,8 @@ static enum alu_key compare_key(struct ptx_parser *p, enum ptx_word type) {
         if (!ptx_take(p->ins, (enum ptx_word)compare[n].word)) {
             continue;
         }
-        uint16_t key = type == W_F32 || type == W_F16 || type == W_BF16 ? compare[n].f32
+        bool half = type == W_F16 || type == W_BF16 || type == W_F16X2 || type == W_BF16X2;
+        uint16_t key = type == W_F32 || half                            ? compare[n].f32
                        : type == W_F64                                  ? compare[n].f64
                        : type == W_S16                                  ? compare[n].s16
                        : type == W_S32                                  ? compare[n].s32
@@ -466,10 +485,11 @@ static void emit_compare(struct ptx_parser *p, const struct comparison *x) {
     memcpy(&u->imm, &x->out, sizeof x->out);
 }
 
-static void read_compare(struct ptx_parser *p, struct comparison *x, enum ptx_word type) {
+// Comparison, combining operation and its predicate; not yet the sources.
+static bool read_how(struct ptx_parser *p, struct comparison *x, enum ptx_word type) {
     static const uint16_t ops[] = {W_AND, W_OR, W_XOR};
     struct ptx_ins *i = p->ins;
-    if (type == W_PRED || ptx_type_bits(type) > 64 || type == W_F16X2 || type == W_BF16X2) {
+    if (type == W_PRED || ptx_type_bits(type) > 64) {
         ptx_refuse(p, "unsupported type of a comparison");
     }
     x->out = (struct cmp_out){.q = 2};
@@ -477,20 +497,75 @@ static void read_compare(struct ptx_parser *p, struct comparison *x, enum ptx_wo
     x->key = compare_key(p, type);
     bool ftz = ptx_take(i, W_FTZ);
     ptx_need_args(p, x->out.op != 0 ? 4 : 3, x->out.op != 0 ? 4 : 3);
-    x->a = compare_source(p, 1, type, ftz);
-    x->b = compare_source(p, 2, type, ftz);
     if (x->out.op != 0) {
         bool negated;
         x->out.c = (uint16_t)ptx_pred_src(p, ptx_arg(i, 3), &negated);
         x->out.negated = negated;
     }
+    return ftz;
+}
+
+static void read_compare(struct ptx_parser *p, struct comparison *x, enum ptx_word type) {
+    bool ftz = read_how(p, x, type);
+    x->a = compare_source(p, 1, type, ftz);
+    x->b = compare_source(p, 2, type, ftz);
+}
+
+static bool is_pair(enum ptx_word type) {
+    return type == W_F16X2 || type == W_BF16X2;
+}
+
+// The lower or upper half of source n as f32.
+static uint32_t half_source(struct ptx_parser *p, uint32_t from, enum ptx_word type, int half) {
+    uint32_t d = ptx_new_row(p, 32);
+    struct uop *u = emit_alu(p, ALU_FIELD_32);
+    u->a = from;
+    u->d = d;
+    u->imm = (int64_t)((uint64_t)0xFFFF << 32) | 16 * half;
+    u = emit_alu(p, type == W_F16X2 ? ALU_CVT_F32_F16 : ALU_CVT_F32_BF16);
+    u->a = u->d = d;
+    return d;
+}
+
+// .f16x2, .bf16x2: two comparisons, into predicates of their own.
+static void compare_pair(struct ptx_parser *p, enum ptx_word type, uint32_t out[2]) {
+    struct comparison x;
+    bool ftz = read_how(p, &x, type);
+    uint32_t src[2];
+    for (int n = 0; n < 2; n++) {
+        src[n] = ptx_row_src(p, ptx_arg(p->ins, n + 1), type);
+        src[n] = ftz && type == W_F16X2 ? flushed(p, type, src[n]) : src[n];
+    }
+    for (int half = 0; half < 2; half++) {
+        x.a = half_source(p, src[0], type, half);
+        x.b = half_source(p, src[1], type, half);
+        x.d = out[half] = ptx_new_pred(p);
+        emit_compare(p, &x);
+    }
+}
+
+static void copy_pred(struct ptx_parser *p, uint32_t d, uint32_t from) {
+    struct uop *u = ptx_emit(p, run_pred);
+    u->d = d;
+    u->a = u->b = from;
 }
 
 // setp.cmp[.bool][.ftz].type p[|q], a, b[, [!]c]
 void dec_setp(struct ptx_parser *p, struct ptx_ins *i) {
     struct comparison x;
-    read_compare(p, &x, ptx_need_type(p));
+    enum ptx_word type = ptx_need_type(p);
     const struct ptx_operand *d = ptx_arg(i, 0);
+    if (is_pair(type)) {
+        uint32_t out[2];
+        if (d->pair < 0) {
+            ptx_refuse(p, "a comparison of pairs has two results, p|q");
+        }
+        compare_pair(p, type, out);
+        copy_pred(p, ptx_pred_dst(p, d), out[0]);
+        copy_pred(p, ptx_pred_dst(p, &i->pool[d->pair]), out[1]);
+        return;
+    }
+    read_compare(p, &x, type);
     x.d = ptx_pred_dst(p, d);
     x.out.q = d->pair < 0 ? 2 : (uint16_t)ptx_pred_dst(p, &i->pool[d->pair]);
     emit_compare(p, &x);
@@ -505,19 +580,50 @@ static void emit_select(struct ptx_parser *p, const struct comparison *x, enum p
     u->flag = x->out.negated;
 }
 
+// All ones, or 1.0 in the type 'to', in each half where its comparison holds.
+static void set_pair(struct ptx_parser *p, enum ptx_word to, enum ptx_word type) {
+    uint32_t one = to == W_F16X2 ? 0x3C00 : to == W_BF16X2 ? 0x3F80 : 0xFFFF;
+    if (!is_pair(to) && to != W_U32 && to != W_S32) {
+        ptx_refuse(p, "unsupported destination type");
+    }
+    uint32_t out[2], half[2];
+    compare_pair(p, type, out);
+    for (int n = 0; n < 2; n++) {
+        struct comparison s = {.d = half[n] = ptx_new_row(p, 32), .out = {.c = (uint16_t)out[n]}};
+        s.a = ptx_row_const(p, one << 16 * n, 32);
+        s.b = ptx_row_const(p, 0, 32);
+        emit_select(p, &s, W_U32);
+    }
+    uint32_t d = ptx_row_dst(p, ptx_arg(p->ins, 0), to);
+    struct uop *u = emit_alu(p, ALU_OR_32);
+    u->d = d;
+    u->a = half[0];
+    u->b = half[1];
+}
+
 // set: all ones (or 1.0) where the comparison holds
 void dec_set(struct ptx_parser *p, struct ptx_ins *i) {
     enum ptx_word to = ptx_need_type(p);
     enum ptx_word type = ptx_need_type(p);
+    if (is_pair(type)) {
+        set_pair(p, to, type);
+        return;
+    }
     struct comparison x;
     read_compare(p, &x, type);
     x.d = ptx_new_pred(p);
     emit_compare(p, &x);
     struct comparison s = {.d = ptx_row_dst(p, ptx_arg(i, 0), to), .out = {.c = (uint16_t)x.d}};
-    if (to != W_U32 && to != W_S32 && to != W_F32) {
+    bool narrow = to == W_U16 || to == W_S16 || to == W_F16 || to == W_BF16;
+    if (!narrow && to != W_U32 && to != W_S32 && to != W_F32) {
         ptx_refuse(p, "unsupported destination type");
     }
-    s.a = ptx_row_const(p, to == W_F32 ? 0x3F800000 : FULL, 32);
+    uint32_t one = to == W_F32    ? 0x3F800000
+                   : to == W_F16  ? 0x3C00
+                   : to == W_BF16 ? 0x3F80
+                   : narrow       ? 0xFFFF
+                                  : FULL;
+    s.a = ptx_row_const(p, one, 32);
     s.b = ptx_row_const(p, 0, 32);
     emit_select(p, &s, to);
 }

@@ -339,11 +339,9 @@ static void cvt_int_float(struct ptx_parser *p, const struct cvt *c) {
         emit1(p, sign ? ALU_CVT_F32_S64 : ALU_CVT_F32_U64, c->d, wide);
         return;
     }
-    if (ptx_type_bits(c->from) == 64 && c->to != W_F64) {
-        ptx_refuse(p, "unsupported rounding of a 64-bit integer");
-    }
     uint32_t d64 = c->to == W_F64 ? c->d : wide;
-    emit1(p, sign ? ALU_CVT_F64_S64 : ALU_CVT_F64_U64, d64, wide);
+    emit1(p, sign ? ALU_CVT_F64_S64 : ALU_CVT_F64_U64, d64, wide)->imm =
+        c->to == W_F64 ? round : ROUND_ODD;
     if (c->to == W_F32) {
         emit1(p, ALU_CVT_F32_F64, c->d, d64)->imm = round;
     } else if (c->to != W_F64) {

@@ -50,6 +50,36 @@ static float directed(int mode, float x, float y, float z) {
     return r;
 }
 
+static const int host_modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
+static uint32_t f32_of_int(int mode, uint64_t v, bool sign) {
+    volatile int64_t s = (int64_t)v;
+    volatile uint64_t u = v;
+    fesetround(host_modes[mode]);
+    volatile float f = sign ? (float)s : (float)u;
+    fesetround(FE_TONEAREST);
+    return bits(f);
+}
+static uint64_t f64_of_int(int mode, uint64_t v, bool sign) {
+    volatile int64_t s = (int64_t)v;
+    volatile uint64_t u = v;
+    fesetround(host_modes[mode]);
+    volatile double f = sign ? (double)s : (double)u;
+    fesetround(FE_TONEAREST);
+    return bits64(f);
+}
+static int64_t low24(uint32_t a, bool sign) {
+    int64_t v = a & 0xFFFFFF;
+    return sign && v >= 1 << 23 ? v - (1 << 24) : v;
+}
+// .xorsign.abs: least or greatest magnitude, the signs multiplied
+static float signed_magnitude(float x, float y, bool max, bool nan) {
+    float a = fabsf(x), b = fabsf(y);
+    if ((x != x && y != y) || (nan && (x != x || y != y))) {
+        return canon(NAN);
+    }
+    float m = x != x ? b : y != y ? a : (a < b) != max ? a : b;
+    return !signbit(x) != !signbit(y) ? -m : m;
+}
 static uint32_t nan_cut(uint64_t v) { // sign and upper payload of a double that is NaN
     return (uint32_t)(v >> 63) << 31 | 0x7FC00000 | ((uint32_t)(v >> 29) & 0x3FFFFF);
 }
