@@ -274,6 +274,7 @@ typedef struct {
     // Number i of an array in global memory is (first + i) * size / 4: offsets that ascend, or counts.
     // With size 1 and one of them, first 3 is a group of one row (offsets), first 4 as well (counts).
     uint32_t first;
+    bool far_apart; // times big_size, not size
 } v_case;
 
 // Whether an operation is over as far as a thread knows, during one step.

@@ -147,12 +147,16 @@ static int cases(const v_kernel *k, v_case *out) {
             }
         }
     }
-    for (int p = 0; p < k->n_params && n + 3 < MOST_CASES; p++) {
+    for (int p = 0; p < k->n_params && n + 4 < MOST_CASES; p++) {
         if (is_size(&k->params[p])) {
             out[n] = plain;
             out[n].big = p;
             out[n].more_tiles = 5;
             out[n++].big_size = LARGE;
+            if (reads_numbers(k)) { // groups of many steps
+                out[n] = out[n - 1];
+                out[n++].far_apart = true;
+            }
             if (takes_turns(k) || k->cluster > 1) { // several tiles, each longer than a ring
                 out[n] = plain;
                 out[n].size = 300;
