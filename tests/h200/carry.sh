@@ -14,10 +14,10 @@ done
 awk -F '\t' '/^[^#]/ && $6 == "ok" { print $1, $2 }' "$here/../coverage/table.tsv" | sort -u | while read -r file kernel; do
     "$build/bin/fp4c" "$here/../../lib/$file" --kernel "$kernel" -arch sm_90a -o "$out/lib_$kernel.tkm"
 done
-for f in "$here"/../../lib/fp8/*.tk "$here"/../../lib/w4/*.tk; do
-    "$build/bin/fp4c" "$f" -arch sm_90a -o "$out/bench_$(basename "$f" .tk).tkm"
+# A list of shapes is for the kernel that README's table names with it.
+awk -F '\t' '/^[^#]/ && $8 != "-" { print $2, $8 }' "$here/../coverage/table.tsv" | while read -r kernel list; do
+    cp "$out/lib_$kernel.tkm" "$out/bench_$list.tkm"
 done
-"$build/bin/fp4c" "$here/../../lib/gemm/bf16.tk" --kernel bf16_gemm -arch sm_90a -o "$out/bench_bf16.tkm"
 "$build/bin/fp4c" "$here/../../lib/grouped/fp8.tk" -arch sm_90a -o "$out/grouped_fp8.tkm"
 cp "$build/tests/h200/grouped_bench" "$build/tests/h200/h200_check" "$build/tests/h200/h200_probe" "$build/lib/fp4-bench" "$build/tests/runtime/runtime_bench_launch" "$here/run.sh" "$here/sanitize.sh" "$here"/*.shapes "$out"
 for lib in libcjson.so.1 libcmocka.so.0; do # what the machine may lack
