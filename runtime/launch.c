@@ -639,6 +639,19 @@ fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, v
     return launch_bound(&b, variant, stream);
 }
 
+fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream) {
+    if (!variant || n_args < 0 || (n_args > 0 && !args)) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_launch_variant(): %s",
+                       n_args < 0 ? "a negative number of arguments" : "NULL argument");
+    }
+    rt_outcome outcome;
+    fp4_status status = rt_launch_one(variant, args, n_args, stream, &outcome);
+    if (status == FP4_OK && !outcome.holds) {
+        return refuse(variant, "the 'when' of this variant for %s does not admit these sizes", variant->arch);
+    }
+    return status;
+}
+
 fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
                               fp4_kernel **out) {
     binding b;

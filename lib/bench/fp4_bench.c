@@ -192,7 +192,8 @@ static bool time_kernel(bench *b, contestant *c, const operands *o, int round) {
     if (!flush(b, round) || fp4_event_record(b->start, NULL) != FP4_OK) {
         return false;
     }
-    if (fp4_launch(c->kernel, o->args, c->n, NULL) != FP4_OK) {
+    fp4_status (*launch)(fp4_kernel *, const fp4_arg *, int, void *) = b->opt.each ? fp4_launch_variant : fp4_launch;
+    if (launch(c->kernel, o->args, c->n, NULL) != FP4_OK) {
         return failed(c->label);
     }
     return stop(b, &c->us[round]);

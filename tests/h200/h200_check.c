@@ -301,7 +301,7 @@ static void launch(const machine *m, const job *j, outcome *out) {
         at += (size_t)snprintf(what + at, sizeof what - at, " %s=%lld", j->dims[d].name,
                                (long long)j->dims[d].value);
     }
-    check(fp4_launch(m->kernel, args, j->n, NULL), what);
+    check(fp4_launch_variant(m->kernel, args, j->n, NULL), what);
     check(fp4_sync(m->ctx, NULL), what);
     for (int i = 0; i < j->n; i++) {
         if (j->params[i].kind == FP4_PARAM_TENSOR) {
@@ -426,8 +426,10 @@ static bool check_kernel(const machine *gpu, const machine *sim, int index, int 
     return right == done;
 }
 
-static void open_machine(machine *m, const char *device, const char *path) {
+// A schedule may ask for the number of multiprocessors: 'sms' is that of the other machine, 0 for its own.
+static void open_machine(machine *m, const char *device, int sms, const char *path) {
     fp4_config config = FP4_CONFIG_INIT;
+    config.sim_sms = sms;
     config.device = device;
     config.sim_schedule = FP4_SCHEDULE_RANDOM;
     config.sim_seed = 1;
@@ -452,8 +454,10 @@ int main(int argc, char **argv) {
             most = atoll(argv[++i]);
         } else {
             machine gpu, sim;
-            open_machine(&gpu, device, argv[i]);
-            open_machine(&sim, "sim", argv[i]);
+            fp4_device_info info = {.size = sizeof info};
+            open_machine(&gpu, device, 0, argv[i]);
+            check(fp4_get_device_info(gpu.ctx, &info), device);
+            open_machine(&sim, "sim", info.n_sms, argv[i]);
             for (int k = 0; k < fp4_module_count(gpu.module); k++) {
                 check(fp4_module_kernel_at(gpu.module, k, &gpu.kernel), argv[i]);
                 check(fp4_module_kernel_at(sim.module, k, &sim.kernel), argv[i]);
