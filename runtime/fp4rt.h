@@ -536,8 +536,8 @@ FP4_API fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_arg
 // Which one that is for these arguments:
 FP4_API fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
                                       fp4_kernel **out);
-// Launches this variant whatever costs and measured times say: for comparisons of variants. Its 'when' must
-// hold; all else is as with fp4_launch.
+// Launches this variant whatever 'when', costs and measured times say: for comparisons of variants. All else is
+// as with fp4_launch.
 FP4_API fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_args,
                                       void *stream);
 // Measures every variant that admits the arguments, 'runs' launches each after a first one, and

@@ -644,12 +644,13 @@ fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_ar
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_launch_variant(): %s",
                        n_args < 0 ? "a negative number of arguments" : "NULL argument");
     }
-    rt_outcome outcome;
-    fp4_status status = rt_launch_one(variant, args, n_args, stream, &outcome);
-    if (status == FP4_OK && !outcome.holds) {
-        return refuse(variant, "the 'when' of this variant for %s does not admit these sizes", variant->arch);
+    binding b;
+    bool holds; // not asked for
+    fp4_status status = check_device(variant);
+    if (status == FP4_OK) {
+        status = bind_variant(&b, variant, args, n_args, &holds);
     }
-    return status;
+    return status == FP4_OK ? launch_bound(&b, variant, stream) : status;
 }
 
 fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,

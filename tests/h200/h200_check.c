@@ -426,10 +426,8 @@ static bool check_kernel(const machine *gpu, const machine *sim, int index, int 
     return right == done;
 }
 
-// A schedule may ask for the number of multiprocessors: 'sms' is that of the other machine, 0 for its own.
-static void open_machine(machine *m, const char *device, int sms, const char *path) {
+static void open_machine(machine *m, const char *device, const char *path) {
     fp4_config config = FP4_CONFIG_INIT;
-    config.sim_sms = sms;
     config.device = device;
     config.sim_schedule = FP4_SCHEDULE_RANDOM;
     config.sim_seed = 1;
@@ -454,10 +452,8 @@ int main(int argc, char **argv) {
             most = atoll(argv[++i]);
         } else {
             machine gpu, sim;
-            fp4_device_info info = {.size = sizeof info};
-            open_machine(&gpu, device, 0, argv[i]);
-            check(fp4_get_device_info(gpu.ctx, &info), device);
-            open_machine(&sim, "sim", info.n_sms, argv[i]);
+            open_machine(&gpu, device, argv[i]);
+            open_machine(&sim, "sim", argv[i]);
             for (int k = 0; k < fp4_module_count(gpu.module); k++) {
                 check(fp4_module_kernel_at(gpu.module, k, &gpu.kernel), argv[i]);
                 check(fp4_module_kernel_at(sim.module, k, &sim.kernel), argv[i]);
