@@ -56,8 +56,8 @@ int cg_shares_of(const cg *c, int f) {
     return 1;
 }
 
-// Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s. A step is
-// 16 elements or more: r * n stays below 2^31.
+// Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s. Clusters have 16 CTAs at
+// the most: r * n stays below 2^32 up to 2^28 steps.
 static void steps_of_cta(cg *c, int f, ll_val *first, ll_val *last) {
     ll *b = c->b;
     int split = c->k->fors[f].split;

@@ -242,7 +242,8 @@ static tir_expr *int_const(planner *p, int64_t v) {
     return x;
 }
 
-// The same rounded up. What lies behind the dimension is cut off before that, so that nothing overflows.
+// The same rounded up. What lies behind the dimension is cut off before that, so that nothing overflows unless
+// the dimension itself is within 'align' of 2^31.
 static tir_expr *rounded_offset(planner *p, const ast_sym *index, int behind) {
     tir_expr *at = offset_of(p, index, behind);
     int64_t align = align_of(p, index->ragged);

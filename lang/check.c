@@ -106,7 +106,8 @@ static void introduce_dims(checker *c, const ast_sym *tensor) {
 static void check_plain_layout(checker *c, ast_sym *sym) {
     const ast_format *f = sym->format;
     layout_kind l = layout_find(sym->layout);
-    if (l == LAYOUT_COUNT || !layout_holds(l, f->elem) || sym->n_dims < 2) {
+    bool matrices = sym->n_dims >= 2 || l == LAYOUT_LINEAR;
+    if (l == LAYOUT_COUNT || !layout_holds(l, f->elem) || !matrices) {
         diag_report(c->d, DIAG_ERROR, "E108", sym->type_span, "'%s' of %s with %d ax%s cannot lie as '%s'",
                     sym->name, f->name, sym->n_dims, sym->n_dims == 1 ? "is" : "es", sym->layout);
         diag_because(c->d, "matrices of one-byte elements can lie as sf128x4, sf8x4, mn_packed and mn_major, "

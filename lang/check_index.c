@@ -176,7 +176,7 @@ static ast_expr *at_the_end(checker *c, const ast_expr *e, const ast_sym *index)
 }
 
 // A map of an index reaches the place of its dimension's end just behind the axis: what a tile covers beyond
-// the dimension then lies beyond the axis as well, as maps that are admitted increase (plan_stores.c).
+// the dimension then lies beyond the axis as well, as maps that are admitted increase (plan_expr.c, map_axis).
 static bool check_mapped(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index) {
     if (index->tile == NULL || index->lo != NULL || index->group != NULL || index->walk != WALK_TILE) {
         diag_report(c->d, DIAG_ERROR, "O107", arg->span,

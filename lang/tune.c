@@ -282,6 +282,8 @@ static ast_schedule *make_variant(const tuning *t, const int64_t *values) {
     ast_schedule *v = ARENA_NEW(t->c->mem, ast_schedule);
     *v = *t->s;
     v->of = t->s;
+    v->variants = NULL; // those made before this one are the schedule's
+    v->n_variants = 0;
     v->when = copy_expr(t, values, t->s->when);
     bind_values(t, values, v);
     v->facts = ARENA_ARRAY(t->c->mem, ast_fact, t->s->n_facts + 1);
@@ -310,7 +312,8 @@ static void make_variants(const tuning *t, int count) {
             values[n] = t->names[n].values[rest % t->names[n].n];
             rest /= t->names[n].n;
         }
-        t->s->variants[t->s->n_variants++] = make_variant(t, values);
+        t->s->variants[i] = make_variant(t, values);
+        t->s->n_variants = i + 1;
     }
 }
 

@@ -645,10 +645,10 @@ fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_ar
                        n_args < 0 ? "a negative number of arguments" : "NULL argument");
     }
     binding b;
-    bool holds; // not asked for
     fp4_status status = check_device(variant);
     if (status == FP4_OK) {
-        status = bind_variant(&b, variant, args, n_args, &holds);
+        begin(&b, variant, args);
+        status = bind_call(&b, args, n_args);
     }
     return status == FP4_OK ? launch_bound(&b, variant, stream) : status;
 }

@@ -371,10 +371,10 @@ uint32_t v_async_new(v_machine *m, v_async_kind kind, uint32_t thread, const v_i
 // A generic access by one lane.
 void v_touch(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, v_place at, uint32_t bytes,
              bool write);
-// An access of an asynchronous operation issued by one lane.
 // A read of something in this range by each lane of the mask: all of it must be ordered.
 void v_touch_somewhere(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask, v_place at,
                        uint32_t bytes);
+// An access of an asynchronous operation issued by one lane.
 void v_touch_async(v_machine *m, v_warp *w, uint32_t async, uint32_t lane, v_place at,
                    uint32_t bytes, bool write);
 typedef enum {

@@ -181,6 +181,9 @@ fp4_status fp4_prepack_find(const fp4_safetensors *file, const char *layer, fp4_
     out->host.data = (void *)p.data.data; // only read
     out->host.scale = (void *)p.scale.data;
     out->global = p.c->rule == FP4_GLOBAL_DIVIDE ? 1 / p.global : p.global;
+    if (!isfinite(out->global)) {
+        return refuse(&p, "the reciprocal of its global scale is not finite");
+    }
     return FP4_OK;
 }
 

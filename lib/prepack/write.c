@@ -45,7 +45,7 @@ static int add_tensor(cJSON *header, const out_tensor *t, int64_t begin) {
     cJSON *o = cJSON_AddObjectToObject(header, t->name);
     cJSON *shape = o && cJSON_AddStringToObject(o, "dtype", t->dtype) ? cJSON_AddArrayToObject(o, "shape") : NULL;
     for (int i = 0; i < t->rank && shape; i++) {
-        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->dims[i]));
+        shape = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->dims[i])) ? shape : NULL;
     }
     cJSON *offsets = shape ? cJSON_AddArrayToObject(o, "data_offsets") : NULL;
     return offsets && cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)begin)) &&

@@ -91,7 +91,17 @@ static void check_args(struct ptx_parser *p, struct ptx_ins *i) {
 static bool is_strong(const struct ptx_ins *i) {
     for (int n = 0; n < i->n_mods; n++) {
         uint16_t w = i->mods[n];
-        if (w == W_VOLATILE || w == W_RELAXED || w == W_ACQUIRE || w == W_MMIO) {
+        if (w == W_VOLATILE || w == W_RELAXED || w == W_ACQUIRE || w == W_RELEASE || w == W_MMIO) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ld.cv fetches again each time: who polls with it waits for another cluster.
+static bool fetches_again(const struct ptx_ins *i) {
+    for (int n = 0; n < i->n_mods; n++) {
+        if (i->mods[n] == W_CV) {
             return true;
         }
     }
@@ -103,7 +113,7 @@ void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
     bool strong = is_strong(i);
     x->access.space = ptx_take_space(i, &x->access.cluster);
     x->access.strong = strong && (x->access.space == SP_GLOBAL || x->access.space == SP_GENERIC);
-    p->kernel->meets |= x->access.strong;
+    p->kernel->meets |= x->access.strong || fetches_again(i);
     take_level(p, i);
     x->n = take_vector(i);
     enum ptx_word type = ptx_need_type(p);
@@ -127,7 +137,9 @@ void dec_st(struct ptx_parser *p, struct ptx_ins *i) {
         return;
     }
     struct mem_aux *x = ptx_aux_alloc(p, sizeof *x);
+    bool strong = is_strong(i);
     x->access.space = ptx_take_space(i, &x->access.cluster);
+    p->kernel->meets |= strong && (x->access.space == SP_GLOBAL || x->access.space == SP_GENERIC);
     take_level(p, i);
     x->n = take_vector(i);
     enum ptx_word type = ptx_need_type(p);

@@ -319,6 +319,9 @@ void dec_fence(struct ptx_parser *p, struct ptx_ins *i) {
                                     W_SHARED,
                                     W_SHARED_CTA,
                                     W_SHARED_CLUSTER};
+    for (int n = 0; n < i->n_mods; n++) { // beyond the cluster: something is handed over in device memory
+        p->kernel->meets |= i->mods[n] == W_GPU || i->mods[n] == W_GL || i->mods[n] == W_SYS;
+    }
     ptx_take_all(i, list, sizeof list / sizeof *list);
     ptx_take_order(i);
     ptx_need_args(p, 0, 2);

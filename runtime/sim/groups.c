@@ -1,9 +1,11 @@
 // A launch on several threads. The device's SMs form groups of as many as a cluster has CTAs; group
 // g of n runs the clusters g, g + n, g + 2n ... by itself, as if it were the whole device, and
-// threads take groups from a counter. So a result, a statistic or a fault depends on the group and
-// not on the number of threads or their speed. Kernels whose clusters may meet in device memory
-// (atomics, reductions, strong loads), cluster launch control, the hazard detector, random
-// schedules and bounded launches see the whole device at once instead: exec.c, one thread.
+// threads take groups from a counter. So a result, a statistic or the first fault depends on the
+// group and not on the number of threads or their speed, as long as no cluster touches bytes that
+// another writes. Kernels whose clusters may meet in device memory (atomics, reductions, strong
+// accesses, loads that fetch again, fences beyond the cluster), cluster launch control, the hazard
+// detector, random schedules and bounded launches see the whole device at once instead: exec.c, one
+// thread.
 #include "exec.h"
 
 #include <pthread.h>

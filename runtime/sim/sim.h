@@ -54,7 +54,9 @@ typedef struct {
     int smem_per_sm;       // 0 = 233472 (sm_90, sm_100); sm_120: 102400
     int ctas_per_sm;       // 0 = as many as shared memory, threads and registers allow
     uint64_t memory_bytes; // 0 = 16 GiB. sim_alloc fails beyond it
-    int threads; // of a launch; 0 = a thread a processor. Results and statistics do not depend on it
+    // Of a launch; 0 = a thread a processor. Results and statistics do not depend on it unless clusters
+    // touch bytes that others write without a word of it (groups.c); after a fault memory is anything.
+    int threads;
     sim_hazards hazards;
 } sim_options;
 

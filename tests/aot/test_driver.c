@@ -242,7 +242,6 @@ static void blocks(void **state) {
     assert_all_given_back();
 }
 
-// A size that no tensor tells, and clauses over it: those of free.sh in C.
 // Thread blocks that a variant needs, and what it costs on the fake's 148 multiprocessors.
 static int64_t tiles_of(int64_t m, int64_t n, int64_t bn) {
     return (m + 127) / 128 * ((n + bn - 1) / bn);
@@ -284,7 +283,7 @@ static void chosen_alike(int64_t m, int64_t n) {
 static void choice(void **state) {
     (void)state;
     chosen_alike(1, 512);  // the cheaper one alone admits it
-    chosen_alike(2, 512);  // cheaper, but a negative summand makes it dearer or not
+    chosen_alike(2, 512);  // 9 / (2 - 3) makes the narrow one cheaper
     chosen_alike(3, 512);  // a division by 0 is dearer than all
     chosen_alike(4, 512);
     chosen_alike(300, 512);
@@ -293,6 +292,7 @@ static void choice(void **state) {
     chosen_alike(1024, 148 * 64);
 }
 
+// A size that no tensor tells, and clauses over it: those of free.sh in C.
 static void free_sizes(void **state) {
     (void)state;
     const int64_t m = 3, n = 16, k = 64;

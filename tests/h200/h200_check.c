@@ -82,7 +82,7 @@ static int64_t count_elements(const fp4_kernel *k, const job *j) {
 // Schedules for long rows or many columns take none of the usual sizes: after a while one dimension is drawn from
 // a wider range and the others, so that the simulator's share stays small, from a narrow one.
 static bool draw_shape(const fp4_kernel *k, job *j, uint64_t *seed, int64_t most) {
-    for (int attempt = 0; attempt < 4000; attempt++) {
+    for (int attempt = 0; attempt < (j->info.n_dims > 0 ? 4000 : 1); attempt++) {
         j->wide = attempt >= 2000;
         int wide = !j->wide ? -1 : (int)(next_random(seed) % (uint64_t)j->info.n_dims);
         for (int i = 0; i < j->info.n_dims; i++) {
@@ -204,7 +204,7 @@ static fp4_arg draw_scalar(fp4_elem e, uint64_t x) {
     }
 }
 
-// No more multiply-adds than this: the simulator takes sums of wild codes one by one.
+// An upper bound of the launch's multiply-adds: the simulator takes sums of wild codes one by one.
 static double most_products(const job *j) {
     double n = 1;
     for (int i = 0; i < j->info.n_dims; i++) {

@@ -69,7 +69,7 @@ typedef struct {
 } layout;
 
 static layout lay_out(bool by_rows, int64_t groups) {
-    enum { MOST = 8 * 3 * ALIGN };
+    enum { MOST = 8 * 3 * ALIGN + 300 }; // a tile of padding, at most two of rows; room behind
     layout l = {.groups = groups};
     l.owner = malloc(sizeof *l.owner * MOST);
     l.entries = malloc(sizeof *l.entries * MOST);

@@ -244,6 +244,9 @@ def bad():
         refused(f"{cut} bytes", raw[:cut], "")
     refused("shape", safetensors({**fine, "a.weight_scale": ("F8_E4M3", [65, 20], l.linear())}), "its scales are not one for")
     refused("factor", safetensors({**fine, "a.weight_scale_2": ("F32", [], f32(0))}), "not a positive finite number")
+    divided = {"b.weight_packed": fine["a.weight"], "b.weight_scale": fine["a.weight_scale"],
+               "b.weight_global_scale": ("F32", [1], f32(1e-39))}
+    refused("divisor", safetensors(divided), "the reciprocal of its global scale is not finite")
     refused("layer", raw, "'b' is not written as", "b")
     refused("layer twice", raw, "layer 'a' is named twice", "a", "a")
     refused("nothing", safetensors({"norm": ("BF16", [3], b"abcdef")}), "none of its 1 tensors is the weight of a layer")

@@ -131,12 +131,33 @@ static void test_waiting(void **state) {
     assert_true((first.stats.order & SIM_ORDER_FLAG) != 0);
 }
 
+// CTA 0 waits for one of another group by words that are no strong load: one that fetches again, a fence, a
+// store that releases.
+static void test_polling(void **state) {
+    (void)state;
+#define POLLS(load, store)                                                                         \
+    START " setp.ne.u32 p1, r2, 0; @p1 bra E; setp.ne.u32 p2, r1, 0; @p2 bra S;\n"                \
+          "W: " load " setp.lt.u32 p3, r7, 35; @p3 bra W; bra E;\n"                               \
+          "S: setp.ne.u32 p1, r1, 35; @p1 bra E; " store "\nE:" END
+    static const char *const texts[] = {
+        POLLS("ld.global.cv.u32 r7, [d3+4];", "st.global.u32 [d3+4], 35;"),
+        POLLS("membar.gl; ld.global.u32 r7, [d3+4];", "st.global.u32 [d3+4], 35;"),
+        POLLS("ld.global.u32 r7, [d3+4];", "st.release.gpu.global.u32 [d3+4], 35;"),
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct outcome first;
+        same_with_any(texts[i], &first);
+        assert_int_equal(first.ticket[1], 35);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_tickets),
         cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_polling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
