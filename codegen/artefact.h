@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define FP4C_VERSION "0.1.0"
 
@@ -58,6 +59,9 @@ typedef struct {
     const char *name; // of the source file
     const char *tune; // section TUNE, NULL: none
 } module_source;
+
+// Names a kernel's code in .tune files.
+uint64_t module_code_hash(const char *ptx, size_t len);
 
 typedef struct {
     unsigned char *bytes;

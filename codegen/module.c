@@ -31,12 +31,8 @@ static void put(unsigned char *at, uint64_t value, int bytes) {
     }
 }
 
-static uint64_t fnv1a(const unsigned char *bytes, size_t len) {
-    uint64_t h = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < len; i++) {
-        h = (h ^ bytes[i]) * 0x100000001B3u;
-    }
-    return h;
+uint64_t module_code_hash(const char *ptx, size_t len) {
+    return fp4_module_hash(ptx, len);
 }
 
 // The META section: the kernels' objects, put together as text so that each stays as it was made.
@@ -109,7 +105,7 @@ const char *module_build(const module_source *source, const module_kernel *kerne
             memcpy(b + s[i].offset, s[i].bytes, s[i].len);
         }
     }
-    put(b + 24, fnv1a(b + FP4_MODULE_HEADER_BYTES, at - FP4_MODULE_HEADER_BYTES), 8);
+    put(b + 24, fp4_module_hash(b + FP4_MODULE_HEADER_BYTES, at - FP4_MODULE_HEADER_BYTES), 8);
     *out = (module_image){.bytes = b, .len = at};
     return NULL;
 }

@@ -66,6 +66,9 @@
 #ifndef FP4_MODULE_H
 #define FP4_MODULE_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define FP4_MODULE_MAGIC "FP4TKM\r\n"
 #define FP4_MODULE_VERSION 1u
 #define FP4_MODULE_HEADER_BYTES 32u
@@ -74,5 +77,15 @@
 #define FP4_MODULE_PTX 2u
 #define FP4_MODULE_CUBIN 3u
 #define FP4_MODULE_TUNE 4u
+
+// FNV-1a 64: the sum in the header, and what says of which code a line of measured times speaks (.tune files).
+static inline uint64_t fp4_module_hash(const void *bytes, size_t n) {
+    const unsigned char *p = (const unsigned char *)bytes;
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ p[i]) * 0x100000001B3u;
+    }
+    return hash;
+}
 
 #endif

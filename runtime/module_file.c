@@ -30,14 +30,6 @@ static uint64_t u64_at(const uint8_t *p) {
     return v;
 }
 
-static uint64_t fnv1a(const uint8_t *p, size_t n) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++) {
-        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
-}
-
 static section section_at(const file *f, uint32_t i) {
     const uint8_t *p = f->bytes + FP4_MODULE_HEADER_BYTES + (size_t)i * FP4_MODULE_SECTION_BYTES;
     return (section){u32_at(p), u32_at(p + 4), u64_at(p + 8), u64_at(p + 16)};
@@ -70,7 +62,7 @@ static fp4_status check_header(file *f) {
         return rt_fail(FP4_ERROR_MODULE, "the module says it has %u sections, which do not fit it",
                        (unsigned)f->n_sections);
     }
-    uint64_t sum = fnv1a(f->bytes + FP4_MODULE_HEADER_BYTES, f->n_bytes - FP4_MODULE_HEADER_BYTES);
+    uint64_t sum = fp4_module_hash(f->bytes + FP4_MODULE_HEADER_BYTES, f->n_bytes - FP4_MODULE_HEADER_BYTES);
     if (sum != u64_at(f->bytes + 24)) {
         return rt_fail(FP4_ERROR_MODULE, "the module is damaged: its checksum does not match");
     }
@@ -213,7 +205,7 @@ fp4_status rt_module_retune(rt_pool *pool, const rt_mapping *mapping, const char
     put(bytes + 8, FP4_MODULE_VERSION, 4);
     put(bytes + 12, n, 4);
     put(bytes + 16, end, 8);
-    put(bytes + 24, fnv1a(bytes + FP4_MODULE_HEADER_BYTES, end - FP4_MODULE_HEADER_BYTES), 8);
+    put(bytes + 24, fp4_module_hash(bytes + FP4_MODULE_HEADER_BYTES, end - FP4_MODULE_HEADER_BYTES), 8);
     *out = bytes;
     *n_out = end;
     return FP4_OK;

@@ -28,14 +28,6 @@ const char *measured_path(const unit *u) {
     return path != NULL && access(path, R_OK) == 0 ? path : NULL;
 }
 
-static uint64_t code_of(const built *k) {
-    uint64_t h = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < k->code.ptx_len; i++) {
-        h = (h ^ (unsigned char)k->code.ptx[i]) * 0x100000001B3u;
-    }
-    return h;
-}
-
 static bool malformed(const reader *r, const char *what) {
     fprintf(stderr, "%s:%d: error: %s; a line is 'kernel machine code multiprocessors ns M=... N=...'\n", r->path,
             r->line, what);
@@ -99,7 +91,7 @@ static bool read_line(reader *r, char *line) {
             continue;
         }
         made = true;
-        if (code_of(k) == code) {
+        if (module_code_hash(k->code.ptx, k->code.ptx_len) == code) {
             fprintf(r->out, "%d %" PRId64 " %" PRId64, i, sms, ns);
             return read_sizes(r, k->tir, &rest);
         }

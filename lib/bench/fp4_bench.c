@@ -28,6 +28,7 @@
 // Exit: 0; 1 if something failed, cuBLASLt could not be opened (unless --cublas no) or results differ.
 #include "cublas.h"
 #include "figures.h"
+#include "module.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -289,12 +290,9 @@ static void end_reference(bench *b, reference *r) {
     fp4_free(b->ctx, r->b_scale);
 }
 
-// The median as a line of the file that 'fp4c' reads; code: FNV-1a 64 of the PTX.
+// The median as a line of the file that 'fp4c' reads.
 static void note_time(bench *b, const contestant *c, const bench_row *row) {
-    uint64_t code = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < c->info.ptx_bytes; i++) {
-        code = (code ^ (unsigned char)c->info.ptx[i]) * 0x100000001B3u;
-    }
+    uint64_t code = fp4_module_hash(c->info.ptx, c->info.ptx_bytes);
     fprintf(b->tune, "%s %s %016llx %d %.0f M=%lld N=%lld K=%lld\n", c->info.name, c->info.arch,
             (unsigned long long)code, b->n_sms, row->results[row->n - 1].time.median * 1e3, (long long)row->shape.m,
             (long long)row->shape.n, (long long)row->shape.k);
