@@ -120,20 +120,15 @@ tir_size *plan_size(planner *p, const ast_expr *e) {
     return NULL;
 }
 
-// Whether scales in 128x4 tiles begin with a fresh one in every group; else they lie where their rows do.
-static bool is_packed(const ast_ragged *r) {
-    return !r->to && r->align == NULL;
-}
-
 // What groups begin at multiples of.
 static int64_t align_of(planner *p, const ast_ragged *r) {
     int64_t n = 1;
     if (r->align != NULL && !lang_const_int(r->align, p->g->tparams, &n)) {
         n = 0;
     }
-    if (n < 1 || n > 65536) {
-        PLAN_REFUSE(p, "D107", r->align->span, "groups begin at multiples of %lld: 1 to 65536 is possible",
-                    (long long)n);
+    if (n < 1 || n > RAGGED_MOST_ALIGN) {
+        PLAN_REFUSE(p, "D107", r->align->span, "groups begin at multiples of %lld: 1 to %d is possible",
+                    (long long)n, RAGGED_MOST_ALIGN);
         return 1;
     }
     return n;
@@ -177,12 +172,12 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     }
     const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
     bool tiled = r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0;
-    if (tiled && !is_packed(r) && align_of(p, r) % TIR_ATOM_ROWS != 0) {
+    if (tiled && !ragged_is_packed(r) && align_of(p, r) % TIR_ATOM_ROWS != 0) {
         PLAN_REFUSE(p, "X101", r->span,
                     "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in tiles of %d rows",
                     r->dim->name, (long long)align_of(p, r), sym->name, TIR_ATOM_ROWS);
         diag_help(p->d, "align %d, or offsets without 'align'", TIR_ATOM_ROWS);
-    } else if (tiled && is_packed(r)) {
+    } else if (tiled && ragged_is_packed(r)) {
         out->groups = plan_size(p, r->by);
         if (sym->n_dims != 2) {
             PLAN_REFUSE(p, "X101", sym->span, "'%s' has ragged scales in more than one matrix: no lowering yet",
@@ -281,7 +276,7 @@ static void add_bounds(planner *p, const ast_sym *index, tir_loop *l) {
         bool to = index->ragged->to; // where the group before this one ends: 0 outside of the tensor
         l->lo = rounded_offset(p, index, to ? -1 : 0);
         l->hi = to ? offset_of(p, index, 0) : rounded_offset(p, index, 1);
-        l->group = is_packed(index->ragged) ? l->group : -1;
+        l->group = ragged_is_packed(index->ragged) ? l->group : -1;
     }
     if (index->lo != NULL && index->group != NULL) {
         PLAN_REFUSE(p, "X101", index->span, "bounds inside of a group have no lowering yet");

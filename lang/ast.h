@@ -173,6 +173,14 @@ typedef struct ast_ragged {
     ast_span span;
 } ast_ragged;
 
+enum { RAGGED_MOST_ALIGN = 65536 };
+
+// The groups lie behind each other without a gap. Scales in 128x4 tiles then begin with a fresh one in every group;
+// else they lie where their rows do.
+static inline bool ragged_is_packed(const ast_ragged *r) {
+    return !r->to && r->align == NULL;
+}
+
 typedef enum {
     EX_INT,     // ivalue
     EX_FLOAT,   // fvalue

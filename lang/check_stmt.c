@@ -150,8 +150,8 @@ static void check_offsets(checker *c, ast_ragged *r) {
     ast_expr *at = r->at;
     if (at->kind == EX_MEMBER) {
         check_member(c, at);
-        bool plain = !r->to && r->align == NULL;
-        if (!is_poison(at) && (at->field == NULL || at->field->over != OVER_GROUPS || !plain)) {
+        bool holds = at->field != NULL && at->field->over == OVER_GROUPS && ragged_is_packed(r);
+        if (!is_poison(at) && !holds) {
             diag_report(c->d, DIAG_ERROR, "D107", at->span, "'%s' does not hold offsets",
                         expr_text(c->mem, at));
         }
@@ -186,9 +186,9 @@ static void check_offsets(checker *c, ast_ragged *r) {
 static void check_align(checker *c, ast_ragged *r) {
     int64_t n = 1;
     if (r->align != NULL && check_static(c, r->align, "the alignment of groups") &&
-        size_value(r->align, NULL, &n) == SIZE_OK && (n < 1 || n > 65536)) {
+        size_value(r->align, NULL, &n) == SIZE_OK && (n < 1 || n > RAGGED_MOST_ALIGN)) {
         diag_report(c->d, DIAG_ERROR, "D107", r->align->span,
-                    "groups begin at multiples of %lld: 1 to 65536 is possible", (long long)n);
+                    "groups begin at multiples of %lld: 1 to %d is possible", (long long)n, RAGGED_MOST_ALIGN);
     }
 }
 
