@@ -202,7 +202,8 @@ void cg_acquire(cg *c, int ch) {
     ll_val of = ll_get(b, shared ? c->chans[ch].slot : c->chans[ch].phase);
     cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
     if (is_read_in_part(c, ch)) {
-        cg_wait(c, cg_full_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
+        ll_val phase = ll_get(b, c->chans[ch].phase);
+        cg_wait(c, cg_full_bar(c, ch), ll_bini(b, LL_XOR, phase, 1), acquires_cluster(c));
     }
     if (t->space == SPACE_TMEM) {
         LL_INTR0(b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
