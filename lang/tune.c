@@ -139,7 +139,7 @@ static const char *other_meaning(const ast_kernel *k, const char *name) {
             return "a size";
         }
     }
-    return NULL;
+    return strcmp(name, "sms") == 0 ? "the device's number of multiprocessors" : NULL;
 }
 
 static bool is_number_in_facts(const ast_schedule *s, const char *name) {
@@ -176,7 +176,7 @@ static bool check_name(tuning *t, tuned_name *name) {
     name->is_tparam = names_tparam(k, name->name);
     const char *meaning = name->is_tparam ? NULL : other_meaning(k, name->name);
     if (meaning != NULL) {
-        diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is %s of kernel '%s', it cannot be tuned",
+        diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is %s in kernel '%s', it cannot be tuned",
                     name->name, meaning, k->name);
         return false;
     }
