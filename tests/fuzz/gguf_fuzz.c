@@ -2,19 +2,12 @@
 // sentence, and of an accepted file every byte that it promises can be read.
 //
 //   gguf_fuzz [iterations [seed]]
+#include "fuzz_random.h"
 #include "gguf.h"
 #include "gguf_sample.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t state;
-static uint64_t next(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
 
 static double seen; // keeps the reads
 
@@ -70,29 +63,29 @@ static int load(const uint8_t *bytes, size_t n) {
 
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 50000;
-    state = argc > 2 ? strtoull(argv[2], NULL, 10) * 2654435761u + 1 : 1;
+    fuzz_start(argc > 2 ? argv[2] : NULL);
     const gguf_sample good = gguf_make();
     size_t header = good.n - 256 - 18;
     long n_loaded = 0;
     for (long i = 0; i < iterations; i++) {
         gguf_sample f = good;
-        for (uint64_t m = next(4); m > 0; m--) {
-            size_t at = next(header);
-            switch (next(4)) {
+        for (uint64_t m = fuzz_below(4); m > 0; m--) {
+            size_t at = fuzz_below(header);
+            switch (fuzz_below(4)) {
             case 0:
-                f.bytes[at] ^= (uint8_t)(1u << next(8));
+                f.bytes[at] ^= (uint8_t)(1u << fuzz_below(8));
                 break;
             case 1:
-                f.bytes[at] = (uint8_t)next(256);
+                f.bytes[at] = (uint8_t)fuzz_below(256);
                 break;
             case 2: // a number at its limits
-                memset(f.bytes + at, next(2) ? 0xff : 0, 1 + next(8));
+                memset(f.bytes + at, fuzz_below(2) ? 0xff : 0, 1 + fuzz_below(8));
                 break;
             default:
-                f.bytes[at] = (uint8_t)(f.bytes[at] + next(3) - 1);
+                f.bytes[at] = (uint8_t)(f.bytes[at] + fuzz_below(3) - 1);
             }
         }
-        n_loaded += load(f.bytes, next(8) ? f.n : next(f.n + 1));
+        n_loaded += load(f.bytes, fuzz_below(8) ? f.n : fuzz_below(f.n + 1));
     }
     printf("%ld files, %ld loaded\n", iterations, n_loaded);
     return n_loaded > iterations / 20 && n_loaded < iterations ? 0 : 1;

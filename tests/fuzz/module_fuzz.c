@@ -7,6 +7,7 @@
 // Half of the mutants change bytes of the file, half the metadata text by pieces of JSON; most are
 // sealed again with a right checksum, so that they get past the first door.
 #include "fake_device.h"
+#include "fuzz_random.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,31 +17,23 @@
 
 #include <cmocka.h>
 
-static uint64_t state;
-static uint64_t next(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
-
 static long n_loaded, n_launched, n_refused;
 
 static void mutate_bytes(uint8_t *bytes, size_t n, size_t from) {
-    for (uint64_t i = next(4) + 1; i > 0; i--) {
-        size_t at = from + next(n - from);
-        switch (next(4)) {
+    for (uint64_t i = fuzz_below(4) + 1; i > 0; i--) {
+        size_t at = from + fuzz_below(n - from);
+        switch (fuzz_below(4)) {
         case 0:
-            bytes[at] ^= (uint8_t)(1u << next(8));
+            bytes[at] ^= (uint8_t)(1u << fuzz_below(8));
             break;
         case 1:
-            bytes[at] = (uint8_t)next(256);
+            bytes[at] = (uint8_t)fuzz_below(256);
             break;
         case 2:
-            bytes[at] = next(2) ? 0xff : 0;
+            bytes[at] = fuzz_below(2) ? 0xff : 0;
             break;
         default:
-            bytes[at] = bytes[from + next(n - from)];
+            bytes[at] = bytes[from + fuzz_below(n - from)];
         }
     }
 }
@@ -71,14 +64,14 @@ static char *mutate_text(const char *text) {
         "257",
     };
     size_t n = strlen(text);
-    size_t from = next(n);
+    size_t from = fuzz_below(n);
     from += strcspn(text + from, ":,[");
     from += from < n;
     size_t to = from + strcspn(text + from, ",]}");
-    const char *piece = pieces[next(sizeof pieces / sizeof pieces[0])];
+    const char *piece = pieces[fuzz_below(sizeof pieces / sizeof pieces[0])];
     size_t piece_bytes = strlen(piece);
-    if (next(3) == 0) {
-        piece = text + next(n);
+    if (fuzz_below(3) == 0) {
+        piece = text + fuzz_below(n);
         piece_bytes = strcspn(piece, "}") % 60;
     }
     char *out = malloc(n + piece_bytes + 1);
@@ -93,7 +86,7 @@ static void ask(fp4_kernel *k, int *rank, int64_t *shape) {
     fp4_kernel_get_info(k, &info);
     fp4_dim dims[FP4_MAX_DIMS];
     for (int i = 0; i < info.n_dims; i++) {
-        dims[i] = (fp4_dim){fp4_kernel_dim(k, i), (int64_t)next(2000)};
+        dims[i] = (fp4_dim){fp4_kernel_dim(k, i), (int64_t)fuzz_below(2000)};
     }
     for (int i = 0; i < info.n_params; i++) {
         fp4_kernel_shape(k, i, dims, info.n_dims, rank, shape);
@@ -103,9 +96,9 @@ static void ask(fp4_kernel *k, int *rank, int64_t *shape) {
 
 static void launch(fp4_ctx *ctx, fp4_kernel *k) {
     fp4_tensor a, b, d;
-    int64_t m = (int64_t)next(600);
-    int64_t n = 8 * (int64_t)next(80);
-    int64_t kk = 32 * (int64_t)next(20);
+    int64_t m = (int64_t)fuzz_below(600);
+    int64_t n = 8 * (int64_t)fuzz_below(80);
+    int64_t kk = 32 * (int64_t)fuzz_below(20);
     if (fp4_tensor_new(ctx, "nvfp4", 2, (int64_t[]){m, kk}, &a) != FP4_OK ||
         fp4_tensor_new(ctx, "nvfp4", 2, (int64_t[]){n, kk}, &b) != FP4_OK ||
         fp4_tensor_new(ctx, "bf16", 2, (int64_t[]){m, n}, &d) != FP4_OK) {
@@ -152,12 +145,12 @@ static void load(const sample_file *file) {
 
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 20000;
-    state = argc > 2 ? strtoull(argv[2], NULL, 10) * 2654435761u + 1 : 1;
+    fuzz_start(argc > 2 ? argv[2] : NULL);
     for (long i = 0; i < iterations; i++) {
         sample_file file;
         if (i % 2) {
             char *meta = mutate_text(sample_gemm_meta);
-            if (next(4) == 0) {
+            if (fuzz_below(4) == 0) {
                 char *again = mutate_text(meta);
                 free(meta);
                 meta = again;
@@ -166,12 +159,12 @@ int main(int argc, char **argv) {
             free(meta);
         } else {
             file = sample_of(sample_gemm_meta, sample_gemm_ptx);
-            bool table = next(2) == 0; // only header and section table
-            mutate_bytes(file.bytes, table ? 80 : file.n_bytes, next(8) ? 32 : 0);
-            if (next(4) == 0) {
-                file.n_bytes = next(file.n_bytes + 1);
+            bool table = fuzz_below(2) == 0; // only header and section table
+            mutate_bytes(file.bytes, table ? 80 : file.n_bytes, fuzz_below(8) ? 32 : 0);
+            if (fuzz_below(4) == 0) {
+                file.n_bytes = fuzz_below(file.n_bytes + 1);
             }
-            if (next(8) && file.n_bytes >= 32) {
+            if (fuzz_below(8) && file.n_bytes >= 32) {
                 sample_seal(&file);
             }
         }

@@ -3,6 +3,7 @@
 //
 //   prepack_fuzz [iterations [seed]]
 #include "fp4_prepack.h"
+#include "fuzz_random.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,14 +23,6 @@ static const char header[] =
     "\"d.fp4_global\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[619,623]}}";
 
 enum { DATA = 623, MOST = 4096 };
-
-static uint64_t state;
-static uint64_t next(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
 
 static uint64_t seen; // keeps the reads
 
@@ -137,17 +130,18 @@ static size_t safetensors_file(uint8_t *out) {
 int main(int argc, char **argv) {
     static const char alphabet[] = "0123456789,:[]{}\"-e. FUB";
     long iterations = argc > 1 ? atol(argv[1]) : 20000;
-    state = argc > 2 ? strtoull(argv[2], NULL, 10) * 2654435761u + 1 : 1;
+    fuzz_start(argc > 2 ? argv[2] : NULL);
     long n_layers[2] = {0, 0};
     for (long i = 0; i < iterations; i++) {
         uint8_t bytes[MOST];
-        bool gguf = next(3) == 0;
+        bool gguf = fuzz_below(3) == 0;
         size_t n = gguf ? gguf_file(bytes) : safetensors_file(bytes);
-        for (uint64_t m = next(4); m > 0; m--) {
-            size_t at = gguf ? next(160) : 8 + next(sizeof header - 1);
-            bytes[at] = next(4) && !gguf ? (uint8_t)alphabet[next(sizeof alphabet - 1)] : (uint8_t)next(256);
+        for (uint64_t m = fuzz_below(4); m > 0; m--) {
+            size_t at = gguf ? fuzz_below(160) : 8 + fuzz_below(sizeof header - 1);
+            bool text = fuzz_below(4) && !gguf;
+            bytes[at] = text ? (uint8_t)alphabet[fuzz_below(sizeof alphabet - 1)] : (uint8_t)fuzz_below(256);
         }
-        n_layers[gguf] += load(bytes, next(8) ? n : next(n + 1), gguf);
+        n_layers[gguf] += load(bytes, fuzz_below(8) ? n : fuzz_below(n + 1), gguf);
     }
     printf("%ld files, %ld layers, %ld of GGUF\n", iterations, n_layers[0] + n_layers[1], n_layers[1]);
     return n_layers[0] > iterations / 4 && n_layers[1] > iterations / 40 ? 0 : 1;

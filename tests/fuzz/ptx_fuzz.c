@@ -6,6 +6,7 @@
 //
 // FILE holds programs between lines "//---- target". Mutants change tokens (others of the corpus,
 // extreme numbers, brackets), lines (gone, twice, from another program) or bytes, or end early.
+#include "fuzz_random.h"
 #include "sim.h"
 #include "verify.h"
 #include <ctype.h>
@@ -15,14 +16,6 @@
 
 #define MOST_SEEDS 64
 #define MOST_BYTES (1 << 20)
-
-static uint64_t state;
-static size_t below(size_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return n == 0 ? 0 : (size_t)(state % n);
-}
 
 struct text {
     char *s;
@@ -112,7 +105,7 @@ static bool read_corpus(const char *path) {
 
 // ---- mutations ----------------------------------------------------------------------------------
 static size_t token_start(const struct text *t) {
-    size_t at = below(t->n);
+    size_t at = fuzz_below(t->n);
     while (at < t->n && isspace((unsigned char)t->s[at])) {
         at++;
     }
@@ -160,18 +153,18 @@ static void change_token(struct text *t) {
         return;
     }
     size_t end = token_end(t->s, at, t->n);
-    size_t from = below(4) == 0 ? end : at; // sometimes beside it
-    struct text with = tokens[below(n_tokens)];
-    if (below(3) == 0) {
-        with.s = (char *)(uintptr_t)extremes[below(sizeof extremes / sizeof *extremes)];
+    size_t from = fuzz_below(4) == 0 ? end : at; // sometimes beside it
+    struct text with = tokens[fuzz_below(n_tokens)];
+    if (fuzz_below(3) == 0) {
+        with.s = (char *)(uintptr_t)extremes[fuzz_below(sizeof extremes / sizeof *extremes)];
         with.n = strlen(with.s);
     }
-    splice(t, from, end, with.s, below(8) == 0 ? 0 : with.n);
+    splice(t, from, end, with.s, fuzz_below(8) == 0 ? 0 : with.n);
 }
 
 // A statement: from behind one ';' to behind the next.
 static size_t statement(const struct text *t, size_t *end) {
-    size_t at = below(t->n);
+    size_t at = fuzz_below(t->n);
     while (at > 0 && t->s[at - 1] != ';' && t->s[at - 1] != '\n') {
         at--;
     }
@@ -183,7 +176,7 @@ static size_t statement(const struct text *t, size_t *end) {
 static void change_statement(struct text *t) {
     size_t end;
     size_t at = statement(t, &end);
-    switch (below(3)) {
+    switch (fuzz_below(3)) {
     case 0:
         splice(t, at, end, "", 0);
         break;
@@ -191,7 +184,7 @@ static void change_statement(struct text *t) {
         splice(t, at, at, t->s + at, end - at);
         break;
     default: {
-        const struct text *other = &seeds[below(n_seeds)];
+        const struct text *other = &seeds[fuzz_below(n_seeds)];
         size_t other_end;
         size_t from = statement(other, &other_end);
         splice(t, at, at, other->s + from, other_end - from);
@@ -203,12 +196,12 @@ static void mutate(struct text *t) {
     if (t->n == 0) {
         return;
     }
-    switch (below(12)) {
+    switch (fuzz_below(12)) {
     case 0:
-        t->s[below(t->n)] = (char)below(256);
+        t->s[fuzz_below(t->n)] = (char)fuzz_below(256);
         break;
     case 1:
-        t->n = below(20) == 0 ? below(t->n) : t->n;
+        t->n = fuzz_below(20) == 0 ? fuzz_below(t->n) : t->n;
         t->s[t->n] = '\0';
         break;
     case 2:
@@ -257,13 +250,13 @@ static void run(sim *s, const sim_kernel *k) {
     uint8_t *params = calloc(1, info.param_bytes + 8);
     fill_params(s, &info, memory, params);
     sim_launch_config c = {.grid = {2, 1, 1},
-                           .block = {below(4) == 0 ? 33 : 128},
-                           .cluster = {below(4) == 0 ? 2 : 0},
+                           .block = {fuzz_below(4) == 0 ? 33 : 128},
+                           .cluster = {fuzz_below(4) == 0 ? 2 : 0},
                            .dynamic_smem = 8192,
                            .param_buffer = params,
                            .param_buffer_bytes = info.param_bytes,
-                           .policy = (sim_policy)below(3),
-                           .seed = below(1000),
+                           .policy = (sim_policy)fuzz_below(3),
+                           .seed = fuzz_below(1000),
                            .max_steps = 3000};
     int status = sim_launch(s, k, &c);
     n_ran += status == SIM_OK;
@@ -323,16 +316,16 @@ int main(int argc, char **argv) {
     uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
     bool show = getenv("PTX_FUZZ_SHOW") != NULL; // the text of the first trial
     for (long i = 0; i < iterations; i++) {
-        state = (first + (uint64_t)i + 1) * 0x9E3779B97F4A7C15u; // each trial stands by itself
-        below(1);
-        const struct text *seed = &seeds[below(n_seeds)];
+        fuzz_state = (first + (uint64_t)i + 1) * 0x9E3779B97F4A7C15u; // each trial stands by itself
+        fuzz_below(1);
+        const struct text *seed = &seeds[fuzz_below(n_seeds)];
         struct text t = copy_of(seed->s, seed->n);
         bool whole = first == 1 && i < (long)n_seeds; // the corpus itself comes first
         if (whole) {
             free(t.s);
             t = copy_of(seeds[i].s, seeds[i].n);
         }
-        for (size_t n = whole ? 0 : below(4) + 1; n > 0; n--) {
+        for (size_t n = whole ? 0 : fuzz_below(4) + 1; n > 0; n--) {
             mutate(&t);
         }
         if (show && i == 0) {

@@ -2,6 +2,7 @@
 // has a sentence, and of an accepted file every byte that it promises can be read.
 //
 //   safetensors_fuzz [iterations [seed]]
+#include "fuzz_random.h"
 #include "safetensors.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +15,6 @@ static const char header[] =
     "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
     "\"s\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[17,18]}}   ";
 enum { DATA = 18 };
-
-static uint64_t state;
-static uint64_t next(uint64_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
 
 static uint64_t seen; // keeps the reads
 
@@ -50,7 +43,7 @@ static int load(const uint8_t *bytes, size_t n) {
 
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 50000;
-    state = argc > 2 ? strtoull(argv[2], NULL, 10) * 2654435761u + 1 : 1;
+    fuzz_start(argc > 2 ? argv[2] : NULL);
     static const char alphabet[] = "0123456789,:[]{}\"-e. FUB";
     long n_loaded = 0;
     for (long i = 0; i < iterations; i++) {
@@ -59,15 +52,15 @@ int main(int argc, char **argv) {
         size_t n = 8 + length + DATA;
         memset(bytes, 0, sizeof bytes);
         memcpy(bytes + 8, header, length);
-        if (next(8) == 0) {
-            length += next(40) - 20;
+        if (fuzz_below(8) == 0) {
+            length += fuzz_below(40) - 20;
         }
         memcpy(bytes, &length, 8);
-        for (uint64_t m = next(4); m > 0; m--) {
-            bytes[next(4) ? 8 + next(length < 300 ? length : 300) : next(n)] =
-                next(4) ? (uint8_t)alphabet[next(sizeof alphabet - 1)] : (uint8_t)next(256);
+        for (uint64_t m = fuzz_below(4); m > 0; m--) {
+            bytes[fuzz_below(4) ? 8 + fuzz_below(length < 300 ? length : 300) : fuzz_below(n)] =
+                fuzz_below(4) ? (uint8_t)alphabet[fuzz_below(sizeof alphabet - 1)] : (uint8_t)fuzz_below(256);
         }
-        n_loaded += load(bytes, next(8) ? n : next(n + 1));
+        n_loaded += load(bytes, fuzz_below(8) ? n : fuzz_below(n + 1));
     }
     printf("%ld files, %ld loaded\n", iterations, n_loaded);
     return n_loaded > iterations / 20 && n_loaded < iterations ? 0 : 1;

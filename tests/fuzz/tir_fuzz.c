@@ -8,23 +8,16 @@
 //
 // Half of the mutants replace numbers and words by others of the same text (these reach deep), half
 // change characters.
+
 #include "arena.h"
 #include "cg.h"
+#include "fuzz_random.h"
 #include "planned.h"
-
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t state;
-static size_t next(size_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (size_t)(state % n);
-}
 
 static long n_read, n_sound, n_lowered;
 static long most_lowered;
@@ -35,7 +28,7 @@ static bool is_word(char c) {
 
 // Start and length of a word of the text.
 static const char *pick_word(const char *text, size_t n, size_t *len) {
-    size_t at = next(n);
+    size_t at = fuzz_below(n);
     while (at > 0 && is_word(text[at - 1])) {
         at--;
     }
@@ -52,8 +45,8 @@ static const char *pick_word(const char *text, size_t n, size_t *len) {
 static const char *other_word(const char *text, size_t n, const char *word, size_t *len) {
     static const char *const numbers[] = {"0", "1", "2", "3", "7", "16", "64", "128", "256", "1024",
                                           "65536", "2147483647", "9223372036854775807", "-1"};
-    if (isdigit((unsigned char)*word) && next(3) == 0) {
-        const char *number = numbers[next(sizeof(numbers) / sizeof(numbers[0]))];
+    if (isdigit((unsigned char)*word) && fuzz_below(3) == 0) {
+        const char *number = numbers[fuzz_below(sizeof(numbers) / sizeof(numbers[0]))];
         *len = strlen(number);
         return number;
     }
@@ -85,16 +78,16 @@ static char *change_bytes(const char *text, size_t n, size_t *out_n) {
     static const char marks[] = "{}[]()=,+*/%\"#.:-_ \n\t\\0";
     char *out = malloc(n + 1);
     memcpy(out, text, n);
-    for (size_t i = next(3) + 1; i > 0; i--) {
-        size_t at = next(n);
-        size_t from = next(n);
-        size_t len = next(40) + 1;
-        switch (next(4)) {
+    for (size_t i = fuzz_below(3) + 1; i > 0; i--) {
+        size_t at = fuzz_below(n);
+        size_t from = fuzz_below(n);
+        size_t len = fuzz_below(40) + 1;
+        switch (fuzz_below(4)) {
         case 0:
-            out[at] = marks[next(sizeof(marks))];
+            out[at] = marks[fuzz_below(sizeof(marks))];
             break;
         case 1:
-            out[at] = (char)next(256);
+            out[at] = (char)fuzz_below(256);
             break;
         case 2: // a stretch copied over another one
             len = len < n - at ? len : n - at;
@@ -171,15 +164,15 @@ static void try_text(const char *mutant, size_t n) {
 
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 20000;
-    state = argc > 2 ? strtoull(argv[2], NULL, 10) * 2654435761u + 1 : 1;
+    fuzz_start(argc > 2 ? argv[2] : NULL);
     most_lowered = argc > 3 ? atol(argv[3]) : 100;
     int n_planned;
     planned *all = plan_all(&n_planned);
     for (long i = 0; i < iterations; i++) {
-        const planned *p = &all[next((size_t)n_planned)];
+        const planned *p = &all[fuzz_below((size_t)n_planned)];
         size_t n = p->len;
         char *text = i % 2 ? swap_word(p->text, n, &n) : change_bytes(p->text, n, &n);
-        if (n > 0 && next(4) == 0) {
+        if (n > 0 && fuzz_below(4) == 0) {
             char *once = text;
             text = swap_word(once, n, &n);
             free(once);
