@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CASES = 48, DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
+// Four cases of every kernel, six of each of its sizes.
+enum { MOST_CASES = 4 + 6 * VERIFY_MOST_PARAMS };
+enum { DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
 
 // ---- the machine --------------------------------------------------------------------------------
 static void new_warp(v_machine *m, int index) {
@@ -138,7 +140,7 @@ static int cases(const v_kernel *k, v_case *out) {
     for (uint32_t first = 3; first < 5 && reads_numbers(k); first++) { // one group of one row
         out[n] = plain;
         out[n++].first = first;
-        for (int p = 0; p < k->n_params && n + 2 < MOST_CASES / 2; p++) {
+        for (int p = 0; p < k->n_params; p++) {
             if (is_size(&k->params[p])) {
                 out[n] = plain;
                 out[n].first = first;
@@ -147,7 +149,7 @@ static int cases(const v_kernel *k, v_case *out) {
             }
         }
     }
-    for (int p = 0; p < k->n_params && n + 4 < MOST_CASES; p++) {
+    for (int p = 0; p < k->n_params; p++) {
         if (is_size(&k->params[p])) {
             out[n] = plain;
             out[n].big = p;
