@@ -75,7 +75,8 @@ static void add_chunk(cg *c, ll_val at, int offset, const char *space, ll_val *v
     }
 }
 
-static ll_val sums_of(cg *c, ll_val own, int rank) {
+// The place in another CTA of the cluster that has this address here.
+static ll_val in_cta(cg *c, ll_val own, int rank) {
     ll_val there = LL_INTR(c->b, "llvm.nvvm.mapa.shared.cluster", own, ll_i32(c->b, rank));
     return ll_to(c->b, there, LL_I32);
 }
@@ -83,7 +84,7 @@ static ll_val sums_of(cg *c, ll_val own, int rank) {
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values) {
     ll_val own = own_sums(c, acc, 0, chunk);
     for (int rank = 1; rank < tir_split(c->k); rank++) {
-        ll_val there = sums_of(c, own, rank);
+        ll_val there = in_cta(c, own, rank);
         for (int i = 0; i < n; i += WORDS) {
             add_chunk(c, there, i / WORDS * chunk_pitch(c), "::cluster", values + i);
         }
@@ -201,14 +202,10 @@ static void hand_back(cg *c) {
     cg_warp_sync(c);
 }
 
-static ll_val in_first_cta(cg *c, ll_val own) {
-    return ll_to(c->b, LL_INTR(c->b, "llvm.nvvm.mapa.shared.cluster", own, ll_i32(c->b, 0)), LL_I32);
-}
-
 static void send_registers(cg *c, int acc, const cg_acc *a) {
     ll *b = c->b;
-    ll_val at = in_first_cta(c, nth_sums(c, acc, 0, ll_addi(b, c->rank, -1)));
-    ll_val bar = in_first_cta(c, full_bar(c)), *values = values_of(c, a);
+    ll_val at = in_cta(c, nth_sums(c, acc, 0, ll_addi(b, c->rank, -1)), 0);
+    ll_val bar = in_cta(c, full_bar(c), 0), *values = values_of(c, a);
     for (int i = 0; i < cg_registers(a); i += WORDS) {
         ll_asm send = {.text = arena_printf(c->mem,
                                             "st.async.shared::cluster.mbarrier::complete_tx::bytes"

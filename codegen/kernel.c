@@ -215,8 +215,7 @@ static void thread_numbers(cg *c) {
     // A shuffle tells ptxas that the warp number is the same in all lanes, so that what follows
     // from it can live in uniform registers.
     ll_val warp = ll_bini(b, LL_LSHR, c->tid, 5);
-    c->warp = LL_INTR(b, "llvm.nvvm.shfl.sync.idx.i32", ll_i32(b, -1), warp, ll_i32(b, 0),
-                      ll_i32(b, 31));
+    c->warp = cg_shuffle(c, warp, ll_i32(b, 0));
     c->lane = ll_bini(b, LL_AND, c->tid, ARCH_LANES - 1);
     c->rank = ll_i32(b, 0);
     if (c->k->cluster > 1) {
