@@ -120,6 +120,7 @@ bool tune_expand(checker *c, ast_schedule *s);
 // --- check_sched.c ---
 void check_tparams(checker *c, ast_kernel *k);
 void check_schedules(checker *c);
+const ast_sym *check_find_tparam(const ast_kernel *k, const char *name); // NULL: it has none of that name
 void check_where_values(checker *c, ast_kernel *k);
 
 #endif

@@ -242,7 +242,7 @@ static bool find_schedule_kernel(checker *c, ast_schedule *s) {
     return false;
 }
 
-static const ast_sym *find_tparam(const ast_kernel *k, const char *name) {
+const ast_sym *check_find_tparam(const ast_kernel *k, const char *name) {
     for (int i = 0; i < k->n_tparams; i++) {
         if (strcmp(k->tparams[i]->name, name) == 0) {
             return k->tparams[i];
@@ -277,7 +277,7 @@ static bool uses_later(const ast_expr *e, int id) {
 
 static void check_binding(checker *c, const ast_schedule *s, int at) {
     const ast_binding *b = &s->with[at];
-    const ast_sym *sym = find_tparam(s->kernel, b->name);
+    const ast_sym *sym = check_find_tparam(s->kernel, b->name);
     if (sym == NULL) {
         diag_report(c->d, DIAG_ERROR, "K103", b->span,
                     "kernel '%s' has no compile-time parameter '%s'", s->kernel->name, b->name);
@@ -349,7 +349,7 @@ static void check_defines(checker *c) {
     for (int d = 0; d < c->n_defs; d++) {
         bool found = c->file->n_kernels == 0;
         for (int i = 0; i < c->file->n_kernels && !found; i++) {
-            found = find_tparam(c->file->kernels[i], c->defs[d].name) != NULL;
+            found = check_find_tparam(c->file->kernels[i], c->defs[d].name) != NULL;
         }
         if (!found) {
             const ast_kernel *k = c->file->kernels[0];

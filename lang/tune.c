@@ -108,15 +108,6 @@ static bool read_values(tuning *t, tuned_name *name) {
     return true;
 }
 
-static bool names_tparam(const ast_kernel *k, const char *name) {
-    for (int i = 0; i < k->n_tparams; i++) {
-        if (strcmp(k->tparams[i]->name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Something else of the kernel that facts call by this name, or NULL.
 static const char *other_meaning(const ast_kernel *k, const char *name) {
     for (int i = 0; i < k->n_params; i++) {
@@ -173,7 +164,7 @@ static bool check_name(tuning *t, tuned_name *name) {
             return false;
         }
     }
-    name->is_tparam = names_tparam(k, name->name);
+    name->is_tparam = check_find_tparam(k, name->name) != NULL;
     const char *meaning = name->is_tparam ? NULL : other_meaning(k, name->name);
     if (meaning != NULL) {
         diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is %s in kernel '%s', it cannot be tuned",
@@ -213,19 +204,24 @@ static bool read_names(tuning *t) {
 
 // --- one variant ---
 
+static ast_expr *number(const tuning *t, int64_t value, ast_span span) {
+    ast_expr *e = ARENA_NEW(t->c->mem, ast_expr);
+    *e = (ast_expr){.kind = EX_INT, .span = span, .ivalue = value, .depth = 1};
+    return e;
+}
+
 // A copy with numbers for the names; what the checker finds out differs from variant to variant.
 static ast_expr *copy_expr(const tuning *t, const int64_t *values, const ast_expr *e) {
     if (e == NULL) {
         return NULL;
     }
-    ast_expr *out = ARENA_NEW(t->c->mem, ast_expr);
-    *out = *e;
     for (int i = 0; i < t->n && e->kind == EX_NAME; i++) {
         if (!t->names[i].is_tparam && strcmp(e->name, t->names[i].name) == 0) {
-            *out = (ast_expr){.kind = EX_INT, .span = e->span, .ivalue = values[i], .depth = 1};
-            return out;
+            return number(t, values[i], e->span);
         }
     }
+    ast_expr *out = ARENA_NEW(t->c->mem, ast_expr);
+    *out = *e;
     out->a = copy_expr(t, values, e->a);
     out->b = copy_expr(t, values, e->b);
     out->args = ARENA_ARRAY(t->c->mem, ast_expr *, e->n_args + 1);
@@ -233,12 +229,6 @@ static ast_expr *copy_expr(const tuning *t, const int64_t *values, const ast_exp
         out->args[i] = copy_expr(t, values, e->args[i]);
     }
     return out;
-}
-
-static ast_expr *number(const tuning *t, int64_t value, ast_span span) {
-    ast_expr *e = ARENA_NEW(t->c->mem, ast_expr);
-    *e = (ast_expr){.kind = EX_INT, .span = span, .ivalue = value, .depth = 1};
-    return e;
 }
 
 static void bind_values(const tuning *t, const int64_t *values, ast_schedule *v) {
