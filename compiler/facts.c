@@ -6,6 +6,7 @@
 
 #include "arch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
@@ -500,6 +501,17 @@ static const struct {
 #undef FP4_FACT
 };
 
+// Those of facts.def, and the one that the front end takes.
+static void say_words(diag *d) {
+    char list[400] = "tune";
+    size_t n = strlen(list);
+    for (size_t i = 0; i < sizeof words / sizeof words[0] && n < sizeof list; i++) {
+        const char *between = i + 1 < sizeof words / sizeof words[0] ? ", " : " or ";
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", between, words[i].word);
+    }
+    diag_because(d, "facts begin with %s", list);
+}
+
 static bool read_fact(const ast_fact *fact, diag *d, facts *out) {
     cursor c = {.fact = fact, .at = 1, .d = d, .out = out};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -511,8 +523,7 @@ static bool read_fact(const ast_fact *fact, diag *d, facts *out) {
     }
     diag_report(d, DIAG_ERROR, "F101", fact->toks[0].span, "there is no fact called '%s'",
                 fact->toks[0].text);
-    diag_because(d, "facts begin with cluster, mma, walk, pipe, role, store, swap, cost, ahead, fit, split, "
-                    "wave, ring, tune, cache, pdl, when or trust");
+    say_words(d);
     return false;
 }
 

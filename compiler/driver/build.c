@@ -169,7 +169,7 @@ static int make_kernel(unit *u, const ast_kernel *k, tir_arch arch, build_stop s
         int c = variant ? make_variant(u, &r, stop, out, &good) : make_schedule(u, &r, stop, out);
         any = any || good;
         code = c > code ? c : code;
-        bool last = i + 1 >= n || !variant || scheds[i + 1]->of != scheds[i]->of;
+        bool last = unit_last_variant(scheds, n, i);
         if (last && !any) { // all are illegal: what is wrong with the last one
             c = make_schedule(u, &r, stop, out);
             code = c > code ? c : code;

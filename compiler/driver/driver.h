@@ -116,6 +116,9 @@ typedef struct {
 bool unit_open(unit *u, const options *opt);
 // Prints the diagnostics; the exit code they amount to.
 int unit_report(unit *u);
+// Whether no later one of the n schedules is a variant of the same 'tune' as schedule i: a schedule is wrong only
+// when all of its variants are.
+bool unit_last_variant(const ast_schedule *const *scheds, int n, int i);
 // Between these two what is reported is about one variant of 'tune', which may be illegal: the second
 // gives its first error, NULL if it has none.
 diag *unit_try(unit *u);

@@ -30,7 +30,7 @@ static int explain_kernel(unit *u, const ast_kernel *k, tir_arch arch) {
     const ast_schedule *scheds[MAX_KERNELS] = {NULL};
     int n = plan_schedules(u->file, k, arch, scheds, MAX_KERNELS);
     int code = EXIT_DONE;
-    bool any = false; // of the variants of one schedule, as make_kernel has it
+    bool any = false; // of the variants of one schedule
     print_left_out(u, k, arch);
     for (int s = 0; s < (n > 0 ? n : 1); s++) {
         bool variant = scheds[s] != NULL && scheds[s]->of != NULL;
@@ -42,7 +42,7 @@ static int explain_kernel(unit *u, const ast_kernel *k, tir_arch arch) {
             printf("// %s is left out: %s\n", scheds[s]->tuned, why);
         }
         any = any || ok;
-        bool last = s + 1 >= n || !variant || scheds[s + 1]->of != scheds[s]->of;
+        bool last = unit_last_variant(scheds, n, s);
         code = last && !any ? EXIT_MISTAKE : code;
         any = any && !last;
     }

@@ -101,6 +101,11 @@ int unit_report(unit *u) {
     return bad ? EXIT_MISTAKE : EXIT_DONE;
 }
 
+bool unit_last_variant(const ast_schedule *const *scheds, int n, int i) {
+    bool variant = scheds[i] != NULL && scheds[i]->of != NULL;
+    return !variant || i + 1 >= n || scheds[i + 1]->of != scheds[i]->of;
+}
+
 diag *unit_try(unit *u) {
     diag *kept = u->d;
     u->d = diag_new(u->src, 0);
