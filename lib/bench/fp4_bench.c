@@ -423,7 +423,7 @@ static bool clean_tensor(bench *b, int i, const fp4_dim *dims, fp4_tensor *t) {
     int64_t shape[FP4_MAX_RANK];
     int rank = 0;
     return fp4_kernel_shape(b->clean, i, dims, 2, &rank, shape) == FP4_OK &&
-           fp4_tensor_init(t, "f32", rank, shape) == FP4_OK && fp4_tensor_alloc(b->ctx, t) == FP4_OK;
+           fp4_tensor_new(b->ctx, "f32", rank, shape, t) == FP4_OK;
 }
 
 // The kernel that reads a matrix as large as what the fill writes.

@@ -367,24 +367,22 @@ static int n_launched; // a run that compares nothing is no success
 
 // The kernel's name, and the schedule's number where it has several.
 static void name_schedule(const machine *m, int index, char *label, size_t size) {
-    const char *name = NULL;
+    fp4_kernel_info own = {.size = sizeof own};
+    check(fp4_kernel_get_info(m->kernel, &own), "info");
     int before = 0, all = 0;
     for (int i = 0; i < fp4_module_count(m->module); i++) {
         fp4_kernel *k;
         fp4_kernel_info info = {.size = sizeof info};
-        fp4_kernel_info own = {.size = sizeof own};
         check(fp4_module_kernel_at(m->module, i, &k), "kernel");
         check(fp4_kernel_get_info(k, &info), "info");
-        check(fp4_kernel_get_info(m->kernel, &own), "info");
-        name = own.name;
         bool same_name = strcmp(info.name, own.name) == 0;
         before += same_name && i <= index;
         all += same_name;
     }
     if (all > 1) {
-        snprintf(label, size, "%s %d", name, before);
+        snprintf(label, size, "%s %d", own.name, before);
     } else {
-        snprintf(label, size, "%s", name);
+        snprintf(label, size, "%s", own.name);
     }
 }
 
