@@ -5,8 +5,7 @@
 //
 // In: on standard input, a line 'v|d ID START END LENGTH' and LENGTH bytes: the variant's PTX with bytes
 // START to END replaced by these, for the verifier (v) or the detector (d).
-// Out: a line 'ID<tab>VERDICT<tab>ROAD<tab>SENTENCE' each. The first line says whether the unchanged
-// kernel is silent on both. 'roads' prints them and ends.
+// Out: a line 'ID<tab>VERDICT<tab>ROAD<tab>SENTENCE' each. 'roads' prints the roads and ends.
 // The operands are those of 'fp4c run', whose files are linked here; the PTX comes from the module, so
 // no LLVM is needed. Results are compared with the unchanged kernel's: that these are right is what
 // other tests show.

@@ -241,8 +241,9 @@ def score(walk, cell, tool, equivalents):
             if verdict is None:
                 continue
             mutant = cell.mutants[variant][index]
-            other = walk.journal.known.get(key_of(cell, variant, index, TOOLS[1 - TOOLS.index(tool)]), ("-",))
-            name = equivalents.name_of(cell.arch, mutant, tool, other[0] in SEEN) if verdict[0] == "survived" else None
+            other = walk.journal.known.get(key_of(cell, variant, index, TOOLS[1 - TOOLS.index(tool)]), ("unasked",))
+            passes = other[0] == "survived" or (other[0] == "unasked" and walk.o.tools == [tool])
+            name = equivalents.name_of(cell.arch, mutant, tool, not passes) if verdict[0] == "survived" else None
             s.judged += 1
             s.seen += verdict[0] in SEEN
             s.malformed += verdict[0] == "malformed"
@@ -268,10 +269,20 @@ def report(walk):
                 print(f"{verdict[0].upper()} {tool} {cell.kernel} {cell.arch} schedule {variant} {where} {verdict[2][:300]}")
             missed += len(s.survivors)
         total = sum(len(m) for m in cell.mutants)
+        missed += stale(walk.o, cell)
         judged = " ".join(f"{tool} {s.text()}" for tool, s in scores.items())
         print(f"{cell.kernel} {cell.arch}: {total} mutants, {judged}")
         lines[(cell.kernel, cell.arch)] = score_line(cell, scores, total)
     return lines, missed
+
+
+def stale(o, cell):
+    """Whether the line in scores.tsv is of another number of schedules than the kernel has now."""
+    row = read_scores().get((cell.kernel, cell.arch)) if o.command == "lib" and not o.bless else None
+    if row is None or int(row.split("\t")[2]) == len(cell.texts):
+        return 0
+    print(f"STALE scores.tsv {cell.kernel} {cell.arch}: of {row.split(chr(9))[2]} schedules, there are {len(cell.texts)}")
+    return 1
 
 
 def score_line(cell, scores, total):
@@ -291,7 +302,7 @@ HEAD = """# Mutation scores of lib/, written by 'mutation.py lib ... --bless'. A
 #   kernel, target
 #   schedules      of the kernel there, each with PTX of its own
 #   mutants        of all of them
-#   judged         so many of them; fewer than all: every N-th of each schedule
+#   judged         so many of them by the tool that judged fewer: a sample where it is not all
 #   detector       seen / judged that are neither equivalent nor malformed
 #   verifier       refused / the same
 #   equivalents    names in equivalent.txt with how many mutants each stands for (of the two tools the greater number)
