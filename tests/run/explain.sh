@@ -1,14 +1,23 @@
 #!/bin/sh
 # The schedule that explain prints, put in the place of the one in the file, gives the same PTX byte
-# for byte; so do the role programs, read back from their text. explain.sh FP4C ROOT
+# for byte; so do the role programs, read back from their text. explain.sh FP4C ROOT all|turns
+# all: every program on every target; turns: the programs take the targets by turns.
 set -u
 fp4c=$1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 bad=0
 n=0
+files=0
 for f in "$2"/tests/programs/*.tk "$2"/lib/*/*.tk; do
-    for arch in sm_90a sm_100a sm_120a; do
+    files=$((files + 1))
+    case $3$((files % 3)) in
+    turns0) targets=sm_90a ;;
+    turns1) targets=sm_100a ;;
+    turns2) targets=sm_120a ;;
+    *) targets="sm_90a sm_100a sm_120a" ;;
+    esac
+    for arch in $targets; do
         name=$(basename "$f")
         "$fp4c" "$f" -arch "$arch" -S -o "$dir/first.ptx" 2>"$dir/said"
         case $? in

@@ -1,11 +1,14 @@
 #!/bin/sh
-# Every program of a folder, over random shapes. programs.sh FP4C ARCH DIR [REFUSED...]
+# Every program of a folder, over random shapes. programs.sh FP4C ARCH DIR SHAPES all|turns [REFUSED...]
+# all: each under both orders of asynchronous work; turns: the programs take them by turns.
 # REFUSED: the programs that the machine cannot take (why is tested by tests/plan); no others may be.
 set -u
 fp4c=$1
 arch=$2
 dir=$3
-shift 3
+shapes=$4
+orders=$5
+shift 5
 refused=" $* "
 bad=0
 n=0
@@ -20,8 +23,13 @@ for f in "$dir"/*.tk; do
         ;;
     esac
     n=$((n + 1))
-    for order in eager lazy; do
-        if ! "$fp4c" run "$f" -arch "$arch" --shapes 12 --seed 3 --schedule "$order" --check >/dev/null; then
+    case $orders$((n % 2)) in
+    turns0) these=eager ;;
+    turns1) these=lazy ;;
+    *) these="eager lazy" ;;
+    esac
+    for order in $these; do
+        if ! "$fp4c" run "$f" -arch "$arch" --shapes "$shapes" --seed 3 --schedule "$order" --check >/dev/null; then
             echo "$f on $arch, $order: wrong"
             bad=1
         fi
