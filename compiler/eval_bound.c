@@ -221,17 +221,12 @@ static val builtin_exact(builtin_kind f, const val *args) {
     }
 }
 
-static int64_t ceildiv(int64_t a, int64_t b) {
-    return b == 0 ? 0 : a / b + (a % b != 0 && (a > 0) == (b > 0));
-}
-
 static val builtin_int(builtin_kind f, const val *args) {
     int64_t a = args[0].i;
     switch (f) {
     case BI_ABS: return val_int(a < 0 ? -a : a);
     case BI_MIN: return val_int(a < args[1].i ? a : args[1].i);
     case BI_MAX: return val_int(a > args[1].i ? a : args[1].i);
-    case BI_CEILDIV: return val_int(ceildiv(a, args[1].i));
     case BI_RELU: return val_int(a > 0 ? a : 0);
     default: { // clamp
         int64_t m = a > args[1].i ? a : args[1].i;

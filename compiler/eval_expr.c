@@ -1,5 +1,6 @@
 // The value of an expression at the current positions of its indices.
 #include "eval_impl.h"
+#include "lang.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -312,6 +313,14 @@ static val eval_call(eval *x, const ast_expr *e) {
         val args[3] = {{0}};
         for (int i = 0; i < e->n_args && i < 3; i++) {
             args[i] = eval_expr(x, e->args[i]);
+        }
+        int64_t quotient = 0;
+        if (e->builtin == BI_CEILDIV) {
+            if (!lang_ceildiv(args[0].i, args[1].i, &quotient)) {
+                eval_fail(x, EVAL_EDATA, e->span, "ceildiv(%lld, %lld) has no value", (long long)args[0].i,
+                          (long long)args[1].i);
+            }
+            return val_int(quotient);
         }
         return val_builtin(x, e->builtin, args);
     }

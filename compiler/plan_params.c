@@ -23,8 +23,7 @@ static bool fold(size_op op, int64_t a, int64_t b, int64_t *out) {
         *out = b > 0 ? a / b : 0;
         return b > 0;
     case SZ_CEILDIV:
-        *out = b > 0 && a >= 0 ? (a + b - 1) / b : 0;
-        return b > 0 && a >= 0;
+        return lang_ceildiv(a, b, out);
     default:
         return false;
     }

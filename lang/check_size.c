@@ -127,7 +127,6 @@ static size_status binary_value(const ast_expr *e, const int64_t *vals, int64_t 
     return status != SIZE_OK ? status : size_apply(e->op, a, b, out);
 }
 
-// Rounded up: the least whole number that is not below a / b.
 static size_status ceildiv(int64_t a, int64_t b, int64_t *out) {
     int64_t rest = 0;
     size_status status = size_apply(OP_DIV, a, b, out);
@@ -136,6 +135,10 @@ static size_status ceildiv(int64_t a, int64_t b, int64_t *out) {
         *out += rest != 0 && (a > 0) == (b > 0);
     }
     return status;
+}
+
+bool lang_ceildiv(int64_t a, int64_t b, int64_t *out) {
+    return ceildiv(a, b, out) == SIZE_OK;
 }
 
 // min(a, b), max(a, b), ceildiv(a, b), abs(a)

@@ -32,6 +32,9 @@ int lang_verify_fix(void *user, const char *text, size_t len);
 // overrides tparams by their id (a schedule's 'with'). False if it is not constant.
 bool lang_const_int(const ast_expr *e, const int64_t *vals, int64_t *out);
 
+// a / b rounded up: the least whole number that is not below it. False: b is 0, or it does not fit.
+bool lang_ceildiv(int64_t a, int64_t b, int64_t *out);
+
 // Values of a kernel's tparams under a schedule (sched may be NULL): out[sym->id].
 void lang_tparam_values(const ast_kernel *k, const ast_schedule *sched, int64_t *out);
 

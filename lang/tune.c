@@ -108,8 +108,22 @@ static bool read_values(tuning *t, tuned_name *name) {
     return true;
 }
 
-// Something else of the kernel that facts call by this name, or NULL.
-static const char *other_meaning(const ast_kernel *k, const char *name) {
+static bool is_role(const ast_schedule *s, const char *name) {
+    for (int f = 0; f < s->n_facts; f++) {
+        const ast_fact *fact = &s->facts[f];
+        if (fact->n_toks > 1 && strcmp(fact->toks[0].text, "role") == 0 && strcmp(fact->toks[1].text, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Something else that facts call by this name, or NULL.
+static const char *other_meaning(const ast_schedule *s, const char *name) {
+    const ast_kernel *k = s->kernel;
+    if (is_role(s, name)) {
+        return "a role";
+    }
     for (int i = 0; i < k->n_params; i++) {
         if (strcmp(k->params[i]->name, name) == 0) {
             return "a parameter";
@@ -165,7 +179,7 @@ static bool check_name(tuning *t, tuned_name *name) {
         }
     }
     name->is_tparam = check_find_tparam(k, name->name) != NULL;
-    const char *meaning = name->is_tparam ? NULL : other_meaning(k, name->name);
+    const char *meaning = name->is_tparam ? NULL : other_meaning(t->s, name->name);
     if (meaning != NULL) {
         diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is %s in kernel '%s', it cannot be tuned",
                     name->name, meaning, k->name);

@@ -56,7 +56,8 @@ typedef struct {
     fp4_kernel *clean; // or NULL
     fp4_tensor clean_in, clean_out;
     unsigned char *noise;
-    FILE *tune; // or NULL
+    FILE *tune;       // or NULL
+    char *tune_name;  // what is written until all is measured
     int n_sms;
     int n;
     contestant kernels[MAX_KERNELS];
@@ -467,6 +468,37 @@ static bool set_up(bench *b, int n_modules, char **modules) {
     return true;
 }
 
+// --- The file of times -------------------------------------------------------------------------------
+
+// It takes its name when all is measured: times that are there stay whole until then.
+static bool begin_tune(bench *b, const char *device) {
+    size_t n = strlen(b->opt.tune) + sizeof ".new";
+    b->tune_name = malloc(n);
+    if (b->tune_name) {
+        snprintf(b->tune_name, n, "%s.new", b->opt.tune);
+        b->tune = fopen(b->tune_name, "w");
+    }
+    if (!b->tune) {
+        fprintf(stderr, "fp4-bench: %s cannot be written\n", b->opt.tune);
+        return false;
+    }
+    fprintf(b->tune, "# %s: kernel, machine, code, multiprocessors, ns, sizes\n", device);
+    return true;
+}
+
+static bool end_tune(bench *b, bool measured) {
+    bool ok = !ferror(b->tune);
+    ok &= fclose(b->tune) == 0;
+    ok = ok && measured && rename(b->tune_name, b->opt.tune) == 0;
+    if (!ok) {
+        fprintf(stderr, "fp4-bench: %s is not written: %s\n", b->opt.tune,
+                measured ? "its folder takes no more" : "not every shape was measured");
+        remove(b->tune_name);
+    }
+    free(b->tune_name);
+    return ok;
+}
+
 int main(int argc, char **argv) {
     static bench b;
     int first = options_read(argc, argv, &b.opt);
@@ -480,25 +512,25 @@ int main(int argc, char **argv) {
         return 1;
     }
     b.n_sms = info.n_sms;
-    if (b.opt.tune && !(b.tune = fopen(b.opt.tune, "w"))) {
-        fprintf(stderr, "fp4-bench: %s cannot be written\n", b.opt.tune);
+    if (b.opt.tune && !begin_tune(&b, info.name)) {
         return 1;
     }
-    if (b.tune) {
-        fprintf(b.tune, "# %s: kernel, machine, code, multiprocessors, ns, sizes\n", info.name);
-    }
     figures_head(&b.opt, &info);
-    for (int i = 0; i < b.opt.n_shapes; i++) {
-        if (!run_shape(&b, &b.opt.shapes[i], &rows[i])) {
-            return 1;
+    bool measured = true;
+    for (int i = 0; i < b.opt.n_shapes && measured; i++) {
+        measured = run_shape(&b, &b.opt.shapes[i], &rows[i]);
+        if (measured) {
+            figures_print(&b.opt, &rows[i]);
         }
-        figures_print(&b.opt, &rows[i]);
+    }
+    bool tuned = !b.tune || end_tune(&b, measured);
+    if (!measured || !tuned) {
+        return 1;
     }
     figures_means(rows, b.opt.n_shapes);
     bool ok = !b.opt.json || figures_json(&b.opt, &info, rows, b.opt.n_shapes);
     ok &= !b.opt.svg || figures_svg(&b.opt, &info, rows, b.opt.n_shapes);
     ok &= !figures_differ(rows, b.opt.n_shapes);
-    ok &= !b.tune || fclose(b.tune) == 0;
     cublas_close(b.lt);
     fp4_close(b.ctx);
     free(rows);

@@ -30,6 +30,11 @@ cmp tune.tir pasted.tir || fail "explain's source means something else"
 "$bench" --device sim --cublas no --flush 1 --rounds 1 --shape 16x64x128 --shape 2x64x16 --tune tune.tune tune.tkm >table
 [ "$(grep -c '^product sm_90a [0-9a-f]* 8 [0-9]* M=16 N=64 K=128$' tune.tune)" = 4 ] || fail "$(cat tune.tune)"
 [ "$(grep -c 'M=2 N=64 K=16$' tune.tune)" = 1 ] || fail "'when' keeps three out: $(cat tune.tune)"
+cp tune.tune before.tune
+"$bench" --device sim --cublas no --flush 1 --rounds 1 --shape 16x64x128 --shape 0x64x16 --tune tune.tune tune.tkm >table 2>said &&
+    fail "a shape that nothing can measure"
+cmp tune.tune before.tune || fail "times were lost"
+[ ! -e tune.tune.new ] || fail "half a file stays"
 "$fp4c" tune.tk -arch sm_90a -MD -o tune.tkm 2>said
 [ ! -s said ] || fail "$(cat said)"
 grep -q ' tune.tune$' tune.tkm.d || fail "-MD does not name the file"
