@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Four cases of every kernel, six of each of its sizes.
-enum { MOST_CASES = 4 + 6 * VERIFY_MOST_PARAMS };
 enum { DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
 
 // ---- the machine --------------------------------------------------------------------------------
@@ -205,40 +203,79 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
     return ok ? FOLLOWED : x.too_long ? TOO_LONG : REFUSED;
 }
 
+// The case with its sizes halved, the large one first where the other has to stay. False: it cannot be.
+static bool halve(v_case *c) {
+    if (c->big_size <= LEAST_LARGE && c->size <= 4) {
+        return false;
+    }
+    c->big_size /= c->big_size > LEAST_LARGE ? 2 : 1;
+    c->size /= c->size > 4 && (!c->keeps || c->big_size <= LEAST_LARGE) ? 2 : 1;
+    return true;
+}
+
+typedef struct {
+    const verify_job *job;
+    const v_kernel *k;
+    v_boxes *boxes;
+    bool learn;
+    verify_report *out;
+} search;
+
+// What takes long with small sizes too is followed to its end, behind the last halving.
+static outcome follow_halved(const search *s, v_case c, int times) {
+    verify_job now = *s->job;
+    now.most_steps = now.most_steps != 0 ? now.most_steps : DEFAULT_STEPS;
+    for (int n = 0; n < times; n++) {
+        now.most_steps *= halve(&c) ? 1 : PATIENCE;
+    }
+    return follow(&now, s->k, &c, s->boxes, s->learn, s->out);
+}
+
 // A large size that takes too many instructions is halved: tiles differ, rings go round all the
-// same. What takes long with small sizes too is followed to its end.
-static bool follow_case(const verify_job *job, const v_kernel *k, v_case c, v_boxes *boxes,
-                        bool learn, verify_report *out) {
-    verify_job now = *job;
-    now.most_steps = job->most_steps != 0 ? job->most_steps : DEFAULT_STEPS;
-    outcome o = follow(&now, k, &c, boxes, learn, out);
-    while (o == TOO_LONG && (c.big_size > LEAST_LARGE || c.size > 4)) {
-        c.big_size /= c.big_size > LEAST_LARGE ? 2 : 1;
-        c.size /= c.size > 4 && (!c.keeps || c.big_size <= LEAST_LARGE) ? 2 : 1;
-        o = follow(&now, k, &c, boxes, learn, out);
+// same. By bisection, which begins at '*halved', and tells there where it ended.
+static bool follow_case(const search *s, v_case c, uint8_t *halved) {
+    const verify_report before = *s->out;
+    verify_report best = before;
+    int most = s->job->most_steps == 0;
+    for (v_case least = c; halve(&least);) {
+        most++;
     }
-    if (o == TOO_LONG && job->most_steps == 0) {
-        now.most_steps *= PATIENCE;
-        o = follow(&now, k, &c, boxes, learn, out);
-    }
-    return o == FOLLOWED;
+    int too_long = -1, fits = most + 1, at = *halved < most ? *halved : most;
+    do {
+        *s->out = before;
+        outcome o = follow_halved(s, c, at);
+        if (o == REFUSED || (o == TOO_LONG && at == most)) {
+            return false;
+        }
+        too_long = o == TOO_LONG ? at : too_long;
+        fits = o == TOO_LONG ? fits : at;
+        best = o == TOO_LONG ? best : *s->out;
+        at = (too_long + fits) / 2;
+    } while (too_long >= 0 && fits - too_long > 1);
+    *s->out = best;
+    *halved = (uint8_t)fits;
+    return true;
 }
 
 static void verify_kernel(const verify_job *job, const v_kernel *k, verify_report *out) {
     *out = (verify_report){.accepted = true};
     snprintf(out->kernel, sizeof out->kernel, "%s", k->name);
-    v_case all[MOST_CASES];
+    v_case all[VERIFY_MOST_CASES];
+    uint8_t none[VERIFY_MOST_CASES] = {0};
+    uint8_t *halved = job->halved != NULL ? job->halved : none;
     int n = cases(k, all);
     arena *mem = arena_new();
-    v_boxes *boxes = NULL;
+    search s = {.job = job, .k = k, .out = out};
     if (job->facts == NULL) {
-        boxes = ARENA_NEW(mem, v_boxes);
-        boxes->starts = arena_alloc(mem, V_SMEM_BYTES / V_GRANULE + 1);
-        out->accepted = follow_case(job, k, all[1], boxes, true, out);
+        s.boxes = ARENA_NEW(mem, v_boxes);
+        s.boxes->starts = arena_alloc(mem, V_SMEM_BYTES / V_GRANULE + 1);
+        s.learn = true;
+        out->accepted = follow_case(&s, all[1], &halved[n]);
+        s.learn = false;
         out->phases = out->copies = out->instructions = 0;
     }
     for (int c = 0; c < n && out->accepted; c++) {
-        out->accepted = follow_case(job, k, all[c], boxes, false, out);
+        out->accepted = follow_case(&s, all[c], &halved[c]);
     }
     arena_free(mem);
 }

@@ -13,7 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VERIFY_MOST_PARAMS = 64, VERIFY_MOST_TEXT = 1000 };
+enum {
+    VERIFY_MOST_PARAMS = 64,
+    VERIFY_MOST_TEXT = 1000,
+    // Four of every kernel, six of each of its sizes; and one that looks for boxes.
+    VERIFY_MOST_CASES = 5 + 6 * VERIFY_MOST_PARAMS
+};
 
 // What a module says beside the PTX. Without it boxes follow from expect_tx and the gaps between
 // slots, and the threads from .maxntid or .reqntid.
@@ -40,6 +45,9 @@ typedef struct {
     const char *kernel;        // NULL: each of the text
     const verify_facts *facts; // NULL: none
     uint64_t most_steps;       // instructions of a warp in one run; 0: the default
+    // In and out, NULL: none. Of each case of one kernel how often its sizes had to be halved: where the
+    // search begins in another text of nearly the same kernel. VERIFY_MOST_CASES of them.
+    uint8_t *halved;
 } verify_job;
 
 // Reports of the kernels of a text, at most 'most'; the number of them. A text that cannot be read

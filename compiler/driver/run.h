@@ -55,6 +55,9 @@ typedef struct {
 
 // Draws operands, uploads, poisons outputs, launches, reads back. False: a sentence was printed.
 bool run_launch(run_state *r, uint64_t seed);
+// Its first two parts: all that comes before the launch; the launch (false: fp4_last_error() says why).
+bool run_prepare(run_state *r, uint64_t seed);
+bool run_start(run_state *r);
 // Compares what came back with the machine composition and the exact evaluation.
 bool run_check(run_state *r);
 void run_free(run_state *r);

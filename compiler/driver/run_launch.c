@@ -361,10 +361,9 @@ static bool fetch(run_state *r, int i) {
     return true;
 }
 
-bool run_launch(run_state *r, uint64_t seed) {
-    fp4_arg args[RUN_MAX_PARAMS];
-    r->result = (run_result){.first = -1};
+bool run_prepare(run_state *r, uint64_t seed) {
     double start = now_seconds();
+    r->result = (run_result){.first = -1};
     if (!make_tensors(r, &seed)) {
         return false;
     }
@@ -372,14 +371,31 @@ bool run_launch(run_state *r, uint64_t seed) {
         if (r->b->ast->params[i]->n_dims == 0) {
             make_scalar(r, i, &seed);
         }
+    }
+    r->times.upload += now_seconds() - start;
+    return true;
+}
+
+bool run_start(run_state *r) {
+    fp4_arg args[RUN_MAX_PARAMS];
+    double start = now_seconds();
+    for (int i = 0; i < r->n_params; i++) {
         args[i] = argument(r, i);
     }
-    double ready = now_seconds();
-    r->times.upload += ready - start;
     if (fp4_launch(r->kernel, args, r->n_params, NULL) != FP4_OK || fp4_sync(r->ctx, NULL) != FP4_OK) {
+        return false;
+    }
+    r->times.simulate += now_seconds() - start;
+    return true;
+}
+
+bool run_launch(run_state *r, uint64_t seed) {
+    if (!run_prepare(r, seed)) {
+        return false;
+    }
+    if (!run_start(r)) {
         return failed("launch");
     }
-    r->times.simulate += now_seconds() - ready;
     for (int i = 0; i < r->n_params; i++) {
         if (r->b->ast->params[i]->n_dims > 0 && !fetch(r, i)) {
             return false;

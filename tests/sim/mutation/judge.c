@@ -3,18 +3,21 @@
 //
 //   judge FILE.tk ARCH KERNEL VARIANT MODULE.tkm [roads]
 //
-// In: on standard input, a line 'v|d ID START END LENGTH' and LENGTH bytes: the variant's PTX with bytes
-// START to END replaced by these, for the verifier (v) or the detector (d).
-// Out: a line 'ID<tab>VERDICT<tab>ROAD<tab>SENTENCE' each. 'roads' prints the roads and ends.
+// In: on standard input, a line 'v|d START END LENGTH' and LENGTH bytes: the variant's PTX with bytes START to
+// END replaced by these, for the verifier (v) or the detector (d).
+// Out: a line 'VERDICT<tab>ROAD<tab>SENTENCE' each. 'roads' prints the roads and ends.
 // The operands are those of 'fp4c run', whose files are linked here; the PTX comes from the module, so
-// no LLVM is needed. Results are compared with the unchanged kernel's: that these are right is what
-// other tests show.
+// no LLVM is needed. A road's operands are made once: every launch is a child process, to which they belong
+// as they were. What it leaves in memory is compared with what the unchanged kernel leaves: that this is right is
+// what other tests show.
 #include "run.h"
 #include "v_module.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 // MANY: several tiles a cluster, and every ring goes round. ODD: three tiles, so that of two groups that
 // take turns one has more.
@@ -30,21 +33,35 @@ typedef struct {
 
 // The first finds nearly everything; the others stand behind it for what depends on order or size.
 static const road roads[] = {
-    {"eager", FP4_SCHEDULE_EAGER, 1, MANY, 1},   {"lazy", FP4_SCHEDULE_LAZY, 1, MANY, 1},
-    {"lazy", FP4_SCHEDULE_LAZY, 2, ODD, 1},      {"random", FP4_SCHEDULE_RANDOM, 2, MANY, 1},
-    {"random", FP4_SCHEDULE_RANDOM, 3, MANY, 2}, {"lazy", FP4_SCHEDULE_LAZY, 4, DRAWN, 1},
-    {"random", FP4_SCHEDULE_RANDOM, 5, DRAWN, 1}, {"random", FP4_SCHEDULE_RANDOM, 7, DRAWN, 2},
+    {"eager", FP4_SCHEDULE_EAGER, 1, MANY, 1},    {"lazy", FP4_SCHEDULE_LAZY, 2, ODD, 1},
+    {"lazy", FP4_SCHEDULE_LAZY, 1, MANY, 1},      {"random", FP4_SCHEDULE_RANDOM, 5, DRAWN, 1},
+    {"random", FP4_SCHEDULE_RANDOM, 7, DRAWN, 2}, {"lazy", FP4_SCHEDULE_LAZY, 4, DRAWN, 1},
+    {"random", FP4_SCHEDULE_RANDOM, 3, MANY, 2},
 };
 enum { N_ROADS = sizeof roads / sizeof roads[0] };
 
+// What a launch came to. The verdict is "" where its result is the unchanged kernel's, or where it is that.
+typedef struct {
+    char verdict[16];
+    uint64_t result;
+    char said[600];
+} outcome;
+
+// A device with the operands of a road on it.
+typedef struct {
+    run_state run;
+    bool ready;      // and the result of the unchanged kernel is known
+    uint64_t result;
+} stage;
+
 typedef struct {
     unit u;
-    run_state run;
+    const built *b;
+    int variant, n_variants;
     const char *meta;
     facts_kernel *facts;
-    int64_t dims[N_ROADS][RUN_MAX_DIMS];
-    bool ready[N_ROADS]; // sizes and result of the unchanged kernel are known
-    uint64_t result[N_ROADS];
+    stage stages[N_ROADS];
+    uint8_t halved[VERIFY_MOST_CASES];
 } judge;
 
 typedef struct {
@@ -69,7 +86,7 @@ static int64_t tiles(int64_t tile, int64_t n) {
 }
 
 // Along a 'for' loop two steps more than the deepest ring has slots, for each CTA that shares it; without
-// one, tiles are all that goes round.
+// one, tiles are all that goes round. One over single elements stands around others, which do that.
 static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     int depth = 1;
     int64_t size = 0;
@@ -82,7 +99,8 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
         size = n > size ? n : size;
     }
     for (int i = 0; i < k->n_fors; i++) {
-        int64_t steps = (int64_t)(depth + 2) * (k->fors[i].split > 1 ? k->fors[i].split : 1);
+        int64_t one = k->n_fors > 1 && k->fors[i].step == 1 ? 1 : depth + 2;
+        int64_t steps = one * (k->fors[i].split > 1 ? k->fors[i].split : 1);
         int64_t n = mentions(k->fors[i].extent, dim) ? tiles(k->fors[i].step, steps) : 0;
         size = n > size ? n : size;
     }
@@ -117,98 +135,123 @@ static bool large_sizes(run_state *r, sizes_kind kind) {
 // ---- a launch -----------------------------------------------------------------------------------
 static uint64_t hashed(uint64_t h, const void *bytes, size_t n) {
     const unsigned char *p = bytes;
+    uint64_t word;
+    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        h = (h ^ word ^ h >> 29) * 0x9E3779B97F4A7C15u;
+    }
     for (size_t i = 0; i < n; i++) {
         h = (h ^ p[i]) * 1099511628211u;
     }
     return h;
 }
 
-static uint64_t hash_results(const run_state *r) {
-    uint64_t h = 14695981039346656037u;
-    for (int i = 0; i < r->n_params; i++) {
-        const ast_sym *p = r->b->ast->params[i];
-        const eval_tensor *t = &r->tensors[i].codes;
-        if (p->n_dims > 0 && (p->mode == MODE_OUT || p->mode == MODE_INOUT)) {
-            h = hashed(h, t->data, (size_t)eval_count(t) * eval_code_bytes(t->format->elem));
-            size_t scale = t->format->scale == ELEM_NONE ? 0 : t->format->scale == ELEM_F32 ? 4 : 1;
-            h = t->scales == NULL ? h : hashed(h, t->scales, (size_t)eval_scale_count(t) * scale);
-        }
-    }
-    return h ^ (uint64_t)r->result.guards_hurt ^ (uint64_t)(r->result.padding_hurt > 0) << 1;
+static bool hash_memory(const run_state *r, uint64_t base, int64_t bytes, uint64_t *h) {
+    size_t n = (size_t)bytes + 2 * RUN_GUARD;
+    void *copy = malloc(n);
+    bool ok = copy != NULL && fp4_copy_from(r->ctx, copy, base, (int64_t)n, NULL) == FP4_OK;
+    *h = ok ? hashed(*h, copy, n) : 0;
+    free(copy);
+    return ok;
 }
 
-// The module of a text on a device of its own. False: the verdict is "malformed" or an error.
-static bool load(judge *j, ptx p, const road *w, fp4_module **module) {
-    run_state *r = &j->run;
+// Of every tensor with its guards: what a launch must leave alone is compared as well.
+static bool hash_tensors(const run_state *r, uint64_t *h) {
+    bool ok = true;
+    *h = 14695981039346656037u;
+    for (int i = 0; i < r->n_params; i++) {
+        const run_tensor *t = &r->tensors[i];
+        ok &= t->data_base == 0 || hash_memory(r, t->data_base, t->storage.data_bytes, h);
+        ok &= t->scale_base == 0 || hash_memory(r, t->scale_base, t->scale_bytes, h);
+    }
+    return ok;
+}
+
+static bool load(const judge *j, run_state *r, ptx p) {
     module_kernel kernel = {.meta = j->meta, .ptx = p.text, .ptx_len = p.len};
     module_image image;
-    fp4_config c = FP4_CONFIG_INIT;
-    c.device = "sim";
-    c.sim_sms = (r->b->tir->cluster > 1 ? r->b->tir->cluster : 1) * w->clusters;
-    c.sim_schedule = w->order;
-    c.sim_seed = w->seed;
-    c.sim_hazards = FP4_HAZARDS_STRICT;
     module_source source = {.name = "judge"};
+    fp4_module *module;
     arena *mem = arena_new();
-    bool ok = module_build(&source, &kernel, 1, mem, &image) == NULL && fp4_open(&c, &r->ctx) == FP4_OK &&
-              fp4_module_load_memory(r->ctx, image.bytes, image.len, module) == FP4_OK &&
-              fp4_module_kernel(*module, r->b->tir->name, arch_infos[r->b->tir->arch].name, &r->kernel) == FP4_OK;
+    bool ok = module_build(&source, &kernel, 1, mem, &image) == NULL &&
+              fp4_module_load_memory(r->ctx, image.bytes, image.len, &module) == FP4_OK &&
+              fp4_module_kernel(module, r->b->tir->name, arch_infos[r->b->tir->arch].name, &r->kernel) == FP4_OK;
     arena_free(mem);
     return ok;
 }
 
-static const char *failure(const char *said) {
-    return strstr(said, "hazard ") != NULL    ? "reported"
-           : strstr(said, "deadlock") != NULL ? "hang"
-                                              : "fault";
+// In a process of its own: a launch of the text on a device that is prepared.
+static outcome judged(const judge *j, run_state *r, ptx p) {
+    outcome o = {0};
+    if (!load(j, r, p)) {
+        snprintf(o.verdict, sizeof o.verdict, "malformed");
+    } else if (!run_start(r) || !hash_tensors(r, &o.result)) {
+        const char *said = fp4_last_error();
+        snprintf(o.verdict, sizeof o.verdict, "%s",
+                 strstr(said, "hazard ") != NULL    ? "reported"
+                 : strstr(said, "deadlock") != NULL ? "hang"
+                                                    : "fault");
+    }
+    snprintf(o.said, sizeof o.said, "%s", o.verdict[0] == '\0' ? "" : fp4_last_error());
+    return o;
 }
 
-// Sizes of a road, once. The seed of operands is the road's as well.
-static bool sizes(judge *j, int n) {
-    run_state *r = &j->run;
-    uint64_t seed = roads[n].seed;
-    if (!j->ready[n]) {
-        if (!(roads[n].kind == DRAWN ? run_draw_sizes(r, &seed) : large_sizes(r, roads[n].kind))) {
-            return false;
-        }
-        memcpy(j->dims[n], r->dims, sizeof r->dims);
+static outcome launch(const judge *j, stage *s, ptx p) {
+    outcome o;
+    int ends[2];
+    pid_t child = pipe(ends) == 0 ? fork() : -1;
+    if (child < 0) {
+        return (outcome){.verdict = "CRASHED", .said = "no process could be started"};
     }
-    memcpy(r->dims, j->dims[n], sizeof r->dims);
-    return true;
+    if (child == 0) {
+        o = judged(j, &s->run, p);
+        _exit(write(ends[1], &o, sizeof o) == sizeof o ? 0 : 1);
+    }
+    close(ends[1]);
+    size_t got = 0;
+    for (ssize_t n = 1; n > 0 && got < sizeof o; got += (size_t)n) {
+        n = read(ends[0], (char *)&o + got, sizeof o - got);
+        n = n < 0 ? 0 : n;
+    }
+    close(ends[0]);
+    waitpid(child, NULL, 0);
+    return got == sizeof o ? o : (outcome){.verdict = "CRASHED", .said = "the launch ended without an answer"};
 }
 
-// One launch. NULL: the same result as the unchanged kernel's.
-static const char *launch(judge *j, ptx p, int n, bool unchanged, char said[600]) {
-    run_state *r = &j->run;
-    fp4_module *module = NULL;
-    const char *verdict = NULL;
-    r->ctx = NULL;
-    if (!load(j, p, &roads[n], &module)) {
-        verdict = "malformed";
-    } else if (!sizes(j, n)) {
-        verdict = "nosizes";
-    } else if (!run_launch(r, roads[n].seed)) {
-        verdict = failure(fp4_last_error());
+// The device of a road, once: its operands and the result of the unchanged kernel. The seed of operands is the
+// road's as well.
+static outcome prepare(judge *j, int n) {
+    stage *s = &j->stages[n];
+    run_state *r = &s->run;
+    const road *w = &roads[n];
+    uint64_t seed = w->seed;
+    ptx good = {j->facts->ptx, j->facts->len};
+    if (s->ready) {
+        return (outcome){0};
     }
-    snprintf(said, 600, "%s", verdict == NULL ? "" : fp4_last_error());
-    if (verdict == NULL && unchanged) {
-        j->result[n] = hash_results(r);
-        j->ready[n] = true;
-    } else if (verdict == NULL && hash_results(r) != j->result[n]) {
-        verdict = "wrong";
+    *r = (run_state){.u = &j->u, .b = j->b, .n_params = j->b->ast->n_params};
+    r->tparams = ARENA_ARRAY(j->u.mem, int64_t, j->b->ast->n_tparams + 1);
+    lang_tparam_values(j->b->ast, j->b->sched, r->tparams);
+    fp4_config c = FP4_CONFIG_INIT;
+    c.device = "sim";
+    c.sim_sms = (j->b->tir->cluster > 1 ? j->b->tir->cluster : 1) * w->clusters;
+    c.sim_schedule = w->order;
+    c.sim_seed = w->seed;
+    c.sim_hazards = FP4_HAZARDS_STRICT;
+    outcome o = {.verdict = "broken"};
+    if (fp4_open(&c, &r->ctx) != FP4_OK || !load(j, r, good) ||
+        !(w->kind == DRAWN ? run_draw_sizes(r, &seed) : large_sizes(r, w->kind)) || !run_prepare(r, w->seed)) {
+        snprintf(o.said, sizeof o.said, "%s", fp4_last_error());
+        return o;
     }
-    if (r->ctx != NULL) {
-        run_free(r);
-        if (module != NULL) {
-            fp4_module_free(module);
-        }
-        fp4_close(r->ctx);
-    }
-    return verdict;
+    o = launch(j, s, good);
+    s->ready = o.verdict[0] == '\0';
+    s->result = o.result;
+    return o;
 }
 
-static void answer(const char *id, const char *verdict, const char *road_name, const char *said) {
-    printf("%s\t%s\t%s\t", id, verdict, road_name);
+static void answer(const char *verdict, const char *road_name, const char *said) {
+    printf("%s\t%s\t", verdict, road_name);
     for (const char *c = said; *c != '\0'; c++) {
         putchar(*c == '\n' || *c == '\t' ? ' ' : *c);
     }
@@ -216,48 +259,63 @@ static void answer(const char *id, const char *verdict, const char *road_name, c
     fflush(stdout);
 }
 
-// The unchanged kernel's result on a road. NULL: there is one.
-static const char *prepare(judge *j, int n, char said[600]) {
-    ptx good = {j->facts->ptx, j->facts->len};
-    return j->ready[n] ? NULL : launch(j, good, n, true, said);
-}
-
-static void detect(judge *j, const char *id, ptx p) {
-    char said[600] = "";
+static void detect(judge *j, ptx p) {
     for (int n = 0; n < N_ROADS; n++) {
-        const char *wrong = prepare(j, n, said);
-        if (wrong != NULL) {
-            answer(id, "broken", roads[n].name, said);
+        char name[40];
+        snprintf(name, sizeof name, "%d %s", n + 1, roads[n].name);
+        outcome o = prepare(j, n);
+        if (o.verdict[0] != '\0') {
+            answer("broken", name, o.said);
             return;
         }
-        const char *verdict = launch(j, p, n, false, said);
-        if (verdict != NULL) {
-            char name[40];
-            snprintf(name, sizeof name, "%d %s", n + 1, roads[n].name);
-            answer(id, verdict, name, said);
+        o = launch(j, &j->stages[n], p);
+        if (o.verdict[0] == '\0' && o.result != j->stages[n].result) {
+            snprintf(o.verdict, sizeof o.verdict, "wrong");
+        }
+        if (o.verdict[0] != '\0') {
+            answer(o.verdict, name, o.said);
             return;
         }
     }
-    answer(id, "survived", "-", "");
+    answer("survived", "-", "");
 }
 
-static void prove(judge *j, const char *id, ptx p) {
+static void prove(judge *j, ptx p) {
     static verify_report reports[4];
-    verify_job job = {.ptx = p.text, .len = p.len, .facts = &j->facts->facts};
+    verify_job job = {.ptx = p.text, .len = p.len, .facts = &j->facts->facts, .halved = j->halved};
     int n = verify_ptx(&job, reports, 4);
     bool accepted = n == 1 && reports[0].accepted;
-    answer(id, accepted ? "survived" : n == 1 && reports[0].kernel[0] == '\0' ? "malformed" : "refused", "-",
+    answer(accepted ? "survived" : n == 1 && reports[0].kernel[0] == '\0' ? "malformed" : "refused", "-",
            n == 1 ? reports[0].sentence : "");
 }
 
 // ---- set-up -------------------------------------------------------------------------------------
+static bool open_kernel(judge *j) {
+    static builds all;
+    unit *u = &j->u;
+    if (j->b != NULL) {
+        return true;
+    }
+    if (!u->checked || build_all(u, STOP_TIR, &all) != EXIT_DONE || all.n != j->n_variants) {
+        fprintf(stderr, "judge: '%s' makes %d schedules, its module has %d\n", u->opt->kernel, all.n, j->n_variants);
+        return false;
+    }
+    j->b = &all.at[j->variant];
+    const char *wrong = meta_kernel(j->b->tir, NULL, u->mem, &j->meta);
+    if (wrong != NULL) {
+        fprintf(stderr, "judge: %s\n", wrong);
+    }
+    return wrong == NULL && j->b->ast->n_params <= RUN_MAX_PARAMS && j->b->ast->n_dims <= RUN_MAX_DIMS;
+}
+
 static int serve(judge *j) {
     char line[200];
     while (fgets(line, sizeof line, stdin) != NULL) {
-        char what, id[64];
+        char what;
         size_t start, end, length;
         const facts_kernel *f = j->facts;
-        if (sscanf(line, "%c %63s %zu %zu %zu", &what, id, &start, &end, &length) != 5 || start > end || end > f->len) {
+        if (sscanf(line, "%c %zu %zu %zu", &what, &start, &end, &length) != 4 || start > end || end > f->len ||
+            (what == 'd' && !open_kernel(j))) {
             fprintf(stderr, "judge: a line that is no request: %s", line);
             return 2;
         }
@@ -270,44 +328,34 @@ static int serve(judge *j) {
         }
         memcpy(text + start + length, f->ptx + end, f->len - end);
         text[len] = '\0';
-        (what == 'v' ? prove : detect)(j, id, (ptx){text, len});
+        (what == 'v' ? prove : detect)(j, (ptx){text, len});
         free(text);
     }
     return 0;
 }
 
-static bool open_kernel(judge *j, int variant, int n) {
-    static builds all;
-    unit *u = &j->u;
-    if (!u->checked || build_all(u, STOP_TIR, &all) != EXIT_DONE || all.n != n) {
-        fprintf(stderr, "judge: '%s' makes %d schedules, its module has %d\n", u->opt->kernel, all.n, n);
-        return false;
+static int show_roads(judge *j) {
+    for (int n = 0; n < N_ROADS && open_kernel(j); n++) {
+        double start = now_seconds();
+        outcome o = prepare(j, n);
+        printf("%d %s:", n + 1, roads[n].name);
+        for (int i = 0; i < j->b->ast->n_dims; i++) {
+            const ast_sym *d = j->b->ast->dims[i];
+            printf(" %s=%lld", d->name, (long long)j->stages[n].run.dims[d->id]);
+        }
+        printf("  %.3f s %s %s\n", now_seconds() - start, o.verdict[0] == '\0' ? "silent" : o.verdict, o.said);
+        fflush(stdout);
     }
-    run_state *r = &j->run;
-    built *b = &all.at[variant];
-    *r = (run_state){.u = u, .b = b, .n_params = b->ast->n_params};
-    r->tparams = ARENA_ARRAY(u->mem, int64_t, b->ast->n_tparams + 1);
-    lang_tparam_values(b->ast, b->sched, r->tparams);
-    const char *wrong = meta_kernel(b->tir, NULL, u->mem, &j->meta);
-    if (wrong != NULL) {
-        fprintf(stderr, "judge: %s\n", wrong);
-    }
-    return wrong == NULL && r->n_params <= RUN_MAX_PARAMS && b->ast->n_dims <= RUN_MAX_DIMS;
+    return j->b == NULL;
 }
 
-static int show_roads(judge *j) {
+static void free_stages(judge *j) {
     for (int n = 0; n < N_ROADS; n++) {
-        char said[600] = "";
-        double start = now_seconds();
-        const char *wrong = prepare(j, n, said);
-        printf("%d %s:", n + 1, roads[n].name);
-        for (int i = 0; i < j->run.b->ast->n_dims; i++) {
-            const ast_sym *d = j->run.b->ast->dims[i];
-            printf(" %s=%lld", d->name, (long long)j->dims[n][d->id]);
+        if (j->stages[n].run.ctx != NULL) {
+            run_free(&j->stages[n].run);
+            fp4_close(j->stages[n].run.ctx);
         }
-        printf("  %.3f s %s %s\n", now_seconds() - start, wrong == NULL ? "silent" : wrong, said);
     }
-    return 0;
 }
 
 int main(int argc, char **argv) {
@@ -332,10 +380,13 @@ int main(int argc, char **argv) {
         return 2;
     }
     j.facts = &facts[variant];
+    j.variant = variant;
+    j.n_variants = n;
     int code = 2;
-    if (unit_open(&j.u, &opt) && open_kernel(&j, variant, n)) {
+    if (unit_open(&j.u, &opt)) {
         code = argc > 6 ? show_roads(&j) : serve(&j);
     }
+    free_stages(&j);
     unit_report(&j.u);
     unit_close(&j.u);
     arena_free(mem);

@@ -8,7 +8,7 @@ usage: mutation.py one JUDGE FP4C ARCH FILE.tk [--kernel NAME] [--list] ...   on
        mutation.py holes ROOT                 whether scores.tsv has a line for every kernel and target
 
 A mutant is seen when the detector reports it, the simulator stops at the instruction that went wrong or
-explains who waits for what, or the result is another one; eight launches (judge.c), the first that sees it
+explains who waits for what, or the result is another one; seven launches (judge.c), the first that sees it
 ends them. The verifier refuses it. One that survives must be named in equivalent.txt with the reason; then it
 is no mistake and not counted. The exit status is 1 when there is another survivor.
 
@@ -46,7 +46,7 @@ TOOLS = ["detector", "verifier"]
 SEEN = {"reported", "fault", "hang", "wrong", "refused"}
 PATIENCE = 60  # seconds for one mutant
 SAMPLE = 8     # of the first pass over all kernels
-CHUNK = 24     # mutants of one process
+CHUNK = 96     # mutants of one process
 
 
 # ---- kernels and their PTX -----------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Judge:
                                             stderr=subprocess.DEVNULL)
         start, end, text = (0, 0, "") if mutant is None else (mutant.start, mutant.end, mutant.text)
         try:
-            self.process.stdin.write(f"{tool[0]} x {start} {end} {len(text)}\n{text}".encode("ascii"))
+            self.process.stdin.write(f"{tool[0]} {start} {end} {len(text)}\n{text}".encode("ascii"))
             self.process.stdin.flush()
             if not select.select([self.process.stdout], [], [], self.patience)[0]:
                 self.close()
@@ -117,10 +117,10 @@ class Judge:
             answer = self.process.stdout.readline().decode("ascii", "replace").rstrip("\n").split("\t")
         except OSError:
             answer = []
-        if len(answer) != 4:
+        if len(answer) != 3:
             self.close()
             return "CRASHED", "-", "the judge ended without an answer"
-        return tuple(answer[1:])
+        return tuple(answer)
 
     def close(self):
         if self.process is not None:
@@ -169,19 +169,18 @@ class Walk:
         return range(0, len(cell.mutants[variant]), self.o.every)
 
     def tasks(self):
-        """(cell, variant, tool, indices): the unchanged kernel, a sample of every kernel, then the rest."""
-        passes = ([], [])
+        """(cell, variant, tool, indices): the unchanged kernel and a sample of every kernel, then the rest, every
+        kernel in turn."""
+        first, rest = [], []
         for cell in self.cells:
             for variant in range(len(cell.texts)):
                 for tool in self.o.tools:
                     at = list(self.chosen(cell, variant))
-                    parts = ([None], at[::SAMPLE], [i for n, i in enumerate(at) if n % SAMPLE])
-                    parts = [[i for i in part if key_of(cell, variant, i, tool) not in self.journal.known]
-                             for part in parts]
-                    passes[0].append((cell, variant, tool, parts[0] + parts[1]))
-                    passes[1].append((cell, variant, tool, parts[2]))
-        return [(cell, variant, tool, indices[at:at + CHUNK]) for part in passes
-                for cell, variant, tool, indices in part for at in range(0, len(indices), CHUNK)]
+                    parts = ([None] + at[::SAMPLE], [i for n, i in enumerate(at) if n % SAMPLE])
+                    for chunks, part in zip((first, rest), parts):
+                        part = [i for i in part if key_of(cell, variant, i, tool) not in self.journal.known]
+                        chunks += [(n, (cell, variant, tool, part[n:n + CHUNK])) for n in range(0, len(part), CHUNK)]
+        return [task for chunks in (first, rest) for _, task in sorted(chunks, key=lambda c: c[0])]
 
     def work(self, task):
         cell, variant, tool, indices = task
