@@ -19,8 +19,8 @@ typedef struct {
     ll_val lane_xor;  // i32: the lane's chunk with its swizzle, in bytes
     int elem;         // mn_major: bytes of an element; else 0
     int padded;       // bits of elements that are padded to bytes, 4 or 6; else 0
-    ll_val sf_base;   // i32: address of the lane's scale word in fragment 0, K atom 0
-    int sf_vec;       // words a lane reads at once: fragments 32 rows apart
+    ll_val sf_base;   // i32: address of the lane's scale word of the first 32 rows, K atom 0
+    int sf_vec;       // words a lane reads at once: rows 32 apart
 } mma_operand;
 
 // First row and column of this warp in the CTA's tile, whose warps hold 'rows' by 'cols'.
@@ -31,8 +31,15 @@ void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows);
 // One K step of the 16 rows (8 at the end of an odd B) from fragment 'frag' on into out: four
 // registers a fragment of A, two a fragment of B.
 void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *out);
-// Scale words for K atom 'word' (four scales a row) of the fragments that are read at once, when
-// 'frag' is the last of them.
+// Scale words of a warp's rows: the lanes of one have those of 32 rows.
+int mma_scale_words(int rows);
+// Where the scales of a fragment are: the word, and which lanes of each four have them (thread-id).
+typedef struct {
+    int word, thread;
+} mma_scale_place;
+mma_scale_place mma_scale_of(const mma_operand *o, int frag);
+// Scale words for K atom 'word' (four scales a row) of the fragments that share what is read at once,
+// when 'frag' is the last of them.
 void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out);
 
 #endif

@@ -21,9 +21,10 @@
 // theirs.
 //
 // Scales lie as 128 x 4 atoms: the word of row r and K atom j at atom + (r % 32) * 16 +
-// ((r % 128) / 32) * 4; rows 32 apart are neighbours, so a lane reads the words of 2 or 4 fragments
-// at once. Lane 4g + q supplies row g + 8 * (q & 1) of A and row g of B, selectors 0 (PTX ISA "mma
-// with block scaling", thread-id selects lanes, byte-id the bytes of the word).
+// ((r % 128) / 32) * 4. A register has the words of 32 rows, lane 4g + q that of row 8q + g: it serves
+// two fragments of A, whose rows the lanes with q / 2 = thread-id supply, and four of B, q = thread-id
+// (PTX ISA "mma with block scaling": thread-id selects lanes, byte-id the bytes of the word). Rows 32
+// apart are neighbours, so a lane reads 2 or 4 such words at once.
 #include "mma_int.h"
 
 ll_val mma_warp_row(cg *c, int rows) {
@@ -98,34 +99,37 @@ static bool scales_are_regular(const mma_operand *o) {
     return o->rows % TIR_ATOM_ROWS == 0 || (is_pow2(o->rows) && o->rows < TIR_ATOM_ROWS);
 }
 
-static ll_val scale_first_row(cg *c, const mma_operand *o, ll_val lane_part) {
+// Row of the scales that this lane reads for the rows from 'row' of the warp's tile on: of 32, or of
+// those that are left, whose fragments' lanes are the only ones that count.
+static ll_val scale_lane_row(cg *c, const mma_operand *o, int row) {
     ll *b = c->b;
-    ll_val row = ll_add(b, o->first_row, lane_part);
+    int left = (o->rows - row) / 8;
+    ll_val q = ll_bini(b, LL_AND, c->lane, 3);
+    if (left < 3) {
+        q = ll_bini(b, LL_AND, q, left - 1);
+    } else if (left == 3) {
+        q = ll_select(b, ll_cmpi(b, LL_EQ, q, 3), ll_i32(b, 2), q);
+    }
+    ll_val lane_row = ll_add(b, ll_bini(b, LL_LSHR, c->lane, 2), ll_bini(b, LL_SHL, q, 3));
+    ll_val at = ll_add(b, o->first_row, ll_addi(b, lane_row, row));
     if (o->op->sf_loop >= 0) {
         ll_val start = c->starts[o->op->sf_loop];
         if (c->k->params[o->op->param].groups) {
             start = ll_add(b, start, cg_scale_shift(c, o->op->sf_loop));
         }
-        row = ll_add(b, row, ll_bini(b, LL_AND, start, TIR_ATOM_ROWS - 1));
+        at = ll_add(b, at, ll_bini(b, LL_AND, start, TIR_ATOM_ROWS - 1));
     }
-    return row;
+    return at;
 }
 
-static void scale_addresses(cg *c, mma_operand *o, ll_val slot, ll_val lane_part) {
+static void scale_addresses(cg *c, mma_operand *o, ll_val slot) {
     ll *b = c->b;
     o->sf_vec = 1;
     if (scales_are_regular(o) && o->rows >= 64) {
         o->sf_vec = o->rows >= TIR_ATOM_ROWS ? 4 : o->rows / 32;
     }
-    ll_val row = scale_first_row(c, o, lane_part);
-    o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), scale_row(c, o, row));
-}
-
-static ll_val lane_scale_row(cg *c, bool is_a) {
-    ll *b = c->b;
-    ll_val g = ll_bini(b, LL_LSHR, c->lane, 2);
-    ll_val half = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 1), 3);
-    return is_a ? ll_add(b, g, half) : g;
+    ll_val at = scale_row(c, o, scale_lane_row(c, o, 0));
+    o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), at);
 }
 
 static void plain_addresses(cg *c, mma_operand *o) {
@@ -158,7 +162,7 @@ void mma_operand_begin(cg *c, mma_operand *o, int index, ll_val slot, int rows) 
         plain_addresses(c, o);
     }
     if (o->scale) {
-        scale_addresses(c, o, slot, lane_scale_row(c, is_a));
+        scale_addresses(c, o, slot);
     }
 }
 
@@ -215,42 +219,36 @@ void mma_load_fragment(cg *c, const mma_operand *o, int step, int frag, ll_val *
     }
 }
 
-// Distance of fragment 'f' from fragment 0, for regular tiles.
-static int scale_delta(const mma_operand *o, int f, int atoms) {
-    int row = f * o->frag_rows;
-    return row / TIR_ATOM_ROWS * atoms * TIR_ATOM_BYTES + (row % 32) * 16 +
-           (row % TIR_ATOM_ROWS) / 32 * 4;
+int mma_scale_words(int rows) {
+    return (rows + 31) / 32;
 }
 
-// First fragment of the group whose words are read together with those of fragment 'f', if that is
-// its last one; else -1.
-static int scale_group(const mma_operand *o, int f) {
-    int apart = 32 / o->frag_rows;
-    if (!scales_are_regular(o)) {
-        return f;
-    }
-    return f / apart % o->sf_vec == o->sf_vec - 1 ? f - (o->sf_vec - 1) * apart : -1;
+mma_scale_place mma_scale_of(const mma_operand *o, int frag) {
+    int row = frag * o->frag_rows;
+    return (mma_scale_place){.word = row / 32, .thread = row % 32 / o->frag_rows};
+}
+
+// First of the words that are read together when 'frag' is the last fragment that uses them; else -1.
+static int scale_group(const mma_operand *o, int frag) {
+    int word = frag * o->frag_rows / 32, next = (frag + 1) * o->frag_rows;
+    bool last = next >= o->rows || next / 32 != word;
+    return last && (word + 1) % o->sf_vec == 0 ? word + 1 - o->sf_vec : -1;
 }
 
 void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out) {
     ll *b = c->b;
     int atoms = o->scale->box_bytes / TIR_ATOM_BYTES / (o->op->sf_rows / TIR_ATOM_ROWS);
-    int slab = word / atoms, first = scale_group(o, frag), apart = 32 / o->frag_rows;
+    int slab = word / atoms, first = scale_group(o, frag);
     int64_t at = (int64_t)slab * o->scale->box_pitch + (int64_t)(word % atoms) * TIR_ATOM_BYTES;
     if (first < 0) {
         return;
     }
-    if (!scales_are_regular(o)) {
-        bool is_a = o->frag_rows == FRAG_ROWS_A;
-        ll_val row = ll_addi(b, lane_scale_row(c, is_a), (int64_t)frag * o->frag_rows);
-        ll_val base = ll_addi(b, o->slot, o->scale->offset + at);
-        row = scale_first_row(c, o, row);
-        ll_load_words(b, ll_add(b, base, scale_row(c, o, row)), 1, &out[frag]);
-        return;
+    ll_val from;
+    if (scales_are_regular(o)) { // 4 words a line, lines of one atom further
+        from = ll_addi(b, o->sf_base, at + (int64_t)(first / 4) * atoms * TIR_ATOM_BYTES + first % 4 * 4);
+    } else {
+        ll_val row = scale_row(c, o, scale_lane_row(c, o, 32 * first));
+        from = ll_add(b, ll_addi(b, o->slot, o->scale->offset + at), row);
     }
-    ll_val words[4];
-    ll_load_words(b, ll_addi(b, o->sf_base, at + scale_delta(o, first, atoms)), o->sf_vec, words);
-    for (int i = 0; i < o->sf_vec; i++) {
-        out[first + i * apart] = words[i];
-    }
+    ll_load_words(b, from, o->sf_vec, &out[first]);
 }

@@ -83,26 +83,28 @@ static const char *kind_name(cg *c, const mma_info *k) {
 // Registers of one K step.
 typedef struct {
     ll_val *a, *b;     // 4 and 2 a fragment
-    ll_val *sfa, *sfb; // one a fragment
+    ll_val *sfa, *sfb; // one for 32 rows
 } fragments;
 
 static fragments new_fragments(cg *c, const product *p) {
     return (fragments){.a = ARENA_ARRAY(c->mem, ll_val, 4 * p->acc->n_m),
                        .b = ARENA_ARRAY(c->mem, ll_val, 2 * p->acc->n_n + 2),
-                       .sfa = ARENA_ARRAY(c->mem, ll_val, p->acc->n_m),
-                       .sfb = ARENA_ARRAY(c->mem, ll_val, p->acc->n_n)};
+                       .sfa = ARENA_ARRAY(c->mem, ll_val, mma_scale_words(p->acc->rows)),
+                       .sfb = ARENA_ARRAY(c->mem, ll_val, mma_scale_words(p->acc->cols))};
 }
 
 static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
     ll *b = c->b;
-    ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4), zero = ll_i16(b, 0);
+    ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4);
     ll_var *d = &p->acc->regs[(m * p->acc->n_n + n) * 4];
     ll_val args[16] = {f->a[4 * m],     f->a[4 * m + 1], f->a[4 * m + 2], f->a[4 * m + 3],
                        f->b[2 * n],     f->b[2 * n + 1], ll_get(b, d[0]), ll_get(b, d[1]),
                        ll_get(b, d[2]), ll_get(b, d[3])};
     int n_args = 10;
     if (p->kind->scale != ELEM_NONE) {
-        ll_val scales[] = {f->sfa[m], byte, zero, f->sfb[n], byte, zero};
+        mma_scale_place in_a = mma_scale_of(&p->a, m), in_b = mma_scale_of(&p->b, n);
+        ll_val scales[] = {f->sfa[in_a.word], byte, ll_i16(b, in_a.thread),
+                           f->sfb[in_b.word], byte, ll_i16(b, in_b.thread)};
         for (int i = 0; i < 6; i++) {
             args[n_args++] = scales[i];
         }
@@ -287,8 +289,8 @@ static int parts_of(const product *p, const fragments *f, ll_val *parts[4], int 
     parts[3] = f->sfb;
     count[0] = 4 * p->acc->n_m;
     count[1] = 2 * p->acc->n_n;
-    count[2] = scaled ? p->acc->n_m : 0;
-    count[3] = scaled ? p->acc->n_n : 0;
+    count[2] = scaled ? mma_scale_words(p->acc->rows) : 0;
+    count[3] = scaled ? mma_scale_words(p->acc->cols) : 0;
     return count[0] + count[1] + count[2] + count[3];
 }
 
@@ -363,7 +365,8 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
     int rows = k->accs[m->acc].rows / r->warps_m / FRAG_M;
     int cols = k->accs[m->acc].cols / r->warps_n / FRAG_N;
     bool scaled = mma_kinds[m->kind].scale != ELEM_NONE;
-    need += 4 * rows + 2 * cols + (scaled ? rows + cols : 0);
+    need += 4 * rows + 2 * cols;
+    need += scaled ? mma_scale_words(rows * FRAG_M) + mma_scale_words(cols * FRAG_N) : 0;
     return !c->shallow && need <= cg_role_regs(c);
 }
 
