@@ -15,7 +15,7 @@ typedef struct {
     int rows;         // rows of the warp's tile
     int frag_rows;    // 16 or 8
     ll_val first_row; // of the warp in the CTA's tile
-    ll_val lane_line; // i32: address of the lane's line in the slab of the warp's first row
+    ll_val lane_line; // i32: the lane's line in the slab of the warp's first row, from the tile's first byte
     ll_val lane_xor;  // i32: the lane's chunk with its swizzle, in bytes
     int elem;         // mn_major: bytes of an element; else 0
     int padded;       // bits of elements that are padded to bytes, 4 or 6; else 0

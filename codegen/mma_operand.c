@@ -55,7 +55,7 @@ static ll_val swizzle_of_row(cg *c, const tir_operand *op, ll_val row) {
 static void lane_addresses(cg *c, mma_operand *o, ll_val row, ll_val chunk) {
     ll *b = c->b;
     ll_val first = ll_muli(b, ll_add(b, o->first_row, row), o->op->row_bytes);
-    o->lane_line = ll_add(b, ll_addi(b, o->slot, o->data->offset), first);
+    o->lane_line = first;
     o->lane_xor = ll_bin(b, LL_XOR, ll_bini(b, LL_SHL, chunk, 4), swizzle_of_row(c, o->op, row));
 }
 
@@ -74,7 +74,7 @@ static void transposed_addresses(cg *c, mma_operand *o, ll_val row) {
     ll_val in = ll_bini(b, LL_AND, at, o->op->row_bytes - 1);
     ll_val first =
         ll_add(b, ll_muli(b, slab, o->data->box_pitch), ll_muli(b, line, o->op->row_bytes));
-    o->lane_line = ll_add(b, ll_addi(b, o->slot, o->data->offset), first);
+    o->lane_line = first;
     in = ll_add(b, in, ll_bini(b, LL_SHL, chunk, 4));
     o->lane_xor = ll_bin(b, LL_XOR, in, swizzle_of_row(c, o->op, line));
 }
@@ -129,7 +129,7 @@ static void scale_addresses(cg *c, mma_operand *o, ll_val slot) {
         o->sf_vec = o->rows >= TIR_ATOM_ROWS ? 4 : o->rows / 32;
     }
     ll_val at = scale_row(c, o, scale_lane_row(c, o, 0));
-    o->sf_base = ll_add(b, ll_addi(b, slot, o->scale->offset), at);
+    o->sf_base = ll_addi(b, ll_add(b, slot, at), o->scale->offset);
 }
 
 static void plain_addresses(cg *c, mma_operand *o) {
@@ -187,7 +187,9 @@ static ll_val fragment_address(cg *c, const mma_operand *o, int step, int row) {
         flip = (int64_t)step * MMA_STEP_BYTES % line;
         far = (int64_t)step * MMA_STEP_BYTES / line * o->data->box_pitch + (int64_t)row * line;
     }
-    return ll_addi(b, ll_add(b, here.lane_line, ll_bini(b, LL_XOR, here.lane_xor, flip)), far);
+    // What the lane adds is the same in every slot: [register + uniform register + constant].
+    ll_val lane = ll_add(b, here.lane_line, ll_bini(b, LL_XOR, here.lane_xor, flip));
+    return ll_addi(b, ll_add(b, o->slot, lane), o->data->offset + far);
 }
 
 // How the fragments of 16 rows (8 at the end of an odd B) are read.

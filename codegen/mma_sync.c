@@ -373,6 +373,9 @@ bool cg_mma_sync_ahead(cg *c, const tir_mma *m) {
 // for (i = 0; i < extent; i += step) { await ch; m; release ch }, where the wait for the next slot
 // and the reads of its first step stand between the products of the last step. The last iteration
 // has no next slot: it reads its own one again, for nothing, and that is released behind the loop.
+// What changes with the slot is carried from where the next one is awaited: its address and its
+// barriers', once an iteration. The lane that arrives is known by the number of elements left above
+// which it does, as ptxas would find lane 0 anew in every iteration.
 void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     ll *b = c->b;
     product p;
@@ -384,36 +387,39 @@ void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     fragments f = new_fragments(c, &p);
     int step = c->k->fors[loop].step;
     cg_range steps = cg_for_range(c, loop);
-    ll_var left = ll_variable(b, LL_I32, c->k->fors[loop].index);
-    ll_set(b, left, ll_sub(b, steps.to, steps.from));
-    ll_val any = ll_cmpi(b, LL_SGT, ll_get(b, left), 0), one = ll_cmpi(b, LL_EQ, c->lane, 0);
-    ll_var last = ll_variable(b, LL_I32, "last");
-    ll_set(b, last, cg_empty_bar(c, ch));
+    ll_var left = ll_variable(b, LL_I32, c->k->fors[loop].index), go = ll_variable(b, LL_I1, "go");
+    ll_val length = ll_sub(b, steps.to, steps.from);
+    ll_val any = ll_cmpi(b, LL_SGT, length, 0), one = ll_cmpi(b, LL_EQ, c->lane, 0);
+    ll_val above = ll_select(b, one, ll_i32(b, step), ll_i32(b, INT32_MAX - 1));
+    ll_set(b, left, length);
+    ll_set(b, go, any);
+    ll_var at = ll_variable(b, LL_I32, "at"), empty = ll_variable(b, LL_I32, "empty");
+    ll_set(b, at, cg_slot_addr(c, ch));
+    ll_set(b, empty, cg_empty_bar(c, ch));
     ll_if some = ll_if_begin(b, any);
     cg_await(c, ch);
-    ll_val first = cg_slot_addr(c, ch);
-    begin_slots(c, &p, first, first);
+    begin_slots(c, &p, ll_get(b, at), ll_get(b, at));
     load_step(c, &p, 0, &f);
     carry(c, &p, &v, &f);
     ll_if_end(b, some);
     ll_loop l = ll_loop_begin(b, "steps");
-    ll_val now = ll_get(b, left);
-    ll_loop_while(b, &l, ll_cmpi(b, LL_SGT, now, 0));
+    ll_loop_while(b, &l, ll_get(b, go));
+    ll_val now = ll_get(b, left), slot = ll_get(b, at), bar = ll_get(b, empty);
     ll_set(b, left, ll_addi(b, now, -step));
-    ll_val slot = cg_slot_addr(c, ch), empty = cg_empty_bar(c, ch);
     ll_val more = ll_cmpi(b, LL_SGT, now, step);
     begin_slots(c, &p, slot, slot);
     f = multiply_slot(c, &p, taken(c, &p, &v));
     cg_warp_sync(c);
-    cg_arrive_if(c, empty, ll_bin(b, LL_AND, one, more));
+    cg_arrive_if(c, bar, ll_cmp(b, LL_SGT, now, above));
     cg_advance(c, ch);
-    ll_val after = ll_select(b, more, cg_slot_addr(c, ch), slot);
-    begin_slots(c, &next, after, after);
+    ll_set(b, empty, ll_select(b, more, cg_empty_bar(c, ch), bar));
+    ll_set(b, at, ll_select(b, more, cg_slot_addr(c, ch), slot));
+    begin_slots(c, &next, ll_get(b, at), ll_get(b, at));
     ahead then = {.p = &next, .more = more, .channel = ch, .out = new_fragments(c, &p)};
     multiply_step(c, &p, &f, p.steps - 1, &then);
     carry(c, &p, &v, &then.out);
-    ll_set(b, last, empty);
+    ll_set(b, go, more);
     ll_loop_end(b, l);
     cg_warp_sync(c);
-    cg_arrive_if(c, ll_get(b, last), ll_bin(b, LL_AND, one, any));
+    cg_arrive_if(c, ll_get(b, empty), ll_bin(b, LL_AND, one, any));
 }
