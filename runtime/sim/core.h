@@ -205,7 +205,9 @@ struct split {
     enum split_state state;
     uint32_t what;  // barrier address, barrier number, columns, registers
     uint32_t value; // wanted parity, groups that may stay, wanted mask
-    uint64_t phase; // cluster barrier: phase to pass
+    uint64_t phase; // cluster barrier: phase to pass; mbarrier: the one that was current
+    uint32_t lanes; // that wait for 'what', an mbarrier, or have given way
+    bool gave_way;  // before it passes a wait that need not wait
 };
 struct lane_groups { // bulk groups of one lane: committed so far, and operations not yet committed
     uint32_t committed;

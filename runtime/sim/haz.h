@@ -138,7 +138,10 @@ struct haz_thread {
     bool to_peer;      // it has stored to another CTA since its last fence
     bool pdl; // it has passed griddepcontrol.wait
     u32 *written; // [watched registers] lanes
-    u32 *touched; // [registers watched by haz_held.c] 1 + the micro-operation
+    struct haz_touched {
+        uint32_t uop;  // 1 + the micro-operation
+        uint32_t load; // epoch of a tcgen05.ld
+    } * touched;       // [registers watched by haz_held.c]
     struct {
         uint32_t uop, comp, epoch, id;
     } recent[64]; // records by uop

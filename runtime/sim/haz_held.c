@@ -2,7 +2,9 @@
 // wait that the manual asks for:
 //   wgmma       accumulators and fragments of A that another instruction reads or writes, with no wgmma.fence
 //               before the wgmma that takes them (PTX ISA "wgmma.fence")
-//   tcgen05.ld  results that another instruction touches with no tcgen05.wait::ld in between
+//   tcgen05.ld  results that another instruction touches with no tcgen05.wait::ld in between. Hardware holds
+//               that instruction back until they are there, and kernels in the field rely on it: in the
+//               practice profile the load is then over.
 // Which registers that may happen to on some path is found before the launch; as a rule none, and nothing is
 // watched. The instructions that touch the others go through haz_touches.
 #include "haz.h"
@@ -205,12 +207,16 @@ const struct uop *haz_touches(struct warp *w, const struct uop *u) {
     struct haz_thread *t = haz_thread_of(w);
     uint32_t uop = (uint32_t)(u - w->code);
     for (uint32_t n = i->touch; n < i->touch + i->n_touch && exec_mask(w, u) != 0; n++) {
-        u32 *touched = &t->touched[h->touch[n].id]; // 1 + the micro-operation
+        struct haz_touched *x = &t->touched[h->touch[n].id];
         if (h->touch[n].sets) {
-            *touched = uop + 1;
-        } else if (*touched != 0) {
-            haz_report(h, i->fn == run_wgmma ? HAZ_WGMMA_REGISTER : HAZ_LD_REGISTER, uop, *touched - 1,
-                       "warp %u", w->index);
+            *x = (struct haz_touched){uop + 1, t->tcgen05 + 1};
+        } else if (x->uop != 0) {
+            bool load = i->fn != run_wgmma;
+            haz_report(h, load ? HAZ_LD_REGISTER : HAZ_WGMMA_REGISTER, uop, x->uop - 1, "warp %u",
+                       w->index);
+            if (load && h->profile == SIM_HAZARDS_PRACTICE) { // an instruction waits for its operands
+                haz_done(t, exec_mask(w, u), t->base + COMP_LD, x->load);
+            }
         }
     }
     return i->inner(w, u);

@@ -238,44 +238,84 @@ const struct uop *run_mbar_complete(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
-// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1
-// parity operand, 2 test_wait.
-const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
-    uint32_t m = exec_mask(w, u);
-    uint32_t passed = 0;
-    struct split park = {.state = SPLIT_MBAR};
-    bool blocked = false;
-    FOR_LANES(l, m) {
+// Under the eager schedule what is asynchronous takes no time; on hardware it takes longer than a warp that can run
+// needs to reach its next wait. So others have a turn before a wait is passed.
+static bool gives_way(struct warp *w) {
+    struct exec *x = w->x;
+    struct split *s = &w->split[w->current];
+    if (x->config.policy != SIM_EAGER || x->run_head == NULL || s->lanes != 0) {
+        return false;
+    }
+    w->fuel = 0;
+    return true;
+}
+
+// Has the lane given way here, or waited for the phase that 'state' names, and is that over now? PTX ISA "mbarrier.try_wait": a
+// suspended thread resumes when its phase completes, even though the next one may be over too by the time it runs.
+static bool woken(const struct split *s, const struct mbar *b, uint64_t state, int lane) {
+    bool waited = s->what == b->address && s->value == state && b->phase > s->phase;
+    return (s->lanes >> lane & 1) != 0 && (s->gave_way || waited);
+}
+
+struct mbar_wait {
+    uint32_t passed, blocked; // lanes
+    struct split park;        // for the barrier of the first that is blocked
+};
+
+// False after a fault.
+static bool look(struct warp *w, const struct uop *u, struct mbar_wait *v) {
+    bool parity = (u->flag & 1) != 0;
+    FOR_LANES(l, exec_mask(w, u)) {
         struct cta *c;
         uint32_t a = sim_shared_address(w, u->a, u->imm, l);
         struct mbar *b = mbar_at(w, u, a, &c);
         if (b == NULL) {
-            return STOP;
+            return false;
         }
         if (c != w->cta) {
-            return sim_fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a,
-                             c->rank);
+            sim_fault(w, u, "a CTA can only wait on its own mbarriers, 0x%x is CTA %u's", a, c->rank);
+            return false;
         }
-        bool parity = (u->flag & 1) != 0;
         uint64_t state = parity ? ((const u32 *)row(w, u->b))[l] : ((const u64 *)row(w, u->b))[l];
         if (parity && state > 1) {
-            return sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible",
-                             (unsigned long long)state);
+            sim_fault(w, u, "parity %llu of a wait, 0 or 1 is possible", (unsigned long long)state);
+            return false;
         }
         bool over = parity ? (b->phase & 1) != state : b->phase > (state & PHASE_MASK);
-        passed |= (uint32_t)over << l;
-        if (!over && !blocked) {
-            blocked = true;
-            park.what = b->address;
-            park.value = (uint32_t)state;
-            park.phase = b->phase;
+        if (over || woken(&w->split[w->current], b, state, l)) {
+            v->passed |= 1u << l;
+            continue;
         }
+        if (v->blocked == 0) {
+            v->park.what = b->address;
+            v->park.value = (uint32_t)state;
+            v->park.phase = b->phase;
+        }
+        v->blocked |= 1u << l;
+        bool same = v->park.what == b->address && v->park.value == (uint32_t)state;
+        v->park.lanes |= (uint32_t)(same && parity) << l;
     }
-    if (blocked && (u->flag & 2) == 0) {
-        return warp_park(w, u, park);
+    return true;
+}
+
+// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1
+// parity operand, 2 test_wait.
+const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
+    struct mbar_wait v = {.park = {.state = SPLIT_MBAR}};
+    uint32_t m = exec_mask(w, u);
+    if (!look(w, u, &v)) {
+        return STOP;
     }
-    w->p[u->d] = (w->p[u->d] & ~m) | passed;
-    if (blocked) { // a poll that fails lets others go on
+    if (v.blocked != 0 && (u->flag & 2) == 0) {
+        return warp_park(w, u, v.park);
+    }
+    if (v.blocked == 0 && m != 0 && gives_way(w)) {
+        return warp_park(w, u, (struct split){.state = SPLIT_RUN, .lanes = m, .gave_way = true});
+    }
+    w->split[w->current].lanes = 0;
+    w->split[w->current].gave_way = false;
+    w->p[u->d] = (w->p[u->d] & ~m) | v.passed;
+    if (v.blocked != 0) { // a poll that fails lets others go on
         w->x->stats.order |= SIM_ORDER_POLL;
         w->fuel -= 256;
     }

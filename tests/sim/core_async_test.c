@@ -96,6 +96,51 @@ static void mbarrier_forms(void **state) {
     assert_int_equal(out_words[0], 2 | 4 | 16 | 64 | 128 | 256);
 }
 
+static uint32_t run_one(const char *ptx, sim_policy policy) {
+    sim_module *m;
+    sim *s = open_with(ptx, &m);
+    uint64_t in = upload(s, in_words, sizeof in_words);
+    uint64_t out = upload(s, out_words, sizeof out_words);
+    void *params[] = {&in, &out};
+    launch(s, m, "k",
+           &(sim_launch_config){.block = {64}, .dynamic_smem = 1024, .params = params, .policy = policy});
+    uint32_t rounds;
+    assert_int_equal(sim_copy_from(s, &rounds, out + 4 * 32, 4), SIM_OK);
+    sim_close(s);
+    return rounds;
+}
+
+// Warp 0 fetches and waits in turn, with nothing that holds it back until warp 1 has seen a phase. Copies take
+// longer than warp 1 needs for its wait, so it sees them all.
+static void wait_beside_copies(void **state) {
+    (void)state;
+    static const char ptx[] = KERNEL
+        " mov.u32 r3, dyn; setp.ne.u32 p1, r1, 0; @p1 bra I; mbarrier.init.shared::cta.b64 [r3], 1;\n"
+        "I: bar.sync 0; mov.u32 r4, 0;\n"
+        "L: and.b32 r5, r4, 1; @p1 bra W; mbarrier.arrive.expect_tx.shared::cta.b64 _, [r3], 128;\n"
+        " cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [r3+16], [d1], 128, [r3];\n"
+        "W: mbarrier.try_wait.parity.shared::cta.b64 p2, [r3], r5; @!p2 bra W;\n"
+        " add.u32 r4, r4, 1; setp.lt.u32 p3, r4, 6; @p3 bra L; st.global.u32 [d2], r4;" END;
+    assert_int_equal(run_one(ptx, SIM_EAGER), 6);
+    assert_int_equal(run_one(ptx, SIM_LAZY), 6);
+}
+
+// Warp 1 is suspended when its phase completes, and the next one is over too before it runs.
+static void resumed_late(void **state) {
+    (void)state;
+    static const char ptx[] = KERNEL
+        " mov.u32 r3, dyn; setp.ne.u32 p1, r1, 0; @p1 bra I;\n"
+        " mbarrier.init.shared::cta.b64 [r3], 1; mbarrier.init.shared::cta.b64 [r3+8], 1;\n"
+        "I: bar.sync 0; setp.ne.u32 p2, r2, 0; @p2 ret; setp.ge.u32 p3, r1, 32; @p3 bra T;\n"
+        "U: mbarrier.try_wait.parity.shared::cta.b64 p4, [r3], 0; @!p4 bra U;\n"
+        " mbarrier.arrive.shared::cta.b64 _, [r3+8]; mbarrier.arrive.shared::cta.b64 _, [r3+8]; ret;\n"
+        "T: mbarrier.arrive.shared::cta.b64 _, [r3];\n"
+        "W: mbarrier.try_wait.parity.shared::cta.b64 p4, [r3+8], 0; @!p4 bra W;\n"
+        " mov.u32 r4, 7; st.global.u32 [d2], r4;" END;
+    assert_int_equal(run_one(ptx, SIM_EAGER), 7);
+    assert_int_equal(run_one(ptx, SIM_LAZY), 7);
+}
+
 static void named_barriers(void **state) {
     (void)state;
     go(KERNEL " .shared .u32 s[64]; mov.u32 r3, s; shr.u32 r4, r1, 5; shl.b32 r5, r1, 2; add.u32 "
@@ -580,6 +625,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ring),
         cmocka_unit_test(mbarrier_forms),
+        cmocka_unit_test(wait_beside_copies),
+        cmocka_unit_test(resumed_late),
         cmocka_unit_test(named_barriers),
         cmocka_unit_test(cluster_memory),
         cmocka_unit_test(cp_async),
