@@ -14,7 +14,7 @@
 enum { EXIT_DONE = 0, EXIT_MISTAKE = 1, EXIT_INTERNAL = 70 };
 enum { MAX_ARCHS = 4, MAX_DEFINES = 64, MAX_ASSIGNS = 64, MAX_VALUES = 16, MAX_KERNELS = 256 };
 
-typedef enum { CMD_COMPILE, CMD_RUN, CMD_EXPLAIN, CMD_CHECK, CMD_FMT, CMD_VERIFY } command;
+typedef enum { CMD_COMPILE, CMD_RUN, CMD_TUNE, CMD_EXPLAIN, CMD_CHECK, CMD_FMT, CMD_VERIFY } command;
 
 typedef enum {
     EMIT_AST = 1,
@@ -63,8 +63,9 @@ typedef struct {
     int sms;
     run_order order;
     int shapes;
+    const char *shape_list; // of tune: a file
     const char *use_ptx;
-    int n_assigns; // NAME=VALUE of run
+    int n_assigns; // NAME=VALUE of run and tune
     assign assigns[MAX_ASSIGNS];
 } options;
 
@@ -97,6 +98,8 @@ bool print_help(const char *topic);
 // end so with 0).
 bool options_parse(int argc, char **argv, options *out, int *code);
 void options_free(options *o);
+// "M=1,16": false after a sentence. The name is allocated.
+bool options_assign(const char *text, assign *out);
 
 // --- A compilation unit -------------------------------------------------------------------------------
 
@@ -171,6 +174,7 @@ bool read_whole(const char *path, arena *mem, char **text, size_t *len, const ch
 // The commands.
 int command_compile(const options *opt);
 int command_run(const options *opt);
+int command_tune(const options *opt);
 int command_explain(const options *opt);
 int command_check(const options *opt);
 int command_fmt(const options *opt);

@@ -8,7 +8,8 @@ int main(int argc, char **argv) {
         return code;
     }
     static int (*const commands[])(const options *) = {
-        [CMD_COMPILE] = command_compile, [CMD_RUN] = command_run, [CMD_EXPLAIN] = command_explain,
+        [CMD_COMPILE] = command_compile, [CMD_RUN] = command_run,
+        [CMD_TUNE] = command_tune,       [CMD_EXPLAIN] = command_explain,
         [CMD_CHECK] = command_check,     [CMD_FMT] = command_fmt,
         [CMD_VERIFY] = command_verify,
     };

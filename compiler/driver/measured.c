@@ -1,4 +1,4 @@
-// Measured times beside the source: 'gemm.tune' of gemm.tk, as fp4-bench --tune writes it.
+// Measured times beside the source: 'gemm.tune' of gemm.tk, as 'fp4c tune' and fp4-bench --tune write it.
 //
 // A line: kernel, machine, FNV-1a 64 of the PTX that was measured, multiprocessors, nanoseconds, then
 // every size as NAME=VALUE; '#' begins a comment. What is made now gets its lines in the module's TUNE
@@ -24,6 +24,7 @@ typedef struct {
 const char *measured_path(const unit *u) {
     size_t n = strlen(u->opt->file);
     bool tk = n > 3 && strcmp(u->opt->file + n - 3, ".tk") == 0;
+    tk = tk && u->opt->cmd != CMD_TUNE; // which measures anew
     const char *path = tk ? arena_printf(u->mem, "%.*s.tune", (int)n - 3, u->opt->file) : NULL;
     return path != NULL && access(path, R_OK) == 0 ? path : NULL;
 }
@@ -132,7 +133,7 @@ int measured_read(unit *u, const builds *b, const char **tune) {
     free(written);
     if (ok && r.stale > 0) {
         fprintf(stderr,
-                "%s:%d: warning: %d line%s of code that is made no more: measure again (fp4-bench --tune)\n",
+                "%s:%d: warning: %d line%s of code that is made no more: measure again (fp4c tune)\n",
                 r.path, r.first_stale, r.stale, r.stale == 1 ? "" : "s");
     }
     return ok ? EXIT_DONE : EXIT_MISTAKE;

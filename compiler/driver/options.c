@@ -23,6 +23,7 @@ const option_info option_infos[] = {
 
 const command_info command_infos[] = {
     {"run", CMD_RUN, "FILE -arch A M=512 ...", "runs a kernel on random operands"},
+    {"tune", CMD_TUNE, "FILE -arch A M=1,512 ...", "measures all schedules of a kernel, writes FILE.tune"},
     {"explain", CMD_EXPLAIN, "FILE -arch A | CODE", "the complete schedule; or what a code means"},
     {"check", CMD_CHECK, "FILE", "reports the mistakes of a program"},
     {"fmt", CMD_FMT, "FILE [-i]", "prints it in canonical form"},
@@ -101,12 +102,8 @@ static bool add_define(options *o, const char *text) {
     return true;
 }
 
-static bool add_assign(options *o, const char *text) {
+bool options_assign(const char *text, assign *a) {
     const char *eq = strchr(text, '=');
-    if (o->n_assigns == MAX_ASSIGNS) {
-        return fail("too many sizes at", text, "64 are possible");
-    }
-    assign *a = &o->assigns[o->n_assigns];
     *a = (assign){0};
     const char *at = eq;
     while (eq != text && at != NULL && *at != '\0' && a->n < MAX_VALUES) {
@@ -123,8 +120,16 @@ static bool add_assign(options *o, const char *text) {
                     "NAME=NUMBER[,NUMBER..]");
     }
     a->name = strndup(text, (size_t)(eq - text));
-    o->n_assigns++;
     return true;
+}
+
+static bool add_assign(options *o, const char *text) {
+    if (o->n_assigns == MAX_ASSIGNS) {
+        return fail("too many sizes at", text, "64 are possible");
+    }
+    bool ok = options_assign(text, &o->assigns[o->n_assigns]);
+    o->n_assigns += ok;
+    return ok;
 }
 
 static bool pick(const char *what, const char *value, const char *const *words, int n, int *out) {
@@ -174,6 +179,10 @@ static bool set_hazards(options *o, const char *value) {
 
 static bool set_number(opt_id id, const char *value, options *o) {
     long long v = 0;
+    if (id == OPT_SHAPES && o->cmd == CMD_TUNE) {
+        o->shape_list = value;
+        return true;
+    }
     bool ok = number(value, id == OPT_SEED ? 0 : 1, id == OPT_SEED ? INT64_MAX : 1000000, &v);
     if (!ok) {
         return fail("not a number in range:", value, option_infos[id].spelling);
@@ -305,7 +314,7 @@ static bool parse_positional(const char *arg, options *o) {
         o->file = arg;
         return true;
     }
-    if (o->cmd == CMD_RUN && strchr(arg, '=') != NULL) {
+    if ((o->cmd == CMD_RUN || o->cmd == CMD_TUNE) && strchr(arg, '=') != NULL) {
         return add_assign(o, arg);
     }
     return fail("unexpected argument", arg, "one file at a time");
@@ -319,11 +328,11 @@ static bool complete(const options *o) {
     if (o->in_place && (o->output != NULL || o->check)) {
         return fail("-i and", o->check ? "--check" : "-o", "one of them");
     }
-    if (o->cmd != CMD_COMPILE && o->output != NULL) {
+    if (o->cmd != CMD_COMPILE && o->cmd != CMD_TUNE && o->output != NULL) {
         return fail("this command does not know", "-o", "it prints on standard output");
     }
     bool text_only = o->cmd != CMD_COMPILE || (o->emit != 0 && (o->emit & ~EMIT_AST) == 0);
-    if (o->n_archs == 0 && (o->cmd == CMD_RUN || !text_only)) {
+    if (o->n_archs == 0 && (o->cmd == CMD_RUN || o->cmd == CMD_TUNE || !text_only)) {
         const char *dot = strrchr(o->file, '.');
         if (dot == NULL || strcmp(dot, ".tir") != 0) { // a .tir names its target
             fprintf(stderr, "fp4c: no target was given: -arch sm_90a, sm_100a or sm_120a\n");
@@ -334,7 +343,7 @@ static bool complete(const options *o) {
 }
 
 bool options_parse(int argc, char **argv, options *o, int *code) {
-    *o = (options){.seed = 1, .device = "sim"};
+    *o = (options){.seed = 1};
     o->color = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
     *code = EXIT_MISTAKE;
     int first = 1;
@@ -363,6 +372,7 @@ bool options_parse(int argc, char **argv, options *o, int *code) {
             return false;
         }
     }
+    o->device = o->device != NULL ? o->device : o->cmd == CMD_TUNE ? "cuda" : "sim";
     return complete(o);
 }
 

@@ -28,7 +28,7 @@ static bool failed(const char *doing) {
     return false;
 }
 
-static bool open_device(run_state *r) {
+bool run_open_device(run_state *r) {
     fp4_config c = FP4_CONFIG_INIT;
     const options *o = r->u->opt;
     c.device = o->device;
@@ -62,7 +62,7 @@ static int load(run_state *r, fp4_module **module) {
     if (code != EXIT_DONE) {
         return code;
     }
-    if (!open_device(r)) {
+    if (!run_open_device(r)) {
         return EXIT_MISTAKE;
     }
     if (fp4_module_load_memory(r->ctx, image.bytes, image.len, module) != FP4_OK ||
@@ -76,15 +76,20 @@ static int load(run_state *r, fp4_module **module) {
 // Every NAME=VALUE must be a size or a scalar of the kernel.
 static bool take_sizes(run_state *r) {
     const ast_kernel *k = r->b->ast;
-    const options *o = r->u->opt;
-    for (int a = 0; a < o->n_assigns; a++) {
+    for (int a = 0; a < r->n_assigns; a++) {
+        const char *name = r->assigns[a].name;
         bool known = false;
+        for (int b = 0; b < a; b++) {
+            if (strcmp(r->assigns[b].name, name) == 0) {
+                fprintf(stderr, "fp4c: %s is given twice: several values are %s=NUMBER,NUMBER\n", name, name);
+                return false;
+            }
+        }
         for (int i = 0; i < k->n_dims; i++) {
-            if (strcmp(k->dims[i]->name, o->assigns[a].name) == 0) {
+            if (strcmp(k->dims[i]->name, name) == 0) {
                 double v = r->assigned[a];
                 if (v < 0 || v > 1e9 || v != (double)(int64_t)v) {
-                    fprintf(stderr, "fp4c: size %s = %g is not a whole number from 0 to 10^9\n",
-                            o->assigns[a].name, v);
+                    fprintf(stderr, "fp4c: size %s = %g is not a whole number from 0 to 10^9\n", name, v);
                     return false;
                 }
                 r->dims[k->dims[i]->id] = (int64_t)v;
@@ -92,18 +97,18 @@ static bool take_sizes(run_state *r) {
             }
         }
         for (int i = 0; i < k->n_params; i++) {
-            known |= k->params[i]->n_dims == 0 && strcmp(k->params[i]->name, o->assigns[a].name) == 0;
+            known |= k->params[i]->n_dims == 0 && strcmp(k->params[i]->name, name) == 0;
         }
         if (!known) {
-            fprintf(stderr, "fp4c: kernel '%s' has no size or scalar called '%s'\n", k->name,
-                    o->assigns[a].name);
+            fprintf(stderr, "fp4c: kernel '%s' has no size or scalar called '%s'\n", k->name, name);
             return false;
         }
     }
+    const options *o = r->u->opt;
     for (int i = 0; i < k->n_dims && o->shapes == 0; i++) {
         if (!r->given[k->dims[i]->id]) {
-            fprintf(stderr, "fp4c: size %s of kernel '%s' was not given: %s=NUMBER, or --shapes N\n",
-                    k->dims[i]->name, k->name, k->dims[i]->name);
+            fprintf(stderr, "fp4c: size %s of kernel '%s' was not given: %s=NUMBER, or --shapes %s\n",
+                    k->dims[i]->name, k->name, k->dims[i]->name, o->cmd == CMD_TUNE ? "FILE" : "N");
             return false;
         }
     }
@@ -222,7 +227,8 @@ typedef struct {
 } tally;
 
 // Shapes of one combination of the values that were given.
-static int run_combination(run_state *r, tally *t) {
+static int run_combination(run_state *r, void *data) {
+    tally *t = data;
     const options *o = r->u->opt;
     for (int i = 0; i < (o->shapes > 0 ? o->shapes : 1); i++) {
         progress(o, i, o->shapes > 0 ? o->shapes : 1, "running");
@@ -249,22 +255,26 @@ static int run_combination(run_state *r, tally *t) {
     return EXIT_DONE;
 }
 
-// Every combination of the values that were given: the last name's values change fastest.
-static int run_shapes(run_state *r) {
-    const options *o = r->u->opt;
+int run_combinations(run_state *r, int (*one)(run_state *r, void *data), void *data) {
     int at[MAX_ASSIGNS] = {0};
-    tally t = {.seed = o->seed};
     int code = EXIT_DONE;
     int moved = 0;
     while (code == EXIT_DONE && moved >= 0) {
-        for (int a = 0; a < o->n_assigns; a++) {
-            r->assigned[a] = o->assigns[a].values[at[a]];
+        for (int a = 0; a < r->n_assigns; a++) {
+            r->assigned[a] = r->assigns[a].values[at[a]];
         }
-        code = take_sizes(r) ? run_combination(r, &t) : EXIT_MISTAKE;
-        for (moved = o->n_assigns - 1; moved >= 0 && ++at[moved] == o->assigns[moved].n; moved--) {
+        code = take_sizes(r) ? one(r, data) : EXIT_MISTAKE;
+        for (moved = r->n_assigns - 1; moved >= 0 && ++at[moved] == r->assigns[moved].n; moved--) {
             at[moved] = 0;
         }
     }
+    return code;
+}
+
+static int run_shapes(run_state *r) {
+    const options *o = r->u->opt;
+    tally t = {.seed = o->seed};
+    int code = run_combinations(r, run_combination, &t);
     progress(o, 1, 1, "done");
     if (code == EXIT_DONE) {
         (o->json ? print_json : print_text)(r, t.done, t.bad);
@@ -272,15 +282,25 @@ static int run_shapes(run_state *r) {
     return code != EXIT_DONE || t.bad > 0 ? EXIT_MISTAKE : EXIT_DONE;
 }
 
-static int run_variant(unit *u, const built *b) {
+run_state *run_new(unit *u, const built *b) {
+    if (b->ast->n_params > RUN_MAX_PARAMS || b->ast->n_dims > RUN_MAX_DIMS) {
+        fprintf(stderr, "fp4c: kernel '%s' has too many parameters to be run here\n", b->ast->name);
+        return NULL;
+    }
     run_state *r = ARENA_NEW(u->mem, run_state);
     *r = (run_state){.u = u, .b = b, .n_params = b->ast->n_params};
-    if (r->n_params > RUN_MAX_PARAMS || r->b->ast->n_dims > RUN_MAX_DIMS) {
-        fprintf(stderr, "fp4c: kernel '%s' has too many parameters to be run here\n", r->b->ast->name);
+    r->n_assigns = u->opt->n_assigns;
+    r->assigns = u->opt->assigns;
+    r->tparams = ARENA_ARRAY(u->mem, int64_t, b->ast->n_tparams + 1);
+    lang_tparam_values(b->ast, b->sched, r->tparams);
+    return r;
+}
+
+static int run_variant(unit *u, const built *b) {
+    run_state *r = run_new(u, b);
+    if (r == NULL) {
         return EXIT_MISTAKE;
     }
-    r->tparams = ARENA_ARRAY(u->mem, int64_t, r->b->ast->n_tparams + 1);
-    lang_tparam_values(r->b->ast, r->b->sched, r->tparams);
     fp4_module *module = NULL;
     int code = load(r, &module);
     if (code == EXIT_DONE) {
@@ -293,8 +313,7 @@ static int run_variant(unit *u, const built *b) {
     return code;
 }
 
-// All that was compiled must be schedules of one kernel.
-static bool one_kernel(const unit *u, const builds *b) {
+bool run_one_kernel(const unit *u, const builds *b) {
     for (int i = 1; i < b->n; i++) {
         if (b->at[i].ast != b->at[0].ast) {
             fprintf(stderr, "fp4c: kernels '%s' and '%s' match: name one with --kernel\n",
@@ -326,7 +345,7 @@ static int run_unit(unit *u) {
     progress(o, 3, 3, "compiling");
     int reported = unit_report(u);
     code = reported > code ? reported : code;
-    if (code == EXIT_DONE && !one_kernel(u, b)) {
+    if (code == EXIT_DONE && !run_one_kernel(u, b)) {
         code = EXIT_MISTAKE;
     }
     for (int i = 0; i < b->n && code == EXIT_DONE; i++) {

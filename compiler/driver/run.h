@@ -47,17 +47,31 @@ typedef struct {
     eval_scalar scalars[RUN_MAX_PARAMS];
     int64_t dims[RUN_MAX_DIMS];
     bool given[RUN_MAX_DIMS];      // by NAME=VALUE
+    int n_assigns;
+    const assign *assigns;         // NAME=VALUES
     double assigned[MAX_ASSIGNS];  // the values of this combination
     int64_t *tparams;
+    bool dense; // rows without gaps
     run_times times;
     run_result result;
 } run_state;
+
+// run.c. A state for this build of a kernel; NULL after a sentence.
+run_state *run_new(unit *u, const built *b);
+bool run_open_device(run_state *r);
+// Whether all that was built are schedules of one kernel; a sentence says why not.
+bool run_one_kernel(const unit *u, const builds *b);
+// Calls 'one' for every combination of the values that were given, the last name's fastest, until it returns
+// another code than EXIT_DONE, which is the result.
+int run_combinations(run_state *r, int (*one)(run_state *r, void *data), void *data);
 
 // Draws operands, uploads, poisons outputs, launches, reads back. False: a sentence was printed.
 bool run_launch(run_state *r, uint64_t seed);
 // Its first two parts: all that comes before the launch; the launch (false: fp4_last_error() says why).
 bool run_prepare(run_state *r, uint64_t seed);
 bool run_start(run_state *r);
+// What the launch is called with once all is prepared; r stays where it is.
+void run_arguments(const run_state *r, fp4_arg *args);
 // Compares what came back with the machine composition and the exact evaluation.
 bool run_check(run_state *r);
 void run_free(run_state *r);

@@ -99,13 +99,15 @@ static bool set_scales(fp4_format *out, const ast_format *f) {
 
 // Rows begin where TMA can address them (multiples of 16 or 32 bytes), and in one tensor of four further
 // apart than they need: nothing may be read or written between them.
-static int64_t draw_pitch(const fp4_storage *dense, int align, uint64_t seed) {
+static int64_t draw_pitch(const run_state *r, const fp4_storage *dense, int align, uint64_t seed) {
     int64_t pitch = (dense->pitch + align - 1) / align * align;
     uint64_t x = run_random(&seed);
-    return x % 4 == 0 ? pitch + align * (1 + (int64_t)(x >> 8) % 5) : pitch;
+    return x % 4 == 0 && !r->dense ? pitch + align * (1 + (int64_t)(x >> 8) % 5) : pitch;
 }
 
-static bool init_tensor(const ast_sym *sym, run_tensor *t, int align, uint64_t seed) {
+static bool init_tensor(run_state *r, int param, uint64_t seed) {
+    const ast_sym *sym = r->b->ast->params[param];
+    run_tensor *t = &r->tensors[param];
     t->device.size = sizeof t->device;
     t->storage.size = sizeof t->storage;
     t->host.size = sizeof t->host;
@@ -115,7 +117,7 @@ static bool init_tensor(const ast_sym *sym, run_tensor *t, int align, uint64_t s
         return false;
     }
     if (sym->n_dims > 1 && (sym->format->layout == NULL || sym->format->scale != ELEM_NONE)) {
-        t->device.pitch = draw_pitch(&t->storage, align, seed);
+        t->device.pitch = draw_pitch(r, &t->storage, r->b->tir->params[param].align, seed);
     }
     if (fp4_tensor_storage(&t->device, &t->storage) != FP4_OK ||
         fp4_host_init(&t->host, &t->device.format, sym->n_dims, t->codes.dims) != FP4_OK) {
@@ -185,7 +187,7 @@ static bool make_tensor(run_state *r, int i, uint64_t seed) {
     if (!alloc_codes(r, sym, &t->codes)) {
         return false;
     }
-    if (!init_tensor(sym, t, r->b->tir->params[i].align, seed) || !make_ragged(r, i)) {
+    if (!init_tensor(r, i, seed) || !make_ragged(r, i)) {
         return failed(sym->name);
     }
     if (!alloc_guarded(r->ctx, t->storage.data_bytes, &t->data_base, &t->device.data)) {
@@ -230,8 +232,8 @@ static void make_scalar(run_state *r, int i, uint64_t *seed) {
     const ast_sym *sym = r->b->ast->params[i];
     double drawn = 0.25 + 1.75 * (double)(run_random(seed) >> 11) / 9007199254740992.0;
     double v = elem_is_int(sym->format->elem) ? 1 + floor(drawn * 4) : drawn;
-    for (int a = 0; a < r->u->opt->n_assigns; a++) {
-        if (strcmp(r->u->opt->assigns[a].name, sym->name) == 0) {
+    for (int a = 0; a < r->n_assigns; a++) {
+        if (strcmp(r->assigns[a].name, sym->name) == 0) {
             v = r->assigned[a];
         }
     }
@@ -376,12 +378,16 @@ bool run_prepare(run_state *r, uint64_t seed) {
     return true;
 }
 
-bool run_start(run_state *r) {
-    fp4_arg args[RUN_MAX_PARAMS];
-    double start = now_seconds();
+void run_arguments(const run_state *r, fp4_arg *args) {
     for (int i = 0; i < r->n_params; i++) {
         args[i] = argument(r, i);
     }
+}
+
+bool run_start(run_state *r) {
+    fp4_arg args[RUN_MAX_PARAMS];
+    double start = now_seconds();
+    run_arguments(r, args);
     if (fp4_launch(r->kernel, args, r->n_params, NULL) != FP4_OK || fp4_sync(r->ctx, NULL) != FP4_OK) {
         return false;
     }

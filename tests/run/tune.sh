@@ -31,6 +31,18 @@ cmp tune.tir pasted.tir || fail "explain's source means something else"
 [ "$(grep -c '^product sm_90a [0-9a-f]* 8 [0-9]* M=16 N=64 K=128$' tune.tune)" = 4 ] || fail "$(cat tune.tune)"
 [ "$(grep -c 'M=2 N=64 K=16$' tune.tune)" = 1 ] || fail "'when' keeps three out: $(cat tune.tune)"
 cp tune.tune before.tune
+printf '# sizes\nM=16\nM=2 K=16\n' >list
+"$fp4c" tune tune.tk -arch sm_90a --device sim --shapes list N=64 K=128 >said 2>&1 && fail "K is given twice"
+printf '# sizes\nM=16\nM=2\n' >list
+echo "product sm_90a 0123456789abcdef 132 5 M=1 N=1 K=1" >>tune.tune
+"$fp4c" tune tune.tk -arch sm_90a --device sim --shapes list N=64 K=128 >said
+[ "$(grep -c '^product sm_90a [0-9a-f]* 8 [0-9]* M=16 K=128 N=64$' tune.tune)" = 4 ] || fail "$(cat tune.tune)"
+[ "$(grep -c ' 132 5 M=1 N=1 K=1$\| 8 [0-9]* M=2 K=128 N=64$' tune.tune)" = 2 ] || fail "another device's line: $(cat tune.tune)"
+[ "$(wc -l <tune.tune)" = 7 ] || fail "$(cat tune.tune)"
+grep -q 'slots = 2: .* us' said || fail "$(cat said)"
+"$fp4c" tune tune.tk -arch sm_90a --device cuda:99 M=16 N=64 K=128 >said 2>&1 && fail "a device that is not there"
+grep -q 'times are taken where the kernel will run' said || fail "$(cat said)"
+cp before.tune tune.tune
 "$bench" --device sim --cublas no --flush 1 --rounds 1 --shape 16x64x128 --shape 0x64x16 --tune tune.tune tune.tkm >table 2>said &&
     fail "a shape that nothing can measure"
 cmp tune.tune before.tune || fail "times were lost"
