@@ -80,13 +80,36 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
     return true;
 }
 
+// The lanes behind 'lane' that issue the same tensor store. CUTLASS lets a whole warp store a tile; ptxas makes one
+// UTMASTG of it, with no loop over the lanes as it puts around loads and reductions, and the bytes are the same.
+static uint32_t same_store(struct warp *w, const struct uop *u, int lane) {
+    const struct copy_aux *x = u->aux;
+    uint32_t lanes = 0;
+    FOR_LANES(l, exec_mask(w, u) & ~0u << lane) {
+        bool same = sim_shared_address(w, x->smem, x->smem_off, l) ==
+                        sim_shared_address(w, x->smem, x->smem_off, lane) &&
+                    value_64(w, x->map, x->map_off, l) == value_64(w, x->map, x->map_off, lane);
+        for (int n = 0; n < x->n_coord; n++) {
+            same &= value_32(w, x->coord[n], l) == value_32(w, x->coord[n], lane);
+        }
+        lanes |= (uint32_t)same << l;
+    }
+    return lanes;
+}
+
 const struct uop *run_copy(struct warp *w, const struct uop *u) {
     const struct copy_aux *x = u->aux;
     bool tensor =
         x->kind == ASYNC_TMA_LOAD || x->kind == ASYNC_TMA_STORE || x->kind == ASYNC_TMA_REDUCE;
+    uint32_t stored = 0; // lanes
     FOR_LANES(l, exec_mask(w, u)) {
         struct async_op op = {
             .kind = x->kind, .u = u, .warp = w, .cta = w->cta, .lane = (uint32_t)l};
+        if ((stored >> l & 1) != 0) {
+            continue;
+        }
+        op.lanes = x->kind == ASYNC_TMA_STORE ? same_store(w, u, l) : 1u << l;
+        stored |= op.lanes;
         op.smem = sim_shared_address(w, x->smem, x->smem_off, l);
         op.red = x->red;
         bool ok = tensor ? fill_tensor(w, u, &op, x, l) : fill_plain(w, u, &op, x, l);

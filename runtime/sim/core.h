@@ -339,6 +339,7 @@ struct async_op {
     struct warp *warp;
     struct cta *cta; // of the issuer
     uint32_t lane, group;
+    uint32_t lanes; // of a tensor store: all that issue it
     uint32_t seq;
     uint32_t mbar;        // shared::cluster address to signal
     uint16_t mask;        // destination CTAs; 0: dst

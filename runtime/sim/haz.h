@@ -126,6 +126,7 @@ struct haz_thread {
     uint32_t stores;          // bulk stores issued
     struct haz_store {
         uint32_t seq, lane, group, uop;
+        uint32_t lanes; // all that have issued it
         bool read, written;
     } * open; // bulk stores not known to be written
     uint32_t n_open, open_capacity;

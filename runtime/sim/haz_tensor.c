@@ -201,7 +201,7 @@ static void issue_store(const struct issue *s) {
     }
     uint32_t seq = ++t->stores;
     t->open[t->n_open++] = (struct haz_store){
-        .seq = seq, .lane = op->lane, .group = op->group, .uop = s->uop};
+        .seq = seq, .lane = op->lane, .group = op->group, .uop = s->uop, .lanes = op->lanes};
     uint32_t bytes =
         tensor ? unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype) : op->bytes;
     uint32_t read = record(s, t->base + COMP_SOURCE, seq, REC_ASYNC);
@@ -449,7 +449,7 @@ const struct uop *haz_bulk_wait(struct warp *w, const struct uop *u) {
         uint32_t done = w->bulk[o->lane].committed;
         done -= done < (uint32_t)u->imm ? done : (uint32_t)u->imm;
         bool over = (m >> o->lane & 1) != 0 && o->group < done;
-        owners |= over ? 1u << o->lane : 0;
+        owners |= over ? o->lanes & m : 0;
         o->read |= over;
         o->written |= over && !read_only;
         read = !o->read && o->seq <= read ? o->seq - 1 : read;
