@@ -266,15 +266,14 @@ typedef struct {
 
 typedef struct {
     uint64_t size;         // of integer parameters, but
-    int big;               // this one
+    int big, also;         // this one, and this one
     uint64_t big_size;
-    bool keeps;            // where it takes too long, only this one is halved
     uint32_t clusters, first_cluster, more_tiles;
     bool data; // what a predicate says that depends on data
     // Number i of an array in global memory is (first + i) * size / 4: offsets that ascend, or counts.
     // With size 1 and one of them, first 3 is a group of one row (offsets), first 4 as well (counts).
     uint32_t first;
-    bool far_apart; // times big_size, not size
+    uint64_t apart; // 0, or in place of size: times 4, the distance of these numbers
 } v_case;
 
 // Whether an operation is over as far as a thread knows, during one step.

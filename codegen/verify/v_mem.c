@@ -72,7 +72,7 @@ static uint64_t loaded(v_machine *m, v_warp *w, const v_ins *i, uint64_t address
     case AT_GLOBAL:
         *known &= i->type[0].kind != VT_F;
         return ((address & 0xFFFFF) / bytes + m->given.first) *
-               (m->given.far_apart ? m->given.big_size : m->given.size) / 4;
+               (m->given.apart != 0 ? m->given.apart : m->given.size) / 4;
     default:
         *known = false;
         return 0;

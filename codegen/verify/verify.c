@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_STEPS = 200000, LARGE = 4096, LEAST_LARGE = 8, PATIENCE = 10 };
+// LARGE is two thirds of a power of two: the steps of a loop, and half of them, and a quarter, are an odd number of
+// turns of a ring of two slots, and of most others. What begins a tile too early then meets a phase that it does
+// not wait for.
+enum { DEFAULT_STEPS = 200000, LARGE = 43 * 64, LEAST_LARGE = 8, PATIENCE = 10 };
 
 // ---- the machine --------------------------------------------------------------------------------
 static void new_warp(v_machine *m, int index) {
@@ -46,7 +49,7 @@ static void set_params(v_machine *m) {
     for (int n = 0; n < m->k->n_params; n++) {
         const v_param *p = &m->k->params[n];
         m->param[n] = p->type.bits == 64  ? (uint64_t)(n + 1) << 40
-                      : n == m->given.big ? m->given.big_size
+                      : n == m->given.big || n == m->given.also ? m->given.big_size
                                           : m->given.size;
     }
 }
@@ -128,9 +131,26 @@ static bool reads_numbers(const v_kernel *k) {
     return false;
 }
 
+// Two sizes large: several tiles, each longer than a ring; of groups too, whose number stays small.
+static int paired_cases(const v_kernel *k, v_case *out, int n) {
+    int sizes[VERIFY_PAIRED], n_sizes = 0;
+    for (int p = 0; p < k->n_params && n_sizes < VERIFY_PAIRED; p++) {
+        if (is_size(&k->params[p])) {
+            sizes[n_sizes++] = p;
+        }
+    }
+    for (int p = 0; p < n_sizes; p++) {
+        for (int q = p + 1; q < n_sizes; q++) {
+            out[n++] = (v_case){.big = sizes[p], .also = sizes[q], .clusters = 1, .size = 1, .more_tiles = 5,
+                                .big_size = LARGE, .apart = 4 * LARGE};
+        }
+    }
+    return n;
+}
+
 static int cases(const v_kernel *k, v_case *out) {
     int n = 0;
-    v_case plain = {.big = -1, .clusters = 1, .size = 1};
+    v_case plain = {.big = -1, .also = -1, .clusters = 1, .size = 1};
     out[n++] = plain;
     out[n] = plain;
     out[n].more_tiles = 3;
@@ -155,14 +175,7 @@ static int cases(const v_kernel *k, v_case *out) {
             out[n++].big_size = LARGE;
             if (reads_numbers(k)) { // groups of many steps
                 out[n] = out[n - 1];
-                out[n++].far_apart = true;
-            }
-            if (takes_turns(k) || k->cluster > 1) { // several tiles, each longer than a ring
-                out[n] = plain;
-                out[n].size = 300;
-                out[n].big = p;
-                out[n].keeps = true;
-                out[n++].big_size = LARGE;
+                out[n++].apart = LARGE;
             }
             out[n] = plain;
             out[n].big = p;
@@ -171,7 +184,7 @@ static int cases(const v_kernel *k, v_case *out) {
             out[n++].big_size = 0;
         }
     }
-    return n;
+    return takes_turns(k) || k->cluster > 1 || reads_numbers(k) ? paired_cases(k, out, n) : n;
 }
 
 typedef enum { FOLLOWED, REFUSED, TOO_LONG } outcome;
@@ -203,14 +216,13 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
     return ok ? FOLLOWED : x.too_long ? TOO_LONG : REFUSED;
 }
 
-// The case with its sizes halved, the large one first where the other has to stay. False: it cannot be.
+// The case with its sizes halved, then the groups. False: it cannot be.
 static bool halve(v_case *c) {
-    if (c->big_size <= LEAST_LARGE && c->size <= 4) {
-        return false;
-    }
+    bool large = c->big_size > LEAST_LARGE || c->size > 4, groups = !large && c->apart > LEAST_LARGE;
     c->big_size /= c->big_size > LEAST_LARGE ? 2 : 1;
-    c->size /= c->size > 4 && (!c->keeps || c->big_size <= LEAST_LARGE) ? 2 : 1;
-    return true;
+    c->size /= c->size > 4 ? 2 : 1;
+    c->apart /= groups ? 2 : 1;
+    return large || groups;
 }
 
 typedef struct {

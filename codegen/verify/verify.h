@@ -16,8 +16,9 @@
 enum {
     VERIFY_MOST_PARAMS = 64,
     VERIFY_MOST_TEXT = 1000,
-    // Four of every kernel, six of each of its sizes; and one that looks for boxes.
-    VERIFY_MOST_CASES = 5 + 6 * VERIFY_MOST_PARAMS
+    VERIFY_PAIRED = 12, // so many sizes are large two at a time
+    // Four of every kernel, five of each of its sizes, those of pairs; and one that looks for boxes.
+    VERIFY_MOST_CASES = 5 + 5 * VERIFY_MOST_PARAMS + VERIFY_PAIRED * (VERIFY_PAIRED - 1) / 2
 };
 
 // What a module says beside the PTX. Without it boxes follow from expect_tx and the gaps between
