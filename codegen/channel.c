@@ -181,18 +181,6 @@ static bool acquires_cluster(const cg *c) {
     return c->k->cluster_loop >= 0 && c->k->arch != ARCH_SM90A;
 }
 
-// A product of fewer columns than a slot has rows leaves bytes unread, so that its commit says nothing of the
-// copy that wrote them: whoever writes them again has to know that copy's end itself. It never waits for it.
-static bool is_read_in_part(const cg *c, int ch) {
-    for (int i = 0; i < c->k->n_mmas; i++) {
-        const tir_mma *m = &c->k->mmas[i];
-        if (m->fit > 0 && c->k->operands[m->b].channel == ch) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void cg_acquire(cg *c, int ch) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
@@ -201,7 +189,7 @@ void cg_acquire(cg *c, int ch) {
     bool shared = t->empty_bars == 1 && t->depth == 2;
     ll_val of = ll_get(b, shared ? c->chans[ch].slot : c->chans[ch].phase);
     cg_wait(c, cg_empty_bar(c, ch), ll_bini(b, LL_XOR, of, 1), acquires_cluster(c));
-    if (is_read_in_part(c, ch)) {
+    if (tir_is_read_in_part(c->k, ch) && !c->k->pair) { // never waits: the copies have come
         ll_val phase = ll_get(b, c->chans[ch].phase);
         cg_wait(c, cg_full_bar(c, ch), ll_bini(b, LL_XOR, phase, 1), acquires_cluster(c));
     }
@@ -219,12 +207,16 @@ void cg_await(cg *c, int ch) {
 
 // --- Loading -------------------------------------------------------------------------------------
 
-static ll_val coord_at(cg *c, const tir_coord *x, ll_val start) {
+// Without the CTA's share.
+static ll_val coord_of_tile(cg *c, const tir_coord *x, ll_val start) {
     ll *b = c->b;
     ll_val v = ll_i32(b, x->add);
-    if (start) {
-        v = ll_add(b, ll_bini(b, LL_UDIV, ll_muli(b, start, x->mul), x->div), v);
-    }
+    return start ? ll_add(b, ll_bini(b, LL_UDIV, ll_muli(b, start, x->mul), x->div), v) : v;
+}
+
+static ll_val coord_at(cg *c, const tir_coord *x, ll_val start) {
+    ll *b = c->b;
+    ll_val v = coord_of_tile(c, x, start);
     return x->rank_mul ? ll_add(b, v, ll_muli(b, c->rank, x->rank_mul)) : v;
 }
 
@@ -296,15 +288,40 @@ static ll_val lines_inside(cg *c, const tir_map *map, int f, ll_val line) {
     return ll_select(b, ll_cmp(b, LL_SLT, left, all), left, all);
 }
 
+// The product of a pair that reads a box as its N side and has only as many columns as are there, or NULL.
+static const tir_mma *fitted_product(const cg *c, int ch, const tir_box *box) {
+    for (int i = 0; i < c->k->n_mmas && c->k->pair; i++) {
+        const tir_mma *m = &c->k->mmas[i];
+        const tir_operand *o = &c->k->operands[m->b];
+        if (m->fit > 0 && o->channel == ch && &c->k->channels[ch].boxes[o->data] == box) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+// Each CTA of a pair has half of the columns of an instruction (PTX ISA "tcgen05 matrix shape", cta_group::2):
+// where it has fewer than the tile, CTA 1's half begins so much earlier.
+static ll_val fitted_coord(cg *c, const tir_coord *x, const tir_mma *m) {
+    ll *b = c->b;
+    const tir_acc *a = &c->k->accs[m->acc];
+    ll_val v = coord_of_tile(c, x, x->loop >= 0 ? c->starts[x->loop] : NULL);
+    ll_val half = ll_bini(b, LL_LSHR, cg_columns_there(c, a, m->fit), 1);
+    half = ll_bini(b, LL_UDIV, ll_muli(b, half, 2 * (int64_t)x->rank_mul), a->cols);
+    return ll_add(b, v, ll_mul(b, c->rank, half));
+}
+
 static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     ll *b = c->b;
+    const tir_mma *fitted = fitted_product(c, ch, box);
     const tir_map *map = &c->k->maps[box->map];
     copy x = {.bar = transaction_bar(c, ch), .map = cg_map(c, box->map), .rank = map->rank,
               .mask = box->mask, .param = map->param};
     for (int i = 0; i < map->rank; i++) {
         bool scale_rows = map->part == PART_SCALE && i == SCALE_ROWS;
         x.coords[i] = scale_rows ? cg_scale_coord(c, &box->coords[i], map->param)
-                                 : cg_coord(c, &box->coords[i]);
+                      : fitted && box->coords[i].rank_mul ? fitted_coord(c, &box->coords[i], fitted)
+                                                          : cg_coord(c, &box->coords[i]);
     }
     if (map->window > 0) {
         ll_val *at = &x.coords[map->window];

@@ -396,7 +396,12 @@ static void commit(cg *c, ll_val bar, int mask) {
 }
 
 void cg_umma_release(cg *c, int ch) {
-    commit(c, cg_empty_bar(c, ch), c->k->channels[ch].release_mask);
+    ll_val bar = cg_empty_bar(c, ch);
+    commit(c, bar, c->k->channels[ch].release_mask);
+    if (tir_is_read_in_part(c->k, ch) && c->k->pair) { // this thread waited for the copies of both CTAs
+        cg_arrive(c, bar);
+        cg_arrive_remote(c, bar, ll_i32(c->b, 1));
+    }
 }
 
 void cg_tmem_publish(cg *c, int ch) {

@@ -512,6 +512,7 @@ static void channel_barriers(planner *p, tir_channel *c) {
         c->release_mask = shared ? 3 : 0;
         if (p->arch->family == MMA_TCGEN05) {
             c->empty_count = shared && !k->pair ? k->cluster : 1; // commits
+            c->empty_count += k->pair && tir_is_read_in_part(k, (int)(c - k->channels));
         } else {
             c->empty_count = tir_group_warps(to) * (shared ? k->cluster : 1);
         }

@@ -568,9 +568,16 @@ static bool is_added_to(const graph *g, const ast_sym *acc) {
     return false;
 }
 
+// PTX ISA "tcgen05 matrix shape": N in steps of 16; of a pair whose N side has 8-bit elements that lie along the
+// columns, of 32.
+static int fit_step(const planner *p, const tir_mma *m) {
+    const plan_operand *b = &p->operands[m->b];
+    return p->k->pair && b->mn_major && elem_bits(p->g->operands[m->b].param->format->elem) == 8 ? 32 : 16;
+}
+
 // 'fit t by 16': the N side of an instruction is a number in its descriptor (PTX ISA "tcgen05 instruction
-// descriptor"), so that a tile of few rows is multiplied in the time of these. A pair holds half of the N side
-// in each CTA: a smaller N would take other rows.
+// descriptor"), so that a tile of few rows is multiplied in the time of these. Each CTA of a pair brings half of
+// the columns that are there.
 static void plan_fit(planner *p) {
     const facts *f = p->f;
     int fitted = 0;
@@ -582,21 +589,19 @@ static void plan_fit(planner *p) {
                     "its name there", p->arch->name);
         return;
     }
-    if (p->k->pair) {
-        PLAN_REFUSE(p, "F105", f->fit_span, "a pair of CTAs holds half of '%s' in each, an instruction of fewer "
-                    "columns would take other ones", f->fit.text);
-        diag_help(p->d, "mma tcgen05;");
-        return;
-    }
     for (int i = 0; i < p->k->n_mmas; i++) {
         tir_mma *m = &p->k->mmas[i];
         const tir_acc *a = &p->k->accs[m->acc];
         if (strcmp(p->k->loops[a->col_loop].index, f->fit.text) != 0) {
             continue;
         }
-        if (f->fit_by % 16 != 0 || a->cols % f->fit_by != 0) {
-            PLAN_REFUSE(p, "A111", f->fit_span, "%d columns of '%s' in steps of %d: an instruction has a multiple of 16 "
-                        "columns", a->cols, a->name, f->fit_by);
+        int step = fit_step(p, m);
+        if (f->fit_by % step != 0 || a->cols % f->fit_by != 0) {
+            PLAN_REFUSE(p, "A111", f->fit_span, "%d columns of '%s' in steps of %d: an instruction has a multiple of %d "
+                        "columns", a->cols, a->name, f->fit_by, step);
+            if (a->cols % step == 0) {
+                diag_help(p->d, "fit %s by %d;", f->fit.text, step);
+            }
             return;
         }
         m->fit = f->fit_by;

@@ -325,7 +325,8 @@ typedef struct {
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
     int fit;            // tcgen05: the instruction has only as many columns, in steps of this, as are there of
-                        // the tile; 0: all. The others keep what they held, nothing of them is stored
+                        // the tile; 0: all. The others keep what they held, nothing of them is stored. CTA 1 of
+                        // a pair then brings its half of these columns
     bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
                         // instruction takes
     int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
@@ -451,6 +452,10 @@ bool tir_sends(const tir_kernel *k);
 static inline int tir_sums(const tir_kernel *k, const tir_role *r) {
     return (tir_sends(k) ? tir_split(k) - 1 : tir_split(k) > 1) + r->shares - 1;
 }
+// Whether products of fewer columns than its slots have rows read a channel (tir_mma.fit). Their commits say
+// nothing of the copies that wrote the bytes that they leave unread: whoever writes those again has to know of
+// the copies' end, from its own barrier, or of a pair by an arrival of the thread that has waited for them.
+bool tir_is_read_in_part(const tir_kernel *k, int channel);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 

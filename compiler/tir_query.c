@@ -28,6 +28,15 @@ int tir_sum_bytes(const tir_kernel *k, int role) {
     return bytes;
 }
 
+bool tir_is_read_in_part(const tir_kernel *k, int channel) {
+    for (int i = 0; i < k->n_mmas; i++) {
+        if (k->mmas[i].fit > 0 && k->operands[k->mmas[i].b].channel == channel) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tir_is_promoted(const tir_kernel *k, int acc) {
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {

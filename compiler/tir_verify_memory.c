@@ -148,12 +148,13 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
 }
 
 // Arrivals that free a slot of shared memory: the commits of the CTAs that read a multicast box (of a
-// pair only the leader commits), or one of every warp that takes the tile, in every CTA that reads it.
+// pair only the leader commits, and arrives too where it reads a part), or one of every warp that takes the tile, in every CTA that reads it.
 static int arrivals_that_free(const verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     const tir_role *to = &k->roles[c->to];
     if (v->arch->family == MMA_TCGEN05) {
-        return has_multicast(c) && !k->pair ? k->cluster : 1;
+        int part = k->pair && tir_is_read_in_part(k, (int)(c - k->channels));
+        return (has_multicast(c) && !k->pair ? k->cluster : 1) + part;
     }
     return tir_group_warps(to) * (has_multicast(c) ? k->cluster : 1);
 }

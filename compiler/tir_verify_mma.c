@@ -348,8 +348,10 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
                "mma #%d: instructions of %d x %d for %d x %d of '%s'", number, m->inst_m, m->inst_n,
                rows, acc->cols, acc->name);
     }
-    VERIFY(v, m->fit == 0 || (v->arch->family == MMA_TCGEN05 && !k->pair && tir_in(m->fit, 16, 256) &&
-                              m->fit % 16 == 0 && acc->cols % m->fit == 0),
+    const tir_operand *n_side = &k->operands[m->b];
+    int step = k->pair && n_side->mn_major && elem_bits(k->params[n_side->param].elem) == 8 ? 32 : 16;
+    VERIFY(v, m->fit == 0 || (v->arch->family == MMA_TCGEN05 && tir_in(m->fit, 16, 256) && m->fit % step == 0 &&
+                              acc->cols % m->fit == 0),
            "mma #%d: columns of '%s' in steps of %d", number, acc->name, m->fit);
     side a = {.m = m, .kind = kind, .acc = acc, .o = &k->operands[m->a], .m_side = true};
     side b = {.m = m, .kind = kind, .acc = acc, .o = &k->operands[m->b], .m_side = false};

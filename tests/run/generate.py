@@ -124,9 +124,10 @@ def schedule(r, arch, accs, outs, operands, formats, tile):
     if r.random() < (0.95 if weights and formats[1] in WEIGHTS else 0.05 if weights else 0.15):
         facts.append(f"swap {values};")
         tile = tile[::-1]
-        if arch == "sm_100a" and not pair and r.random() < 0.5:
+        facts = ["cluster 2 along n;" if pair and f.startswith("cluster") else f for f in facts]
+        if arch == "sm_100a" and r.random() < 0.5:
             facts.append("fit m by 16;")
-    elif arch == "sm_100a" and not pair and r.random() < 0.1:
+    elif arch == "sm_100a" and r.random() < 0.1:
         facts.append(f"fit n by {r.choice([16, 32])};")
     if r.random() < 0.4:
         depth = r.choice([1, 2, 3, 4])
