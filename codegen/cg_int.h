@@ -159,6 +159,9 @@ void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c-
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
 ll_val cg_n_tiles(cg *c);
+// i1: there is a tile of this number (n: of all, without groups); numbers are asked for in increasing order.
+ll_val cg_has_tile(cg *c, ll_val n, ll_val tile);
+void cg_set_span(cg *c, int f, ll_val lo, ll_val hi); // the bounds of fors[f], and its steps
 // Columns of an accumulator that are there of this CTA's tile, at least one, in whole steps.
 ll_val cg_columns_there(cg *c, const tir_acc *a, int step);
 ll_val cg_tiles_of_group(cg *c); // i32: tiles of all loops behind the groups
@@ -168,6 +171,7 @@ bool cg_has_groups(const cg *c);              // the walk is one
 void cg_groups_begin(cg *c);                // before the first tile; by whole warps, like the rest
 ll_val cg_groups_reach(cg *c, ll_val tile); // goes on to the tile's group; i1: there is such a tile
 ll_val cg_groups_enter(cg *c, ll_val tile); // sets starts of groups and parts; number in the group
+void cg_set_part(cg *c, int l, ll_val lo, ll_val hi); // the bounds of loops[l], and its tiles
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
 // i32: a bound, cut off at the ends of the dimension: whatever the tensor holds, no other memory is met.
@@ -295,6 +299,26 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that over
 void cg_wgmma_settle(cg *c);                   // waits for all products: their slots are free
 void cg_wgmma_results(cg *c);                  // before accumulators are read
 
+// --- ring.c: tiles that a scheduler tells ----------------------------------------------------------
+typedef struct {
+    ll_var slot, phase; // the place in the ring of a role or of the scheduler
+} cg_ring;
+cg_ring cg_ring_begin(cg *c);
+void cg_ring_barriers(cg *c); // prologue
+void cg_ring_await(cg *c, const cg_ring *r);   // until the slot is full
+void cg_ring_acquire(cg *c, const cg_ring *r); // until it is empty; in the leader
+void cg_ring_release(cg *c, const cg_ring *r); // this warp, or elected thread, has read it: goes on
+void cg_ring_advance(cg *c, const cg_ring *r);
+ll_val cg_ring_full(cg *c, const cg_ring *r);     // i32 address of the slot's full barrier ...
+ll_val cg_ring_response(cg *c, const cg_ring *r); // ... and of the slot
+
+// --- handout.c: tiles that one warp of the cluster hands out ---------------------------------------
+typedef struct {
+    ll_val some, more; // i1: there is a tile; another one comes behind it
+} cg_handed;
+cg_handed cg_take_tile(cg *c, const cg_ring *r); // sets starts, parts and spans
+void cg_hand_out(cg *c);                         // TS_SCHED when walk.kind is WALK_ONE
+
 // --- implemented by cg100: umma.c, tmem.c, clc.c, store_lane.c -----------------------------------
 void cg_tmem_alloc(cg *c);    // prologue, all warps run it; only tmem_warp allocates
 void cg_tmem_base(cg *c);     // after the prologue's barrier: sets c->tmem
@@ -305,8 +329,7 @@ void cg_umma_release(cg *c, int ch); // operands: commit to empty (release_mask)
 void cg_tmem_publish(cg *c, int ch); // accumulators: commit to full, no advance
 void cg_tmem_release(cg *c, int ch); // readers: wait::ld, fence, arrive on empty, no advance
 void cg_umma_tail(cg *c); // at the end of every role's body: waits for commits that still signal
-void cg_clc_barriers(cg *c);  // prologue: init of the response ring's barriers
 void cg_clc_walk(cg *c, const tir_stmt *s);  // TS_WALK of any role when walk.kind is WALK_CLC
-void cg_clc_sched(cg *c, const tir_stmt *s); // TS_SCHED
+void cg_clc_sched(cg *c);                    // TS_SCHED
 
 #endif

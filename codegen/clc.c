@@ -10,64 +10,7 @@
 // hand the slot back, as the example in the PTX manual does.
 #include "cg_int.h"
 
-enum { RESPONSE_BYTES = 16, BARRIER_BYTES = 8 };
-
-// A reader's place in the ring.
-typedef struct {
-    ll_var slot, phase;
-} clc_ring;
-
-static clc_ring ring_begin(cg *c) {
-    clc_ring r = {.slot = ll_variable(c->b, LL_I32, "clc_slot"),
-                  .phase = ll_variable(c->b, LL_I32, "clc_phase")};
-    ll_set(c->b, r.slot, ll_i32(c->b, 0));
-    ll_set(c->b, r.phase, ll_i32(c->b, 0));
-    return r;
-}
-
-static void ring_advance(cg *c, const clc_ring *r) {
-    ll *b = c->b;
-    ll_val next = ll_addi(b, ll_get(b, r->slot), 1);
-    ll_val wrap = ll_cmpi(b, LL_EQ, next, c->k->walk.depth);
-    ll_set(b, r->slot, ll_select(b, wrap, ll_i32(b, 0), next));
-    ll_set(b, r->phase, ll_bin(b, LL_XOR, ll_get(b, r->phase), ll_to(b, wrap, LL_I32)));
-}
-
-static ll_val ring_at(cg *c, const clc_ring *r, int offset, int bytes) {
-    return ll_add(c->b, cg_smem_at(c, offset), ll_muli(c->b, ll_get(c->b, r->slot), bytes));
-}
-
-static void init_ring(cg *c, int offset, int count) {
-    for (int i = 0; i < c->k->walk.depth; i++) {
-        LL_INTR(c->b, "llvm.nvvm.mbarrier.init.shared", cg_smem_at(c, offset + BARRIER_BYTES * i),
-                ll_i32(c->b, count));
-    }
-}
-
-void cg_clc_barriers(cg *c) {
-    init_ring(c, c->k->walk.full_bar, 1);
-    init_ring(c, c->k->walk.empty_bar, c->k->walk.empty_count);
-}
-
-// One arrival of this warp (or elected thread) at the leader's empty barrier.
-static void hand_back(cg *c, const clc_ring *r) {
-    ll *b = c->b;
-    ll_val empty = ring_at(c, r, c->k->walk.empty_bar, BARRIER_BYTES);
-    LL_INTR0(b, "llvm.nvvm.fence.proxy.async.shared_cta");
-    ll_if one = {0};
-    if (!c->role->one_thread) {
-        cg_warp_sync(c);
-        one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
-    }
-    if (c->k->cluster > 1) {
-        cg_arrive_remote(c, empty, ll_i32(b, 0));
-    } else {
-        cg_arrive(c, empty);
-    }
-    if (!c->role->one_thread) {
-        ll_if_end(b, one);
-    }
-}
+enum { RESPONSE_BYTES = 16 };
 
 typedef struct {
     ll_val more; // i1: there is another tile ...
@@ -91,22 +34,21 @@ static clc_answer decode(cg *c, ll_val response) {
                         .tile = ll_bini(b, LL_UDIV, cta, c->k->cluster)};
 }
 
-// Waits for the next response and gives the slot back.
-static clc_answer ring_take(cg *c, const clc_ring *r) {
+// Waits for the next response and gives the slot back, behind a fence: the next response is written by the
+// async proxy.
+static clc_answer ring_take(cg *c, const cg_ring *r) {
     ll *b = c->b;
-    cg_wait(c, ring_at(c, r, c->k->walk.full_bar, BARRIER_BYTES), ll_get(b, r->phase),
-            c->k->cluster > 1);
-    ll_val response = ll_load(b, LL_I128, ring_at(c, r, c->k->walk.resp_offset, RESPONSE_BYTES),
-                              RESPONSE_BYTES, true);
+    cg_ring_await(c, r);
+    ll_val response = ll_load(b, LL_I128, cg_ring_response(c, r), RESPONSE_BYTES, true);
     clc_answer answer = decode(c, response);
-    hand_back(c, r);
-    ring_advance(c, r);
+    LL_INTR0(b, "llvm.nvvm.fence.proxy.async.shared_cta");
+    cg_ring_release(c, r);
     return answer;
 }
 
 void cg_clc_walk(cg *c, const tir_stmt *s) {
     ll *b = c->b;
-    clc_ring ring = ring_begin(c);
+    cg_ring ring = cg_ring_begin(c);
     ll_var tile = ll_variable(b, LL_I32, "tile"), more = ll_variable(b, LL_I1, "more");
     ll_set(b, tile, c->cluster_id); // the tile this cluster was launched for
     ll_set(b, more, ll_i1(b, true));
@@ -121,30 +63,27 @@ void cg_clc_walk(cg *c, const tir_stmt *s) {
     ll_loop_end(b, loop);
 }
 
-static void request(cg *c, const clc_ring *r) {
+static void request(cg *c, const cg_ring *r) {
     ll *b = c->b;
     LL_INTR(b,
             c->k->cluster > 1 ? "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.multicast.shared"
                               : "llvm.nvvm.clusterlaunchcontrol.try_cancel.async.shared",
-            ring_at(c, r, c->k->walk.resp_offset, RESPONSE_BYTES),
-            ring_at(c, r, c->k->walk.full_bar, BARRIER_BYTES));
+            cg_ring_response(c, r), cg_ring_full(c, r));
 }
 
 // The scheduler of one CTA. Only the leader asks; with a cluster the response is written to every
 // CTA and counted at every CTA's full barrier. No request follows one that failed.
-void cg_clc_sched(cg *c, const tir_stmt *s) {
-    (void)s;
+void cg_clc_sched(cg *c) {
     ll *b = c->b;
-    clc_ring ring = ring_begin(c);
+    cg_ring ring = cg_ring_begin(c);
     ll_val leader = ll_cmpi(b, LL_EQ, c->rank, 0);
     ll_var more = ll_variable(b, LL_I1, "more");
     ll_set(b, more, ll_i1(b, true));
     ll_loop loop = ll_loop_begin(b, "requests");
     ll_loop_while(b, &loop, ll_get(b, more));
-    cg_expect(c, ring_at(c, &ring, c->k->walk.full_bar, BARRIER_BYTES), ll_i32(b, RESPONSE_BYTES));
+    cg_expect(c, cg_ring_full(c, &ring), ll_i32(b, RESPONSE_BYTES));
     ll_if ask = ll_if_begin(b, leader);
-    ll_val parity = ll_bini(b, LL_XOR, ll_get(b, ring.phase), 1);
-    cg_wait(c, ring_at(c, &ring, c->k->walk.empty_bar, BARRIER_BYTES), parity, c->k->cluster > 1);
+    cg_ring_acquire(c, &ring);
     request(c, &ring);
     ll_if_end(b, ask);
     ll_set(b, more, ring_take(c, &ring).more);

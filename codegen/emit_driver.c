@@ -340,7 +340,7 @@ static void tiles(writer *w) {
     fprintf(out,
             "    grid.persistent = %d;\n    grid.cluster = %d;\n    grid.pdl = %d;\n    grid.threads = %d;\n    "
             "grid.smem_bytes = %d;\n",
-            k->walk.kind == WALK_STATIC ? arch_ctas_per_sm(k) : 0, k->cluster, k->pdl, k->threads,
+            k->walk.kind != WALK_CLC ? arch_ctas_per_sm(k) : 0, k->cluster, k->pdl, k->threads,
             k->smem_bytes);
     fprintf(out,
             "    if (status == %s_OK) {\n        status = check_tiles(kernels, &grid, &blocks);\n  "

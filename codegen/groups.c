@@ -60,7 +60,7 @@ ll_val cg_bound(cg *c, const tir_size *dim, const tir_expr *e) {
 }
 
 // The part of a loop: its bounds and its tiles.
-static void set_part(cg *c, int l, ll_val lo, ll_val hi) {
+void cg_set_part(cg *c, int l, ll_val lo, ll_val hi) {
     ll *b = c->b;
     int tile = c->k->loops[l].tile;
     ll_val length = ll_sub(b, hi, lo);
@@ -96,7 +96,7 @@ static void read_groups(cg *c, ll_val all) {
     for (int i = 0; i < c->k->n_loops; i++) {
         const tir_loop *l = &c->k->loops[i];
         if (l->hi) {
-            set_part(c, i, cg_bound(c, l->dim, l->lo), cg_bound(c, l->dim, l->hi));
+            cg_set_part(c, i, cg_bound(c, l->dim, l->lo), cg_bound(c, l->dim, l->hi));
             ll_set(b, g->lo[i], c->parts[i].lo);
             ll_set(b, g->hi[i], c->parts[i].hi);
         }
@@ -166,8 +166,8 @@ ll_val cg_groups_enter(cg *c, ll_val tile) {
     name_group(c, ll_add(b, ll_get(b, g->first), lane));
     for (int i = 0; i < c->k->n_loops; i++) {
         if (c->k->loops[i].hi) {
-            set_part(c, i, cg_shuffle(c, ll_get(b, g->lo[i]), lane),
-                     cg_shuffle(c, ll_get(b, g->hi[i]), lane));
+            cg_set_part(c, i, cg_shuffle(c, ll_get(b, g->lo[i]), lane),
+                        cg_shuffle(c, ll_get(b, g->hi[i]), lane));
         }
     }
     return ll_sub(b, in, before);

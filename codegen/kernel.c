@@ -185,15 +185,16 @@ static void init_all_barriers(cg *c) {
             cg_combine_barriers(c, r);
         }
     }
-    if (k->walk.kind == WALK_CLC) {
-        cg_clc_barriers(c);
+    if (tir_has_scheduler(k)) {
+        cg_ring_barriers(c);
     }
     LL_INTR0(c->b, "llvm.nvvm.fence.mbarrier_init.release.cluster");
 }
 
-// Only partial sums cross between CTAs, and are sent: nobody waits for the others before it sends.
+// Only partial sums cross between CTAs, and are sent: nobody waits for the others before it sends. Tiles that one
+// warp hands out cross at once.
 static bool meets_late(const cg *c) {
-    return tir_split(c->k) > 1 && tir_sends(c->k);
+    return tir_split(c->k) > 1 && tir_sends(c->k) && c->k->walk.kind != WALK_ONE;
 }
 
 static void meet(cg *c) {
@@ -358,7 +359,7 @@ static void emit_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     begin_role(c, r);
     ll_if one = {0};
-    bool warp_walks = r->one_thread && cg_has_groups(c);
+    bool warp_walks = r->one_thread && c->k->walk.kind == WALK_STATIC && cg_has_groups(c);
     if (warp_walks) {
         c->one = cg_elect(c);
     } else if (r->one_thread) {

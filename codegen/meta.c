@@ -219,8 +219,8 @@ static cJSON *grid_json(const tir_kernel *k, arena *mem) {
     cJSON *tiles = size_json(k, cg_most_tiles(k, mem));
     cJSON *o = cJSON_CreateObject();
     cJSON_AddItemToObject(o, "tiles", tiles);
-    cJSON_AddBoolToObject(o, "persistent", k->walk.kind == WALK_STATIC);
-    if (k->walk.kind == WALK_STATIC && arch_ctas_per_sm(k) > 1) {
+    cJSON_AddBoolToObject(o, "persistent", k->walk.kind != WALK_CLC);
+    if (k->walk.kind != WALK_CLC && arch_ctas_per_sm(k) > 1) {
         add_number(o, "per_sm", arch_ctas_per_sm(k));
     }
     return o;

@@ -16,6 +16,15 @@
 // .. T. Epilogues: staging is shared, the turn barriers of the role pass it on.
 #include "cg_int.h"
 
+void cg_set_span(cg *c, int f, ll_val lo, ll_val hi) {
+    ll *b = c->b;
+    int step = c->k->fors[f].step;
+    ll_val length = ll_sub(b, hi, lo);
+    length = ll_select(b, ll_cmpi(b, LL_SGT, length, 0), length, ll_i32(b, 0));
+    ll_val steps = ll_bini(b, LL_UDIV, ll_addi(b, length, step - 1), step);
+    c->spans[f] = (cg_part){lo, hi, steps};
+}
+
 // What loops with bounds walk in this tile.
 static void set_spans(cg *c) {
     ll *b = c->b;
@@ -24,16 +33,12 @@ static void set_spans(cg *c) {
         if (!t->hi) {
             continue;
         }
-        cg_part *s = &c->spans[i];
-        s->lo = cg_bound(c, t->extent, t->lo);
-        s->hi = cg_bound(c, t->extent, t->hi);
+        ll_val lo = cg_bound(c, t->extent, t->lo), hi = cg_bound(c, t->extent, t->hi);
         if (c->role->frag != FRAG_NONE) { // whole warps: that all lanes have the same is seen to be so
-            s->lo = cg_shuffle(c, s->lo, ll_i32(b, 0));
-            s->hi = cg_shuffle(c, s->hi, ll_i32(b, 0));
+            lo = cg_shuffle(c, lo, ll_i32(b, 0));
+            hi = cg_shuffle(c, hi, ll_i32(b, 0));
         }
-        ll_val length = ll_sub(b, s->hi, s->lo);
-        length = ll_select(b, ll_cmpi(b, LL_SGT, length, 0), length, ll_i32(b, 0));
-        s->tiles = ll_bini(b, LL_UDIV, ll_addi(b, length, t->step - 1), t->step);
+        cg_set_span(c, i, lo, hi);
     }
 }
 
@@ -276,18 +281,14 @@ static bool tiles_differ(const cg *c) {
     return differ;
 }
 
-static void begin_turns(cg *c, const tir_stmt *s) {
+static void begin_turns(cg *c) {
     ll *b = c->b;
-    if (!tiles_differ(c)) {
-        cg_channels_turn(c, s);
-    }
     c->turn = ll_variable(b, LL_I32, "turn");
     // Nobody passes staging to group 0 before its first tile: parity 1 of a fresh barrier passes.
     ll_set(b, c->turn, ll_to(b, ll_cmpi(b, LL_EQ, c->group, 0), LL_I32));
 }
 
-// Whether there is a tile of this number; groups are searched in increasing order of tiles.
-static ll_val has_tile(cg *c, ll_val n, ll_val t) {
+ll_val cg_has_tile(cg *c, ll_val n, ll_val t) {
     return c->groups ? cg_groups_reach(c, t) : ll_cmp(c->b, LL_ULT, t, n);
 }
 
@@ -304,31 +305,64 @@ static void one_tile(cg *c, const tir_stmt *s) {
     }
 }
 
-// Turns where tiles differ: every tile of the CTA in order, this group's own ones and those of which it only
-// counts what they take.
-static void walk_all(cg *c, const tir_stmt *s, ll_val n) {
+// Turns of a role that goes through every tile of the CTA in order, its group's own ones and those of which it
+// only counts what they take.
+typedef struct {
+    ll_var ordinal; // of the tile in the CTA
+    ll_var until;   // tiles before the next own one
+} turn_count;
+
+static turn_count count_turns(cg *c) {
     ll *b = c->b;
-    ll_var tile = ll_variable(b, LL_I32, "tile"), ordinal = ll_variable(b, LL_I32, "ordinal");
-    ll_var until = ll_variable(b, LL_I32, "until"); // tiles before the next own one
-    ll_set(b, tile, c->cluster_id);
-    ll_set(b, ordinal, ll_i32(b, 0));
-    ll_set(b, until, c->group);
-    begin_turns(c, s);
-    ll_loop l = ll_loop_begin(b, "tiles");
-    ll_val t = ll_get(b, tile), left = ll_get(b, until);
-    ll_loop_while(b, &l, has_tile(c, n, t));
-    cg_tile_starts(c, c->groups ? cg_groups_enter(c, t) : t);
-    ll_val next = ll_add(b, t, c->n_clusters), mine = ll_cmpi(b, LL_EQ, left, 0);
-    ll_val more = has_tile(c, n, next);
+    turn_count u = {ll_variable(b, LL_I32, "ordinal"), ll_variable(b, LL_I32, "until")};
+    ll_set(b, u.ordinal, ll_i32(b, 0));
+    ll_set(b, u.until, c->group);
+    begin_turns(c);
+    return u;
+}
+
+static void tile_or_pass(cg *c, const tir_stmt *s, const turn_count *u, ll_val more) {
+    ll *b = c->b;
+    ll_val left = ll_get(b, u->until), mine = ll_cmpi(b, LL_EQ, left, 0);
     ll_if own = ll_if_begin(b, mine);
     cg_tile_begin(c);
-    tile_by_turn(c, s, ll_get(b, ordinal), more);
+    tile_by_turn(c, s, ll_get(b, u->ordinal), more);
     ll_if_else(b, &own);
     cg_channels_pass(c, s);
     ll_if_end(b, own);
-    ll_set(b, until, ll_select(b, mine, ll_i32(b, c->role->turns - 1), ll_addi(b, left, -1)));
-    ll_set(b, ordinal, ll_addi(b, ll_get(b, ordinal), 1));
+    ll_set(b, u->until, ll_select(b, mine, ll_i32(b, c->role->turns - 1), ll_addi(b, left, -1)));
+    ll_set(b, u->ordinal, ll_addi(b, ll_get(b, u->ordinal), 1));
+}
+
+static void walk_all(cg *c, const tir_stmt *s, ll_val n) {
+    ll *b = c->b;
+    ll_var tile = ll_variable(b, LL_I32, "tile");
+    ll_set(b, tile, c->cluster_id);
+    turn_count turns = count_turns(c);
+    ll_loop l = ll_loop_begin(b, "tiles");
+    ll_val t = ll_get(b, tile);
+    ll_loop_while(b, &l, cg_has_tile(c, n, t));
+    cg_tile_starts(c, c->groups ? cg_groups_enter(c, t) : t);
+    ll_val next = ll_add(b, t, c->n_clusters);
+    tile_or_pass(c, s, &turns, cg_has_tile(c, n, next));
     ll_set(b, tile, next);
+    ll_loop_end(b, l);
+}
+
+// Tiles as one warp of the cluster hands them out.
+static void handed_walk(cg *c, const tir_stmt *s) {
+    ll *b = c->b;
+    bool by_turns = c->role->turns > 1;
+    cg_ring ring = cg_ring_begin(c);
+    turn_count turns = by_turns ? count_turns(c) : (turn_count){0};
+    ll_loop l = ll_loop_begin(b, "tiles");
+    cg_handed handed = cg_take_tile(c, &ring);
+    ll_loop_while(b, &l, handed.some);
+    if (by_turns) {
+        tile_or_pass(c, s, &turns, handed.more);
+    } else {
+        one_tile(c, s);
+    }
     ll_loop_end(b, l);
 }
 
@@ -349,15 +383,16 @@ static void static_walk(cg *c, const tir_stmt *s) {
     ll_set(b, ordinal, turn);
     ll_set(b, tile, ll_add(b, c->cluster_id, ll_mul(b, turn, c->n_clusters)));
     if (turns) {
-        begin_turns(c, s);
+        cg_channels_turn(c, s);
+        begin_turns(c);
     }
     ll_loop l = ll_loop_begin(b, "tiles");
     ll_val t = ll_get(b, tile);
-    ll_loop_while(b, &l, has_tile(c, n, t));
+    ll_loop_while(b, &l, cg_has_tile(c, n, t));
     cg_tile_starts(c, c->groups ? cg_groups_enter(c, t) : t);
     if (turns) {
         cg_tile_begin(c);
-        tile_by_turn(c, s, ll_get(b, ordinal), has_tile(c, n, ll_add(b, t, c->n_clusters)));
+        tile_by_turn(c, s, ll_get(b, ordinal), cg_has_tile(c, n, ll_add(b, t, c->n_clusters)));
         cg_channels_skip(c);
     } else {
         one_tile(c, s);
@@ -370,6 +405,8 @@ static void static_walk(cg *c, const tir_stmt *s) {
 void cg_walk(cg *c, const tir_stmt *s) {
     if (c->k->walk.kind == WALK_STATIC) {
         static_walk(c, s);
+    } else if (c->k->walk.kind == WALK_ONE) {
+        handed_walk(c, s);
     } else if (c->role->turns > 1) {
         cg_fail(c, "role '%s' takes tiles by turns of %d groups, which needs a static walk; the "
                    "walk of kernel '%s' is clc", c->role->name, c->role->turns, c->k->name);
@@ -479,7 +516,11 @@ void cg_stmts(cg *c, int n, tir_stmt *const *body) {
             cg_combine(c, s);
             break;
         case TS_SCHED:
-            cg_clc_sched(c, s);
+            if (c->k->walk.kind == WALK_CLC) {
+                cg_clc_sched(c);
+            } else {
+                cg_hand_out(c);
+            }
             break;
         }
     }

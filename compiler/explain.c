@@ -246,8 +246,8 @@ static void print_order(FILE *out, const planner *p) {
 static void print_bounds(FILE *out, const tir_kernel *k) {
     for (int i = 0; i < k->n_loops; i++) {
         if (k->loops[i].hi != NULL) {
-            fprintf(out, "    // every role finds the tiles of '%s' itself, one group after the other\n",
-                    k->loops[i].index);
+            fprintf(out, "    // %s finds the tiles of '%s', one group after the other\n",
+                    k->walk.kind == WALK_ONE ? "the scheduler" : "every role by itself", k->loops[i].index);
         }
     }
 }
@@ -299,11 +299,12 @@ bool explain_print(FILE *out, const planner *p) {
         fprintf(out, " raster %s by %d", k->loops[k->walk.raster].index, k->walk.group);
     }
     print_order(out, p);
-    fprintf(out, ";\n");
+    fprintf(out, "%s;\n", k->walk.kind == WALK_ONE ? " from one" : "");
     print_bounds(out, k);
-    if (k->walk.kind == WALK_CLC) {
-        fprintf(out, "    // scheduler: warp %d; %d responses, each read by %d warps\n",
-                k->roles[k->n_roles - 1].first_warp, k->walk.depth, k->walk.empty_count);
+    if (tir_has_scheduler(k)) {
+        fprintf(out, "    // scheduler: warp %d%s; %d responses of %d bytes, each read by %d warps\n",
+                k->roles[k->n_roles - 1].first_warp, k->roles[k->n_roles - 1].leader_only ? " of CTA 0" : "",
+                k->walk.depth, tir_response_bytes(k), k->walk.empty_count);
     }
     print_pipes(out, p);
     for (int i = 0; i < p->n_roles; i++) {

@@ -222,15 +222,15 @@ static void parse_walk(cursor *c) {
             if (!expect_names(c, &f->order)) {
                 return;
             }
-        } else if (accept(c, "from")) {
-            c->at--;
-            diag_report(c->d, DIAG_ERROR, "X101", peek(c)->span,
-                        "'walk ... from' has no lowering yet: every role reads the bounds of its tiles "
-                        "itself");
-            c->failed = true;
-            return;
+        } else if (peek(c)->kind != FT_INT && strcmp(peek(c)->text, "from") == 0) {
+            f->from_span = peek(c)->span;
+            c->at++;
+            if (!expect(c, "one")) {
+                return;
+            }
+            f->from_one = true;
         } else {
-            malformed(c, "'raster NAME by NUMBER' or 'order NAME, NAME'");
+            malformed(c, "'raster NAME by NUMBER', 'order NAME, NAME' or 'from one'");
             return;
         }
     }

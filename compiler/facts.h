@@ -67,6 +67,8 @@ typedef struct {
     bool has_raster;
     fact_name raster;
     int raster_group;
+    bool from_one;   // one warp of a cluster hands tiles out
+    ast_span from_span;
     fact_names order; // of the tile loops, outermost first; none: as the program has them
     int n_pipes;
     fact_pipe pipes[FACTS_MAX_EACH];

@@ -388,6 +388,18 @@ static void plan_walk(planner *p) {
             return;
         }
     }
+    if (w->kind == WALK_CLC && f->from_one) {
+        PLAN_REFUSE(p, "F105", f->from_span, "'walk clc' has the hardware hand out tiles: 'from one' is of a static walk");
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static from one;", "tiles from one warp");
+        return;
+    }
+    w->kind = f->from_one ? WALK_ONE : w->kind;
+    if (w->kind == WALK_ONE && tir_record_words(p->k) > TIR_RECORD_MOST) {
+        PLAN_REFUSE(p, "X101", f->from_span, "a tile takes %d words to hand out, a warp hands out %d",
+                    tir_record_words(p->k), TIR_RECORD_MOST);
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "every role counts by itself");
+        return;
+    }
     const tir_loop *bounded = NULL;
     for (int i = 0; i < p->k->n_loops; i++) {
         bounded = p->k->loops[i].hi != NULL ? &p->k->loops[i] : bounded;

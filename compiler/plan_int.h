@@ -13,6 +13,7 @@ enum {
     PLAN_MAX_AXES = 5,         // of a tensor map
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
+    PLAN_ONE_DEPTH = 4,        // tiles that one warp hands out before all have begun the first
     PLAN_MATH_WARPS = 16,      // of a role that multiplies, at most
     PLAN_WGMMA_REGS = 40,      // beside accumulators of wgmma: scales, addresses, counters
     PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x 4

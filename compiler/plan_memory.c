@@ -464,10 +464,6 @@ void plan_channels(planner *p) {
 
 // --- Barriers and places -------------------------------------------------------------------------------
 
-static int reading_warps(const tir_role *r) {
-    return r->one_thread ? 1 : r->n_warps;
-}
-
 // Bytes that arrive on one full barrier in a phase.
 static int full_bytes(const tir_kernel *k, const tir_channel *c) {
     int bytes = 0;
@@ -524,19 +520,16 @@ static void channel_barriers(planner *p, tir_channel *c) {
 static void walk_barriers(planner *p) {
     tir_kernel *k = p->k;
     tir_walk *w = &k->walk;
-    if (w->kind != WALK_CLC) {
+    if (!tir_has_scheduler(k)) {
         return;
     }
-    w->depth = PLAN_CLC_DEPTH;
+    w->depth = w->kind == WALK_CLC ? PLAN_CLC_DEPTH : PLAN_ONE_DEPTH;
     w->full_bar = take_barriers(p, w->depth);
     w->empty_bar = take_barriers(p, w->depth);
-    for (int i = 0; i < k->n_roles; i++) {
-        int ctas = k->roles[i].leader_only ? 1 : k->cluster;
-        w->empty_count += reading_warps(&k->roles[i]) * ctas;
-    }
     p->barrier_bytes = round_up(p->barrier_bytes, 16);
     w->resp_offset = p->barrier_bytes;
-    p->barrier_bytes += 16 * w->depth;
+    p->barrier_bytes += tir_response_bytes(k) * w->depth;
+    w->empty_count = tir_walk_readers(k);
 }
 
 // The type of scales whose table a product reads; ELEM_NONE: none.

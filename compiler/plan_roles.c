@@ -1,7 +1,7 @@
 // Values -> roles -> warps.
 //
 // Requires: products. Provides: p->roles, who loads, multiplies and stores what; k->roles (warps),
-// k->threads, wg_regs, entry_regs, tmem_warp; the scheduler role of a clc walk.
+// k->threads, wg_regs, entry_regs, tmem_warp; the scheduler role of a clc walk, or of one from one warp.
 //
 // setmaxnreg acts on warpgroups of four warps (PTX ISA "setmaxnreg": all warps of a warpgroup execute
 // the same one), so roles with different register counts never share one.
@@ -401,7 +401,8 @@ static void place_roles(planner *p) {
     for (int i = 1; i < w.n_wgs; i++) {
         least = w.regs[i] < least ? w.regs[i] : least;
     }
-    if (walks_by_clc(p)) {
+    bool clc = walks_by_clc(p);
+    if (clc || p->f->from_one) {
         int warp = take_spare(p, &w, least);
         k->roles[k->n_roles++] = (tir_role){.name = "sched",
                                             .first_warp = warp,
@@ -409,7 +410,8 @@ static void place_roles(planner *p) {
                                             .regs = w.regs[warp / ARCH_WG_WARPS],
                                             .turns = 1,
                                             .shares = 1,
-                                            .one_thread = true,
+                                            .one_thread = clc,
+                                            .leader_only = !clc && k->cluster > 1,
                                             .turn_bar = -1,
                                             .sum_bar = -1};
     }

@@ -117,7 +117,9 @@ typedef struct {
                // 128x4 tiles begin with a fresh tile in every group (tir_param.groups)
 } tir_loop;
 
-typedef enum { WALK_STATIC, WALK_CLC } tir_walk_kind;
+// Static: every role counts through the tiles of its cluster, and reads the bounds of loops, by itself. One: one
+// warp of the cluster does, in the same order, and hands each tile to all roles of all its CTAs.
+typedef enum { WALK_STATIC, WALK_CLC, WALK_ONE } tir_walk_kind;
 
 typedef struct {
     tir_walk_kind kind;
@@ -125,10 +127,11 @@ typedef struct {
                 // element of a tile): the walk takes one group after the other
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
-    // clc only: a ring of 'depth' 16-byte responses, its barriers, and who reads
+    // clc, one: a ring of 'depth' responses of 16 bytes, or records of tir_record_words, its barriers, and who
+    // reads
     int depth;
     int resp_offset;  // smem
-    int full_bar;     // smem offset of depth mbarriers: count 1, 16 bytes, in every CTA
+    int full_bar;     // smem offset of depth mbarriers in every CTA: count 1; clc: and 16 bytes
     int empty_bar;    // in the leader CTA
     int empty_count;  // reading warps of the whole cluster
 } tir_walk;
@@ -307,7 +310,7 @@ typedef enum {
     TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one, those of
                 // a cluster's CTAs then in CTA 0. Who has them all runs the body, the stores of the role;
                 // others give their TMEM slots back
-    TS_SCHED,   // the scheduler of a clc walk
+    TS_SCHED,   // the scheduler: of each CTA for a clc walk, of the leader where one warp hands tiles out
 } tir_stmt_kind;
 
 typedef struct tir_stmt {
@@ -430,6 +433,21 @@ typedef struct tir_kernel {
     int tmem_slot;    // smem offset of the word tcgen05.alloc writes
 } tir_kernel;
 
+// A record of a tile that one warp hands out, in words of 32 bits: TIR_RECORD_SOME when there is a tile, and
+// TIR_RECORD_MORE when one comes behind it; where it starts along each loop, and where a loop has bounds they;
+// the bounds of each 'for' loop that has some.
+enum { TIR_RECORD_SOME = 1, TIR_RECORD_MORE = 2, TIR_RECORD_MOST = 32 };
+int tir_record_words(const tir_kernel *k); // a multiple of 4
+// Whether one warp of a cluster tells the roles their tiles.
+static inline bool tir_has_scheduler(const tir_kernel *k) {
+    return k->walk.kind != WALK_STATIC;
+}
+// Bytes of a slot of the walk's ring.
+static inline int tir_response_bytes(const tir_kernel *k) {
+    return k->walk.kind == WALK_CLC ? 16 : 4 * tir_record_words(k);
+}
+// Arrivals that free a slot of the walk's ring: one of each warp that reads it, of each CTA.
+int tir_walk_readers(const tir_kernel *k);
 // CTAs among which the steps of a loop are divided.
 static inline int tir_split(const tir_kernel *k) {
     return k->cluster_loop < 0 ? k->cluster : 1;

@@ -28,6 +28,28 @@ int tir_sum_bytes(const tir_kernel *k, int role) {
     return bytes;
 }
 
+int tir_record_words(const tir_kernel *k) {
+    int words = 1;
+    for (int i = 0; i < k->n_loops; i++) {
+        words += k->loops[i].hi != NULL ? 3 : 1;
+    }
+    for (int i = 0; i < k->n_fors; i++) {
+        words += k->fors[i].hi != NULL ? 2 : 0;
+    }
+    return (words + 3) / 4 * 4;
+}
+
+int tir_walk_readers(const tir_kernel *k) {
+    int readers = 0;
+    for (int i = 0; i < k->n_roles; i++) {
+        const tir_role *r = &k->roles[i];
+        if (k->walk.kind == WALK_CLC || r->one_thread || r->frag != FRAG_NONE) { // all but the scheduler
+            readers += (r->one_thread ? 1 : r->n_warps) * (r->leader_only ? 1 : k->cluster);
+        }
+    }
+    return readers;
+}
+
 bool tir_is_read_in_part(const tir_kernel *k, int channel) {
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].fit > 0 && k->operands[k->mmas[i].b].channel == channel) {

@@ -97,7 +97,7 @@ static const char *const elem_words[] = {
 };
 
 const char *tir_enum_word(tir_enum table, int i) {
-    static const char *const walks[] = {"static", "clc", NULL};
+    static const char *const walks[] = {"static", "clc", "one", NULL};
     static const char *const modes[] = {"in", "out", "inout", "const", "temp", NULL};
     static const char *const parts[] = {"data", "scale", NULL};
     static const char *const swizzles[] = {"none", "span32", "span64", "span128", NULL};

@@ -362,22 +362,20 @@ static bool verify_launch(verifier *v) {
 static bool verify_walk(verifier *v) {
     const tir_kernel *k = v->k;
     const tir_walk *w = &k->walk;
-    VERIFY(v, (unsigned)w->kind <= WALK_CLC, "no such walk");
+    VERIFY(v, (unsigned)w->kind <= WALK_ONE, "no such walk");
     VERIFY(v, tir_in(w->raster, -1, k->n_loops - 1), "walk: no loop #%d", w->raster);
     VERIFY(v, w->raster < 0 || (w->raster >= w->groups && k->n_loops - w->groups > 1 && tir_in(w->group, 1, 1 << 20)),
            "walk: raster groups of %d tiles in %d loops", w->group, k->n_loops - w->groups);
     if (w->kind == WALK_STATIC) {
         return true;
     }
-    for (int i = 0; i < k->n_loops; i++) {
+    for (int i = 0; i < k->n_loops && w->kind == WALK_CLC; i++) {
         VERIFY(v, k->loops[i].hi == NULL, "walk: loop '%s' has bounds, so the launch knows no number of tiles",
                k->loops[i].index);
     }
-    int readers = 0;
-    for (int i = 0; i < k->n_roles; i++) {
-        const tir_role *r = &k->roles[i];
-        readers += (r->one_thread ? 1 : r->n_warps) * (r->leader_only ? 1 : k->cluster);
-    }
+    VERIFY(v, w->kind == WALK_CLC || tir_record_words(k) <= TIR_RECORD_MOST, "walk: records of %d words",
+           tir_record_words(k));
+    int readers = tir_walk_readers(k);
     VERIFY(v, tir_in(w->depth, 1, 64), "walk: a ring of %d responses", w->depth);
     VERIFY(v, w->empty_count == readers,
            "walk: empty_count is %d, but %d warps of the cluster read each response", w->empty_count,

@@ -251,8 +251,14 @@ static bool walk_stmt(walker *w, const tir_stmt *s, int depth) {
     case TS_COMBINE:
         return walk_combine(w, s, depth);
     case TS_SCHED:
-        VERIFY(v, w->r->one_thread && !w->r->leader_only, "role '%s': one thread of each CTA schedules",
-               w->r->name);
+        if (v->k->walk.kind == WALK_CLC) {
+            VERIFY(v, w->r->one_thread && !w->r->leader_only, "role '%s': one thread of each CTA schedules",
+                   w->r->name);
+        } else {
+            VERIFY(v, !w->r->one_thread && w->r->n_warps == 1 && w->r->frag == FRAG_NONE &&
+                          w->r->leader_only == (v->k->cluster > 1),
+                   "role '%s': one warp of the cluster hands out tiles", w->r->name);
+        }
         w->schedulers++;
         return true;
     }
@@ -319,7 +325,7 @@ static bool verify_runs(walker *w) {
         VERIFY(v, w->store_runs[i] == 1, "store '%s' stands in %d places",
                verify_param_name(k, k->stores[i].param), w->store_runs[i]);
     }
-    int wanted = k->walk.kind == WALK_CLC ? 1 : 0;
+    int wanted = tir_has_scheduler(k) ? 1 : 0;
     VERIFY(v, w->schedulers == wanted, "%d schedulers for this walk, not %d", w->schedulers, wanted);
     return true;
 }

@@ -284,10 +284,12 @@ static bool put_channel(layout *l, const tir_channel *c) {
                                           arena_printf(mem, "channel '%s' slots", c->name)));
 }
 
-static bool put_walk(layout *l, const tir_walk *w) {
-    return w->kind != WALK_CLC || (put(l, w->full_bar, 8 * (int64_t)w->depth, 8, "walk full barriers") &&
-                                   put(l, w->empty_bar, 8 * (int64_t)w->depth, 8, "walk empty barriers") &&
-                                   put(l, w->resp_offset, 16 * (int64_t)w->depth, 16, "walk responses"));
+static bool put_walk(layout *l, const tir_kernel *k) {
+    const tir_walk *w = &k->walk;
+    int64_t responses = tir_response_bytes(k) * (int64_t)w->depth;
+    return !tir_has_scheduler(k) || (put(l, w->full_bar, 8 * (int64_t)w->depth, 8, "walk full barriers") &&
+                                     put(l, w->empty_bar, 8 * (int64_t)w->depth, 8, "walk empty barriers") &&
+                                     put(l, w->resp_offset, responses, 16, "walk responses"));
 }
 
 static bool put_sums(layout *l, int role) {
@@ -351,7 +353,7 @@ static bool place_smem(verifier *v) {
     if (k->tmem_columns > 0 && !put(&l, k->tmem_slot, 4, 4, "the TMEM address")) {
         return false;
     }
-    return put_tables(&l) && put_walk(&l, &k->walk) && apart(&l);
+    return put_tables(&l) && put_walk(&l, k) && apart(&l);
 }
 
 int verify_slot_columns(const tir_kernel *k, int channel) {
