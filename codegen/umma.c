@@ -45,7 +45,7 @@ static int64_t desc_fields(tir_swizzle swizzle, int line_bytes, int slabs) {
 }
 
 // Descriptor of what lies 'offset' bytes into the current slot of a channel.
-static ll_val make_desc(cg *c, int ch, int offset, int64_t fields) {
+static ll_val first_desc(cg *c, int ch, int offset, int64_t fields) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
     const umma_plan *plan = c->umma;
@@ -66,6 +66,33 @@ static ll_val advance_desc(cg *c, ll_val desc, int64_t bytes) {
                   .n_out = 1,
                   .out = {LL_I64}};
     return ll_call_asm(c->b, &add, 1, &desc);
+}
+
+// The descriptors of one product's tiles. One of an earlier tile's fields in the same slot is the
+// earlier one some bytes further: one instruction where a new one takes two, one a half.
+enum { MAX_TILES = 4 };
+typedef struct {
+    struct {
+        int ch, offset;
+        int64_t fields;
+        ll_val desc;
+    } made[MAX_TILES];
+    int n;
+} tile_descs;
+
+static ll_val make_desc(cg *c, tile_descs *t, int ch, int offset, int64_t fields) {
+    ll_val desc = NULL;
+    for (int i = 0; i < t->n && !desc; i++) {
+        if (t->made[i].ch == ch && t->made[i].fields == fields) {
+            desc = advance_desc(c, t->made[i].desc, offset - t->made[i].offset);
+        }
+    }
+    desc = desc ? desc : first_desc(c, ch, offset, fields);
+    t->made[t->n].ch = ch;
+    t->made[t->n].offset = offset;
+    t->made[t->n].fields = fields;
+    t->made[t->n++].desc = desc;
+    return desc;
 }
 
 // Instruction descriptor without scale ids and columns (PTX ISA "tcgen05 instruction descriptor").
@@ -159,12 +186,12 @@ static int words_of(const tir_mma *m, const mma_info *info) {
 
 // Shared memory holds [row tile][k word] of 512 bytes; the copy spreads tile j, word s to 4 columns
 // at s * word_columns + 4 * j in all four lane quarters (PTX ISA "tcgen05.cp", 32x128b.warpx4).
-static void copy_scales(cg *c, const tir_operand *o, int words) {
+static void copy_scales(cg *c, tile_descs *descs, const tir_operand *o, int words) {
     ll *b = c->b;
     const tir_box *box = &c->k->channels[o->channel].boxes[o->scale];
     const char *cp = c->k->pair ? "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg2"
                                 : "llvm.nvvm.tcgen05.cp.32x128b_warpx4.cg1";
-    ll_val desc = make_desc(c, o->channel, box->offset, desc_fields(SWZ_NONE, 16, 0));
+    ll_val desc = make_desc(c, descs, o->channel, box->offset, desc_fields(SWZ_NONE, 16, 0));
     ll_val to = ll_addi(b, c->tmem, o->sf_column);
     for (int j = 0; j < o->sf_rows / TIR_ATOM_ROWS; j++) {
         for (int s = 0; s < words; s++) {
@@ -259,9 +286,9 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
 }
 
 // First byte of an operand's tile in the current slot.
-static ll_val data_desc(cg *c, const tir_operand *o) {
+static ll_val data_desc(cg *c, tile_descs *descs, const tir_operand *o) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    return make_desc(c, o->channel, box->offset,
+    return make_desc(c, descs, o->channel, box->offset,
                      desc_fields(o->swizzle, o->row_bytes, o->mn_major ? box->box_pitch : 0));
 }
 
@@ -312,19 +339,20 @@ void cg_umma(cg *c, const tir_mma *m) {
     umma_op op = {
         .m = m, .info = info, .idesc = make_idesc(c, m, info), .group = c->k->pair ? 2 : 1};
     op.columns = idesc_columns(c, m);
+    tile_descs descs = {0};
     if (info->scale != ELEM_NONE) {
         if (plan->copy_a[number]) {
-            copy_scales(c, a, words_of(m, info));
+            copy_scales(c, &descs, a, words_of(m, info));
         }
         if (plan->copy_b[number]) {
-            copy_scales(c, b, words_of(m, info));
+            copy_scales(c, &descs, b, words_of(m, info));
         }
         op.sfa = scale_address(c, a);
         op.sfb = scale_address(c, b);
     }
     op.d = acc_address(c, &c->k->accs[m->acc]);
-    op.a = data_desc(c, a);
-    op.b = data_desc(c, b);
+    op.a = data_desc(c, &descs, a);
+    op.b = data_desc(c, &descs, b);
     issue_steps(c, &op);
     ll_set(c->b, c->fresh[m->acc], ll_i1(c->b, false));
 }
