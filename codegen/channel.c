@@ -176,7 +176,8 @@ void cg_advance(cg *c, int ch) {
 // --- Waiting -------------------------------------------------------------------------------------
 
 // Waits acquire at cluster scope where another CTA's accesses are ordered by them (that costs the
-// L1 cache). Slots of wgmma are filled and read by asynchronous operations alone.
+// L1 cache). Slots of wgmma are filled and read by asynchronous operations alone, those in shared
+// memory that tcgen05 multiplies too.
 static bool acquires_cluster(const cg *c) {
     return c->k->cluster_loop >= 0 && c->k->arch != ARCH_SM90A;
 }
@@ -199,8 +200,10 @@ void cg_acquire(cg *c, int ch) {
 }
 
 void cg_await(cg *c, int ch) {
-    cg_wait(c, cg_full_bar(c, ch), ll_get(c->b, c->chans[ch].phase), acquires_cluster(c));
-    if (c->k->channels[ch].space == SPACE_TMEM || cg_is_umma(c)) {
+    bool tmem = c->k->channels[ch].space == SPACE_TMEM;
+    cg_wait(c, cg_full_bar(c, ch), ll_get(c->b, c->chans[ch].phase),
+            acquires_cluster(c) && (tmem || !cg_is_umma(c)));
+    if (tmem || cg_is_umma(c)) {
         LL_INTR0(c->b, "llvm.nvvm.tcgen05.fence.after.thread.sync");
     }
 }
