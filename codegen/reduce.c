@@ -2,6 +2,8 @@
 //
 //   along the columns   each lane walks its row in order, as the sequential program does, so that a
 //                       sum rounds as that one's
+//   along a loop that   each lane walks all of it in order for its row, from +0 on: a sum that the
+//   is no side          program makes step by step
 //   across the rows     every warp walks all rows of the tile, a row a lane, and the lanes meet in
 //                       butterflies: maxima and minima only, which do not depend on the order
 // Elements beyond the loop's extent do not count. A maximum begins with NaN, which max.f32 and
@@ -67,6 +69,7 @@ typedef struct {
     const tir_expr *e;
     cg_elem at;
     bool rows;     // across the rows, a lane each
+    bool all;      // along fors[], which is no side of the tile
     ll_val start, extent; // of the loop: elements from 'start' to 'extent' - 1 exist
 } reduction;
 
@@ -78,6 +81,9 @@ static ll_val step(cg *c, const reduction *r, ll_val sum, ll_val i, int ahead) {
     if (r->rows) {
         at.row = ll_add(b, place, c->lane);
         place = at.row;
+    } else if (r->all) {
+        place = ll_addi(b, place, ahead);
+        c->starts[r->e->ref] = place;
     } else {
         at.col = place;
         at.dcol = ahead;
@@ -87,14 +93,15 @@ static ll_val step(cg *c, const reduction *r, ll_val sum, ll_val i, int ahead) {
     return ll_select(b, ll_cmp(b, LL_SLT, place, r->extent), x, sum);
 }
 
+// 'tile': elements at the most; 0: as many as there are.
 static ll_val walk(cg *c, const reduction *r, int tile) {
     ll *b = c->b;
     ll_var sum = ll_variable(b, LL_F32, "reduced");
     ll_var i = ll_variable(b, LL_I32, "at");
-    ll_set(b, sum, begin(c, r->e->reduce));
+    ll_set(b, sum, r->all && r->e->reduce == RED_SUM ? ll_f32(b, 0) : begin(c, r->e->reduce));
     ll_set(b, i, ll_i32(b, 0));
     ll_val left = ll_sub(b, r->extent, r->start);
-    ll_val end = ll_select(b, ll_cmpi(b, LL_SLT, left, tile), left, ll_i32(b, tile));
+    ll_val end = r->all ? left : ll_select(b, ll_cmpi(b, LL_SLT, left, tile), left, ll_i32(b, tile));
     ll_loop loop = ll_loop_begin(b, "reduce");
     ll_loop_while(b, &loop, ll_cmp(b, LL_SLT, ll_get(b, i), end));
     int unrolled = r->rows ? 1 : tile % STEP == 0 ? STEP : 1;
@@ -124,6 +131,13 @@ ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at) {
         return value;
     }
     const tir_acc *tile = at->acc;
+    if (e->ref >= c->k->n_loops) {
+        reduction r = {.e = e, .at = *at, .all = true, .start = ll_i32(c->b, 0),
+                       .extent = cg_size(c, c->k->fors[e->ref - c->k->n_loops].extent)};
+        value = walk(c, &r, 0);
+        c->starts[e->ref] = NULL;
+        return value;
+    }
     bool rows = tile && e->ref == tile->row_loop;
     if (!tile || (!rows && e->ref != tile->col_loop) || (rows && e->reduce == RED_SUM)) {
         cg_fail(c,
@@ -150,7 +164,7 @@ static void hoist(cg *c, const tir_expr *e, const cg_elem *at);
 
 static bool varies_in(const cg *c, const tir_expr *e, uint64_t loops) {
     bool found = false;
-    for (int i = 0; i < c->k->n_loops && i < TIR_REDUCE_LOOPS && !found; i++) {
+    for (int i = 0; i < c->k->n_loops + c->k->n_fors && i < TIR_REDUCE_LOOPS && !found; i++) {
         found = (loops >> i & 1) != 0 && tir_varies(e, i);
     }
     return found;
@@ -171,8 +185,9 @@ static void hoist_inside(cg *c, const tir_expr *e, const cg_elem *at, uint64_t w
 
 static void hoist(cg *c, const tir_expr *e, const cg_elem *at) {
     if (tir_varies(e, at->acc->col_loop)) {
+        int n = c->k->n_loops;
         cg_fail(c, "a reduction over '%s' in kernel '%s' differs between the columns of the tile",
-                c->k->loops[e->ref].index, c->k->name);
+                e->ref < n ? c->k->loops[e->ref].index : c->k->fors[e->ref - n].index, c->k->name);
         return;
     }
     hoist_inside(c, e, at, UINT64_C(1) << e->ref);

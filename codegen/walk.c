@@ -197,10 +197,10 @@ void cg_tile_begin(cg *c) {
         cg_warp_sync(c); // one lane issued stores; wgmma instructions are for converged warps
     }
     for (int i = 0; i < c->k->n_accs; i++) {
-        bool mine = cg_is_mine(c, i);
+        bool mine = cg_is_mine(c, i) && c->role->frag == FRAG_MMA;
         if (mine && c->k->arch == ARCH_SM90A) {
             cg_wgmma_begin(c, i);
-        } else if (mine && c->role->frag == FRAG_MMA) {
+        } else if (mine) {
             cg_mma_sync_zero(c, i);
         }
     }

@@ -730,8 +730,9 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
     }
     target_begin(x, s, &m.target, &m.tp);
     contracted_axes(x, s->value, &m.tp, &m.sum);
+    // Products of matrices are for the tensor cores; what is summed up in a vector is added one by one.
     bool is_product = s->value->kind == EX_BINARY && s->value->op == OP_MUL && m.sum.n > 0 &&
-                      m.target.tile != NULL && m.tp.n_colon == 0;
+                      m.target.tile != NULL && m.tp.n_colon == 0 && m.tp.axes.n > 1;
     if (!is_product) {
         exec_points(x, &m);
         return;

@@ -47,6 +47,15 @@ int graph_acc_of(const graph *g, const ast_sym *acc) {
     return -1;
 }
 
+int graph_sum_of(const graph *g, const ast_sym *acc) {
+    for (int i = 0; i < g->n_sums; i++) {
+        if (g->sums[i].acc == acc) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim) {
     for (int i = 0; i < k->n_body; i++) {
         const ast_stmt *s = k->body[i];
@@ -192,6 +201,51 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
     g->mmas[g->n_mmas++] = m;
 }
 
+// --- Sums without products ------------------------------------------------------------------------
+
+// What an expression reads of sums is whole: their loops stand before it.
+static void check_sums_read(builder *b, const ast_expr *e, int level) {
+    if (e == NULL) {
+        return;
+    }
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && !e->sym->is_acc) {
+        check_sums_read(b, e->sym->stmt->value, level);
+    }
+    int sum = e->kind == EX_NAME ? graph_sum_of(b->g, e->sym) : -1;
+    if (sum >= 0 && (b->g->sums[sum].stmt == NULL || b->g->sums[sum].level == level)) {
+        REFUSE(b, "X101", e->span, "'%s' is read before the loop that sums it up has ended: no lowering yet",
+               e->sym->name);
+    }
+    check_sums_read(b, e->a, level);
+    check_sums_read(b, e->b, level);
+    for (int i = 0; i < e->n_args && b->ok; i++) {
+        check_sums_read(b, e->args[i], level);
+    }
+}
+
+static void add_sum(builder *b, const ast_stmt *s, int sum, int level) {
+    graph_sum *m = &b->g->sums[sum];
+    if (m->stmt != NULL) {
+        REFUSE(b, "X101", s->span, "'%s' is added to a second time: no lowering yet without products",
+               m->acc->name);
+        return;
+    }
+    if (level == GRAPH_TILE_LEVEL || b->g->fors[level].parent != GRAPH_TILE_LEVEL) {
+        REFUSE(b, "X101", s->span, "'%s' takes no products: it is summed up in one loop, not in %s",
+               m->acc->name, level == GRAPH_TILE_LEVEL ? "none" : "loops inside of each other");
+        return;
+    }
+    const ast_sym *index = b->g->fors[level].sym;
+    if (index->lo != NULL || index->group != NULL) {
+        REFUSE(b, "X101", s->span, "'%s' takes no products: its sum over a part of a dimension has no lowering yet",
+               m->acc->name);
+        return;
+    }
+    check_sums_read(b, s->value, level);
+    m->stmt = s;
+    m->level = level;
+}
+
 // --- Stores ---------------------------------------------------------------------------------------
 
 // Collects the accumulators that an expression reads, through lets and functions' arguments.
@@ -199,7 +253,7 @@ static void collect_accs(builder *b, const ast_expr *e, graph_store *st) {
     if (e == NULL) {
         return;
     }
-    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET) {
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && graph_sum_of(b->g, e->sym) < 0) {
         if (!e->sym->is_acc) {
             collect_accs(b, e->sym->stmt->value, st);
             return;
@@ -235,6 +289,7 @@ static void add_store(builder *b, const ast_stmt *s, int level) {
         return;
     }
     graph_store st = {.stmt = s, .param = t->a->sym};
+    check_sums_read(b, s->value, GRAPH_TILE_LEVEL);
     collect_accs(b, s->value, &st);
     g->nodes[g->n_nodes++] = (graph_node){NODE_STORE, g->n_stores, level};
     g->stores[g->n_stores++] = st;
@@ -295,7 +350,12 @@ static void add_let(builder *b, const ast_stmt *s, int level) {
         REFUSE(b, "X101", s->span, "an accumulator made inside a 'for' loop has no lowering yet");
         return;
     }
-    if (!full(b, g->n_accs, s->span, "accumulators")) {
+    if (full(b, g->n_accs > g->n_sums ? g->n_accs : g->n_sums, s->span, "accumulators")) {
+        return;
+    }
+    if (s->value->n_args == 1) { // products make matrices
+        g->sums[g->n_sums++] = (graph_sum){.acc = s->sym, .zero = s, .level = GRAPH_TILE_LEVEL};
+    } else {
         g->acc_stmts[g->n_accs] = s;
         g->accs[g->n_accs++] = s->sym;
     }
@@ -312,7 +372,10 @@ static void add_stmt(builder *b, const ast_stmt *s, int level) {
     case ST_ASSIGN: {
         const ast_expr *t = s->target->kind == EX_INDEX ? s->target->a : s->target;
         bool to_acc = t->kind == EX_NAME && t->sym != NULL && t->sym->kind == SYM_LET;
-        if (to_acc && s->accumulate) {
+        int sum = to_acc ? graph_sum_of(b->g, t->sym) : -1;
+        if (sum >= 0 && s->accumulate) {
+            add_sum(b, s, sum, level);
+        } else if (to_acc && s->accumulate) {
             add_mma(b, s, level);
         } else if (to_acc) {
             REFUSE(b, "X101", s->span, "an accumulator that is assigned anew has no lowering yet");
@@ -482,6 +545,11 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
             REFUSE(&b, "X101", k->body[i]->span,
                    "this statement has no lowering yet; the evaluator runs it");
         }
+    }
+    if (b.ok && out->n_sums > 0 && out->n_accs > 0) {
+        REFUSE(&b, "X101", out->sums[0].zero->span, "'%s' is summed up beside products: no lowering yet",
+               out->sums[0].acc->name);
+        diag_help(d, "give it a kernel of its own");
     }
     return b.ok;
 }

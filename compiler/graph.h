@@ -24,6 +24,14 @@ typedef struct {
     int level;        // the for loop it stands in, or GRAPH_TILE_LEVEL
 } graph_mma;
 
+// A vector that a loop sums up, of what is no product of matrices.
+typedef struct {
+    const ast_sym *acc;
+    const ast_stmt *zero; // where it begins
+    const ast_stmt *stmt; // what is added; NULL: nothing so far
+    int level;            // the for loop it stands in
+} graph_sum;
+
 typedef struct {
     const ast_stmt *stmt;
     const ast_sym *param;
@@ -60,6 +68,8 @@ typedef struct {
     int n_accs;
     const ast_sym *accs[GRAPH_MAX];
     const ast_stmt *acc_stmts[GRAPH_MAX];
+    int n_sums;
+    graph_sum sums[GRAPH_MAX];
     int n_operands;
     graph_operand operands[GRAPH_MAX];
     int n_mmas;
@@ -76,7 +86,8 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
 
 int graph_loop_of(const graph *g, const ast_sym *index); // -1: not a tile loop
 int graph_for_of(const graph *g, const ast_sym *index);  // -1: not a for loop
-int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulator
+int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulator of products
+int graph_sum_of(const graph *g, const ast_sym *acc);    // -1: not a sum without products
 // The declaration that cuts a dimension in groups, or NULL.
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
 bool graph_mentions(const ast_expr *e, const ast_sym *name);

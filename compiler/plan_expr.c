@@ -60,6 +60,13 @@ static tir_expr *as_f32(planner *p, tir_expr *x) {
 
 // --- Positions ---------------------------------------------------------------------------------------
 
+// Loops are numbered through, those of the tile first; -1: an index that no loop walks.
+static int loop_of(const planner *p, const ast_sym *index) {
+    int tile = graph_loop_of(p->g, index);
+    int steps = graph_for_of(p->g, index);
+    return tile >= 0 ? tile : steps >= 0 ? p->k->n_loops + steps : -1;
+}
+
 static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     int64_t v = 0;
     if (lang_const_int(e, p->g->tparams, &v)) {
@@ -67,7 +74,7 @@ static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
         return v >= 0 && v <= INT32_MAX;
     }
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
-        *out = (tir_axis){.loop = graph_loop_of(p->g, e->sym), .mul = 1, .div = 1};
+        *out = (tir_axis){.loop = loop_of(p, e->sym), .mul = 1, .div = 1};
         return out->loop >= 0;
     }
     if (e->kind != EX_BINARY || !lang_const_int(e->b, p->g->tparams, &v) || v < 1 || v > 65536 ||
@@ -157,7 +164,7 @@ static bool map_of(planner *p, const ast_expr *e, index_map *out) {
         return fits(v);
     }
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
-        out->loop = graph_loop_of(p->g, e->sym);
+        out->loop = loop_of(p, e->sym);
         out->of = 1;
         return out->loop >= 0;
     }
@@ -230,14 +237,42 @@ bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
 
 // --- Leaves --------------------------------------------------------------------------------------------
 
+static tir_expr *lower(lowering *l, const ast_expr *e);
+
+// All of its loop's steps in order are the loop's elements in order.
+static tir_expr *lower_sum(lowering *l, const ast_expr *e, const graph_sum *sum) {
+    planner *p = l->p;
+    const tir_acc *tile = &p->k->accs[0];
+    tir_expr *a = lower(l, sum->stmt->value);
+    if (a == NULL) {
+        return NULL;
+    }
+    tir_expr *x = new_node(p, TX_REDUCE, ELEM_F32, 1);
+    x->reduce = RED_SUM;
+    x->ref = p->k->n_loops + sum->level;
+    x->args[0] = as_f32(p, a);
+    if (tir_varies(x, tile->col_loop)) {
+        PLAN_REFUSE(p, "X101", e->span, "'%s' differs between the columns '%s' of the tile, and a lane has a row: no "
+                    "lowering yet", sum->acc->name, p->k->loops[tile->col_loop].index);
+        diag_help(p->d, "store it by a kernel of its own, whose tile is along '%s' alone",
+                  p->k->loops[tile->col_loop].index);
+        return NULL;
+    }
+    return x;
+}
+
 static tir_expr *lower_acc(lowering *l, const ast_expr *e) {
     planner *p = l->p;
+    int sum = graph_sum_of(p->g, e->a->sym);
     int acc = graph_acc_of(p->g, e->a->sym);
-    const ast_expr *zero = p->g->acc_stmts[acc]->value;
+    const ast_expr *zero = (sum >= 0 ? p->g->sums[sum].zero : p->g->acc_stmts[acc])->value;
     for (int i = 0; i < e->n_args; i++) {
         if (e->args[i]->kind != EX_NAME || e->args[i]->sym != zero->args[i]->sym) {
             return refuse(l, e, "an accumulator read at another place than its own element");
         }
+    }
+    if (sum >= 0) {
+        return lower_sum(l, e, &p->g->sums[sum]);
     }
     tir_expr *x = new_expr(p, TX_ACC, ELEM_F32);
     x->ref = acc;
@@ -286,7 +321,7 @@ static tir_expr *lower_name(lowering *l, const ast_expr *e) {
         return x;
     case SYM_INDEX:
         x = new_expr(p, TX_INDEX, ELEM_I32);
-        x->ref = graph_loop_of(p->g, s);
+        x->ref = loop_of(p, s);
         return x->ref >= 0 ? x : refuse(l, e, "this index");
     case SYM_LET:
         return s->is_acc ? refuse(l, e, "an accumulator without its subscript")

@@ -289,7 +289,7 @@ static void add_loops(planner *p) {
     tir_kernel *k = p->k;
     const graph *g = p->g;
     k->walk.groups = g->n_groups;
-    k->loops = ARENA_ARRAY(p->mem, tir_loop, g->n_loops + 1);
+    k->loops = ARENA_ARRAY(p->mem, tir_loop, g->n_loops + 1); // one more: plan_tiles.c
     for (int i = 0; i < g->n_loops && p->ok; i++) {
         const ast_sym *index = g->loops[i];
         tir_loop *l = &k->loops[k->n_loops++];

@@ -46,6 +46,27 @@ static uint32_t reduced_loops(const planner *p, const ast_expr *e) {
     return found;
 }
 
+static bool is_taken(const tir_kernel *k, const char *name) {
+    bool taken = false;
+    for (int i = 0; i < k->n_loops + k->n_fors; i++) {
+        taken |= strcmp(i < k->n_loops ? k->loops[i].index : k->fors[i - k->n_loops].index, name) == 0;
+    }
+    return taken;
+}
+
+// A loop of one element that no index of the program walks.
+static int add_lone_loop(planner *p) {
+    tir_kernel *k = p->k;
+    const char *name = "lone";
+    while (is_taken(k, name)) {
+        name = arena_printf(p->mem, "%s_", name);
+    }
+    tir_size *one = ARENA_NEW(p->mem, tir_size);
+    *one = (tir_size){.op = SZ_INT, .value = 1};
+    k->loops[k->n_loops] = (tir_loop){.index = name, .dim = one, .tile = 1, .group = -1};
+    return k->n_loops++;
+}
+
 // The last subscript walks the columns, the nearest other tile index before it the rows. A lane reduces
 // along its row: what is reduced over the rows alone is turned around.
 static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
@@ -62,9 +83,13 @@ static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
             *row = axes[i].loop;
         }
     }
+    if (*row < 0 && *col >= 0) { // a vector: a column of one
+        *row = *col;
+        *col = add_lone_loop(p);
+    }
     if (*row < 0 || *col < 0) {
         PLAN_REFUSE(p, "X101", target->span,
-                    "'%s' is not walked by two tile indices of more than one element: no lowering yet",
+                    "'%s' is walked by no tile index: no lowering yet",
                     target->a->sym->name);
         return false;
     }

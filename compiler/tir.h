@@ -25,7 +25,7 @@
 
 #define TIR_VERSION 1
 #define TIR_MAX_WGS 8
-#define TIR_REDUCE_LOOPS 64 // reductions are over one of the first so many loops
+#define TIR_REDUCE_LOOPS 64 // reductions are over one of the first so many loops, fors behind them
 
 typedef enum { ARCH_SM90A, ARCH_SM100A, ARCH_SM120A } tir_arch; // arch.def gives names and limits
 
@@ -240,7 +240,8 @@ typedef enum {
                 // as 'type': f32(bf16(x)) has elem bf16 and type f32; i32 -> f32 has elem f32
     TX_SELECT,  // args[0] ? args[1] : args[2]
     TX_REDUCE,  // the sum, maximum or minimum ('reduce') of args[0] over the tile of loop 'ref', in index
-                // order; elements of the tile beyond the loop's extent do not count
+                // order; elements of the tile beyond the loop's extent do not count. 'ref' of n_loops + f:
+                // over all of fors[f], from 0 on, which no role's body need walk; its index is known inside
 } tir_expr_kind;
 
 // Position of an element along one tensor axis: (element's index along loop + add), rounded down to a

@@ -45,10 +45,15 @@ bool verify_choice(verifier *v, const tir_size *s, const char *what) {
 
 // --- Positions -----------------------------------------------------------------------------------------
 
+// The index of a tile loop, or of a loop that a reduction around it walks.
+static bool is_index(const verifier *v, int loop) {
+    return tir_in(loop, 0, v->k->n_loops - 1) || (tir_in(loop, 0, TIR_REDUCE_LOOPS - 1) && (v->walked >> loop & 1) != 0);
+}
+
 bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
     for (int i = 0; i < n; i++) {
         const tir_axis *a = &axes[i];
-        VERIFY(v, tir_in(a->loop, -1, v->k->n_loops - 1), "%s: axis %d follows no tile loop", what, i);
+        VERIFY(v, a->loop == -1 || is_index(v, a->loop), "%s: axis %d follows no tile loop", what, i);
         VERIFY(v, tir_in(a->mul, 1, 1 << 20) && tir_in(a->div, 1, 1 << 20),
                "%s: axis %d: times %d, over %d", what, i, a->mul, a->div);
         VERIFY(v, tir_in(a->floor, 0, 1 << 20) && (a->floor == 0 || a->add >= 0),
@@ -105,7 +110,7 @@ static bool leaf(verifier *v, const tir_expr *e, const char *what) {
         VERIFY(v, e->type == ELEM_F32, "%s: an accumulator of type %s", what, elem_name(e->type));
         return true;
     case TX_INDEX:
-        VERIFY(v, tir_in(e->ref, 0, k->n_loops - 1), "%s: no tile loop #%d", what, e->ref);
+        VERIFY(v, is_index(v, e->ref), "%s: no tile loop #%d", what, e->ref);
         VERIFY(v, e->type == ELEM_I32, "%s: an index of type %s", what, elem_name(e->type));
         return true;
     case TX_SIZE:
@@ -187,9 +192,9 @@ static bool select(verifier *v, const tir_expr *e, const char *what) {
 }
 
 static bool reduction(verifier *v, const tir_expr *e, const char *what) {
-    VERIFY(v, tir_in(e->ref, 0, v->k->n_loops - 1) && e->ref < TIR_REDUCE_LOOPS,
-           "%s: a reduction over no tile loop #%d", what, e->ref);
     VERIFY(v, (unsigned)e->reduce <= RED_MIN, "%s: no such reduction", what);
+    VERIFY(v, e->ref < v->k->n_loops || v->k->fors[e->ref - v->k->n_loops].lo == NULL,
+           "%s: a reduction over a part of for #%d", what, e->ref - v->k->n_loops);
     VERIFY(v, e->type == ELEM_F32 && e->args[0]->type == ELEM_F32, "%s: a reduction of %s gives %s", what,
            elem_name(e->args[0]->type), elem_name(e->type));
     VERIFY(v, !tir_reads_acc(e->args[0]), "%s: a reduction of an accumulator", what);
@@ -221,11 +226,18 @@ static bool expr_node(verifier *v, const tir_expr *e, int depth, const char *wha
            "%s: no such expression", what);
     int wanted = args_wanted(e);
     VERIFY(v, e->n_args == wanted, "%s: %d arguments where %d are taken", what, e->n_args, wanted);
+    uint64_t walked = v->walked;
+    if (e->kind == TX_REDUCE) {
+        VERIFY(v, tir_in(e->ref, 0, v->k->n_loops + v->k->n_fors - 1) && e->ref < TIR_REDUCE_LOOPS,
+               "%s: a reduction over no loop #%d", what, e->ref);
+        v->walked |= UINT64_C(1) << e->ref;
+    }
     for (int i = 0; i < e->n_args; i++) {
         if (!expr_node(v, e->args[i], depth + 1, what)) {
             return false;
         }
     }
+    v->walked = walked;
     switch (e->kind) {
     case TX_UNARY:
         return unary(v, e, what);

@@ -20,6 +20,7 @@ typedef struct {
     const arch_info *arch;
     arena *mem;
     const char *wrong; // the first mistake
+    uint64_t walked;   // loops and fors whose index an enclosing reduction gives
 } verifier;
 
 // Records a mistake unless there is one already; false, for use in a return.
