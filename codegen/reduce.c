@@ -2,8 +2,8 @@
 //
 //   along the columns   each lane walks its row in order, as the sequential program does, so that a
 //                       sum rounds as that one's
-//   along a loop that   each lane walks all of it in order for its row, from +0 on: a sum that the
-//   is no side          program makes step by step
+//   along a loop that   each lane walks all of it in order for its row; nothing at all makes 0, or
+//   is no side          the infinity that every number replaces
 //   across the rows     every warp walks all rows of the tile, a row a lane, and the lanes meet in
 //                       butterflies: maxima and minima only, which do not depend on the order
 // Elements beyond the loop's extent do not count. A maximum begins with NaN, which max.f32 and
@@ -13,6 +13,8 @@
 // expression, those inside of others first where they are the same for all that the outer one
 // walks; cg_expr then meets their values. Equal reductions share one loop.
 #include "cg_int.h"
+
+#include <math.h>
 
 enum { STEP = 8 };
 
@@ -98,7 +100,7 @@ static ll_val walk(cg *c, const reduction *r, int tile) {
     ll *b = c->b;
     ll_var sum = ll_variable(b, LL_F32, "reduced");
     ll_var i = ll_variable(b, LL_I32, "at");
-    ll_set(b, sum, r->all && r->e->reduce == RED_SUM ? ll_f32(b, 0) : begin(c, r->e->reduce));
+    ll_set(b, sum, begin(c, r->e->reduce));
     ll_set(b, i, ll_i32(b, 0));
     ll_val left = ll_sub(b, r->extent, r->start);
     ll_val end = r->all ? left : ll_select(b, ll_cmpi(b, LL_SLT, left, tile), left, ll_i32(b, tile));
@@ -134,9 +136,11 @@ ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at) {
     if (e->ref >= c->k->n_loops) {
         reduction r = {.e = e, .at = *at, .all = true, .start = ll_i32(c->b, 0),
                        .extent = cg_size(c, c->k->fors[e->ref - c->k->n_loops].extent)};
+        ll_val outside = c->starts[e->ref];
         value = walk(c, &r, 0);
-        c->starts[e->ref] = NULL;
-        return value;
+        c->starts[e->ref] = outside;
+        ll_val none = ll_f32(c->b, e->reduce == RED_SUM ? 0 : e->reduce == RED_MAX ? -INFINITY : INFINITY);
+        return ll_select(c->b, ll_cmpi(c->b, LL_SGT, r.extent, 0), value, none);
     }
     bool rows = tile && e->ref == tile->row_loop;
     if (!tile || (!rows && e->ref != tile->col_loop) || (rows && e->reduce == RED_SUM)) {

@@ -241,6 +241,12 @@ static void add_sum(builder *b, const ast_stmt *s, int sum, int level) {
                m->acc->name);
         return;
     }
+    if (s->n_contracted != 1 || s->contracted[0] != index) {
+        REFUSE(b, "X101", s->value->span, "'%s' sums over '%s' alone: what is added %s", m->acc->name, index->name,
+               s->n_contracted > 0 ? "varies with other indices too: no lowering yet"
+                                   : "does not vary with it, a product by the number of steps");
+        return;
+    }
     check_sums_read(b, s->value, level);
     m->stmt = s;
     m->level = level;
@@ -325,6 +331,15 @@ static void check_offsets(builder *b, const ast_sym *index) {
     }
 }
 
+// A whole dimension is a loop that reductions walk.
+static void add_all(builder *b, const ast_stmt *s) {
+    graph *g = b->g;
+    for (int i = 0; i < s->n_indices && !full(b, g->n_fors, s->span, "loops"); i++) {
+        g->steps[g->n_fors] = 1;
+        g->fors[g->n_fors++] = (graph_for){s->indices[i], s, GRAPH_TILE_LEVEL};
+    }
+}
+
 static void add_for(builder *b, const ast_stmt *s, int level) {
     graph *g = b->g;
     const ast_sym *index = s->indices[0];
@@ -385,6 +400,7 @@ static void add_stmt(builder *b, const ast_stmt *s, int level) {
         break;
     }
     case ST_ALL:
+        add_all(b, s);
         break;
     default:
         REFUSE(b, "X101", s->span, "this statement has no lowering yet; the evaluator runs it");
@@ -541,7 +557,9 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
     for (int i = 0; i < k->n_body && b.ok; i++) {
         if (k->body[i]->kind == ST_TILE) {
             add_tile(&b, k->body[i]);
-        } else if (k->body[i]->kind != ST_ALL && k->body[i]->kind != ST_RAGGED) {
+        } else if (k->body[i]->kind == ST_ALL) {
+            add_all(&b, k->body[i]);
+        } else if (k->body[i]->kind != ST_RAGGED) {
             REFUSE(&b, "X101", k->body[i]->span,
                    "this statement has no lowering yet; the evaluator runs it");
         }

@@ -239,26 +239,36 @@ bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
 
 static tir_expr *lower(lowering *l, const ast_expr *e);
 
-// All of its loop's steps in order are the loop's elements in order.
-static tir_expr *lower_sum(lowering *l, const ast_expr *e, const graph_sum *sum) {
-    planner *p = l->p;
+// Over all of a loop that is no side of the tile: each lane walks it for its row.
+static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how, int loop, tir_expr *of) {
     const tir_acc *tile = &p->k->accs[0];
-    tir_expr *a = lower(l, sum->stmt->value);
-    if (a == NULL) {
-        return NULL;
-    }
     tir_expr *x = new_node(p, TX_REDUCE, ELEM_F32, 1);
-    x->reduce = RED_SUM;
-    x->ref = p->k->n_loops + sum->level;
-    x->args[0] = as_f32(p, a);
+    x->reduce = how;
+    x->ref = loop;
+    x->args[0] = as_f32(p, of);
     if (tir_varies(x, tile->col_loop)) {
-        PLAN_REFUSE(p, "X101", e->span, "'%s' differs between the columns '%s' of the tile, and a lane has a row: no "
-                    "lowering yet", sum->acc->name, p->k->loops[tile->col_loop].index);
+        PLAN_REFUSE(p, "X101", e->span, "this differs between the columns '%s' of the tile, and a lane has a row: no "
+                    "lowering yet", p->k->loops[tile->col_loop].index);
         diag_help(p->d, "store it by a kernel of its own, whose tile is along '%s' alone",
                   p->k->loops[tile->col_loop].index);
         return NULL;
     }
     return x;
+}
+
+// All of its loop's steps in order are the loop's elements in order.
+static tir_expr *lower_sum(lowering *l, const ast_expr *e, const graph_sum *sum) {
+    planner *p = l->p;
+    tir_expr *a = lower(l, sum->stmt->value);
+    if (a == NULL) {
+        return NULL;
+    }
+    // From +0 on, which only shows in the sign of a sum of zeros.
+    tir_expr *x = new_node(p, TX_BINARY, ELEM_F32, 2);
+    x->op = OP_ADD;
+    x->args[0] = whole_reduction(p, e, RED_SUM, p->k->n_loops + sum->level, a);
+    x->args[1] = constant(p, ELEM_F32, 0);
+    return x->args[0] != NULL ? x : NULL;
 }
 
 static tir_expr *lower_acc(lowering *l, const ast_expr *e) {
@@ -458,6 +468,10 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     const tir_acc *tile = plan_is_elementwise(p) ? &p->k->accs[0] : NULL;
     if (tile == NULL) {
         return refuse(l, e, "a reduction beside products");
+    }
+    if (e->index->walk == WALK_ALL) {
+        tir_expr *of = lower(l, e->a);
+        return of != NULL ? whole_reduction(p, e, e->reduce, loop_of(p, e->index), of) : NULL;
     }
     if (loop < 0 || (loop != tile->row_loop && loop != tile->col_loop)) {
         PLAN_REFUSE(p, "X101", e->span, "'%s' is no side of the tile of '%s' and '%s': a reduction over it "

@@ -46,6 +46,51 @@ static uint32_t reduced_loops(const planner *p, const ast_expr *e) {
     return found;
 }
 
+// Whether an expression follows the index of a tile loop, through what it names.
+static bool follows(const planner *p, const ast_expr *e, const ast_sym *index) {
+    if (e == NULL) {
+        return false;
+    }
+    bool found = e->kind == EX_NAME && e->sym == index;
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && !e->sym->is_acc) {
+        found = follows(p, e->sym->stmt->value, index);
+    }
+    found = found || follows(p, e->a, index) || follows(p, e->b, index);
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = follows(p, e->args[i], index);
+    }
+    return found;
+}
+
+// Whether a value is reduced over all of a dimension for each index of a tile loop.
+static bool reduces_for(const planner *p, const ast_expr *e, const ast_sym *index) {
+    if (e == NULL) {
+        return false;
+    }
+    bool found = e->kind == EX_REDUCE && e->index->walk == WALK_ALL && follows(p, e->a, index);
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && !e->sym->is_acc) {
+        found = found || reduces_for(p, e->sym->stmt->value, index);
+    }
+    found = found || reduces_for(p, e->a, index) || reduces_for(p, e->b, index);
+    for (int i = 0; i < e->n_args && !found; i++) {
+        found = reduces_for(p, e->args[i], index);
+    }
+    return found;
+}
+
+static bool reduces_along(const planner *p, int loop) {
+    const graph *g = p->g;
+    const ast_sym *index = loop < g->n_loops ? g->loops[loop] : NULL;
+    bool found = false;
+    for (int i = 0; i < g->n_sums && index != NULL; i++) {
+        found = found || g->sums[i].zero->value->args[0]->sym == index;
+    }
+    for (int i = 0; i < g->n_stores && index != NULL; i++) {
+        found = found || reduces_for(p, g->stores[i].stmt->value, index);
+    }
+    return found;
+}
+
 static bool is_taken(const tir_kernel *k, const char *name) {
     bool taken = false;
     for (int i = 0; i < k->n_loops + k->n_fors; i++) {
@@ -97,7 +142,8 @@ static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
     for (int i = 0; i < p->g->n_stores; i++) {
         reduced |= reduced_loops(p, p->g->stores[i].stmt->value);
     }
-    if ((reduced >> *row & 1) != 0 && (reduced >> *col & 1) == 0) {
+    bool turned = reduces_along(p, *col) && !reduces_along(p, *row);
+    if (turned || ((reduced >> *row & 1) != 0 && (reduced >> *col & 1) == 0)) {
         int rows = *row;
         *row = *col;
         *col = rows;

@@ -196,6 +196,47 @@ def program(r, arch):
     return grouped(r, text) if r.random() < 0.25 else text
 
 
+def reduction(r, over, row, depth=0):
+    """A random expression over the elements that are reduced for a row; other names are sums made before."""
+    x = f"X[{row}, {over}]" if row == "m" else f"X[{over}, {row}]"
+    leaf = r.choice([x, x, x, f"W[{over}]" if row == "m" else x, "s", f"f32({over})", f"G[{row}]"])
+    if depth > 1 or r.random() < 0.3:
+        return leaf
+    y, z = reduction(r, over, row, depth + 1), reduction(r, over, row, depth + 1)
+    return r.choice([f"({y} * {z})", f"({y} + {z})", f"({y} - {z})", f"abs({y})", f"exp(min({y}, 4.0))",
+                     f"({y} > {z} ? 1.0 : 0.0)", f"max({y}, {z})"])
+
+
+def without_products(r):
+    """A vector or matrix of values that are reduced over all of a dimension, by loops or at once."""
+    row = r.choice("mmn")  # whose elements a value is reduced for
+    over, dim = ("n", "N") if row == "m" else ("m", "M")
+    matrix = r.random() < 0.6
+    lines, values, alls = [], [], []
+    for i in range(r.choice([1, 1, 2, 3])):
+        v, at = f"r{i}", f"k{i}"
+        e, x = reduction(r, at, row), f"X[m, {at}]" if row == "m" else f"X[{at}, n]"
+        if values and r.random() < 0.5:
+            e = f"({e} - {r.choice(values)} * 0.5)"
+        if r.random() < 0.5:
+            lines += [f"        let {v} = zero f32[{row}];", f"        for {at}:{r.choice([1, 16, 64])} of {dim}",
+                      f"            {v}[{row}] += {e} * {x};"]
+            values.append(f"{v}[{row}]")
+        else:
+            alls.append(f"    all {at} of {dim};")
+            lines.append(f"        let {v} = {r.choice(['sum', 'max', 'min'])}[{at}]({e} + {x});")
+            values.append(v)
+    elem = r.choice(["bf16", "f32", "e4m3", "f16"] + (["mxfp8", "nvfp4"] if matrix else []))
+    total = " + ".join(values)
+    out, at, value = (f"{elem}[M, N]", "m, n", f"X[m, n] * ({total})") if matrix else (f"{elem}[{row.upper()}]", row, total)
+    tiles = f"m:{r.choice([32, 64, 128])} of M, n:{r.choice([32, 64, 128])} of N"
+    tiles = tiles if matrix else f"{row}:{r.choice([32, 64, 256])} of {row.upper()}"
+    return "\n".join(["use std.formats;", "kernel g(", f"    X : {r.choice(['bf16', 'f32', 'e4m3'])}[M, N],",
+                      "    W : f32[N],", f"    G : bf16[{row.upper()}],", "    s : f32,", f"    D : out {out})",
+                      "where N % 32 == 0", "{"] + alls + [f"    tile {tiles} {{"] + lines +
+                     [f"        D[{at}] = {value if elem == 'f32' else f'{elem}({value})'};", "    }", "}", ""])
+
+
 def summed(r, text):
     """The program with products over groups of what they sum over, a result each."""
     lines = re.search(r"    (?:A|B\d) : \w+\[[MN], K\]", text)  # an operand whose lines parts must not cut
@@ -260,7 +301,8 @@ def main():
             r = random.Random(seed * 100003 + i)
             path = os.path.join(folder, f"g{i}.{arch}.tk")
             with open(path, "w", encoding="ascii") as f:
-                program_text = neighbours(random.Random(seed * 7919 + i), program(r, arch))
+                program_text = (without_products(r) if i % 5 == 4 else
+                                neighbours(random.Random(seed * 7919 + i), program(r, arch)))
                 f.write(program_text)
             result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
                                      "--schedule", r.choice(["eager", "lazy", "random"]), "--check"] +
