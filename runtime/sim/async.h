@@ -68,8 +68,9 @@ struct ldst_aux {
 // mma.sync and matrix moves (matrix.c).
 struct msync_aux {
     struct unit_msync op;
-    uint32_t d[4], a[4], b[2], c[4];
+    uint32_t d[4], a[4], b[4], c[4];
     int nd, na, nb;
+    uint32_t meta; // row of the metadata of a sparse A
     bool scaled;
     uint32_t sfa, sfb, sel[4]; // rows of scales and of selectors byte-a thread-a byte-b thread-b
 };

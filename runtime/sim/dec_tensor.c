@@ -336,16 +336,31 @@ static void plain_kind(struct ptx_parser *p, struct unit_msync *op) {
     }
 }
 
-// mma.sync.aligned.shape.row.col[.kind..].d.a.b.c[.scale] d, a, b, c[, sfa, {byte, thread}, sfb,
-// {..}]
+// The metadata and its selector, behind c. Of the shapes that are known all lanes hold metadata: the selector is 0.
+static void take_metadata(struct ptx_parser *p, struct msync_aux *x) {
+    bool bytes = x->op.kind >= UNIT_KIND_F8F6F4 && (!x->op.no_kind || x->op.native_fp8);
+    if (!bytes || x->op.k * (x->op.kind >= UNIT_KIND_MXF4 ? 1 : 2) != 64) {
+        ptx_refuse(p, "unsupported sparse shape or types");
+    }
+    x->op.sparse = true;
+    ptx_fragment(p, 4, 1, &x->meta, false);
+    if (ptx_need_int(p, ptx_arg(p->ins, 5)) != 0) {
+        ptx_refuse(p, "the sparsity selector of this shape is 0");
+    }
+}
+
+// mma[.sp].sync.aligned.shape.row.col[.kind..].d.a.b.c[.scale] d, a, b, c[, metadata, selector][, sfa, {byte, thread},
+// sfb, {..}]
 void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t shapes[] = {W_M16N8K4, W_M16N8K8, W_M16N8K16, W_M16N8K32, W_M16N8K64};
+    static const uint16_t shapes[] = {W_M16N8K4,  W_M16N8K8,  W_M16N8K16,
+                                      W_M16N8K32, W_M16N8K64, W_M16N8K128};
     struct msync_aux *x = ptx_aux_alloc(p, sizeof *x);
+    bool sparse = ptx_take(i, W_SP_ORDERED) || ptx_take(i, W_SP);
     ptx_take(i, W_SYNC);
     ptx_take(i, W_ALIGNED);
     ptx_take(i, W_ROW);
     ptx_take(i, W_COL);
-    int shape = ptx_take_one(i, shapes, 5);
+    int shape = ptx_take_one(i, shapes, 6);
     int kind = take_kind(i);
     x->scaled = ptx_take(i, W_BLOCK_SCALE);
     int block = take_block(i, kind);
@@ -356,7 +371,7 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     if (ptx_need_format(p) != x->op.d || shape < 0) {
         ptx_refuse(p, "unsupported shape or types");
     }
-    x->op.k = 4 << shape;
+    x->op.k = (4 << shape) / (sparse ? 2 : 1);
     x->op.block = x->scaled ? block : 0;
     x->op.scale = x->scaled ? ptx_need_format(p) : NUM_UE8M0;
     x->op.kind = (enum unit_kind)kind;
@@ -367,22 +382,27 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     } else if (x->scaled != (kind >= UNIT_KIND_MXF8F6F4) || (x->scaled && block == 0)) {
         ptx_refuse(p, "unsupported kind or scale vector size");
     }
-    ptx_need_args(p, x->scaled ? 8 : 4, x->scaled ? 8 : 4);
+    int n_args = (x->scaled ? 8 : 4) + (sparse ? 2 : 0);
+    ptx_need_args(p, n_args, n_args);
+    if (sparse) {
+        take_metadata(p, x);
+    }
     bool narrow =
         x->op.k * (x->op.kind == UNIT_KIND_TF32 ? 4 : 2) <= 16 && x->op.kind <= UNIT_KIND_TF32;
     bool bytes = x->op.kind == UNIT_KIND_I8 || x->op.kind == UNIT_KIND_F8F6F4;
     narrow |= bytes && x->op.k == 16;
     x->nd = x->op.d == NUM_F16 ? 2 : 4;
     x->na = narrow ? 2 : 4;
-    x->nb = narrow ? 1 : 2;
+    x->nb = sparse ? 4 : narrow ? 1 : 2;
     ptx_fragment(p, 1, x->na, x->a, false);
     ptx_fragment(p, 2, x->nb, x->b, false);
     ptx_fragment(p, 3, x->nd, x->c, false);
     if (x->scaled) {
-        ptx_fragment(p, 4, 1, &x->sfa, false); // as a register or a vector of one
-        ptx_fragment(p, 6, 1, &x->sfb, false);
+        int at = n_args - 4;
+        ptx_fragment(p, at, 1, &x->sfa, false); // as a register or a vector of one
+        ptx_fragment(p, at + 2, 1, &x->sfb, false);
         for (int s = 0; s < 4; s++) {
-            x->sel[s] = selector(p, s < 2 ? 5 : 7, s & 1);
+            x->sel[s] = selector(p, s < 2 ? at + 1 : at + 3, s & 1);
         }
     }
     ptx_fragment(p, 0, x->nd, x->d, true);

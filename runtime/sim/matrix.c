@@ -16,7 +16,7 @@ const struct uop *run_msync(struct warp *w, const struct uop *u) {
     }
     uint32_t *d[4];
     const uint32_t *a[4];
-    const uint32_t *b[2];
+    const uint32_t *b[4];
     const uint32_t *c[4];
     for (int n = 0; n < x->nd; n++) {
         d[n] = row(w, x->d[n]);
@@ -29,7 +29,7 @@ const struct uop *run_msync(struct warp *w, const struct uop *u) {
         b[n] = row(w, x->b[n]);
     }
     struct unit_msync op = x->op;
-    struct unit_msync_regs r = {d, a, b, c, NULL, NULL};
+    struct unit_msync_regs r = {d, a, b, c, NULL, NULL, op.sparse ? row(w, x->meta) : NULL};
     if (x->scaled) {
         r.sfa = row(w, x->sfa);
         r.sfb = row(w, x->sfb);

@@ -4,6 +4,10 @@
 // Seen as bytes all shapes share one map: a row of A or B is 32 bytes of K, register r of lane
 // (g, q) = (lane / 4, lane % 4) holds bytes 4q + 16*(r / 2) of row g + 8*(r % 2) of A, and bytes
 // 4q + 16*r of row g of B. The half-K shapes use the first 16 bytes.
+//
+// With a sparse A (PTX ISA "mma.sp") A holds two of every four bytes of K, B has 64 bytes a row, and 2 bits of
+// metadata say which byte of its four each byte of A is: those of row g + 8*(q % 2), bytes 16*(q / 2) and on, lie in
+// lane (g, q), low bits first. Bytes are elements, but for m16n8k128, where they are pairs of e2m1.
 #include "unit_operand.h"
 
 #define M 16
@@ -12,6 +16,7 @@
 struct warp_rows {
     uint8_t a[M][32];
     uint8_t b[N][32];
+    uint8_t wide[N][64]; // B beside a sparse A
     uint8_t sa[M][4];
     uint8_t sb[N][4];
     uint32_t d[N][M];
@@ -69,7 +74,8 @@ static bool types_allowed(const struct unit_msync *op) {
 
 // Selectors: the bytes of a scale register come in aligned groups of one instruction's K blocks.
 static enum unit_status check(const struct unit_msync *op, const struct unit_msync_regs *r) {
-    if (!types_allowed(op) || !scale_allowed(op)) {
+    bool whole = row_bytes(op) == 32 && (is_narrow(op->a) || is_int(op->a));
+    if (!types_allowed(op) || !scale_allowed(op) || (op->sparse && !whole)) {
         return UNIT_SHAPE;
     }
     if (op->block == 0) {
@@ -99,6 +105,11 @@ static void unpack(enum num_fmt f, uint8_t (*rows)[32], int n) {
 static void read_operands(const struct unit_msync *op, const struct unit_msync_regs *r,
                           struct warp_rows *w) {
     int halves = row_bytes(op) / 16;
+    for (int g = 0; op->sparse && g < 8; g++) {
+        for (int h = 0; h < 4; h++) {
+            memcpy(&w->wide[g][16 * h], r->b[h] + 4 * g, 16);
+        }
+    }
     for (int h = 0; h < halves; h++) {
         const uint32_t *top = r->a[2 * h];
         const uint32_t *bottom = r->a[2 * h + 1];
@@ -111,7 +122,9 @@ static void read_operands(const struct unit_msync *op, const struct unit_msync_r
     }
     if (is_narrow(op->a) && op->k == 32) {
         unpack(op->a, w->a, M);
-        unpack(op->b, w->b, N);
+        if (!op->sparse) { // else after the choice
+            unpack(op->b, w->b, N);
+        }
     }
 }
 
@@ -179,6 +192,20 @@ static struct num_mm arithmetic(const struct unit_msync *op) {
     return mm;
 }
 
+// Row m of A meets the bytes of B that its metadata names.
+static void choose(const struct unit_msync *op, const uint32_t *meta, int m, struct warp_rows *w) {
+    for (int i = 0; i < 32; i++) {
+        uint32_t word = meta[4 * (m % 8) + 2 * (i / 16) + m / 8];
+        int at = 4 * (i / 2) + (int)(word >> 2 * (i % 16) & 3);
+        for (int n = 0; n < N; n++) {
+            w->b[n][i] = w->wide[n][at];
+        }
+    }
+    if (is_narrow(op->b) && op->k == 32) {
+        unpack(op->b, w->b, N);
+    }
+}
+
 enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync_regs *r) {
     enum unit_status s = check(op, r);
     if (s != UNIT_OK) {
@@ -192,13 +219,19 @@ enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync
     read_addend(op, r->c, &w);
     struct num_mm mm = arithmetic(op);
     mm.accumulate = true;
-    mm.m = M;
+    mm.m = op->sparse ? 1 : M;
     mm.n = N;
     mm.a = (const uint8_t(*)[32])w.a;
     mm.b = (const uint8_t(*)[32])w.b;
     mm.sa = (const uint8_t(*)[4])w.sa;
     mm.sb = (const uint8_t(*)[4])w.sb;
-    num_mm_run(&mm, &w.d[0][0], M);
+    if (!op->sparse) {
+        num_mm_run(&mm, &w.d[0][0], M);
+    }
+    for (int m = 0; op->sparse && m < M; m++, mm.a++, mm.sa++) {
+        choose(op, r->meta, m, &w);
+        num_mm_portable(&mm, &w.d[0][m], M);
+    }
     write_result(op, &w, r->d);
     return UNIT_OK;
 }

@@ -286,7 +286,7 @@ enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *
 
 // Forms: m16n8k64 mxf4/mxf4nvf4 (block 16, 32), m16n8k32 f8f6f4/mxf8f6f4/legacy FP8/s8/u8,
 // m16n8k16 f16/bf16 (and k8), m16n8k8 tf32 (and k4). k tells the form; kind is F16 for f16 and
-// bf16.
+// bf16. With a sparse A: m16n8k64 of bytes and m16n8k128 of e2m1, where k counts what A holds, half of that.
 struct unit_msync {
     enum unit_kind kind;
     int k;
@@ -296,14 +296,16 @@ struct unit_msync {
     bool no_kind;    // FP8 written without .kind: bytes are plain, sm_90/100 emulate it
     bool native_fp8; // sm_120: no_kind is the native instruction
     bool saturate;   // integer .satfinite
+    bool sparse;
     int byte_a, thread_a, byte_b, thread_b; // selectors
 };
 struct unit_msync_regs {
     uint32_t *const *d;       // 4 (f32, s32) or 2 (f16)
     const uint32_t *const *a; // 4 (2 for k8 16-bit and k4 tf32)
-    const uint32_t *const *b; // 2 (1)
+    const uint32_t *const *b; // 2 (1), 4 with a sparse A
     const uint32_t *const *c;
     const uint32_t *sfa, *sfb; // rows of 32 lanes, or NULL
+    const uint32_t *meta;      // of a sparse A, or NULL
 };
 enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync_regs *r);
 

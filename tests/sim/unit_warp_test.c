@@ -12,8 +12,10 @@
 // clang-format on
 
 static struct ref_random r = {555};
-static uint32_t fa[4][32], fb[2][32], fc[4][32], fd[4][32], fsa[32], fsb[32];
+static uint32_t fa[4][32], fb[4][32], fmeta[32], fc[4][32], fd[4][32], fsa[32], fsb[32];
 static uint32_t a[16][64], b[8][64]; // codes
+static uint32_t wide[8][128];         // of B beside a sparse A
+static int place[16][32];             // in B of what a sparse A holds
 static uint8_t sa[16][4], sb[8][4];
 
 // ---- mma.sync ---------------------------------------------------------------------------------
@@ -43,9 +45,10 @@ static void build_fragments(const struct unit_msync *op) {
                 fa[reg][lane] |= contained(op, op->a, code) << bits_a * j;
             }
         }
-        for (int reg = 0; reg < 2; reg++) {
-            for (int j = 0; j < per && per * q + j + 4 * per * reg < op->k; j++) {
-                fb[reg][lane] |= contained(op, op->b, b[g][per * q + j + 4 * per * reg])
+        for (int reg = 0; reg < (op->sparse ? 4 : 2); reg++) {
+            for (int j = 0; j < per && (per * q + j + 4 * per * reg < op->k || op->sparse); j++) {
+                const uint32_t *from = op->sparse ? wide[g] : b[g];
+                fb[reg][lane] |= contained(op, op->b, from[per * q + j + 4 * per * reg])
                                  << bits_a * j;
             }
         }
@@ -71,6 +74,30 @@ static void build_scales(const struct unit_msync *op) {
         for (int j = 0; j < bytes; j++) {
             uint32_t code = ref_below(&r, 40) ? 0x30 + ref_below(&r, 40) : ref_u32(&r) & 0xFF;
             sb[i][j] = word[op->byte_b + j] = (uint8_t)(op->scale == NUM_UE8M0 ? code + 80 : code);
+        }
+    }
+}
+
+// Two of every four bytes, in order; those of rows g and g + 8 in lanes 4g + 2h and 4g + 2h + 1, half h of K.
+static void build_metadata(void) {
+    static const int pairs[6][2] = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
+    memset(fmeta, 0, sizeof fmeta);
+    for (int i = 0; i < 16; i++) {
+        for (int n = 0; n < 32; n += 2) {
+            const int *pair = pairs[ref_below(&r, 6)];
+            uint32_t bits = (uint32_t)(pair[0] | pair[1] << 2);
+            fmeta[4 * (i % 8) + 2 * (n / 16) + i / 8] |= bits << 2 * (n % 16);
+            place[i][n] = 2 * n + pair[0];
+            place[i][n + 1] = 2 * n + pair[1];
+        }
+    }
+}
+
+static void choose(const struct unit_msync *op, int row) {
+    int each = op->k / 32; // elements a byte
+    for (int n = 0; n < 8; n++) {
+        for (int k = 0; k < op->k; k++) {
+            b[n][k] = wide[n][each * place[row][k / each] + k % each];
         }
     }
 }
@@ -150,10 +177,11 @@ static uint32_t element(const struct unit_msync *op, uint32_t (*regs)[32], int r
 static enum unit_status execute(const struct unit_msync *op) {
     struct unit_msync_regs regs = {.d = (uint32_t *[]){fd[0], fd[1], fd[2], fd[3]},
                                    .a = (const uint32_t *[]){fa[0], fa[1], fa[2], fa[3]},
-                                   .b = (const uint32_t *[]){fb[0], fb[1]},
+                                   .b = (const uint32_t *[]){fb[0], fb[1], fb[2], fb[3]},
                                    .c = (const uint32_t *[]){fc[0], fc[1], fc[2], fc[3]},
                                    .sfa = op->block ? fsa : NULL,
-                                   .sfb = op->block ? fsb : NULL};
+                                   .sfb = op->block ? fsb : NULL,
+                                   .meta = op->sparse ? fmeta : NULL};
     return unit_msync(op, &regs);
 }
 
@@ -167,6 +195,10 @@ static void check_msync(const struct unit_msync *op) {
         for (int i = 0; i < 128; i++) {
             fc[i / 32][i % 32] = op->d == NUM_F16 || integer ? ref_u32(&r) : ref_f32(&r);
         }
+        for (int n = 0; n < 8 && op->sparse; n++) {
+            ref_row(&r, op->b, integer ? REF_BITS : REF_MILD, 2 * op->k, wide[n]);
+        }
+        build_metadata();
         build_fragments(op);
         if (op->block) {
             build_scales(op);
@@ -176,6 +208,9 @@ static void check_msync(const struct unit_msync *op) {
             fail_msg("kind %d k %d types %d %d: %s", op->kind, op->k, op->a, op->b, unit_reason(s));
         }
         for (int row = 0; row < 16; row++) {
+            if (op->sparse) {
+                choose(op, row);
+            }
             for (int n = 0; n < 8; n++) {
                 uint32_t want = expected(op, row, n, element(op, fc, row, n));
                 uint32_t got = element(op, fd, row, n);
@@ -281,6 +316,34 @@ static void test_msync_wide(void **state) {
     op.k = 16;
     op.saturate = true;
     check_msync(&op);
+}
+
+static void test_msync_sparse(void **state) {
+    (void)state;
+    struct unit_msync op = {.kind = UNIT_KIND_MXF4NVF4, .k = 64, .a = NUM_E2M1, .b = NUM_E2M1, .d = NUM_F32,
+                            .block = 16, .scale = NUM_UE4M3, .sparse = true};
+    check_msync(&op);
+    op.block = 32;
+    op.scale = NUM_UE8M0;
+    op.byte_a = 2;
+    check_msync(&op);
+    for (int x = NUM_E2M1; x <= NUM_E5M2; x++) {
+        op = (struct unit_msync){.kind = UNIT_KIND_F8F6F4, .k = 32, .a = (enum num_fmt)x,
+                                 .b = (enum num_fmt)(NUM_E2M1 + (x + 1 - NUM_E2M1) % 5), .d = NUM_F32, .sparse = true};
+        check_msync(&op);
+        op.d = NUM_F16;
+        check_msync(&op);
+        op.d = NUM_F32;
+        op.kind = UNIT_KIND_MXF8F6F4;
+        op.block = 32;
+        op.scale = NUM_UE8M0;
+        op.thread_b = x % 4;
+        check_msync(&op);
+    }
+    op = (struct unit_msync){.kind = UNIT_KIND_I8, .k = 32, .a = NUM_S8, .b = NUM_U8, .d = NUM_I32, .sparse = true};
+    check_msync(&op);
+    op.k = 16;
+    assert_int_equal(execute(&op), UNIT_SHAPE);
 }
 
 // ---- wgmma ------------------------------------------------------------------------------------
@@ -546,6 +609,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_msync_fp4),
                                        cmocka_unit_test(test_msync_bytes),
                                        cmocka_unit_test(test_msync_wide),
+                                       cmocka_unit_test(test_msync_sparse),
                                        cmocka_unit_test(test_wgmma),
                                        cmocka_unit_test(test_ldmatrix_b16),
                                        cmocka_unit_test(test_matrix_b8),
