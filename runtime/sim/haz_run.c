@@ -507,24 +507,36 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
 }
 
 // ---- barriers of the CTA and of the cluster -----------------------------------------------------
+// The lanes of a warp that wait at a barrier. They may have come one after the other, as when one of them waited
+// for its copies first, and go on knowing the same.
+static uint32_t waiting_lanes(const struct warp *w, uint32_t id) {
+    uint32_t lanes = 0;
+    for (int s = 0; s < w->n_splits; s++) {
+        lanes |= w->split[s].state == SPLIT_BAR && w->split[s].what == id ? w->split[s].mask : 0;
+    }
+    return lanes;
+}
+
 void haz_named_complete(struct cta *c, uint32_t id) {
     struct haz_cluster *cl = c->cluster->haz;
     struct haz_clock *k = &cl->cta[c->rank].named[id];
     for (uint32_t n = 0; n < c->n_warps; n++) {
-        struct warp *w = &c->warp[n];
-        for (int s = 0; s < w->n_splits; s++) {
-            if (w->split[s].state == SPLIT_BAR && w->split[s].what == id) {
-                haz_acquire(haz_thread_of(w), k, w->split[s].mask);
-            }
+        uint32_t lanes = waiting_lanes(&c->warp[n], id);
+        if (lanes != 0) {
+            haz_acquire(haz_thread_of(&c->warp[n]), k, lanes);
         }
     }
 }
 
 const struct uop *haz_bar(struct warp *w, const struct uop *u) {
-    uint32_t m = exec_mask(w, u);
-    if (m == 0) {
+    if (exec_mask(w, u) == 0) {
         return haz_do(w, u);
     }
+    // The lanes of an aligned barrier take part together, whichever came last.
+    if ((u->flag & BAR_ALIGNED) != 0 && !warp_converge(w, u, FULL)) {
+        return STOP;
+    }
+    uint32_t m = exec_mask(w, u);
     struct haz_thread *t = haz_thread_of(w);
     uint32_t id = ((const u32 *)row(w, u->a))[first_lane(m)];
     struct haz_clock *k =
@@ -534,10 +546,11 @@ const struct uop *haz_bar(struct warp *w, const struct uop *u) {
         haz_tick(t);
     }
     uint32_t before = k != NULL ? w->cta->bar[id].generation : 0;
+    uint32_t parked = waiting_lanes(w, id);
     const struct uop *next = haz_do(w, u);
     // Parked warps are served by haz_named_complete.
     if (k != NULL && (u->flag & BAR_ARRIVE) == 0 && w->cta->bar[id].generation != before) {
-        haz_acquire(t, k, m);
+        haz_acquire(t, k, m | parked);
     }
     return next;
 }

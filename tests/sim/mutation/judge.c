@@ -95,6 +95,7 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     }
     for (int i = 0; i < k->n_loops; i++) {
         int64_t n = kind == ODD ? (i + 1 == k->n_loops ? 3 : 1) : k->n_fors > 0 ? 2 : 4;
+        n = k->loops[i].tile == 1 && k->n_loops > 1 ? 1 : n; // matrices: their own tiles go round
         n = mentions(k->loops[i].dim, dim) ? tiles(k->loops[i].tile, n) : 0;
         size = n > size ? n : size;
     }
@@ -130,6 +131,22 @@ static bool large_sizes(run_state *r, sizes_kind kind) {
         } while (!run_admits(r) && q <= COARSEST);
     }
     return run_admits(r);
+}
+
+// As 'fp4c run' draws them, but of few matrices.
+static bool drawn_sizes(run_state *r, uint64_t seed) {
+    const ast_kernel *k = r->b->ast;
+    const tir_kernel *t = r->b->tir;
+    for (int i = 0; i < k->n_dims; i++) {
+        for (int l = 0; l < t->n_loops && t->n_loops > 1; l++) {
+            const tir_size *d = t->loops[l].dim;
+            if (t->loops[l].tile == 1 && d->op == SZ_DIM && strcmp(t->dims[d->dim], k->dims[i]->name) == 0) {
+                r->dims[k->dims[i]->id] = 3;
+                r->given[k->dims[i]->id] = true;
+            }
+        }
+    }
+    return run_draw_sizes(r, &seed);
 }
 
 // ---- a launch -----------------------------------------------------------------------------------
@@ -224,7 +241,6 @@ static outcome prepare(judge *j, int n) {
     stage *s = &j->stages[n];
     run_state *r = &s->run;
     const road *w = &roads[n];
-    uint64_t seed = w->seed;
     ptx good = {j->facts->ptx, j->facts->len};
     if (s->ready) {
         return (outcome){0};
@@ -240,7 +256,7 @@ static outcome prepare(judge *j, int n) {
     c.sim_hazards = FP4_HAZARDS_STRICT;
     outcome o = {.verdict = "broken"};
     if (fp4_open(&c, &r->ctx) != FP4_OK || !load(j, r, good) ||
-        !(w->kind == DRAWN ? run_draw_sizes(r, &seed) : large_sizes(r, w->kind)) || !run_prepare(r, w->seed)) {
+        !(w->kind == DRAWN ? drawn_sizes(r, w->seed) : large_sizes(r, w->kind)) || !run_prepare(r, w->seed)) {
         snprintf(o.said, sizeof o.said, "%s", fp4_last_error());
         return o;
     }
