@@ -9,6 +9,9 @@
 static inline int32_t s16(uint32_t a) {
     return (int16_t)a;
 }
+static inline uint32_t relu_s16(uint32_t a) {
+    return s16(a) < 0 ? 0 : a & 0xFFFF;
+}
 static inline int32_t clamp_s32(int64_t v) {
     return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
 }
@@ -254,6 +257,9 @@ static inline uint32_t h_mufu(enum num_mufu op, uint32_t a, bool bf) {
 }
 static inline uint32_t h_relu(uint32_t a) {
     return a == 0x7FFF || (a & 0x8000) == 0 ? a : 0;
+}
+static inline uint32_t h_to_bf16(uint32_t a) {
+    return num_bf16_of(num_of_f16((uint16_t)a), NUM_RN);
 }
 static inline uint32_t cvt_x2_f16x2(uint32_t a, int64_t imm) {
     return num_encode_x2((enum num_fmt)(imm & 255), h_value(a >> 16, false),

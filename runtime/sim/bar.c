@@ -111,8 +111,7 @@ const struct uop *run_bar_warp(struct warp *w, const struct uop *u) {
     if (m == 0) {
         return u + 1;
     }
-    uint32_t need = ((const u32 *)row(w, u->a))[first_lane(m)];
-    return warp_converge(w, u, need) ? u + 1 : STOP;
+    return warp_converge(w, u, sim_member_masks(w, m, u->a)) ? u + 1 : STOP;
 }
 
 // ---- cluster barrier ----------------------------------------------------------------------------

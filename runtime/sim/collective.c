@@ -3,31 +3,60 @@
 #include "ptx.h"
 #include "sync.h"
 
-// The lanes that take part; 0 when the split had to stop.
-static uint32_t gather(struct warp *w, const struct uop *u, uint32_t mask_row) {
+// What the instruction does for the lanes m; false after a fault.
+typedef bool collective(struct warp *w, const struct uop *u, uint32_t m);
+
+uint32_t sim_member_masks(const struct warp *w, uint32_t m, uint32_t mask_row) {
+    const u32 *mask = row(w, mask_row);
+    uint32_t need = 0;
+    FOR_LANES(l, m) {
+        need |= mask[l];
+    }
+    return need;
+}
+
+// The lanes with the member mask of the first of m; 0 after a fault.
+static uint32_t group_of(struct warp *w, const struct uop *u, uint32_t m, uint32_t mask_row) {
+    const u32 *mask = row(w, mask_row);
+    uint32_t need = mask[first_lane(m)];
+    uint32_t group = 0;
+    FOR_LANES(l, m) {
+        group |= (uint32_t)(mask[l] == need) << l;
+    }
+    if ((group & ~need) != 0) {
+        sim_fault(w, u, "lanes 0x%08x execute it but are not in their mask 0x%08x", group, need);
+        return 0;
+    }
+    return group;
+}
+
+// Once the lanes of all masks stand here. Lanes that execute it together may have different masks:
+// each mask makes a group of its own (tiles of a warp).
+static const struct uop *for_groups(struct warp *w, const struct uop *u, uint32_t mask_row,
+                                    collective *act) {
     uint32_t m = exec_mask(w, u);
-    uint32_t need = ((const u32 *)row(w, mask_row))[first_lane(m)];
-    if (!warp_converge(w, u, need)) {
-        return 0;
+    if (m == 0) {
+        return u + 1;
     }
-    m = exec_mask(w, u);
-    if ((m & ~need) != 0) {
-        sim_fault(w, u, "lanes 0x%08x execute it but are not in its mask 0x%08x", m, need);
-        return 0;
+    do { // those who have come may wait for more
+        m = exec_mask(w, u);
+        if (!warp_converge(w, u, sim_member_masks(w, m, mask_row))) {
+            return STOP;
+        }
+    } while (m != exec_mask(w, u));
+    for (m = exec_mask(w, u); m != 0;) {
+        uint32_t group = group_of(w, u, m, mask_row);
+        if (group == 0 || !act(w, u, group)) {
+            return STOP;
+        }
+        m &= ~group;
     }
-    return m;
+    return u + 1;
 }
 
 // d, a, b: source lane operand, c: clamp and segment mask, imm: row of the member mask,
 // flag: mode | predicate << 2 (predicate number in aux)
-const struct uop *run_shfl(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0) {
-        return u + 1;
-    }
-    uint32_t m = gather(w, u, (uint32_t)u->imm);
-    if (m == 0) {
-        return STOP;
-    }
+static bool shfl_group(struct warp *w, const struct uop *u, uint32_t m) {
     u32 src[LANES];
     memcpy(src, row(w, u->a), sizeof src);
     const u32 *b = row(w, u->b);
@@ -50,7 +79,8 @@ const struct uop *run_shfl(struct warp *w, const struct uop *u) {
         bool valid = mode == SHFL_UP ? j >= max : j <= max;
         j = valid ? j : lane;
         if ((m >> j & 1) == 0) {
-            return sim_fault(w, u, "lane %d reads lane %d, which does not take part", lane, j);
+            sim_fault(w, u, "lane %d reads lane %d, which does not take part", lane, j);
+            return false;
         }
         result[l] = src[j];
         ok |= (uint32_t)valid << l;
@@ -60,40 +90,34 @@ const struct uop *run_shfl(struct warp *w, const struct uop *u) {
     }
     uint32_t p = (uint32_t)(uintptr_t)u->aux;
     w->p[p] = (w->p[p] & ~m) | ok;
-    return u + 1;
+    return true;
+}
+
+const struct uop *run_shfl(struct warp *w, const struct uop *u) {
+    return for_groups(w, u, (uint32_t)u->imm, shfl_group);
 }
 
 // a: predicate, b: row of the member mask, flag: mode | negation << 2
-const struct uop *run_vote(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0) {
-        return u + 1;
-    }
-    uint32_t m = gather(w, u, u->b);
-    if (m == 0) {
-        return STOP;
-    }
+static bool vote_group(struct warp *w, const struct uop *u, uint32_t m) {
     uint32_t yes = (w->p[u->a] ^ (0u - (u->flag >> 2 & 1u))) & m;
     int mode = u->flag & 3;
     if (mode == VOTE_BALLOT) {
         FOR_LANES(l, m) {
             ((u32 *)row(w, u->d))[l] = yes;
         }
-        return u + 1;
+        return true;
     }
     bool r = mode == VOTE_ALL ? yes == m : mode == VOTE_ANY ? yes != 0 : yes == m || yes == 0;
     w->p[u->d] = (w->p[u->d] & ~m) | (r ? m : 0);
-    return u + 1;
+    return true;
+}
+
+const struct uop *run_vote(struct warp *w, const struct uop *u) {
+    return for_groups(w, u, u->b, vote_group);
 }
 
 // match.any (flag 0) / match.all (flag 1, predicate in imm); b: member mask, c: 64-bit values
-const struct uop *run_match(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0) {
-        return u + 1;
-    }
-    uint32_t m = gather(w, u, u->b);
-    if (m == 0) {
-        return STOP;
-    }
+static bool match_group(struct warp *w, const struct uop *u, uint32_t m) {
     uint64_t v[LANES] = {0};
     FOR_LANES(l, m) {
         v[l] = u->c != 0 ? ((const u64 *)row(w, u->a))[l] : ((const u32 *)row(w, u->a))[l];
@@ -115,7 +139,11 @@ const struct uop *run_match(struct warp *w, const struct uop *u) {
         uint32_t p = (uint32_t)u->imm;
         w->p[p] = (w->p[p] & ~m) | (yes ? m : 0);
     }
-    return u + 1;
+    return true;
+}
+
+const struct uop *run_match(struct warp *w, const struct uop *u) {
+    return for_groups(w, u, u->b, match_group);
 }
 
 const struct uop *run_activemask(struct warp *w, const struct uop *u) {
@@ -152,15 +180,8 @@ static uint32_t redux_two(const struct redux_aux *x, uint32_t a, uint32_t b) {
 }
 
 // a: values, b: member mask
-const struct uop *run_redux(struct warp *w, const struct uop *u) {
+static bool redux_group(struct warp *w, const struct uop *u, uint32_t m) {
     const struct redux_aux *x = u->aux;
-    if (exec_mask(w, u) == 0) {
-        return u + 1;
-    }
-    uint32_t m = gather(w, u, u->b);
-    if (m == 0) {
-        return STOP;
-    }
     const u32 *a = row(w, u->a);
     uint32_t strip = x->abs ? 0x7FFFFFFF : FULL;
     uint32_t r = a[first_lane(m)] & strip;
@@ -170,22 +191,23 @@ const struct uop *run_redux(struct warp *w, const struct uop *u) {
     FOR_LANES(l, m) {
         ((u32 *)row(w, u->d))[l] = r;
     }
-    return u + 1;
+    return true;
+}
+
+const struct uop *run_redux(struct warp *w, const struct uop *u) {
+    return for_groups(w, u, u->b, redux_group);
 }
 
 // elect.sync d|p, mask: the lowest lane of the mask
-const struct uop *run_elect(struct warp *w, const struct uop *u) {
-    if (exec_mask(w, u) == 0) {
-        return u + 1;
-    }
-    uint32_t m = gather(w, u, u->b);
-    if (m == 0) {
-        return STOP;
-    }
+static bool elect_group(struct warp *w, const struct uop *u, uint32_t m) {
     uint32_t leader = (uint32_t)first_lane(m);
     FOR_LANES(l, m) {
         ((u32 *)row(w, u->d))[l] = leader;
     }
     w->p[u->c] = (w->p[u->c] & ~m) | 1u << leader;
-    return u + 1;
+    return true;
+}
+
+const struct uop *run_elect(struct warp *w, const struct uop *u) {
+    return for_groups(w, u, u->b, elect_group);
 }

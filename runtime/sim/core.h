@@ -27,6 +27,7 @@
 #define WINDOW_SHARED 0x700000000000ull
 #define WINDOW_LOCAL 0x700100000000ull
 #define WINDOW_PARAM 0x700200000000ull
+#define WINDOW_FUNCTION 0x700300000000ull // addresses of functions
 #define WINDOW_MASK 0xFFFFFFFF00000000ull
 
 typedef uint32_t __attribute__((may_alias)) u32;
@@ -162,7 +163,17 @@ int ptx_load(struct sim *s, const char *text, size_t length, struct sim_module *
     X(LANEMASK_GE, "%lanemask_ge")                                                                 \
     X(DYNAMIC_SMEM_SIZE, "%dynamic_smem_size")                                                     \
     X(TOTAL_SMEM_SIZE, "%total_smem_size")                                                         \
+    X(AGGR_SMEM_SIZE, "%aggr_smem_size")                                                           \
+    X(RESERVED_SMEM_OFFSET_BEGIN, "%reserved_smem_offset_begin")                                   \
+    X(RESERVED_SMEM_OFFSET_END, "%reserved_smem_offset_end")                                       \
+    X(RESERVED_SMEM_OFFSET_CAP, "%reserved_smem_offset_cap")                                       \
+    X(ENVREG0, "%envreg0")                                                                         \
+    X(ENVREG1, "%envreg1")                                                                         \
+    X(ENVREG2, "%envreg2")                                                                         \
     X(CLOCK, "%clock")                                                                             \
+    X(CLOCK_HI, "%clock_hi")                                                                       \
+    X(GLOBALTIMER_LO, "%globaltimer_lo")                                                           \
+    X(GLOBALTIMER_HI, "%globaltimer_hi")                                                           \
     X(CLOCK64, "%clock64")                                                                         \
     X(GLOBALTIMER, "%globaltimer")
 enum sreg {
@@ -377,6 +388,7 @@ struct exec {
     struct sm *sm;
     uint32_t n_sms, next_sm;
     uint32_t smem_bytes, smem_per_sm, threads, cluster_size;
+    uint64_t workspace; // of a cooperative launch, 0: the kernel does not ask for it
     uint32_t regs; // of a thread at the start, 0 unknown
     bool ended;    // a cluster has ended and is to be swept
     struct warp *run_head, *run_tail;
@@ -405,6 +417,8 @@ struct sim {
     sim_stats stats;
     sim_finding *finding;
     size_t n_findings, finding_capacity;
+    char *printed; // by printf of the last launch
+    size_t n_printed, printed_capacity, printed_lost;
     char error[2304];
 };
 
@@ -442,7 +456,7 @@ bool warp_converge(struct warp *w, const struct uop *u, uint32_t need);
 // The same of all 32 lanes; false and a fault if one has ended or its guard is off.
 bool warp_whole(struct warp *w, const struct uop *u);
 void warp_queue(struct warp *w); // make it runnable
-uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_call, run_policy;
+uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_policy;
 
 // ---- resolving addresses (mem.c) ----------------------------------------------------------------
 struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);

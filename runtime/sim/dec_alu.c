@@ -187,16 +187,44 @@ static const struct uop *run_carry(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
+// The low or high half of the product of a mad with a carry.
+static uint32_t product(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type) {
+    bool high = ptx_take(i, W_HI);
+    bool sign = ptx_is_signed(type);
+    bool wide = ptx_type_bits(type) == 64;
+    if (!high && !ptx_take(i, W_LO)) {
+        ptx_refuse(p, "mad with a carry needs .lo or .hi");
+    }
+    enum alu_key key = wide ? (!high  ? ALU_MUL_LO_I64
+                               : sign ? ALU_MUL_HI_S64
+                                      : ALU_MUL_HI_U64)
+                            : (!high  ? ALU_MUL_LO_I32
+                               : sign ? ALU_MUL_HI_S32
+                                      : ALU_MUL_HI_U32);
+    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
+    struct uop *u = emit_alu(p, key);
+    u->a = a;
+    u->b = b;
+    return u->d = ptx_new_row(p, ptx_type_bits(type));
+}
+
+// add, sub, mad with .cc, and addc, subc, madc
 static bool dec_carry(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type) {
     bool out = ptx_take(i, W_CC);
-    bool in = is_op(i, "addc") || is_op(i, "subc");
+    bool in = is_op(i, "addc") || is_op(i, "subc") || is_op(i, "madc");
     if (!out && !in) {
         return false;
     }
-    ptx_need_args(p, 3, 3);
+    int bits = ptx_type_bits(type);
+    if (bits != 32 && bits != 64) {
+        ptx_refuse(p, "arithmetic with a carry has 32 or 64 bits");
+    }
+    bool mad = i->opcode[0] == 'm';
+    ptx_need_args(p, 3 + mad, 3 + mad);
+    uint32_t a = mad ? product(p, i, type) : ptx_row_src(p, ptx_arg(i, 1), type);
+    uint32_t b = ptx_row_src(p, ptx_arg(i, 2 + mad), type);
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
-    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
-    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
     if (p->kernel->carry == 0) {
         p->kernel->carry = ptx_new_pred(p);
     }
@@ -206,7 +234,7 @@ static bool dec_carry(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word typ
     u->b = b;
     u->c = p->kernel->carry;
     u->flag =
-        (uint8_t)((i->opcode[0] == 's') | in << 1 | out << 2 | (ptx_type_bits(type) == 64) << 3);
+        (uint8_t)((i->opcode[0] == 's') | in << 1 | out << 2 | (bits == 64) << 3);
     return true;
 }
 

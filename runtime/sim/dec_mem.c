@@ -15,6 +15,7 @@ static int take_vector(struct ptx_ins *i) {
     return v < 0 ? 1 : 2 << v;
 }
 
+// Parameters of calls are local memory.
 static bool call_param(struct ptx_ins *i, int address) {
     const struct ptx_operand *o = ptx_arg(i, address);
     return o->kind == OP_ADDRESS && i->pool[o->first].kind == OP_VAR &&
@@ -119,8 +120,7 @@ void dec_ld(struct ptx_parser *p, struct ptx_ins *i) {
     enum ptx_word type = ptx_need_type(p);
     check_args(p, i);
     if (call_param(i, 1) || x->access.space == SP_CALL_PARAM) {
-        ptx_emit(p, run_nop);
-        return;
+        x->access.space = SP_LOCAL;
     }
     read_rows(p, x, ptx_arg(i, 0), type, true);
     struct uop *u = emit_access(p, plain_shared(x) ? run_ld_shared_32 : run_ld, ptx_arg(i, 1), x);
@@ -145,8 +145,7 @@ void dec_st(struct ptx_parser *p, struct ptx_ins *i) {
     enum ptx_word type = ptx_need_type(p);
     check_args(p, i);
     if (call_param(i, 0) || x->access.space == SP_CALL_PARAM) {
-        ptx_emit(p, run_nop);
-        return;
+        x->access.space = SP_LOCAL;
     }
     if (x->access.space == SP_PARAM) {
         ptx_refuse(p, "parameters cannot be written");

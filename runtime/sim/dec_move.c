@@ -9,6 +9,10 @@ static struct uop *emit1(struct ptx_parser *p, enum alu_key key, uint32_t d, uin
     return u;
 }
 
+void ptx_emit_mov(struct ptx_parser *p, uint32_t d, uint32_t a, int bits) {
+    emit1(p, bits > 32 ? ALU_MOV_64 : ALU_MOV_32, d, a);
+}
+
 static void emit2(struct ptx_parser *p, enum alu_key key, uint32_t d, const uint32_t src[2]) {
     struct uop *u = ptx_emit(p, alu_fn(key));
     u->d = d;
@@ -92,6 +96,7 @@ static const struct uop *run_clock(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     w->x->stats.order |= m != 0 ? SIM_ORDER_CLOCK : 0;
     uint64_t now = w->x->steps + (uint64_t)(u - w->base);
+    now = u->imm == 0 ? now : now >> 32;
     FOR_LANES(l, m) {
         if (u->flag != 0) {
             ((u64 *)row(w, u->d))[l] = now;
@@ -109,9 +114,14 @@ static const struct uop *run_mov_pred(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
+static bool is_high(const struct ptx_operand *o) {
+    return o->sreg == SREG_CLOCK_HI || o->sreg == SREG_GLOBALTIMER_HI;
+}
+
 static bool is_clock(const struct ptx_operand *o) {
     return o->kind == OP_SREG &&
-           (o->sreg == SREG_CLOCK || o->sreg == SREG_CLOCK64 || o->sreg == SREG_GLOBALTIMER);
+           (o->sreg == SREG_CLOCK || o->sreg == SREG_CLOCK64 || o->sreg == SREG_GLOBALTIMER ||
+            o->sreg == SREG_GLOBALTIMER_LO || is_high(o));
 }
 
 void dec_mov(struct ptx_parser *p, struct ptx_ins *i) {
@@ -135,6 +145,7 @@ void dec_mov(struct ptx_parser *p, struct ptx_ins *i) {
         struct uop *u = ptx_emit(p, run_clock);
         u->d = d;
         u->flag = ptx_type_bits(type) == 64;
+        u->imm = is_high(s);
     } else if (ptx_type_bits(type) == 128) {
         uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
         uint32_t a = ptx_row_src(p, s, type);
@@ -207,8 +218,12 @@ static void cvt_pair(struct ptx_parser *p, struct ptx_ins *i, const struct cvt *
     uint32_t a = ptx_row_src(p, ptx_arg(i, 1), c->from);
     bool narrow_to = to >= 0 && to != NUM_F16 && to != NUM_BF16;
     bool narrow_from = from >= 0 && from != NUM_F16 && from != NUM_BF16;
-    if (c->to == W_F16X2 && narrow_from && from != NUM_UE8M0) {
+    bool floats = narrow_from && from != NUM_UE8M0;
+    if ((c->to == W_F16X2 || c->to == W_BF16X2) && floats) {
         emit1(p, ALU_NARROW_F16X2, d, a)->imm = from;
+        if (c->to == W_BF16X2) { // no value of a narrow type is lost in either
+            emit1(p, ALU_F16X2_BF16X2, d, d);
+        }
         if (c->relu) {
             emit1(p, ALU_RELU_16X2, d, d);
         }
@@ -425,13 +440,13 @@ void dec_cvta(struct ptx_parser *p, struct ptx_ins *i) {
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
     uint64_t window = space == SP_SHARED  ? WINDOW_SHARED
                       : space == SP_LOCAL ? WINDOW_LOCAL
-                      : space == SP_PARAM ? WINDOW_PARAM
                                           : 0;
-    struct uop *u = emit1(p, window == 0 ? ALU_MOV_64 : to ? ALU_MASK_64 : ALU_OR_IMM_64, d, a);
-    u->imm = to && space != SP_PARAM ? 0xFFFFFFFF : (int64_t)window;
-    if (to && space == SP_PARAM) {
-        u->imm = -1;
+    if (space == SP_PARAM) { // a parameter's address is generic already, unless it came by 32 bits
+        emit1(p, to ? ALU_MOV_64 : ALU_WINDOW_64, d, a)->imm = (int64_t)WINDOW_PARAM;
+        return;
     }
+    struct uop *u = emit1(p, window == 0 ? ALU_MOV_64 : to ? ALU_MASK_64 : ALU_OR_IMM_64, d, a);
+    u->imm = to ? 0xFFFFFFFF : (int64_t)window;
 }
 
 // ---- control ------------------------------------------------------------------------------------
@@ -471,7 +486,11 @@ void dec_brx(struct ptx_parser *p, struct ptx_ins *i) {
 void dec_exit(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_take(i, W_UNI);
     ptx_need_args(p, 0, 0);
-    ptx_emit(p, run_exit);
+    if (i->opcode[0] == 'r' && p->frame != NULL) {
+        ptx_return(p);
+    } else {
+        ptx_emit(p, run_exit);
+    }
 }
 
 void dec_trap(struct ptx_parser *p, struct ptx_ins *i) {
@@ -480,7 +499,8 @@ void dec_trap(struct ptx_parser *p, struct ptx_ins *i) {
     ptx_emit(p, run_trap);
 }
 
+// Calls have operands of their own: ptx_call.c reads them.
 void dec_call(struct ptx_parser *p, struct ptx_ins *i) {
-    ptx_take(i, W_UNI);
-    ptx_emit(p, run_call);
+    (void)i;
+    ptx_call(p);
 }

@@ -276,7 +276,9 @@ static uint32_t row_var(struct ptx_parser *p, const struct ptx_operand *o, int w
     if (y->space == SP_GLOBAL && y->is_extern) {
         ptx_refuse(p, "an .extern .global variable has no address here");
     }
-    uint64_t window = y->space == SP_PARAM ? WINDOW_PARAM : 0;
+    uint64_t window = y->space == SP_PARAM        ? WINDOW_PARAM
+                      : y->space == SP_CALL_PARAM ? WINDOW_LOCAL
+                                                  : 0;
     return ptx_row_const(p, window + y->address + o->value, width);
 }
 
@@ -332,6 +334,10 @@ void ptx_note_guard(struct ptx_parser *p, const struct ptx_operand *o) {
 
 uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type) {
     int width = row_width(type);
+    const struct ptx_func *f = o->kind == OP_NAME ? ptx_find_func(p, o->name, o->length) : NULL;
+    if (f != NULL) {
+        return ptx_row_const(p, ptx_func_address(f), width);
+    }
     need_declared(p, o);
     switch (o->kind) {
     case OP_REG:

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define MAX_CTAS_PER_SM 32
+#define WORKSPACE_BYTES 256 // of cooperative launches: a word of size and the barrier
 
 static uint64_t draw(struct exec *x) { // splitmix64
     uint64_t z = x->random += 0x9E3779B97F4A7C15ull;
@@ -129,6 +130,18 @@ static uint32_t sreg_uniform(const struct warp *w, enum sreg s) {
         return x->config.dynamic_smem;
     case SREG_TOTAL_SMEM_SIZE:
         return x->smem_bytes - SMEM_RESERVED;
+    case SREG_AGGR_SMEM_SIZE:
+        return x->smem_bytes;
+    case SREG_RESERVED_SMEM_OFFSET_BEGIN:
+    case SREG_ENVREG0:
+        return 0;
+    case SREG_RESERVED_SMEM_OFFSET_END:
+    case SREG_RESERVED_SMEM_OFFSET_CAP:
+        return SMEM_RESERVED;
+    case SREG_ENVREG1: // cooperative_groups/details/driver_abi.h: the address of the grid's workspace
+        return (uint32_t)(x->workspace >> 32);
+    case SREG_ENVREG2:
+        return (uint32_t)x->workspace;
     default:
         return 1; // %gridid
     }
@@ -516,6 +529,9 @@ static void clean_up(struct exec *x) {
     }
     free(x->sm);
     free(x->params);
+    if (x->workspace != 0) {
+        sim_free(x->sim, x->workspace);
+    }
 }
 
 // ---- launch -------------------------------------------------------------------------------------
@@ -636,6 +652,14 @@ static int prepare(struct sim *s, const struct sim_kernel *k, struct exec *x) {
     }
     for (uint32_t n = 0; n < k->n_sregs; n++) {
         x->stats.order |= k->sregs[n].sreg == SREG_SMID ? SIM_ORDER_PLACE : 0;
+        bool grid = k->sregs[n].sreg == SREG_ENVREG1 || k->sregs[n].sreg == SREG_ENVREG2;
+        if (grid && x->workspace == 0) {
+            x->workspace = sim_alloc(s, WORKSPACE_BYTES);
+            if (x->workspace == 0) {
+                return SIM_ERROR_MEMORY;
+            }
+            sim_fill(s, x->workspace, 0, WORKSPACE_BYTES);
+        }
     }
     x->regs = k->max_regs;
     x->max_steps = c->max_steps > 0 ? c->max_steps : 1ull << 40;
@@ -674,6 +698,7 @@ int sim_launch(sim *s, const sim_kernel *k, const sim_launch_config *config) {
     x->config = *config;
     int status = prepare(s, k, x);
     haz_free_findings(s);
+    s->n_printed = s->printed_lost = 0;
     if (status == SIM_OK && s->options.hazards != SIM_HAZARDS_OFF && !haz_begin(x)) {
         status = sim_set_error(s, SIM_ERROR_MEMORY, "out of host memory");
     }

@@ -279,6 +279,9 @@ void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
                        const struct haz_clock *k);
 void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct haz_clock *k);
 
+// ---- loads that guess what a compare-and-swap will find (haz_guess.c) ---------------------------
+bool haz_guesses_begin(struct haz *h); // once all instructions are read; false: out of memory
+
 // ---- registers (haz_regs.c) ---------------------------------------------------------------------
 bool haz_regs_begin(struct haz *h); // once the code has its wrappers; false: out of memory
 uop_fn haz_registers;

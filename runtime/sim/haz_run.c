@@ -72,7 +72,8 @@ bool haz_begin(struct exec *x) {
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
     }
-    bool ok = haz_regs_begin(h) && haz_held_begin(h);
+    bool practice = h->profile == SIM_HAZARDS_PRACTICE;
+    bool ok = (!practice || haz_guesses_begin(h)) && haz_regs_begin(h) && haz_held_begin(h);
     for (uint32_t n = 0; n < k->n_code; n++) { // outermost: they may have to wait
         if (k->code[n].fn == run_wgmma_read) {
             h->ins[n].after = h->kernel.code[n].fn;

@@ -100,7 +100,7 @@ uint8_t *sim_lane_pointer(struct warp *w, const struct uop *u, uint64_t a, int l
         return NULL;
     }
     enum ptx_space space = x->space;
-    if (space == SP_GENERIC) {
+    if (space == SP_GENERIC || (space == SP_PARAM && (a & WINDOW_MASK) == WINDOW_LOCAL)) {
         uint64_t window = a & WINDOW_MASK;
         space = window == WINDOW_SHARED  ? SP_SHARED
                 : window == WINDOW_LOCAL ? SP_LOCAL

@@ -82,6 +82,15 @@ struct ptx_symbol {
     bool placed; // a shared variable that has its offset in the kernel at hand
     // SYM_LABEL
     uint32_t target;
+    bool is_return; // of a function that is being expanded
+};
+// A .func of the module.
+struct ptx_func {
+    struct ptx_func *next;
+    const char *name;
+    uint32_t length, number;
+    struct ptx_lexer header; // behind '.func'
+    bool has_body, taken;    // taken: its address is
 };
 // A branch whose label has not been seen in its scope yet.
 struct ptx_fixup {
@@ -160,6 +169,9 @@ struct ptx_parser {
     uint32_t source_line; // of the last .loc
     uint32_t smem_used;   // static shared memory of the kernel at hand
     int depth;            // of nested braces
+    struct ptx_func *funcs; // the last one first
+    bool funcs_searched;    // for those whose address is taken
+    struct ptx_frame *frame; // the function that is being expanded, or NULL
     jmp_buf fail;
 };
 
@@ -203,6 +215,14 @@ void *ptx_aux_alloc(struct ptx_parser *p, size_t bytes); // lives as long as the
 uint32_t ptx_new_row(struct ptx_parser *p, int bits);
 uint32_t ptx_new_pred(struct ptx_parser *p);
 enum ptx_space ptx_take_space(struct ptx_ins *i, bool *cluster);
+
+// Functions (ptx_call.c).
+void ptx_find_functions(struct ptx_parser *p); // all of the text
+struct ptx_func *ptx_find_func(struct ptx_parser *p, const char *name, uint32_t length);
+uint64_t ptx_func_address(const struct ptx_func *f);
+void ptx_call(struct ptx_parser *p);   // behind the modifiers of a call
+void ptx_return(struct ptx_parser *p); // ret, of a function
+void ptx_emit_mov(struct ptx_parser *p, uint32_t d, uint32_t a, int bits);
 
 ptx_decoder *ptx_find_decoder(const char *opcode, size_t length);
 void ptx_finish_ins(struct ptx_parser *p);          // refuse when modifiers are left

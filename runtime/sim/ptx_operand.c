@@ -246,14 +246,8 @@ static void read_modifiers(struct ptx_parser *p, struct ptx_ins *i) {
     }
 }
 
-// The operands of a call are of no interest: it faults when it is reached.
-static void read_call(struct ptx_parser *p) {
-    while (!ptx_is(p, ';')) {
-        if (p->tok.kind == TK_EOF) {
-            ptx_unexpected(p, "';'");
-        }
-        ptx_next(p);
-    }
+uint16_t ptx_read_operand(struct ptx_parser *p) {
+    return read_operand(p, 0);
 }
 
 static void set_text(struct ptx_parser *p, struct ptx_ins *i, const char *start) {
@@ -286,7 +280,8 @@ void ptx_instruction(struct ptx_parser *p) {
         ptx_refuse(p, "unsupported instruction");
     }
     if (decode == dec_call) {
-        read_call(p);
+        ptx_call(p);
+        return;
     }
     while (!ptx_is(p, ';')) {
         if (i->n_args == PTX_MAX_ARGS) {

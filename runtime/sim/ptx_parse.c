@@ -109,106 +109,6 @@ static const char *keep(struct ptx_parser *p, const char *text, uint32_t length)
     return s;
 }
 
-// ---- symbols ------------------------------------------------------------------------------------
-static void scope_open(struct ptx_parser *p) {
-    struct ptx_scope *s = ptx_new(p, sizeof *s);
-    s->parent = p->scope;
-    p->scope = s;
-}
-
-static struct ptx_symbol *find_label(struct ptx_scope *s, const char *name, uint32_t length) {
-    for (struct ptx_symbol *y = s->labels; y != NULL; y = y->next) {
-        if (y->length == length && memcmp(y->name, name, length) == 0) {
-            return y;
-        }
-    }
-    return NULL;
-}
-
-struct ptx_symbol *ptx_find_table(struct ptx_parser *p, const char *name, uint32_t length) {
-    for (struct ptx_scope *s = p->scope; s != NULL; s = s->parent) {
-        struct ptx_symbol *y = find_label(s, name, length);
-        if (y != NULL && y->rows != NULL) {
-            return y;
-        }
-    }
-    return NULL;
-}
-
-// Branches to labels of this scope get their targets; the others wait in the parent.
-static void scope_close(struct ptx_parser *p) {
-    struct ptx_scope *s = p->scope;
-    p->scope = s->parent;
-    struct ptx_fixup *f = s->fixups;
-    while (f != NULL) {
-        struct ptx_fixup *next = f->next;
-        const struct ptx_symbol *label = find_label(s, f->name, f->length);
-        if (label == NULL && (s->parent == NULL || s->is_body)) {
-            int n = f->length > 80 ? 80 : (int)f->length;
-            ptx_fail(p, f->line, "label '%.*s' is not defined", n, f->name);
-        } else if (label == NULL) {
-            f->next = s->parent->fixups;
-            s->parent->fixups = f;
-        } else if (f->slot != NULL) {
-            *f->slot = label->target;
-        } else {
-            p->kernel->code[f->uop].imm = label->target;
-        }
-        f = next;
-    }
-}
-
-void ptx_branch_to(struct ptx_parser *p, const struct ptx_fixup *what) {
-    struct ptx_fixup *f = ptx_new(p, sizeof *f);
-    *f = *what;
-    f->next = p->scope->fixups;
-    p->scope->fixups = f;
-}
-
-static struct ptx_symbol *new_symbol(struct ptx_parser *p, enum ptx_symbol_kind kind) {
-    struct ptx_symbol *y = ptx_new(p, sizeof *y);
-    y->kind = kind;
-    y->name = p->tok.text;
-    y->length = p->tok.length;
-    y->next = p->scope->symbols;
-    p->scope->symbols = y;
-    ptx_next(p);
-    return y;
-}
-
-static bool names_register(const struct ptx_symbol *y, const char *name, uint32_t length,
-                           uint32_t *index) {
-    if (length <= y->length || length > y->length + 8 || memcmp(name, y->name, y->length) != 0) {
-        return false;
-    }
-    uint32_t n = 0;
-    for (uint32_t i = y->length; i < length; i++) {
-        if (name[i] < '0' || name[i] > '9') {
-            return false;
-        }
-        n = n * 10 + (uint32_t)(name[i] - '0');
-    }
-    *index = n;
-    return n < y->count;
-}
-
-const struct ptx_symbol *ptx_lookup(struct ptx_parser *p, const char *name, uint32_t length,
-                                    uint32_t *index) {
-    *index = 0;
-    for (struct ptx_scope *s = p->scope; s != NULL; s = s->parent) {
-        for (struct ptx_symbol *y = s->symbols; y != NULL; y = y->next) {
-            if (y->count > 0 && y->kind == SYM_REG) {
-                if (names_register(y, name, length, index)) {
-                    return y;
-                }
-            } else if (y->length == length && memcmp(y->name, name, length) == 0) {
-                return y;
-            }
-        }
-    }
-    return NULL;
-}
-
 // ---- variables ----------------------------------------------------------------------------------
 struct declaration {
     enum ptx_space space;
@@ -338,14 +238,15 @@ static void parse_init(struct ptx_parser *p, struct init_data *x, int depth) {
     }
     uint32_t index;
     const struct ptx_symbol *y = ptx_lookup(p, p->tok.text, p->tok.length, &index);
-    if (y == NULL || y->kind != SYM_VAR || y->space != SP_GLOBAL) {
-        ptx_unexpected(p, "the name of a global variable");
+    const struct ptx_func *f = y == NULL ? ptx_find_func(p, p->tok.text, p->tok.length) : NULL;
+    if (f == NULL && (y == NULL || y->kind != SYM_VAR || y->space != SP_GLOBAL)) {
+        ptx_unexpected(p, "the name of a global variable or function");
     }
     ptx_next(p);
     if (generic) {
         ptx_expect(p, ')');
     }
-    uint64_t v = y->address;
+    uint64_t v = f != NULL ? ptx_func_address(f) : y->address;
     if (ptx_accept(p, '+')) {
         v += expect_int(p);
     }
@@ -383,7 +284,7 @@ static void place_global(struct ptx_parser *p, struct ptx_symbol *y, uint32_t un
 }
 
 static void place_in_kernel(struct ptx_parser *p, struct ptx_symbol *y, struct sim_kernel *k) {
-    if (y->space != SP_LOCAL || k == NULL) {
+    if ((y->space != SP_LOCAL && y->space != SP_CALL_PARAM) || k == NULL) {
         return; // shared variables get their place when the kernel first names them
     }
     k->local_bytes = (k->local_bytes + y->align - 1) & ~(y->align - 1);
@@ -400,7 +301,7 @@ static void parse_variables(struct ptx_parser *p, enum ptx_space space, bool is_
     parse_type(p, &d);
     do {
         expect_word(p, "a name");
-        struct ptx_symbol *y = new_symbol(p, SYM_VAR);
+        struct ptx_symbol *y = ptx_new_symbol(p, SYM_VAR);
         bool open;
         y->space = space;
         y->type = d.type;
@@ -431,7 +332,7 @@ static void parse_registers(struct ptx_parser *p) {
     }
     do {
         expect_word(p, "the name of a register");
-        struct ptx_symbol *y = new_symbol(p, SYM_REG);
+        struct ptx_symbol *y = ptx_new_symbol(p, SYM_REG);
         y->type = d.type;
         uint32_t n = 1;
         if (ptx_accept(p, '<')) {
@@ -502,7 +403,7 @@ static void parse_targets(struct ptx_parser *p, struct ptx_symbol *table) {
 }
 
 static void parse_label(struct ptx_parser *p) {
-    if (find_label(p->scope, p->tok.text, p->tok.length) != NULL) {
+    if (ptx_find_label(p->scope, p->tok.text, p->tok.length) != NULL) {
         ptx_fail(p, p->tok.line, "label '%.*s' is defined twice",
                  p->tok.length > 80 ? 80 : (int)p->tok.length, p->tok.text);
     }
@@ -543,26 +444,26 @@ static void parse_body_directive(struct ptx_parser *p) {
 }
 
 // body = { statement* } ; statement = directive | label : | block | [@[!]p] instruction ;
-static void parse_block(struct ptx_parser *p) {
+void ptx_block(struct ptx_parser *p) {
     if (++p->depth > 64) {
         ptx_fail(p, p->tok.line, "blocks are nested more than 64 deep");
     }
     ptx_expect(p, '{');
-    scope_open(p);
+    ptx_scope_open(p);
     p->scope->is_body = p->depth == 1;
     while (!ptx_is(p, '}')) {
         bool label = p->tok.kind == TK_WORD && p->ahead.kind == TK_PUNCT && *p->ahead.text == ':';
         if (p->tok.kind == TK_DOT) {
             parse_body_directive(p);
         } else if (ptx_is(p, '{')) {
-            parse_block(p);
+            ptx_block(p);
         } else if (label) {
             parse_label(p);
         } else if (!ptx_accept(p, ';')) {
             ptx_instruction(p);
         }
     }
-    scope_close(p);
+    ptx_scope_close(p);
     ptx_next(p);
     p->depth--;
 }
@@ -579,7 +480,7 @@ static void parse_params(struct ptx_parser *p, struct sim_kernel *k) {
         struct declaration d = {.space = SP_PARAM};
         parse_type(p, &d);
         expect_word(p, "the name of a parameter");
-        struct ptx_symbol *y = new_symbol(p, SYM_VAR);
+        struct ptx_symbol *y = ptx_new_symbol(p, SYM_VAR);
         bool open;
         uint64_t bytes = parse_extent(p, &d, &open);
         uint32_t align = d.align > type_bytes(&d) ? d.align : (uint32_t)type_bytes(&d);
@@ -670,7 +571,7 @@ static void parse_entry(struct ptx_parser *p) {
     struct sim_kernel *k = new_kernel(p);
     k->name = keep(p, p->tok.text, p->tok.length);
     ptx_next(p);
-    scope_open(p);
+    ptx_scope_open(p);
     if (ptx_is(p, '(')) {
         parse_params(p, k);
     }
@@ -684,7 +585,7 @@ static void parse_entry(struct ptx_parser *p) {
         y->placed = false;
     }
     p->depth = 0;
-    parse_block(p);
+    ptx_block(p);
     ptx_end_kernel(p);
     p->scope = p->scope->parent;
     p->kernel = NULL;
@@ -701,8 +602,8 @@ static void skip_braces(struct ptx_parser *p) {
     } while (depth > 0);
 }
 
-// Functions are not executed: calls end the kernel with a fault that names the function.
-static void parse_func(struct ptx_parser *p) {
+// Functions are read where they are called (ptx_call.c).
+static void skip_func(struct ptx_parser *p) {
     while (!ptx_is(p, ';') && !ptx_is(p, '{')) {
         if (p->tok.kind == TK_EOF) {
             ptx_unexpected(p, "the end of a .func declaration");
@@ -712,6 +613,21 @@ static void parse_func(struct ptx_parser *p) {
     if (!ptx_accept(p, ';')) {
         skip_braces(p);
     }
+}
+
+struct ptx_symbol *ptx_formal(struct ptx_parser *p) {
+    bool reg = accept_dot(p, "reg");
+    if (!reg && !accept_dot(p, "param")) {
+        ptx_unexpected(p, "'.param'");
+    }
+    struct declaration d = {.space = SP_CALL_PARAM};
+    parse_type(p, &d);
+    expect_word(p, "the name of a parameter");
+    struct ptx_symbol *y = ptx_new_symbol(p, reg ? SYM_REG : SYM_VAR);
+    bool open = false;
+    y->type = d.type;
+    y->bytes = reg ? 0 : parse_extent(p, &d, &open);
+    return y;
 }
 
 static void parse_target(struct ptx_parser *p) {
@@ -769,7 +685,7 @@ static void parse_module_item(struct ptx_parser *p) {
     } else if (accept_dot(p, "entry")) {
         parse_entry(p);
     } else if (accept_dot(p, "func")) {
-        parse_func(p);
+        skip_func(p);
     } else if (!ptx_accept(p, ';')) {
         ptx_unexpected(p, "a directive");
     }
@@ -790,6 +706,7 @@ int ptx_load(struct sim *s, const char *text, size_t length, struct sim_module *
     p->scope = p->module_scope = scope;
     int status = SIM_OK;
     if (setjmp(p->fail) == 0) {
+        ptx_find_functions(p);
         ptx_next(p);
         ptx_next(p);
         while (p->tok.kind != TK_EOF) {

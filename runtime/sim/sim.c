@@ -30,6 +30,11 @@ void sim_get_stats(const sim *s, sim_stats *out) {
     *out = s->stats;
 }
 
+const char *sim_printed(const sim *s, size_t *lost) {
+    *lost = s->printed_lost;
+    return s->n_printed == 0 ? "" : s->printed;
+}
+
 // ---- modules ------------------------------------------------------------------------------------
 static void free_module(struct sim_module *m) {
     for (struct module_global *g = m->globals; g != NULL; g = g->next) {
@@ -96,6 +101,7 @@ void sim_close(sim *s) {
         free(s->mem.list[n].host);
     }
     free(s->mem.list);
+    free(s->printed);
     haz_free_findings(s);
     free(s);
 }

@@ -158,6 +158,9 @@ typedef struct {
     uint64_t ns;        // host CPU time of the last launch
 } sim_stats;
 void sim_get_stats(const sim *s, sim_stats *out); // of the last launch
+// What printf of the last launch has written, in the order in which the simulated threads did it;
+// *lost: bytes beyond the first 1 MiB. "" when there is nothing.
+const char *sim_printed(const sim *s, size_t *lost);
 
 // ---- findings of the hazard detector ------------------------------------------------------------
 typedef enum {

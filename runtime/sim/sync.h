@@ -17,6 +17,8 @@ enum { BAR_ALIGNED = 1, BAR_ARRIVE = 2, BAR_POPC = 4, BAR_AND = 8, BAR_OR = 16, 
 uop_fn run_bar, run_bar_warp, run_cluster_arrive, run_cluster_wait;
 uop_fn run_setmaxnreg, run_yield;
 
+// All lanes that the member masks of the lanes m name.
+uint32_t sim_member_masks(const struct warp *w, uint32_t m, uint32_t mask_row);
 uop_fn run_shfl, run_vote, run_match, run_activemask, run_redux, run_elect;
 enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };

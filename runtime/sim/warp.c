@@ -2,7 +2,7 @@
 // the lowest pc runs, up to the pc of the next one, where both become one again; code that a
 // compiler laid out in order reconverges at the earliest point. Blocked splits let others of the
 // warp run, so that every lane makes progress (PTX ISA "Independent thread scheduling").
-#include "core.h"
+#include "call.h"
 
 #define FUEL 2048 // backward branches before other warps have their turn
 #define FUEL_POLLED 32
@@ -180,8 +180,8 @@ static void add_split(struct warp *w, uint32_t pc, uint32_t mask) {
     w->split[w->n_splits++] = (struct split){.pc = pc, .mask = mask, .state = SPLIT_RUN};
 }
 
-const struct uop *run_bra(struct warp *w, const struct uop *u) {
-    uint32_t m = exec_mask(w, u);
+// The lanes m take the branch.
+static const struct uop *branch(struct warp *w, const struct uop *u, uint32_t m) {
     if (m == w->active) {
         return jump(w, u, (uint32_t)u->imm);
     }
@@ -192,6 +192,20 @@ const struct uop *run_bra(struct warp *w, const struct uop *u) {
     add_split(w, (uint32_t)u->imm, m);
     w->fuel--;
     return move_to(w, u, (uint32_t)(u + 1 - w->code));
+}
+
+const struct uop *run_bra(struct warp *w, const struct uop *u) {
+    return branch(w, u, exec_mask(w, u));
+}
+
+// The lanes that do not call function u->b go past its body.
+const struct uop *run_call_skip(struct warp *w, const struct uop *u) {
+    const u64 *a = row(w, u->a);
+    uint32_t m = 0;
+    FOR_LANES(l, w->active) {
+        m |= (uint32_t)(a[l] != WINDOW_FUNCTION + 16 * (uint64_t)u->b) << l;
+    }
+    return branch(w, u, m);
 }
 
 const struct uop *run_brx(struct warp *w, const struct uop *u) {
@@ -252,11 +266,6 @@ const struct uop *run_exit(struct warp *w, const struct uop *u) {
 
 const struct uop *run_trap(struct warp *w, const struct uop *u) {
     return exec_mask(w, u) == 0 ? u + 1 : sim_fault(w, u, "the kernel executed trap");
-}
-
-const struct uop *run_call(struct warp *w, const struct uop *u) {
-    return exec_mask(w, u) == 0 ? u + 1
-                                : sim_fault(w, u, "calls are not supported by the simulator");
 }
 
 const struct uop *run_nop(struct warp *w, const struct uop *u) {

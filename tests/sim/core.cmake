@@ -5,7 +5,7 @@ target_link_libraries(core_util PUBLIC fp4_sim cmocka)
 target_compile_definitions(core_util PUBLIC PTX_DIR="${CMAKE_CURRENT_LIST_DIR}/ptx")
 
 foreach(name core_gemm_test core_ptx_test core_mem_test core_async_test core_error_test
-        core_wgmma_test core_remote_test core_threads_test core_bench)
+        core_wgmma_test core_remote_test core_call_test core_threads_test core_bench)
     add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
     target_link_libraries(${name} PRIVATE core_util sim_ref)
     add_test(NAME sim.${name} COMMAND ${name})

@@ -173,7 +173,7 @@ static const struct {
     {"setp.lt.u32 p1, r1, 32; @p1 bar.arrive 1, 64; @!p1 bar.sync 1, 32;",
      "earlier arrivals of this phase said"},
     {"barrier.cluster.wait.aligned;", "without an arrive before it"},
-    {"shfl.sync.idx.b32 r3, r1, 0, 31, 0xff;", "are not in its mask 0x000000ff"},
+    {"shfl.sync.idx.b32 r3, r1, 0, 31, 0xff;", "are not in their mask 0x000000ff"},
     {"trap;", "the kernel executed trap"},
     {"mov.u32 r3, dyn; tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [r3], 32;",
      "exits with 64 columns of tensor memory"},
@@ -186,7 +186,6 @@ static const struct {
      "were not allocated by this CTA"},
     {"mov.u32 r3, 0; mapa.shared::cluster.u32 r4, r3, 7;", "mapa to CTA 7 of a cluster of 1"},
     {"mov.u32 r3, dyn; ld.shared.u32 r4, [r3+2];", "is not aligned to 4 bytes"},
-    {"{ .reg .b32 t; call.uni (t), someone, (r1); }", "calls are not supported"},
 };
 
 static void kernel_faults(void **state) {

@@ -129,7 +129,9 @@ static void params_and_globals(void **state) {
         "out)\n{\n"
         " .reg .b32 r<16>; .reg .b64 d<16>; mov.b64 d1, big; ld.param.u32 r1, [d1+76]; "
         "cvta.param.u64 d2, d1;\n"
-        " ld.u32 r2, [d2+4]; ld.param.u32 r3, [n]; ld.param.v2.u32 {r4, r5}, [big+8]; ld.param.u64 "
+        " ld.u32 r2, [d2+4]; mov.b32 r10, big; cvt.u64.u32 d5, r10; cvta.param.u64 d5, d5;\n"
+        " ld.u32 r10, [d5+4]; sub.u32 r10, r10, r2; add.u32 r2, r2, r10;\n" // by 32 bits: the same
+        " ld.param.u32 r3, [n]; ld.param.v2.u32 {r4, r5}, [big+8]; ld.param.u64 "
         "d3, [out];\n"
         " ld.global.u64 d4, [where]; ld.global.u32 r6, [d4+8]; ld.global.u32 r7, [table+4];\n"
         " ld.const.u32 r8, [c+4]; ld.global.u32 r9, [half];\n"
@@ -293,6 +295,32 @@ static void shuffles(void **state) {
     }
 }
 
+// Lanes that execute a collective together with member masks of their own: each mask is a group.
+static void tiles(void **state) {
+    (void)state;
+    fill_in(9);
+    run_words(KERNEL
+              " ld.global.u32 r3, [d1]; and.b32 r4, r2, 24; shl.b32 r5, 255, r4; and.b32 r6, r2, 1;\n"
+              " setp.eq.u32 p1, r6, 1; @p1 bra ODD; mov.u32 r7, 5; bra.uni JOIN;\n"
+              "ODD: mov.u32 r7, 6;\n" // no lane of a tile may go on before the others have come
+              "JOIN: shfl.sync.bfly.b32 r8, r3, 3, 0x181f, r5; redux.sync.add.u32 r9, r3, r5;\n"
+              " setp.gt.s32 p2, r3, 0; vote.sync.ballot.b32 r10, p2, r5; match.any.sync.b32 r11, r7, r5;\n"
+              " elect.sync r12|p3, r5; selp.b32 r13, 1, 0, p3; bar.warp.sync r5;\n"
+              " xor.b32 r8, r8, r9; xor.b32 r8, r8, r10; sub.u32 r8, r8, r11; shl.b32 r13, r13, 7;\n"
+              " xor.b32 r8, r8, r13; st.global.u32 [d2], r8;" END,
+              32);
+    for (uint32_t l = 0; l < 32; l++) {
+        uint32_t sum = 0, ballot = 0, same = 0;
+        for (uint32_t o = l & 24; o < (l & 24) + 8; o++) {
+            sum += in_words[o];
+            ballot |= (uint32_t)((int32_t)in_words[o] > 0) << o;
+            same |= (uint32_t)(o % 2 == l % 2) << o;
+        }
+        uint32_t want = (in_words[l ^ 3] ^ sum ^ ballot) - same;
+        assert_int_equal(out_words[l], want ^ (uint32_t)(l % 8 == 0) << 7);
+    }
+}
+
 static void votes(void **state) {
     (void)state;
     run_words(
@@ -329,7 +357,7 @@ int main(void) {
         cmocka_unit_test(params_and_globals), cmocka_unit_test(atomics),
         cmocka_unit_test(divergent_loops),    cmocka_unit_test(branch_table),
         cmocka_unit_test(spin_lock),          cmocka_unit_test(early_exit),
-        cmocka_unit_test(shuffles),           cmocka_unit_test(votes),
+        cmocka_unit_test(tiles), cmocka_unit_test(shuffles),           cmocka_unit_test(votes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,29 @@ static uint64_t f64_of_int(int mode, uint64_t v, bool sign) {
     fesetround(FE_TONEAREST);
     return bits64(f);
 }
+// Elementwise: absolute difference of unsigned elements (0), its sum (1), saturating sum (2), average
+// (3), least (4), greatest unsigned (5), greatest but not below 0 (6)
+static uint32_t video(uint32_t a, uint32_t b, int width, int op) {
+    uint32_t all = 0;
+    uint32_t sum = 0;
+    for (int at = 0; at < 32; at += width) {
+        bool sign = op > 1 && op != 5;
+        int x = (int)(a >> at & ((1u << width) - 1));
+        int y = (int)(b >> at & ((1u << width) - 1));
+        x -= sign && x >> (width - 1) != 0 ? 1 << width : 0;
+        y -= sign && y >> (width - 1) != 0 ? 1 << width : 0;
+        int s = x + y;
+        int r = op < 2    ? abs(x - y)
+                : op == 2 ? (s > 32767 ? 32767 : s < -32768 ? -32768 : s)
+                : op == 3 ? (s + (s >= 0)) >> 1
+                : op == 4 ? (x < y ? x : y)
+                          : (x > y ? x : y);
+        r = op == 6 && r < 0 ? 0 : r;
+        sum += (uint32_t)r;
+        all |= ((uint32_t)r & ((1u << width) - 1)) << at;
+    }
+    return op == 1 ? sum : all;
+}
 static int64_t low24(uint32_t a, bool sign) {
     int64_t v = a & 0xFFFFFF;
     return sign && v >= 1 << 23 ? v - (1 << 24) : v;

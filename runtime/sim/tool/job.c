@@ -352,6 +352,7 @@ static bool launch_one(struct job *j, const char *where, const cJSON *l) {
         sim_get_stats(j->sim, &r->stats);
         r->message = r->status == SIM_OK ? NULL : strdup(sim_last_error(j->sim));
         keep_findings(j, r);
+        r->printed = strdup(sim_printed(j->sim, &r->printed_lost));
         r->config.param_buffer = NULL;
         j->n_results++;
     }
@@ -391,6 +392,7 @@ void job_free(struct job *j) {
             free(j->results[n].findings[k].text);
         }
         free(j->results[n].findings);
+        free(j->results[n].printed);
     }
     for (int n = 0; n < j->n_buffers; n++) {
         free(j->buffers[n].host);

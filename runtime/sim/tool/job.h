@@ -23,6 +23,8 @@ struct launch_result {
     sim_stats stats;
     struct finding *findings;
     size_t n_findings, n_errors;
+    char *printed; // by the kernel, "" when it has printed nothing
+    size_t printed_lost;
 };
 struct finding {
     char *text; // with its severity

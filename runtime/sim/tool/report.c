@@ -65,6 +65,18 @@ static void order_text(uint64_t order) {
     printf("\n");
 }
 
+// Each line of what the kernel has printed, behind a bar.
+static void printed_text(const struct launch_result *r) {
+    for (const char *s = r->printed == NULL ? "" : r->printed; *s != '\0';) {
+        size_t n = strcspn(s, "\n");
+        printf("  | %.*s\n", (int)n, s);
+        s += n + (s[n] == '\n');
+    }
+    if (r->printed_lost > 0) {
+        printf("  | and %zu bytes more\n", r->printed_lost);
+    }
+}
+
 static uint64_t hash_of(const struct buffer *b) { // FNV-1a
     uint64_t h = 0xCBF29CE484222325u;
     for (uint64_t n = 0; n < b->bytes; n++) {
@@ -104,6 +116,7 @@ void report_text(const struct job *j) {
         if (r->message != NULL) {
             printf("  %s\n", r->message);
         }
+        printed_text(r);
         order_text(r->stats.order);
         findings_text(j, r);
     }
@@ -138,6 +151,7 @@ static cJSON *result_json(const struct job *j, const struct launch_result *r) {
     if (r->message != NULL) {
         cJSON_AddStringToObject(o, "message", r->message);
     }
+    cJSON_AddStringToObject(o, "printed", r->printed == NULL ? "" : r->printed);
     cJSON_AddItemToObject(o, "grid", triple(r->config.grid));
     cJSON_AddItemToObject(o, "block", triple(r->config.block));
     cJSON_AddStringToObject(o, "policy", policy_word(r->config.policy));
