@@ -2,18 +2,21 @@
 """What ptxas made of the loops that multiply: for every innermost loop of a kernel with matrix
 instructions, how many instructions it has, how many of them multiply, wait, copy, move.
 
-usage: sass_report.py FP4C ARCH FILE... [--min-share P] [--max N] [--no-mov] [-DNAME=VAL ...]
+usage: sass_report.py FP4C ARCH FILE[:KERNEL]... [--min-share P] [--max N] [--no-mov] [-DNAME=VAL ...]
 
 FILE: a .tk program, compiled with FP4C, or a .cubin. nvdisasm is taken from NVDISASM, the PATH, or the
 PyPI package nvidia-cuda-nvdisasm; without one the report says so and exits with 77 (skipped).
 
-'filler' counts instructions that ptxas -O3 puts between two matrix instructions of sm_120a and that do
-nothing, '@!UPT UIADD3 URZ, ...', and NOP. From one OMMA of a warp to the next ptxas keeps 16 cycles: the stall
-counts of what stands between add up to 16 at 126 of 127 places of lib/gemm's loop. One instruction's count does
-not hold that many (13 is the most seen), so where fewer than two useful ones stand between, a filler carries the
-rest. No order of instructions avoids it (there are fewer others than OMMAs) and it takes no cycle that the
-tensor core does not: the share is also given without fillers. --min-share is of the latter. --max is of all instructions of a loop: what one thread issues
-between two waits on sm_100a, where every descriptor of a copy or product takes an add."""
+'filler' counts instructions that ptxas puts between two matrix instructions of sm_120a and that do nothing,
+'@!UPT UIADD3 URZ, ...', and NOP. The ptxas of CUDA 12.9 and 13.0 keeps 16 cycles from one to the next of a warp,
+one instruction's stall count takes 11 of them, and a filler carries the rest: a loop of nothing else, operands in
+registers, is half filler (64 OMMA of 130 instructions; no order of instructions avoids it). From CUDA 13.1 on the
+same PTX has a stall of 11 cycles and no filler (64 of 69): it is that assembler's choice, and shares are given with
+and without it. --min-share is of the latter.
+
+sm_100a: 'asynchronous' are copies, products and commits, 'operands' what makes their descriptors and addresses.
+Those lie in uniform registers: a descriptor is a pair of them without an offset, so that each one of a stage takes
+an instruction, as the registers for those of all stages are not there. --max is of all instructions of a loop."""
 import os
 import re
 import shutil
@@ -24,6 +27,9 @@ from collections import Counter
 
 MATRIX = re.compile(r"^(OMMA|QMMA|HMMA|UTC(OMMA|QMMA|HMMA|IMMA)|QGMMA|HGMMA)\b")
 LINE = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;")
+ASYNC = re.compile(r"^UTC(CP|BAR|OMMA|QMMA|HMMA|IMMA)")
+WAIT = re.compile(r"^(SYNCS|BRA|CCTL|YIELD|NANOSLEEP)")
+UNIFORM = re.compile(r"^(U[A-Z]|R2UR)")
 LABEL = re.compile(r"^(\.L_\w+):")
 
 
@@ -84,30 +90,52 @@ def loops(body):
                        for o in ranges)]
 
 
+HEAD = ("loop", "all", "multiply", "of all", "filler", "of the rest", "MOV", "asynchronous", "wait", "operands")
+
+
+def measure(body, start, end):
+    codes = [c for _, c in body[start:end] if c]
+    useful = [opcode(c) for c in codes if not is_filler(c)]
+    matrix = sum(bool(MATRIX.match(c)) for c in useful)
+    issued = sum(bool(ASYNC.match(c)) for c in useful)
+    return {"all": len(codes), "multiply": matrix, "of all": 100 * matrix / len(codes),
+            "filler": len(codes) - len(useful), "of the rest": 100 * matrix / len(useful),
+            "MOV": sum(c == "MOV" or c.startswith("IMAD.MOV") for c in useful), "asynchronous": issued,
+            "wait": sum(bool(WAIT.match(c)) for c in useful),
+            "operands": sum(bool(UNIFORM.match(c)) and not ASYNC.match(c) for c in useful) if issued else 0,
+            "opcodes": Counter(c.split(".")[0] for c in useful)}
+
+
+def show(name, m):
+    print(f"{name:<32} {m['all']:>4} {m['multiply']:>9} {m['of all']:>6.1f} % {m['filler']:>6} "
+          f"{m['of the rest']:>11.1f} % {m['MOV']:>3} {m['asynchronous']:>12} {m['wait']:>4} {m['operands']:>8}")
+    print("    " + ", ".join(f"{n} {op}" for op, n in m["opcodes"].most_common()))
+
+
 def report(name, body, limits):
     """Prints a loop a line; returns the number of broken limits."""
     broken = 0
     for start, end in loops(body):
-        codes = [c for _, c in body[start:end] if c]
-        count = Counter("filler" if is_filler(c) else opcode(c).split(".")[0] for c in codes)
-        matrix = sum(bool(MATRIX.match(opcode(c))) for c in codes)
-        moves = sum(opcode(c) == "MOV" or opcode(c).startswith("IMAD.MOV") for c in codes)
-        filler = count.pop("filler", 0)
-        share = 100 * matrix / (len(codes) - filler)
-        rest = ", ".join(f"{n} {op}" for op, n in count.most_common())
-        print(f"{name}: loop of {len(codes)} instructions: {matrix} multiply "
-              f"({100 * matrix / len(codes):.1f} %), {filler} filler, {share:.1f} % without them, "
-              f"{moves} MOV\n    {rest}")
-        if share < limits["share"]:
-            print(f"    less than {limits['share']} % multiply")
-            broken += 1
-        if len(codes) > limits["max"]:
-            print(f"    more than {limits['max']} instructions")
-            broken += 1
-        if limits["no_mov"] and moves:
-            print("    a MOV in the loop")
-            broken += 1
+        m = measure(body, start, end)
+        show(name, m)
+        for wrong, sentence in ((m["of the rest"] < limits["share"], f"less than {limits['share']} % multiply"),
+                                (m["all"] > limits["max"], f"more than {limits['max']} instructions"),
+                                (limits["no_mov"] and m["MOV"] > 0, "a MOV in the loop")):
+            if wrong:
+                print(f"    {sentence}")
+                broken += 1
     return broken
+
+
+def cubins(fp4c, arch, file, defines, folder):
+    """The cubins of a program's kernel, or of all of them; a cubin is itself."""
+    if file.endswith(".cubin"):
+        return [file]
+    file, _, kernel = file.partition(":")
+    inside = tempfile.mkdtemp(dir=folder)
+    subprocess.run([fp4c, os.path.abspath(file), "-arch", arch, "--emit=cubin", *defines,
+                    *([f"--kernel={kernel}"] if kernel else [])], check=True, cwd=inside)
+    return sorted(os.path.join(inside, f) for f in os.listdir(inside))
 
 
 def main():
@@ -126,15 +154,12 @@ def main():
         return 77
     broken = found = 0
     with tempfile.TemporaryDirectory() as folder:
+        print("{:<32} {:>4} {:>9} {:>8} {:>6} {:>13} {:>3} {:>12} {:>4} {:>8}".format(*HEAD))
         for file in files:
-            cubin = file
-            if not file.endswith(".cubin"):
-                cubin = os.path.join(folder, "k.cubin")
-                subprocess.run([fp4c, file, "-arch", arch, "--emit=cubin", "-o", cubin, *defines],
-                               check=True)
-            for name, body in kernels(nvdisasm, cubin):
-                found += len(loops(body))
-                broken += report(name, body, limits)
+            for cubin in cubins(os.path.abspath(fp4c), arch, file, defines, folder):
+                for name, body in kernels(nvdisasm, cubin):
+                    found += len(loops(body))
+                    broken += report(name, body, limits)
     if not found:
         print("no loop multiplies")
     return 1 if broken or not found else 0
