@@ -1,7 +1,7 @@
 // A chain of small products, back to back on one stream: what programmatic dependent launch and hints to the L2
 // cache are worth.
 //
-//   chain_bench MODULE.tkm ...     kernels (X, W, D) in bf16, all of the same numbers
+//   chain_bench MODULE.tkm ...     kernels (X, W, D) or (X, W, D, alpha) in bf16, all of the same numbers
 //
 // LAYERS launches in a row, each reading what the one before wrote; the weights are as many matrices (cold: more than
 // L2 holds) or two (warm). A fill before gives the host time to enqueue them all. Medians of ROUNDS, the modules by
@@ -18,6 +18,7 @@ typedef struct {
     const char *name;
     fp4_module *module;
     fp4_kernel *kernel;
+    int n_args;
     double us[ROUNDS];
 } side;
 
@@ -54,8 +55,8 @@ static double one_round(const side *s, const fp4_tensor x[2], const fp4_tensor *
     check(fp4_event_record(start, NULL), "event");
     for (int i = 0; i < LAYERS; i++) {
         const fp4_arg args[] = {fp4_arg_tensor(&x[i % 2]), fp4_arg_tensor(&w[i % n_weights]),
-                                fp4_arg_tensor(&x[(i + 1) % 2])};
-        check(fp4_launch(s->kernel, args, 3, NULL), "launch");
+                                fp4_arg_tensor(&x[(i + 1) % 2]), fp4_arg_f32(1)};
+        check(fp4_launch(s->kernel, args, s->n_args, NULL), "launch");
     }
     check(fp4_event_record(stop, NULL), "event");
     check(fp4_event_wait(stop), "event");
@@ -122,6 +123,9 @@ int main(int argc, char **argv) {
         s->name = slash ? slash + 1 : argv[n_sides + 1];
         check(fp4_module_load_file(ctx, argv[n_sides + 1], &s->module), argv[n_sides + 1]);
         check(fp4_module_kernel(s->module, NULL, "sm_90a", &s->kernel), "kernel");
+        fp4_kernel_info info;
+        check(fp4_kernel_get_info(s->kernel, &info), "kernel");
+        s->n_args = info.n_params;
     }
     check(fp4_alloc(ctx, FILL, &fill), "memory");
     check(fp4_event_new(ctx, &start), "event");

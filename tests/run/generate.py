@@ -103,7 +103,7 @@ def schedule(r, arch, accs, outs, operands, formats, tile):
     values = ", ".join(accs)
     stored = ", ".join(o[0] for o in outs)
     if r.random() < 0.5:
-        facts.append(r.choice(["walk static;", "walk static raster n by 3;"] +
+        facts.append(r.choice(["walk static;", "walk static raster n by 3;", "walk static raster m by 2 from one;"] +
                               (["walk clc;", "walk clc raster m by 2;"] if arch != "sm_90a" else [])))
     split = r.random() < 0.2
     if split:
