@@ -150,9 +150,9 @@ static bool copies_previous(const tir_kernel *k, int role) {
 
 bool tir_role_waits(const tir_kernel *k, int role) {
     const tir_role *r = &k->roles[role];
-    bool walks = has_kind(r->n_body, r->body, TS_WALK);
+    bool walks = has_kind(r->n_body, r->body, k->walk.kind == WALK_ONE ? TS_SCHED : TS_WALK);
     for (int i = 0; i < k->n_loops; i++) {
-        if (walks && k->loops[i].hi != NULL) { // bounds, by plain loads
+        if (walks && k->loops[i].hi != NULL) { // bounds, by plain loads of whoever counts through the tiles
             return true;
         }
     }
