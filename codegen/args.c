@@ -72,7 +72,7 @@ static void push_pointers(cg_args *a, const tir_kernel *k, int param) {
 }
 
 cg_args cg_args_of(const tir_kernel *k, arena *mem) {
-    cg_args a = {.args = ARENA_ARRAY(mem, cg_arg, k->n_maps + 5 * k->n_params + k->n_dims)};
+    cg_args a = {.args = ARENA_ARRAY(mem, cg_arg, k->n_maps + 5 * k->n_params + k->n_dims + 1)};
     for (int i = 0; i < k->n_maps; i++) {
         push(&a, ARG_MAP, i, k->maps[i].part);
     }
@@ -88,6 +88,9 @@ cg_args cg_args_of(const tir_kernel *k, arena *mem) {
         if (!k->params[i].is_tensor) {
             push(&a, ARG_SCALAR, i, PART_DATA);
         }
+    }
+    if (k->walk.stream >= 0) {
+        push(&a, ARG_WORKSPACE, 0, PART_DATA);
     }
     return a;
 }
@@ -140,6 +143,16 @@ tir_size *cg_most_tiles(const tir_kernel *k, arena *mem) {
         all = all ? size(mem, SZ_MUL, all, n) : n;
     }
     return all ? all : number(mem, 1);
+}
+
+tir_size *cg_most_clusters(const tir_kernel *k, arena *mem) {
+    tir_size *tiles = cg_most_tiles(k, mem);
+    if (k->walk.stream < 0) {
+        return tiles;
+    }
+    const tir_for *t = &k->fors[k->walk.stream];
+    tir_size *steps = size(mem, SZ_CEILDIV, t->extent, number(mem, t->step));
+    return size(mem, SZ_MUL, tiles, size(mem, SZ_MAX, steps, number(mem, 1)));
 }
 
 tir_size *cg_map_offset(const tir_map *m, arena *mem) {

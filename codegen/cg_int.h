@@ -38,6 +38,16 @@ typedef struct {
 
 typedef struct cg_groups cg_groups; // groups.c
 
+// Streamed loops (stream.c), i32.
+typedef struct {
+    ll_val steps, units; // of a tile: units are steps, at least one
+    ll_val each, longer; // units of a range; so many ranges, the first ones, have one more
+    ll_val range;        // this cluster's
+    ll_val first, last;  // steps of the current tile that it has
+    ll_val behind;       // the first unit of the next tile
+    ll_var parts;        // ranges that have steps of the tile, of whom the sums are there
+} cg_stream;
+
 typedef struct cg {
     ll *b;
     const tir_kernel *k;
@@ -64,6 +74,7 @@ typedef struct cg {
     cg_part *parts;   // of loops[] with bounds, inside of a tile
     cg_part *spans;   // the same of fors[], whose 'tiles' are iterations
     cg_groups *groups; // the walk's place among groups
+    cg_stream stream;
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
@@ -282,6 +293,16 @@ void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
 // store_lane.c: puts what the role's warps read from TMEM and frees the slots.
 void cg_lane_give(cg *c);
 void cg_combine_end(cg *c); // behind the last tile of a role that combines
+// All sums of the tile that the role has: left for others; or, in registers, with those of others added.
+void cg_sums_leave(cg *c);
+void cg_sums_gather(cg *c);
+
+// --- stream.c: loops of which all tiles' steps are divided -----------------------------------------
+void cg_stream_walk(cg *c, const tir_stmt *s);
+void cg_stream_combine(cg *c, const tir_stmt *s);
+// What cg_sums_put and cg_sums_add are there: the workspace, in the order of the ranges.
+void cg_left_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values);
+void cg_left_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
 
 // --- mma_sync.c (sm_120a) ------------------------------------------------------------------------
 void cg_mma_sync_zero(cg *c, int acc);

@@ -18,6 +18,8 @@
 // bar.warp.sync; mbarrier.arrive.release.cluster by one lane -> mbarrier.try_wait.acquire.cluster;
 // ld.shared::cluster (PTX ISA "Memory Consistency Model", causality order), and the same way back.
 // Nobody leaves early: clusters meet at the kernel's end.
+//
+// Ranges of a streamed loop: stream.c.
 #include "cg_int.h"
 
 enum { WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTES = 8 };
@@ -54,6 +56,10 @@ static void put_chunk(cg *c, ll_val at, int offset, const ll_val *values) {
 }
 
 void cg_sums_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values) {
+    if (c->k->walk.stream >= 0) {
+        cg_left_put(c, acc, chunk, n, values);
+        return;
+    }
     ll_val at = own_sums(c, acc, 0, chunk);
     for (int i = 0; i < n; i += WORDS) {
         put_chunk(c, at, i / WORDS * chunk_pitch(c), values + i);
@@ -82,6 +88,10 @@ static ll_val in_cta(cg *c, ll_val own, int rank) {
 }
 
 void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values) {
+    if (c->k->walk.stream >= 0) {
+        cg_left_add(c, acc, chunk, n, values);
+        return;
+    }
     ll_val own = own_sums(c, acc, 0, chunk);
     for (int rank = 1; rank < tir_split(c->k); rank++) {
         ll_val there = in_cta(c, own, rank);
@@ -259,10 +269,24 @@ void cg_combine_end(cg *c) {
     ll_if_end(b, f);
 }
 
-static void take(cg *c, const tir_stmt *s, ll_val parity) {
-    cg_wait(c, full_bar(c), parity, true);
+void cg_sums_leave(cg *c) {
+    if (c->role->frag == FRAG_MMA) {
+        each_held(c, put_registers);
+    } else {
+        cg_lane_give(c);
+    }
+}
+
+void cg_sums_gather(cg *c) {
     if (c->role->frag == FRAG_MMA) {
         each_held(c, add_registers);
+    }
+}
+
+static void take(cg *c, const tir_stmt *s, ll_val parity) {
+    cg_wait(c, full_bar(c), parity, true);
+    cg_sums_gather(c);
+    if (c->role->frag == FRAG_MMA) {
         hand_back(c);
         cg_stmts(c, s->n_body, s->body);
     } else { // added where the stores read TMEM
@@ -274,11 +298,7 @@ static void take(cg *c, const tir_stmt *s, ll_val parity) {
 static void give(cg *c, ll_val parity) {
     ll *b = c->b;
     cg_wait(c, empty_bar(c), ll_bini(b, LL_XOR, parity, 1), true);
-    if (c->role->frag == FRAG_MMA) {
-        each_held(c, put_registers);
-    } else {
-        cg_lane_give(c);
-    }
+    cg_sums_leave(c);
     cg_warp_sync(c);
     ll_if one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
     cg_arrive_remote(c, full_bar(c), ll_i32(b, 0));
@@ -304,7 +324,9 @@ void cg_combine(cg *c, const tir_stmt *s) {
     if (c->role->shares > 1) {
         f = ll_if_begin(c->b, gather_shares(c));
     }
-    if (tir_split(c->k) > 1) {
+    if (c->k->walk.stream >= 0) {
+        cg_stream_combine(c, s);
+    } else if (tir_split(c->k) > 1) {
         combine_ctas(c, s);
     } else {
         cg_stmts(c, s->n_body, s->body);

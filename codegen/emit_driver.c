@@ -547,6 +547,12 @@ static void code(FILE *out, FILE *table, const emit_kernel *e, int i) {
 static const char *unsupported(const emit_job *job) {
     for (int i = 0; i < job->n_kernels; i++) {
         const tir_kernel *k = job->kernels[i].tir;
+        if (k->walk.stream >= 0) {
+            return arena_printf(job->mem,
+                                "--driver-only gives streams no workspace, which 'split %s over sms' of %s needs: "
+                                "leave it out, libfp4rt has fp4_workspace",
+                                k->fors[k->walk.stream].index, k->name);
+        }
         for (int p = 0; p < k->n_params; p++) {
             const char *layout = k->params[p].layout;
             bool plain = k->params[p].scale == ELEM_NONE; // only the kernel has to know where they are

@@ -60,6 +60,9 @@ static ll_arg entry_arg(cg *c, int i) {
         out.type = scalar_type(k->params[a->ref].elem);
         out.name = k->params[a->ref].name;
         break;
+    case ARG_WORKSPACE:
+        out.name = "workspace";
+        break;
     }
     return out;
 }

@@ -202,6 +202,9 @@ static cJSON *arg_json(const tir_kernel *k, const cg_arg *a, arena *mem) {
         cJSON_AddStringToObject(o, "name", k->params[a->ref].name);
         cJSON_AddStringToObject(o, "type", elem_name(k->params[a->ref].elem));
         break;
+    case ARG_WORKSPACE:
+        cJSON_AddStringToObject(o, "kind", "workspace");
+        break;
     }
     return o;
 }
@@ -216,11 +219,11 @@ static cJSON *args_json(const tir_kernel *k, arena *mem) {
 }
 
 static cJSON *grid_json(const tir_kernel *k, arena *mem) {
-    cJSON *tiles = size_json(k, cg_most_tiles(k, mem));
+    cJSON *tiles = size_json(k, cg_most_clusters(k, mem));
     cJSON *o = cJSON_CreateObject();
     cJSON_AddItemToObject(o, "tiles", tiles);
     cJSON_AddBoolToObject(o, "persistent", k->walk.kind != WALK_CLC);
-    if (k->walk.kind != WALK_CLC && arch_ctas_per_sm(k) > 1) {
+    if (k->walk.kind != WALK_CLC && k->walk.stream < 0 && arch_ctas_per_sm(k) > 1) {
         add_number(o, "per_sm", arch_ctas_per_sm(k));
     }
     return o;
@@ -236,6 +239,9 @@ static cJSON *launch_json(const tir_kernel *k, arena *mem) {
     add_number(o, "entry_regs", k->entry_regs);
     if (k->pdl) {
         cJSON_AddBoolToObject(o, "pdl", true);
+    }
+    if (k->walk.stream >= 0) {
+        add_number(o, "workspace", tir_left_bytes(k));
     }
     return o;
 }

@@ -234,7 +234,7 @@ static void load_piece(cg *c, const lane_store *l, ll_val sub, int at, ll_val fi
         for (int j = 0; j < l->cols; j++) {
             run->acc[a][j] = ll_to(b, run->acc[a][j], LL_F32);
         }
-        if (c->role->sum_bar >= 0) {
+        if (tir_split(c->k) > 1 || c->k->walk.stream >= 0) {
             ll_val chunk = ll_bini(b, LL_LSHR, ll_addi(b, first, at), 2);
             cg_sums_add(c, l->accs[a], chunk, l->cols, run->acc[a]);
         }

@@ -5,6 +5,8 @@
 // tiles of i are cut in groups of g (the last one may be smaller); inside a group i runs fastest,
 // then j; then comes the next group. Every number still names one tile.
 //
+// Streamed loops: stream.c.
+//
 // Loops with bounds: how many tiles there are follows from const tensors; groups.c finds the tile
 // of a number. Lanes work together there, so the whole warp of a role of one thread walks, and one
 // lane does what stands inside.
@@ -65,14 +67,24 @@ int cg_shares_of(const cg *c, int f) {
 // the most: r * n stays below 2^32 up to 2^28 steps.
 static void steps_of_cta(cg *c, int f, ll_val *first, ll_val *last) {
     ll *b = c->b;
+    if (f == c->k->walk.stream) {
+        *first = c->stream.first;
+        *last = c->stream.last;
+        return;
+    }
     int split = c->k->fors[f].split;
     ll_val n = cg_for_trips(c, f), from = ll_mul(b, n, c->rank);
     *first = ll_bini(b, LL_UDIV, from, split);
     *last = ll_bini(b, LL_UDIV, ll_add(b, from, n), split);
 }
 
+// Whether the CTA does only some of the steps.
+static bool is_divided(const cg *c, int f) {
+    return c->k->fors[f].split > 1 || f == c->k->walk.stream;
+}
+
 ll_val cg_for_steps(cg *c, int f) {
-    if (c->k->fors[f].split == 1) {
+    if (!is_divided(c, f)) {
         return cg_for_trips(c, f);
     }
     ll_val first, last;
@@ -86,7 +98,7 @@ cg_range cg_for_range(cg *c, int f) {
     int by = cg_shares_of(c, f);
     ll_val lo = t->hi ? c->spans[f].lo : ll_i32(b, 0);
     cg_range r = {lo, NULL, by * t->step};
-    if (t->split == 1) {
+    if (!is_divided(c, f)) {
         r.to = t->hi ? c->spans[f].hi : cg_size(c, t->extent);
     } else {
         ll_val first, last;
@@ -403,7 +415,9 @@ static void static_walk(cg *c, const tir_stmt *s) {
 }
 
 void cg_walk(cg *c, const tir_stmt *s) {
-    if (c->k->walk.kind == WALK_STATIC) {
+    if (c->k->walk.stream >= 0) {
+        cg_stream_walk(c, s);
+    } else if (c->k->walk.kind == WALK_STATIC) {
         static_walk(c, s);
     } else if (c->k->walk.kind == WALK_ONE) {
         handed_walk(c, s);

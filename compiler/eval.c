@@ -444,7 +444,10 @@ static void exec_if(eval *x, const ast_stmt *s) {
 
 static void exec_stmt(eval *x, const ast_stmt *s) {
     switch (s->kind) {
-    case ST_TILE: exec_steps(x, s, 0, all_steps); break;
+    case ST_TILE:
+        x->nest = s;
+        exec_steps(x, s, 0, all_steps);
+        break;
     case ST_FOR: exec_split(x, s); break;
     case ST_ALL: exec_all(x, s); break;
     case ST_RAGGED: exec_ragged(x, s); break;

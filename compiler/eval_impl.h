@@ -109,6 +109,7 @@ typedef struct {
     int64_t colon[MAX_AXES]; // positions of ':' subscripts, by their order in a subscript list
     bool outside;            // a load since this was cleared lay outside its tensor
     int64_t n_data_loads;    // loads from integer tensors so far
+    const ast_stmt *nest;    // the tile loops that are run
     double *tables[ELEM_COUNT]; // values of the codes of types up to 8 bits
 } eval;
 

@@ -1,11 +1,13 @@
 // A loop whose steps a schedule divides. 'split k by s': each range of steps is summed from zero, the
 // sums are added in order, in f32 on a machine; the n steps are divided as tir_for.split says. 'split
-// k by s groups': the same inside of a range, where group g has steps g, g + s, ...
+// k by s groups': the same inside of a range, where group g has steps g, g + s, ... 'split k over sms': the
+// ranges are those into which the steps of all tiles are cut, in the order of the walk (codegen/stream.c).
 #include "eval_impl.h"
 
 #include "facts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_SUMS = 32 };
 
@@ -113,6 +115,92 @@ static void exec_groups(eval *x, const ast_stmt *s, step_range steps, split_sums
     }
 }
 
+// --- Steps of all tiles ------------------------------------------------------------------------------
+
+typedef struct {
+    int64_t at, n; // tile that is run, of so many
+} tile_place;
+
+// A loop around the tile that is run.
+static tile_place place_of(eval *x, const ast_sym *index) {
+    int64_t lo, end, step = index->tile != NULL ? eval_int(x, index->tile) : 1;
+    index_bounds(x, index, &lo, &end);
+    return (tile_place){(x->ranges[index->id].lo - lo) / step, end > lo ? (end - lo + step - 1) / step : 0};
+}
+
+// Loops as the walk has them, outermost first.
+static int ordered_loops(const eval *x, const fact_order *o, const ast_sym **out) {
+    const ast_stmt *nest = x->nest;
+    int n = nest->n_indices < FACTS_MAX_NAMES ? nest->n_indices : FACTS_MAX_NAMES;
+    for (int i = 0; i < n; i++) {
+        out[i] = nest->indices[i];
+        for (int j = 0; i < o->n && j < nest->n_indices; j++) {
+            out[i] = strcmp(nest->indices[j]->name, o->order[i]) == 0 ? nest->indices[j] : out[i];
+        }
+    }
+    return n;
+}
+
+// The tile's number: the last loop fastest; 'raster i by g' cuts the tiles of i in groups of g, inside of
+// which i runs faster than the innermost other loop j.
+static tile_place tile_number(eval *x) {
+    fact_order o = facts_order_of(x->job->schedule);
+    const ast_sym *loops[FACTS_MAX_NAMES];
+    tile_place number = {0, 1}, plane = {0, 1};
+    int n = ordered_loops(x, &o, loops), i = -1;
+    for (int l = 0; l < n && o.raster != NULL && n > 1; l++) {
+        i = strcmp(loops[l]->name, o.raster) == 0 ? l : i;
+    }
+    int j = i == n - 1 ? i - 1 : n - 1;
+    if (i >= 0) {
+        tile_place ti = place_of(x, loops[i]), tj = place_of(x, loops[j]);
+        int64_t first = ti.at / o.group * o.group, size = ti.n - first < o.group ? ti.n - first : o.group;
+        plane = (tile_place){first * tj.n + tj.at * size + ti.at - first, ti.n * tj.n};
+    }
+    for (int l = 0; l < n; l++) {
+        if (i < 0 || (l != i && l != j)) {
+            tile_place t = place_of(x, loops[l]);
+            number = (tile_place){number.at * t.n + t.at, number.n * t.n};
+        }
+    }
+    return (tile_place){number.at * plane.n + plane.at, number.n * plane.n};
+}
+
+// Where the range that has a unit ends, of 'ranges' ranges that have 'all' units: as many in each, one more
+// in each of the first ones.
+static int64_t range_end(int64_t unit, int64_t all, int64_t ranges) {
+    int64_t each = all / ranges, longer = all % ranges;
+    if (unit < longer * (each + 1)) {
+        return (unit / (each + 1) + 1) * (each + 1);
+    }
+    return longer * (each + 1) + ((unit - longer * (each + 1)) / each + 1) * each;
+}
+
+static void exec_stream(eval *x, const ast_stmt *s, int64_t steps, int groups, split_sums *sums) {
+    if (x->job->clusters < 1) {
+        eval_fail(x, EVAL_EPROGRAM, s->span, "'split over sms': how many clusters there are was not given");
+        return;
+    }
+    tile_place here = tile_number(x);
+    int64_t units = steps > 0 ? steps : 1, all = here.n * units, first = here.at * units;
+    int64_t ranges = all < x->job->clusters ? all : x->job->clusters;
+    for (int64_t at = first; at < first + units && !x->failed;) {
+        int64_t end = range_end(at, all, ranges);
+        end = end < first + units ? end : first + units;
+        if (at > first) {
+            begin_sums(x, sums, OF_RANGES, s->span);
+        }
+        int64_t last = end - first < steps ? end - first : steps;
+        if (!x->failed) {
+            exec_groups(x, s, (step_range){at - first, last, groups}, sums);
+        }
+        if (at > first) {
+            end_sums(x, sums, OF_RANGES);
+        }
+        at = end;
+    }
+}
+
 void exec_split(eval *x, const ast_stmt *s) {
     const ast_sym *index = s->indices[0];
     fact_sums by = facts_sums_of(x->job->schedule, index->name);
@@ -121,10 +209,13 @@ void exec_split(eval *x, const ast_stmt *s) {
     int64_t step = index->tile != NULL ? eval_int(x, index->tile) : 1;
     int64_t steps = end > lo && step > 0 ? (end - lo + step - 1) / step : 0;
     split_sums sums = {0};
-    if (by.ranges > 1 || by.groups > 1) {
+    if (by.ranges > 1 || by.groups > 1 || by.stream) {
         sums.n = added_to(x, s->body, s->n_body, sums.at, 0);
     }
-    for (int r = 0; r < by.ranges && !x->failed; r++) {
+    if (by.stream) {
+        exec_stream(x, s, steps, by.groups, &sums);
+    }
+    for (int r = 0; r < by.ranges && !by.stream && !x->failed; r++) {
         if (r > 0) {
             begin_sums(x, &sums, OF_RANGES, s->span);
         }

@@ -272,6 +272,13 @@ bool explain_print(FILE *out, const planner *p) {
                     k->cluster, k->cluster, k->cluster);
         }
     }
+    if (k->walk.stream >= 0) {
+        const tir_for *t = &k->fors[k->walk.stream];
+        fprintf(out, "    split %s over sms;\n", t->index);
+        fprintf(out, "    // the steps of all tiles in equal ranges, the last cluster has the first one; who has a tile's "
+                     "first step adds up, in order,\n    // and stores; %d bytes of workspace a CTA\n",
+                tir_left_bytes(k));
+    }
     if (p->f->groups_by > 1) {
         fprintf(out, "    split %s by %d groups;\n", p->f->groups.text, p->f->groups_by);
         fprintf(out, "    // group g of the warps that multiply does steps g, g + %d, ...; group 0 adds up\n",

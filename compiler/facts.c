@@ -387,12 +387,28 @@ static void parse_swap(cursor *c) {
     }
 }
 
-// split NAME by INT [ groups ]
+static void parse_stream(cursor *c, const fact_name *name) {
+    facts *f = c->out;
+    if (expect(c, "sms") && !stated_twice(c, f->over.text != NULL, f->over_span)) {
+        f->over_span = c->fact->span;
+        f->over = *name;
+        at_end(c);
+    }
+}
+
+// split NAME by INT [ groups ] | split NAME over sms
 static void parse_split(cursor *c) {
     facts *f = c->out;
     fact_name name;
     int by = 0;
-    if (!expect_name(c, &name) || !expect(c, "by") || !expect_int(c, 1, ARCH_MAX_CLUSTER, &by)) {
+    if (!expect_name(c, &name)) {
+        return;
+    }
+    if (accept(c, "over")) {
+        parse_stream(c, &name);
+        return;
+    }
+    if (!expect(c, "by") || !expect_int(c, 1, ARCH_MAX_CLUSTER, &by)) {
         return;
     }
     bool groups = accept(c, "groups");
@@ -541,15 +557,41 @@ bool facts_read(const ast_schedule *sched, diag *d, facts *out) {
 }
 
 fact_sums facts_sums_of(const ast_schedule *sched, const char *index) {
-    fact_sums sums = {1, 1};
+    fact_sums sums = {1, 1, false};
     for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
         const ast_fact *f = &sched->facts[i];
-        if (f->n_toks >= 4 && strcmp(f->toks[0].text, "split") == 0 &&
-            strcmp(f->toks[1].text, index) == 0 && f->toks[3].kind == FT_INT) {
+        if (f->n_toks < 4 || strcmp(f->toks[0].text, "split") != 0 || strcmp(f->toks[1].text, index) != 0) {
+            continue;
+        }
+        if (f->toks[3].kind == FT_INT) {
             *(f->n_toks > 4 ? &sums.groups : &sums.ranges) = (int)f->toks[3].ivalue;
+        } else {
+            sums.stream = true;
         }
     }
     return sums;
+}
+
+fact_order facts_order_of(const ast_schedule *sched) {
+    fact_order o = {.group = 1};
+    for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
+        const ast_fact *f = &sched->facts[i];
+        bool walk = f->n_toks > 0 && strcmp(f->toks[0].text, "walk") == 0, ordered = false;
+        for (int t = 2; walk && t < f->n_toks; t++) {
+            const char *word = f->toks[t].text;
+            if (strcmp(word, "raster") == 0 && t + 3 < f->n_toks) {
+                o.raster = f->toks[t + 1].text;
+                o.group = (int)f->toks[t + 3].ivalue;
+                t += 3;
+                ordered = false;
+            } else if (strcmp(word, "order") == 0) {
+                ordered = true;
+            } else if (ordered && strcmp(word, ",") != 0 && o.n < FACTS_MAX_NAMES) {
+                o.order[o.n++] = word;
+            }
+        }
+    }
+    return o;
 }
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value) {

@@ -82,6 +82,8 @@ typedef struct {
     ast_span groups_span;
     fact_name groups; // index of the loop whose steps groups of warps take by turns ...
     int groups_by;    // ... so many groups; 0: not stated
+    ast_span over_span;
+    fact_name over; // index of the loop of which all tiles' steps are divided over the SMs; no text: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
     ast_span pdl_span;
@@ -102,8 +104,18 @@ bool facts_read(const ast_schedule *sched, diag *d, facts *out);
 typedef struct {
     int ranges; // of steps, in order ...
     int groups; // ... of each of which group g takes steps g, g + groups, ...
+    bool stream; // the ranges are those that SMs have of the steps of all tiles
 } fact_sums;
 fact_sums facts_sums_of(const ast_schedule *sched, const char *index);
+
+// The order in which the schedule (or NULL) takes tiles: names of loops, as it has them.
+typedef struct {
+    const char *raster; // NULL: none
+    int group;
+    int n;              // loops that are named, outermost first; 0: as the program has them
+    const char *order[FACTS_MAX_NAMES];
+} fact_order;
+fact_order facts_order_of(const ast_schedule *sched);
 
 const fact_pipe *facts_pipe_of(const facts *f, const char *value);
 // Role whose braces name the value, or NULL.

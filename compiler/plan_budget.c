@@ -374,7 +374,7 @@ static void plan_walk(planner *p) {
     const facts *f = p->f;
     tir_walk *w = &p->k->walk;
     w->kind = WALK_STATIC;
-    w->raster = -1;
+    w->raster = -1; // 'stream' is plan_split's
     if (f->has_walk && strcmp(f->walk, "atomic") == 0) {
         PLAN_REFUSE(p, "X101", f->walk_span, "'walk atomic' has no lowering yet");
         diag_help(p->d, "walk static | walk clc");

@@ -83,6 +83,7 @@ typedef struct {
     int sf_first_column; // where they begin
     int staging_bytes;
     int sum_bytes[TIR_MAX_WGS * 4]; // of them, a role's: partial sums of a split loop
+    bool meets[TIR_MAX_WGS * 4];    // partial sums of the role meet before its stores
     int barrier_bytes;
 } planner;
 

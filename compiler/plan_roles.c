@@ -175,7 +175,8 @@ static bool halves(const planner *p) {
 // Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
 // accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
-    if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1 || p->f->groups_by > 1) {
+    if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1 || p->f->groups_by > 1 ||
+        p->k->walk.stream >= 0) {
         return 1;
     }
     int held = 0; // registers a thread of one warpgroup
@@ -191,7 +192,7 @@ static int derived_warps(const planner *p) {
     if (p->f->groups_by > 1) {
         return ARCH_WG_WARPS * p->f->groups_by;
     }
-    return !plan_acc_in_regs(p) ? 1 : tir_split(p->k) > 1 && !halves(p) ? 4 : 8;
+    return !plan_acc_in_regs(p) ? 1 : (tir_split(p->k) > 1 || p->k->walk.stream >= 0) && !halves(p) ? 4 : 8;
 }
 
 static void assign_products(planner *p) {

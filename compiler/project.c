@@ -224,7 +224,7 @@ void plan_project(planner *p) {
         block b = {.p = p, .role = r};
         project_level(&b, GRAPH_TILE_LEVEL);
         role->body[0] = new_stmt(p, TS_WALK, 0);
-        if (p->sum_bytes[r] > 0) {
+        if (p->meets[r]) {
             combine_stores(&b);
         }
         close_block(&b, role->body[0]);

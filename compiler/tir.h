@@ -127,6 +127,8 @@ typedef struct {
                 // element of a tile): the walk takes one group after the other
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
+    int stream; // static only: number in fors[] of the loop of which the steps of all tiles, one tile behind
+                // the other, are divided evenly in as many ranges as there are clusters; -1: tiles are divided
     // clc, one: a ring of 'depth' responses of 16 bytes, or records of tir_record_words, its barriers, and who
     // reads
     int depth;
@@ -309,8 +311,9 @@ typedef enum {
     TS_MMA,     // mma ref
     TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
     TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one, those of
-                // a cluster's CTAs then in CTA 0. Who has them all runs the body, the stores of the role;
-                // others give their TMEM slots back
+                // a cluster's CTAs then in CTA 0, those of ranges of a streamed loop (tir_walk.stream) in the
+                // cluster that has the tile's first step. Who has them all runs the body, the stores of the
+                // role; others give their TMEM slots back
     TS_SCHED,   // the scheduler: of each CTA for a clc walk, of the leader where one warp hands tiles out
 } tir_stmt_kind;
 
@@ -475,6 +478,12 @@ static inline int tir_sums(const tir_kernel *k, const tir_role *r) {
 // nothing of the copies that wrote the bytes that they leave unread: whoever writes those again has to know of
 // the copies' end, from its own barrier, or of a pair by an arrival of the thread that has waited for them.
 bool tir_is_read_in_part(const tir_kernel *k, int channel);
+// Whether partial sums of the role's accumulators meet somewhere.
+bool tir_meets(const tir_kernel *k, const tir_role *r);
+// Streamed loops: where the role's sums lie in what a CTA leaves in the workspace for others to read, and how
+// many bytes all roles' take.
+int tir_left_offset(const tir_kernel *k, int role);
+int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 

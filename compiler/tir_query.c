@@ -59,6 +59,26 @@ bool tir_is_read_in_part(const tir_kernel *k, int channel) {
     return false;
 }
 
+bool tir_meets(const tir_kernel *k, const tir_role *r) {
+    bool stores = false;
+    for (int i = 0; i < k->n_accs; i++) {
+        stores |= tir_combines(k, (int)(r - k->roles), i);
+    }
+    return tir_sums(k, r) > 0 || (k->walk.stream >= 0 && stores);
+}
+
+int tir_left_offset(const tir_kernel *k, int role) {
+    int bytes = 0;
+    for (int i = 0; i < role; i++) {
+        bytes += tir_sum_bytes(k, i);
+    }
+    return bytes;
+}
+
+int tir_left_bytes(const tir_kernel *k) {
+    return tir_left_offset(k, k->n_roles);
+}
+
 bool tir_is_promoted(const tir_kernel *k, int acc) {
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].acc == acc && k->mmas[i].promote > 0) {

@@ -366,12 +366,19 @@ static bool verify_walk(verifier *v) {
     VERIFY(v, tir_in(w->raster, -1, k->n_loops - 1), "walk: no loop #%d", w->raster);
     VERIFY(v, w->raster < 0 || (w->raster >= w->groups && k->n_loops - w->groups > 1 && tir_in(w->group, 1, 1 << 20)),
            "walk: raster groups of %d tiles in %d loops", w->group, k->n_loops - w->groups);
-    if (w->kind == WALK_STATIC) {
+    VERIFY(v, tir_in(w->stream, -1, k->n_fors - 1), "walk: no for #%d", w->stream);
+    VERIFY(v, w->stream < 0 || (w->kind == WALK_STATIC && tir_split(k) == 1 && k->fors[w->stream].hi == NULL),
+           "walk: steps of '%s' are streamed, which needs a static walk, no other split and no bounds",
+           k->fors[w->stream < 0 ? 0 : w->stream].index);
+    if (w->kind == WALK_STATIC && w->stream < 0) {
         return true;
     }
     for (int i = 0; i < k->n_loops && w->kind == WALK_CLC; i++) {
         VERIFY(v, k->loops[i].hi == NULL, "walk: loop '%s' has bounds, so the launch knows no number of tiles",
                k->loops[i].index);
+    }
+    if (w->kind == WALK_STATIC) {
+        return true;
     }
     VERIFY(v, w->kind == WALK_CLC || tir_record_words(k) <= TIR_RECORD_MOST, "walk: records of %d words",
            tir_record_words(k));

@@ -122,6 +122,8 @@ static bool walk_mma(walker *w, const tir_stmt *s) {
            k->fors[m->loop < 0 ? 0 : m->loop].index);
     VERIFY(v, tir_split(k) == 1 || (w->n_fors > 0 && k->fors[w->fors[0]].split > 1),
            "role '%s': mma of acc '%s' outside of the split loop", w->r->name, a->name);
+    VERIFY(v, k->walk.stream < 0 || (w->n_fors > 0 && w->fors[0] == k->walk.stream),
+           "role '%s': mma of acc '%s' outside of the streamed loop", w->r->name, a->name);
     VERIFY(v, w->r->shares == 1 || w->n_fors > 0, "role '%s': mma of acc '%s' by every share", w->r->name,
            a->name);
     w->mma_runs[s->ref]++;
@@ -143,7 +145,7 @@ static bool walk_store(walker *w, const tir_stmt *s) {
     const tir_store *st = &k->stores[s->ref];
     VERIFY(v, w->n_fors == 0, "role '%s': store '%s' inside loop '%s'", w->r->name,
            verify_param_name(k, st->param), k->fors[w->n_fors > 0 ? w->fors[0] : 0].index);
-    VERIFY(v, w->in_combine == (tir_sums(k, w->r) > 0), "role '%s': store '%s' %s 'combine'", w->r->name,
+    VERIFY(v, w->in_combine == tir_meets(k, w->r), "role '%s': store '%s' %s 'combine'", w->r->name,
            verify_param_name(k, st->param), w->in_combine ? "in a" : "outside of");
     w->store_runs[s->ref]++;
     int accs[8];
@@ -199,7 +201,7 @@ static bool walk_publish(walker *w, const tir_stmt *s) {
 static bool walk_combine(walker *w, const tir_stmt *s, int depth) {
     verifier *v = w->v;
     const tir_role *r = w->r;
-    VERIFY(v, tir_sums(v->k, r) > 0 && w->n_fors == 0 && !w->in_combine, "role '%s': a combine that sums nothing",
+    VERIFY(v, tir_meets(v->k, r) && w->n_fors == 0 && !w->in_combine, "role '%s': a combine that sums nothing",
            r->name);
     VERIFY(v, (r->sum_bar >= 0) == (tir_split(v->k) > 1) && r->frag != FRAG_NONE && r->turns == 1,
            "role '%s' combines without barriers, fragments or by turns", r->name);
@@ -287,7 +289,7 @@ static bool walk_role(walker *w, int role) {
     if (!walk_body(w, w->r->n_body, w->r->body, 0)) {
         return false;
     }
-    bool sums = w->r->sum_bar >= 0 || w->r->shares > 1;
+    bool sums = w->r->sum_bar >= 0 || w->r->shares > 1 || (v->k->walk.stream >= 0 && tir_meets(v->k, w->r));
     VERIFY(v, w->combines == sums, "role '%s' combines %d times", w->r->name, w->combines);
     for (int i = 0; i < v->k->n_channels; i++) {
         VERIFY(v, w->state[i] == CH_IDLE, "role '%s' leaves channel '%s' %s", w->r->name,

@@ -161,6 +161,7 @@ void fp4_close(fp4_ctx *ctx) {
     while (ctx->events) {
         fp4_event_free(ctx->events);
     }
+    rt_workspace_close(ctx);
     for (size_t i = 0; i < ctx->n_blocks; i++) {
         ctx->ops->free(ctx->device, ctx->blocks[i].address);
     }

@@ -528,12 +528,26 @@ typedef struct fp4_arg {
 // succeeds and does nothing.
 FP4_API fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void *stream);
 
+// ---- workspaces ---------------------------------------------------------------------------------
+
+// Variants whose schedule says 'split k over sms' hand partial sums from one thread block to another, through
+// memory that the caller gives to each stream on which they may be launched: on other streams they do not serve,
+// others of the module do. Launches on one stream share it, on two streams never.
+//
+// Bytes that the variants of a module need at most on its device; 0: none does.
+FP4_API int64_t fp4_module_workspace(const fp4_module *module);
+// Gives the stream a workspace of at least so many bytes, which is the context's and goes with it. One that is too
+// small is replaced, with bytes 0 it is freed; both wait for the stream's work. Not while the stream is
+// captured. Before a stream is destroyed: fp4_workspace(ctx, stream, 0). Graphs that were captured on one stream
+// use its workspace: at most one of them may run at a time, and the stream not meanwhile.
+FP4_API fp4_status fp4_workspace(fp4_ctx *ctx, void *stream, int64_t bytes);
+
 // ---- variants -----------------------------------------------------------------------------------
 
 // A module may hold several variants of (name, target). A launch takes the first one in the file,
 // from 'kernel' on, whose 'when' admits the sizes; of a module with measured times the one that
 // they favour: nearest to the sizes and the device's number of multiprocessors, then fastest.
-// Which one that is for these arguments:
+// Which one that is for these arguments (on the default stream: fp4_workspace):
 FP4_API fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
                                       fp4_kernel **out);
 // Launches this variant whatever 'when', costs and measured times say: for comparisons of variants. All else is

@@ -23,7 +23,7 @@ typedef struct {
     int line;
 } rt_where;
 
-typedef enum { RT_ARG_TENSORMAP, RT_ARG_POINTER, RT_ARG_DIM, RT_ARG_SCALAR } rt_arg_kind;
+typedef enum { RT_ARG_TENSORMAP, RT_ARG_POINTER, RT_ARG_DIM, RT_ARG_SCALAR, RT_ARG_WORKSPACE } rt_arg_kind;
 typedef enum { RT_I32, RT_I64, RT_F32 } rt_arg_type;
 
 // One parameter of the PTX entry, and how to make it (module.h, ARG).
@@ -57,6 +57,7 @@ struct fp4_kernel {
     const rt_expr *tiles;
     bool persistent, pdl, cooperative;
     int per_sm; // thread blocks that an SM holds at once
+    int64_t workspace; // bytes a thread block, 0: none
     int regs, spill_bytes, stack_bytes;
     const char *ptx; // NUL-terminated, NULL: none
     size_t ptx_bytes;
@@ -108,6 +109,9 @@ fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, v
                          rt_outcome *outcome);
 // The next kernel of the same name and target; NULL after the last.
 fp4_kernel *rt_next_variant(const fp4_kernel *kernel);
+
+// workspace.c: bytes that a launch needs at most, flags included; 0: none.
+int64_t rt_workspace_need(const fp4_kernel *kernel);
 
 // module.c: brings the kernel's code onto the device unless it is there.
 fp4_status rt_kernel_load(fp4_kernel *kernel);

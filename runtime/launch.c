@@ -8,6 +8,7 @@
 //   build   pointers, sizes, scalars and tensor maps
 #include "format.h"
 #include "kernel.h"
+#include "module.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@ typedef struct {
     const fp4_arg *args; // one per parameter; NULL in a question without tensors
     rt_env env;
     int bound_by[FP4_MAX_DIMS]; // parameter that gave the size its value; -1: the caller
+    void *stream;
+    bool lacks; // the kernel's 'when' holds, but the stream's workspace is too small for it
 } binding;
 
 __attribute__((format(printf, 2, 3))) static fp4_status refuse(const fp4_kernel *k,
@@ -329,12 +332,35 @@ static fp4_status bind_call(binding *b, const fp4_arg *args, int n_args) {
     return status == FP4_OK ? check_shapes(b) : status;
 }
 
+// A variant that needs a workspace serves streams that have one.
+static bool lacks_workspace(const binding *b) {
+    uint64_t at;
+    int64_t need = rt_workspace_need(b->kernel);
+    return need > 0 && rt_workspace_of(b->kernel->module->ctx, b->stream, &at) < need;
+}
+
+static fp4_status refuse_workspace(const binding *b, const fp4_kernel *k) {
+    uint64_t at;
+    int64_t have = rt_workspace_of(k->module->ctx, b->stream, &at), need = rt_workspace_need(k);
+    char what[64] = "none";
+    if (have > 0) {
+        snprintf(what, sizeof what, "one of %lld", (long long)have);
+    }
+    return refuse(k, "needs a workspace of %lld bytes on this stream, which has %s: fp4_workspace(ctx, stream, %lld) "
+                     "gives it one", (long long)need, what, (long long)need);
+}
+
 static fp4_status bind_variant(binding *b, const fp4_kernel *kernel, const fp4_arg *args,
                                int n_args, bool *holds) {
     *holds = false;
     begin(b, kernel, args);
     fp4_status status = bind_call(b, args, n_args);
-    return status == FP4_OK ? check_when(b, holds) : status;
+    if (status == FP4_OK) {
+        status = check_when(b, holds);
+    }
+    b->lacks = status == FP4_OK && *holds && lacks_workspace(b);
+    *holds = *holds && !b->lacks;
+    return status;
 }
 
 fp4_kernel *rt_next_variant(const fp4_kernel *k) {
@@ -479,6 +505,11 @@ static fp4_status add_arg(parameters *out, binding *b, const rt_entry_arg *arg) 
     }
     case RT_ARG_SCALAR:
         return add_scalar(out, b, arg);
+    case RT_ARG_WORKSPACE: {
+        uint64_t at;
+        rt_workspace_of(b->kernel->module->ctx, b->stream, &at);
+        return add_word(b, out, (int64_t)at, RT_I64);
+    }
     default:
         status = eval(b, arg->expr, "a size", &value);
         return status == FP4_OK ? add_word(b, out, value, arg->type) : status;
@@ -494,6 +525,9 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
         return status;
     }
     int64_t cluster = (int64_t)k->cluster[0] * k->cluster[1] * k->cluster[2];
+    if (k->workspace && tiles > INT32_MAX) {
+        return refuse(k, "%lld steps of all tiles together, at most %d are counted", (long long)tiles, INT32_MAX);
+    }
     if (k->persistent) {
         int64_t fit = (int64_t)k->module->ctx->properties.n_sms * k->per_sm / cluster;
         fit = fit ? fit : 1;
@@ -507,7 +541,18 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
     return FP4_OK;
 }
 
-static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid, void *stream) {
+// After a launch that the simulator broke off: flags may be set that nobody reads any more.
+static void clear_flags(const binding *b) {
+    char sentence[800];
+    uint64_t at;
+    fp4_ctx *ctx = b->kernel->module->ctx;
+    rt_workspace_of(ctx, b->stream, &at);
+    snprintf(sentence, sizeof sentence, "%s", fp4_last_error());
+    ctx->ops->fill(ctx->device, at, 0, FP4_MODULE_FLAG_BYTES, b->stream);
+    rt_fail(FP4_ERROR_DEVICE, "%s", sentence);
+}
+
+static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid) {
     parameters params;
     params.used = 0;
     params.n = 0;
@@ -516,8 +561,11 @@ static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid, void *stream) {
         status = add_arg(&params, b, &k->args[i]);
     }
     fp4_ctx *ctx = k->module->ctx;
+    if (status == FP4_OK && lacks_workspace(b)) {
+        return refuse_workspace(b, k);
+    }
     if (status == FP4_OK && !atomic_load(&k->function)) {
-        status = ctx->ops->not_captured(ctx->device, stream,
+        status = ctx->ops->not_captured(ctx->device, b->stream,
                                         "the first launch of a kernel that fp4_module_kernel has "
                                         "not loaded");
         if (status == FP4_OK) {
@@ -534,10 +582,13 @@ static fp4_status run(binding *b, fp4_kernel *k, uint32_t grid, void *stream) {
                         .smem_bytes = k->smem_bytes,
                         .pdl = k->pdl,
                         .cooperative = k->cooperative,
-                        .stream = stream,
+                        .stream = b->stream,
                         .params = params.list,
                         .n_params = params.n};
     status = ctx->ops->launch(ctx->device, &launch);
+    if (status != FP4_OK && k->workspace) {
+        clear_flags(b);
+    }
     atomic_fetch_add(&ctx->n_launches, status == FP4_OK);
     return status == FP4_OK ? status : rt_prefix(status, "%s(): ", k->name);
 }
@@ -567,7 +618,7 @@ static rt_rank rank_of(binding *b) {
 // The variant that serves the call, bound.
 static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, int n_args,
                          fp4_kernel **out) {
-    fp4_kernel *best = NULL;
+    fp4_kernel *best = NULL, *lacking = NULL;
     rt_rank best_rank = {0, 0, 0};
     for (fp4_kernel *v = kernel; v; v = rt_next_variant(v)) {
         bool holds;
@@ -576,6 +627,7 @@ static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, in
             return status;
         }
         if (!holds) {
+            lacking = lacking || !b->lacks ? lacking : v;
             continue;
         }
         *out = v;
@@ -588,6 +640,9 @@ static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, in
             best_rank = rank;
         }
     }
+    if (!best && lacking) {
+        return refuse_workspace(b, lacking);
+    }
     if (!best) {
         return refuse(kernel, "no variant for %s admits these sizes", kernel->arch);
     }
@@ -597,7 +652,7 @@ static fp4_status choose(binding *b, fp4_kernel *kernel, const fp4_arg *args, in
 }
 
 // The clauses and limits of a call that is bound; then it goes to the device.
-static fp4_status launch_bound(binding *b, fp4_kernel *variant, void *stream) {
+static fp4_status launch_bound(binding *b, fp4_kernel *variant) {
     uint32_t grid = 0;
     fp4_status status = check_where(b);
     if (status == FP4_OK) {
@@ -606,7 +661,7 @@ static fp4_status launch_bound(binding *b, fp4_kernel *variant, void *stream) {
     if (status == FP4_OK) {
         status = grid_of(b, &grid);
     }
-    return status != FP4_OK || grid == 0 ? status : run(b, variant, grid, stream);
+    return status != FP4_OK || grid == 0 ? status : run(b, variant, grid);
 }
 
 fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void *stream) {
@@ -619,14 +674,16 @@ fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void 
         return status;
     }
     binding b;
+    b.stream = stream;
     fp4_kernel *variant;
     status = choose(&b, kernel, args, n_args, &variant);
-    return status == FP4_OK ? launch_bound(&b, variant, stream) : status;
+    return status == FP4_OK ? launch_bound(&b, variant) : status;
 }
 
 fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream,
                          rt_outcome *outcome) {
     binding b;
+    b.stream = stream;
     outcome->holds = false;
     fp4_status status = check_device(variant);
     if (status == FP4_OK) {
@@ -636,7 +693,7 @@ fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, v
         return status;
     }
     memcpy(outcome->sizes, b.env.value, sizeof outcome->sizes);
-    return launch_bound(&b, variant, stream);
+    return launch_bound(&b, variant);
 }
 
 fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream) {
@@ -645,17 +702,19 @@ fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_ar
                        n_args < 0 ? "a negative number of arguments" : "NULL argument");
     }
     binding b;
+    b.stream = stream;
     fp4_status status = check_device(variant);
     if (status == FP4_OK) {
         begin(&b, variant, args);
         status = bind_call(&b, args, n_args);
     }
-    return status == FP4_OK ? launch_bound(&b, variant, stream) : status;
+    return status == FP4_OK ? launch_bound(&b, variant) : status;
 }
 
 fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
                               fp4_kernel **out) {
     binding b;
+    b.stream = NULL;
     if (!kernel || n_args < 0 || (n_args > 0 && !args) || !out) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_kernel_variant(): NULL argument");
     }

@@ -32,9 +32,9 @@
 //     "args": [ ARG, ... ],                                              PTX parameters, in order
 //     "launch": {"threads":256, "smem":228352, "cluster":[2,1,1],
 //                "grid": GRID, "entry_regs":128,
-//                "pdl":true, "cooperative":true },                       both optional: the kernel
+//                "pdl":true, "cooperative":true, "workspace":65536 },    all optional: the kernel
 //       waits by griddepcontrol for the one before it (programmatic dependent launch); all thread
-//       blocks must be resident at once
+//       blocks must be resident at once; bytes of workspace a thread block, below
 //     "report": { "regs":..., "spills":..., "stack":... }                from ptxas, if run
 //   } ] }
 //
@@ -60,6 +60,11 @@
 //       {"kind":"pointer","tensor":"D","part":"data"|"scale"}              u64 device address
 //       {"kind":"dim","expr":EXPR,"type":"i32"|"i64"}
 //       {"kind":"scalar","name":"alpha","type":"f32"|"i32"|"i64"}
+//       {"kind":"workspace"}                                               u64 device address
+// Workspace: memory in which the thread blocks of one launch hand partial results to each other, of one stream: the
+//       launches on it come one behind the other. It begins with FP4_MODULE_FLAGS words for each of
+//       FP4_MODULE_FLAG_BLOCKS thread blocks, zero between launches (a kernel that sets one sets it back), then comes
+//       what "workspace" says for each thread block of the launch. Such a launch has no more thread blocks than that.
 //       Stride and size expressions may use the pitch of a tensor: the name "A.pitch" is the bytes
 //       from one row of the innermost matrix to the next; "A.sf_bytes" the bytes of the scales of
 //       one innermost matrix (sf128x4: rows padded to 128, scale columns padded to 4).
@@ -77,6 +82,10 @@
 #define FP4_MODULE_PTX 2u
 #define FP4_MODULE_CUBIN 3u
 #define FP4_MODULE_TUNE 4u
+
+#define FP4_MODULE_FLAGS 32u // a word a warp
+#define FP4_MODULE_FLAG_BLOCKS 1024u
+#define FP4_MODULE_FLAG_BYTES (FP4_MODULE_FLAGS * 4u * FP4_MODULE_FLAG_BLOCKS)
 
 // FNV-1a 64: the sum in the header, and what says of which code a line of measured times speaks (.tune files).
 static inline uint64_t fp4_module_hash(const void *bytes, size_t n) {

@@ -15,6 +15,7 @@ enum {
     MAX_KERNELS = 4096,
     MAX_THREADS = 1024,
     MAX_PER_SM = 32, // thread blocks of an SM
+    MAX_WORKSPACE = 1 << 24, // bytes a thread block
     MAX_SMEM = 227 * 1024, // a thread block's dynamic shared memory, sm_90 and sm_100
     MAX_CLUSTER = 16,
     MAX_DTYPE = 15, // CU_TENSOR_MAP_DATA_TYPE_16U6_ALIGN16B
@@ -450,11 +451,11 @@ static fp4_status get_type(const cJSON *object, rt_arg_type *type) {
 
 static fp4_status read_arg(const kernel_scope *s, fp4_kernel *k, const cJSON *object,
                            rt_entry_arg *arg) {
-    static const char *const kinds[] = {"tensormap", "pointer", "dim",
-                                        "scalar"};                              // ORDER rt_arg_kind
+    static const char *const kinds[] = {"tensormap", "pointer", "dim", "scalar",
+                                        "workspace"};                           // ORDER rt_arg_kind
     static const fp4_elem elems[] = {FP4_ELEM_I32, FP4_ELEM_I64, FP4_ELEM_F32}; // ORDER rt_arg_type
     int kind = 0;
-    fp4_status status = get_choice(object, "kind", kinds, 4, &kind);
+    fp4_status status = get_choice(object, "kind", kinds, 5, &kind);
     if (status != FP4_OK) {
         return status;
     }
@@ -464,6 +465,9 @@ static fp4_status read_arg(const kernel_scope *s, fp4_kernel *k, const cJSON *ob
     }
     if (arg->kind == RT_ARG_POINTER) {
         return get_part(k, object, arg);
+    }
+    if (arg->kind == RT_ARG_WORKSPACE) {
+        return FP4_OK;
     }
     status = get_type(object, &arg->type);
     if (status == FP4_OK && arg->kind == RT_ARG_DIM) {
@@ -558,6 +562,14 @@ static fp4_status read_launch(const kernel_scope *s, fp4_kernel *k, const cJSON 
     }
     if (status == FP4_OK) {
         status = get_flag(launch, "cooperative", &k->cooperative);
+    }
+    if (status == FP4_OK && member(launch, "workspace")) {
+        status = get_int(launch, "workspace", 1, MAX_WORKSPACE, &k->workspace);
+    }
+    for (int i = 0; i < k->n_args && status == FP4_OK; i++) {
+        if (k->args[i].kind == RT_ARG_WORKSPACE && k->workspace == 0) {
+            return rt_fail(FP4_ERROR_MODULE, ": args[%d] is a workspace, of which a thread block has 0 bytes", i);
+        }
     }
     k->threads = (uint32_t)threads;
     k->smem_bytes = (uint32_t)smem;

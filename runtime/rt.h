@@ -84,6 +84,8 @@ typedef struct {
     uint64_t bytes;
 } rt_device_block;
 
+typedef struct rt_workspace rt_workspace; // workspace.c
+
 struct fp4_ctx {
     rt_heap heap;
     fp4_log_fn log;
@@ -99,6 +101,7 @@ struct fp4_ctx {
     rt_device_block *blocks; // device memory that fp4_alloc gave out
     size_t n_blocks, cap_blocks;
     uint64_t device_bytes;
+    rt_workspace *workspaces; // linked, one a stream
 };
 
 __attribute__((format(printf, 3, 4))) void rt_log(const fp4_ctx *ctx, fp4_log_level level,
@@ -106,6 +109,12 @@ __attribute__((format(printf, 3, 4))) void rt_log(const fp4_ctx *ctx, fp4_log_le
 
 // A context without a device, for fp4_open and for tests with a device of their own.
 fp4_status rt_context_new(const fp4_config *config, fp4_ctx **out);
+
+// ---- workspace.c ----
+
+// Bytes of the stream's workspace and where it is; 0: none.
+int64_t rt_workspace_of(fp4_ctx *ctx, const void *stream, uint64_t *address);
+void rt_workspace_close(fp4_ctx *ctx); // its memory goes with the context's
 
 // ---- device_sim.c, device_cuda.c ----
 

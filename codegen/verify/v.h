@@ -49,7 +49,8 @@ typedef struct v_operand {
     X(relaxed) X(expect_tx) X(read) X(arrive) X(wait) X(sync) X(red) X(noinc) X(lo) X(hi)          \
     X(wide) X(to) X(pred) X(idx) X(up) X(down) X(bfly) X(dec) X(inc) X(trans) X(volatile) X(l)     \
     X(r) X(wrap) X(clamp) X(global) X(shared) X(param) X(local) X(ld) X(st) X(is_canceled)         \
-    X(ballot) X(any) X(all) X(uni) X(reduce) X(tensormap) X(async) X(tile) X(ashift) X(ws)
+    X(ballot) X(any) X(all) X(uni) X(reduce) X(tensormap) X(async) X(tile) X(ashift) X(ws)         \
+    X(acquire) X(release) X(acq_rel) X(mmio)
 enum v_word {
 #define X(w) VW_##w,
     V_WORDS(X)
@@ -276,6 +277,8 @@ typedef struct {
     uint64_t apart; // 0, or in place of size: times 4, the distance of these numbers
 } v_case;
 
+typedef struct v_region v_region;
+
 // Whether an operation is over as far as a thread knows, during one step.
 typedef struct {
     uint64_t step;
@@ -308,7 +311,8 @@ typedef struct v_machine {
     v_bar cluster_bar;
     bool has_wgmma, has_grid_wait;
     uint32_t *grid_waited; // by thread: one more than the time of its griddepcontrol.wait; 0: none yet
-    uint32_t tickets; // that atomics have given out
+    uint32_t tickets; // that atomics have given out, and flags of other blocks
+    v_region *regions[VERIFY_MOST_PARAMS]; // v_global.c
     uint64_t steps, most_steps;
     bool learn;              // sizes of boxes are looked for; nothing else is checked
     struct v_boxes *boxes;
@@ -389,6 +393,14 @@ void v_touch_tmem(v_machine *m, v_warp *w, uint32_t async, uint32_t mask, int ct
                   v_tmem_use use, uint32_t quarters);
 // A warp reaches the shared memory of CTA 'to'.
 void v_remote(v_machine *m, const v_warp *w, const v_ins *i, int to, uint32_t comp, uint32_t at);
+
+// ---- global memory that blocks share (v_global.c) -----------------------------------------------
+// By one lane. A load: whether it looks at a flag, and will see another number every time.
+bool v_global_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, uint64_t address);
+void v_global_store(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, uint64_t address);
+void v_global_atomic(v_machine *m, v_warp *w, const v_ins *i, uint32_t lane, uint64_t address);
+void v_global_fence(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask);
+void v_global_end(v_machine *m, const v_warp *w); // the last thread of the block leaves
 
 // ---- mbarriers (v_mbar.c) -----------------------------------------------------------------------
 v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at);

@@ -199,6 +199,7 @@ bool v_fence(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             publish_inits(m, w->first + lane);
         }
     }
+    v_global_fence(m, w, i, mask);
     w->now++;
     return true;
 }

@@ -126,8 +126,9 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     if (look_up(m, w, i, mask)) {
         return true;
     }
+    uint32_t flag = m->tickets;
     V_EACH(lane, mask) {
-        bool where = true;
+        bool where = true, looks = false;
         uint64_t address = i->arg[1].kind == VO_ADDRESS
                                ? v_get(m, w, &i->arg[1].part[0], lane, &where) + i->arg[1].imm
                                : 0;
@@ -139,10 +140,12 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             v_touch(m, w, i, lane, v_shared(m, w, i, address), bytes * (uint32_t)n, false);
         } else if (s == AT_GLOBAL) {
             v_grid_access(m, w, i, 1u << lane);
+            looks = where && v_global_load(m, w, i, lane, address);
+            m->tickets = flag + looks;
         }
         for (int p = 0; p < n; p++) {
             bool known = where;
-            uint64_t v = where ? loaded(m, w, i, address + (uint64_t)p * bytes, &known) : 0;
+            uint64_t v = looks ? flag : where ? loaded(m, w, i, address + (uint64_t)p * bytes, &known) : 0;
             const v_operand *to = d->kind == VO_VECTOR ? &d->part[p] : d;
             if (known) {
                 v_set(m, w, to->kind == VO_REG ? to->reg : -1, lane, v, true);
@@ -165,6 +168,9 @@ bool v_store(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
                                : 0;
         if (space_of(i, address) == AT_GLOBAL) {
             v_grid_access(m, w, i, 1u << lane);
+            if (where) {
+                v_global_store(m, w, i, lane, address);
+            }
         }
         if (space_of(i, address) != AT_SHARED) {
             continue;
@@ -194,6 +200,9 @@ bool v_atomic(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             v_refuse(m, w, i, "atomics on shared memory are not followed");
         }
         v_grid_access(m, w, i, 1u << lane);
+        if (where) {
+            v_global_atomic(m, w, i, lane, address);
+        }
         if (result && i->arg[0].kind == VO_REG) {
             v_set(m, w, i->arg[0].reg, lane, m->tickets++, counts && i->type[0].kind != VT_F);
         }

@@ -208,6 +208,7 @@ static void block_ends(v_machine *m, v_warp *w, const v_ins *i) {
                      c->remote_ins[n]->op, c->remote_ins[n]->line);
         }
     }
+    v_global_end(m, w);
     if (c->allocs != 0) {
         v_refuse(m, w, i, "the block ends with %u columns of TMEM allocated", c->allocs);
     }

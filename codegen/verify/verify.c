@@ -2,7 +2,8 @@
 //
 // The cases enumerate what a launch may bring: each size small, one size large (so that every ring
 // goes round more than twice), each size zero (loops that do not run), several tiles for the same
-// thread block, and both answers where a predicate depends on data.
+// thread block, and both answers where a predicate depends on data; one of several clusters, where these hand
+// something to each other.
 #include "verify.h"
 
 #include "v.h"
@@ -124,11 +125,40 @@ static bool takes_turns(const v_kernel *k) {
 static bool reads_numbers(const v_kernel *k) {
     for (uint32_t n = 0; n < k->n_ins; n++) {
         const v_ins *i = &k->ins[n];
-        if (i->step == v_load && v_has(i, VW_global) && i->type[0].kind != VT_F) {
+        if (i->step == v_load && v_has(i, VW_global) && i->type[0].kind != VT_F && !v_has(i, VW_acquire)) {
             return true;
         }
     }
     return false;
+}
+
+// Looks at flags that other blocks set.
+static bool shares_memory(const v_kernel *k) {
+    for (uint32_t n = 0; n < k->n_ins; n++) {
+        const v_ins *i = &k->ins[n];
+        if (v_has(i, VW_global) && (i->step == v_load || i->step == v_store) &&
+            (v_has(i, VW_relaxed) || v_has(i, VW_acquire) || v_has(i, VW_release))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// One of several clusters: the first, one between others, the last, with one tile for all and with several.
+static int cases_of_others(const v_kernel *k, v_case *out) {
+    int n = 0;
+    v_case plain = {.big = -1, .also = -1, .clusters = 4, .size = 300};
+    for (uint32_t at = 0; at < 4; at++) {
+        out[n] = plain;
+        out[n++].first_cluster = at;
+    }
+    for (int p = 0; p < k->n_params; p++) {
+        for (uint32_t at = 0; at < 3 && is_size(&k->params[p]); at++) {
+            out[n] = (v_case){.big = p, .also = -1, .big_size = LARGE, .clusters = 3, .size = 1};
+            out[n++].first_cluster = at;
+        }
+    }
+    return n;
 }
 
 // Two sizes large: several tiles, each longer than a ring; of groups too, whose number stays small.
@@ -184,7 +214,8 @@ static int cases(const v_kernel *k, v_case *out) {
             out[n++].big_size = 0;
         }
     }
-    return takes_turns(k) || k->cluster > 1 || reads_numbers(k) ? paired_cases(k, out, n) : n;
+    n = takes_turns(k) || k->cluster > 1 || reads_numbers(k) ? paired_cases(k, out, n) : n;
+    return shares_memory(k) ? n + cases_of_others(k, out + n) : n;
 }
 
 typedef enum { FOLLOWED, REFUSED, TOO_LONG } outcome;

@@ -17,8 +17,8 @@ enum {
     VERIFY_MOST_PARAMS = 64,
     VERIFY_MOST_TEXT = 1000,
     VERIFY_PAIRED = 12, // so many sizes are large two at a time
-    // Four of every kernel, five of each of its sizes, those of pairs; and one that looks for boxes.
-    VERIFY_MOST_CASES = 5 + 5 * VERIFY_MOST_PARAMS + VERIFY_PAIRED * (VERIFY_PAIRED - 1) / 2
+    // Eight of every kernel, eight of each of its sizes, those of pairs; and one that looks for boxes.
+    VERIFY_MOST_CASES = 9 + 8 * VERIFY_MOST_PARAMS + VERIFY_PAIRED * (VERIFY_PAIRED - 1) / 2
 };
 
 // What a module says beside the PTX. Without it boxes follow from expect_tx and the gaps between

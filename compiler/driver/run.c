@@ -38,7 +38,12 @@ bool run_open_device(run_state *r) {
                                                 : FP4_SCHEDULE_EAGER;
     c.sim_seed = o->seed;
     c.sim_hazards = (fp4_hazards)o->hazards;
-    return fp4_open(&c, &r->ctx) == FP4_OK || failed("device");
+    fp4_device_info info = {.size = sizeof info};
+    if (fp4_open(&c, &r->ctx) != FP4_OK || fp4_get_device_info(r->ctx, &info) != FP4_OK) {
+        return failed("device");
+    }
+    r->sms = info.n_sms;
+    return true;
 }
 
 // A module of this variant alone, on a device of its own.
@@ -68,6 +73,11 @@ static int load(run_state *r, fp4_module **module) {
     if (fp4_module_load_memory(r->ctx, image.bytes, image.len, module) != FP4_OK ||
         fp4_module_kernel(*module, r->b->tir->name, arch_infos[r->b->tir->arch].name, &r->kernel) != FP4_OK) {
         failed("module");
+        return EXIT_MISTAKE;
+    }
+    int64_t workspace = fp4_module_workspace(*module);
+    if (workspace > 0 && fp4_workspace(r->ctx, NULL, workspace) != FP4_OK) {
+        failed("workspace");
         return EXIT_MISTAKE;
     }
     return EXIT_DONE;

@@ -42,6 +42,7 @@ typedef struct {
     const built *b;
     fp4_ctx *ctx;
     fp4_kernel *kernel;
+    int sms; // of the device
     int n_params;
     run_tensor tensors[RUN_MAX_PARAMS];
     eval_scalar scalars[RUN_MAX_PARAMS];

@@ -16,6 +16,7 @@ static bool evaluate(run_state *r, eval_mode mode, eval_tensor *out, double **bo
                     .scalars = r->scalars,
                     .mode = mode,
                     .target = target,
+                    .clusters = r->sms / r->b->tir->cluster,
                     .bounds = bounds};
     eval_error err = {0};
     if (eval_run(&job, &err) != EVAL_OK) {

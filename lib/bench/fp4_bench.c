@@ -395,7 +395,8 @@ static bool is_there(const bench *b, const fp4_module *m, const char *name) {
 static bool load(bench *b, const char *path) {
     fp4_module *m;
     fp4_device_info device = {.size = sizeof device};
-    if (fp4_module_load_file(b->ctx, path, &m) != FP4_OK || fp4_get_device_info(b->ctx, &device) != FP4_OK) {
+    if (fp4_module_load_file(b->ctx, path, &m) != FP4_OK || fp4_get_device_info(b->ctx, &device) != FP4_OK ||
+        fp4_workspace(b->ctx, NULL, fp4_module_workspace(m)) != FP4_OK) {
         return failed(path);
     }
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;

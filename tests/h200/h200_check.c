@@ -424,13 +424,16 @@ static bool check_kernel(const machine *gpu, const machine *sim, int index, int 
     return right == done;
 }
 
-static void open_machine(machine *m, const char *device, const char *path) {
+// The simulator has as many multiprocessors as the GPU: sums may be divided over them.
+static void open_machine(machine *m, const char *device, int sms, const char *path) {
     fp4_config config = FP4_CONFIG_INIT;
     config.device = device;
+    config.sim_sms = sms;
     config.sim_schedule = FP4_SCHEDULE_RANDOM;
     config.sim_seed = 1;
     check(fp4_open(&config, &m->ctx), device);
     check(fp4_module_load_file(m->ctx, path, &m->module), path);
+    check(fp4_workspace(m->ctx, NULL, fp4_module_workspace(m->module)), path);
 }
 
 int main(int argc, char **argv) {
@@ -450,8 +453,10 @@ int main(int argc, char **argv) {
             most = atoll(argv[++i]);
         } else {
             machine gpu, sim;
-            open_machine(&gpu, device, argv[i]);
-            open_machine(&sim, "sim", argv[i]);
+            fp4_device_info info = {.size = sizeof info};
+            open_machine(&gpu, device, 0, argv[i]);
+            check(fp4_get_device_info(gpu.ctx, &info), device);
+            open_machine(&sim, "sim", info.n_sms, argv[i]);
             for (int k = 0; k < fp4_module_count(gpu.module); k++) {
                 check(fp4_module_kernel_at(gpu.module, k, &gpu.kernel), argv[i]);
                 check(fp4_module_kernel_at(sim.module, k, &sim.kernel), argv[i]);

@@ -289,6 +289,17 @@ def neighbours(r, text):
     return re.sub(r"(schedule g on [^{]*\{)", r"\1" + "".join("\n    " + f for f in facts), text)
 
 
+def streamed(r, text):
+    """The same with the steps of all tiles divided over few or many multiprocessors, by draws of its own."""
+    if r.random() < 0.7 or "schedule g on" not in text or " clc" in text:
+        return text, []
+    text = re.sub(r"\n    split k by \d;", "", text)
+    if r.random() < 0.9:
+        text = text.replace(" pingpong 2", "")
+    options = r.choice([["--sms", str(r.choice([2, 3, 5, 7, 11]))], []])
+    return re.sub(r"(schedule g on [^{]*\{)", r"\1\n    split k over sms;", text), options
+
+
 def main():
     fp4c, arch, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     seed = int(sys.argv[4]) if len(sys.argv) > 4 and sys.argv[4].isdigit() else 1
@@ -303,10 +314,11 @@ def main():
             with open(path, "w", encoding="ascii") as f:
                 program_text = (without_products(r) if i % 5 == 4 else
                                 neighbours(random.Random(seed * 7919 + i), program(r, arch)))
+                program_text, options = streamed(random.Random(seed * 6007 + i), program_text)
                 f.write(program_text)
             result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
                                      "--schedule", r.choice(["eager", "lazy", "random"]), "--check"] +
-                                    (["G=4"] if " g of G" in program_text else []),
+                                    options + (["G=4"] if " g of G" in program_text else []),
                                     capture_output=True, text=True, timeout=300, cwd=scratch)
             code = re.search(r"error\[(\w+)\]", result.stderr)
             if result.returncode == 0:
