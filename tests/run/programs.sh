@@ -29,7 +29,7 @@ for f in "$dir"/*.tk; do
     *) these="eager lazy" ;;
     esac
     for order in $these; do
-        [ "$order" = lazy ] && sms="--sms 6" || sms= # a block has one tile, or several
+        [ "$order" = lazy ] && sms="--sms 8" || sms= # a block has one tile, or several
         if ! "$fp4c" run "$f" -arch "$arch" --shapes "$shapes" --seed 3 --schedule "$order" $sms --check >/dev/null; then
             echo "$f on $arch, $order: wrong"
             bad=1
