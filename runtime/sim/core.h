@@ -219,6 +219,7 @@ struct split {
     uint64_t phase; // cluster barrier: phase to pass; mbarrier: the one that was current
     uint32_t lanes; // that wait for 'what', an mbarrier, or have given way
     bool gave_way;  // before it passes a wait that need not wait
+    bool timed_out; // the wait returns, although its phase is not over
 };
 struct lane_groups { // bulk groups of one lane: committed so far, and operations not yet committed
     uint32_t committed;
@@ -394,6 +395,7 @@ struct exec {
     struct warp *run_head, *run_tail;
     uint32_t n_runnable;
     uint32_t turns; // in a row that ended with the warp still running
+    uint32_t timeouts; // of waits, since a phase of an mbarrier was over
     bool polled;    // a lazy schedule had to move on although warps were running
     struct op_queue loose; // operations without an order among them
     uint32_t n_async;

@@ -490,7 +490,7 @@ void exec_run(struct exec *x) {
         if (idle || chance || poll) {
             x->polled = poll || (x->polled && !idle);
             x->turns = 0;
-            if (!async_step(x) && idle) {
+            if (!async_step(x) && idle && !mbar_time_out(x)) {
                 report_deadlock(x);
             }
         } else {

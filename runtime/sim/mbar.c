@@ -42,6 +42,7 @@ static void check_phase(struct cta *c, struct mbar *b) {
             haz_phase(c, b);
         }
         b->phase++;
+        c->x->timeouts = 0;
         b->pending = b->expected;
         sim_wake_cta(c, SPLIT_MBAR, b->address);
     }
@@ -298,15 +299,38 @@ static bool look(struct warp *w, const struct uop *u, struct mbar_wait *v) {
     return true;
 }
 
-// try_wait parks the warp until the phase is over: it may block for as long as it likes. flag: 1
-// parity operand, 2 test_wait.
+#define TIMEOUTS 16 // without a phase that ends: nobody does but poll
+
+// PTX ISA "mbarrier.try_wait": a thread is suspended until the phase is over or for a system-dependent time. When
+// nothing else can happen that time is over: a kernel may have something to do before it waits again (CUTLASS looks at
+// the next stage of its ring before it fills this one, which is the same stage when there is one). False when
+// all have only come back to their waits.
+bool mbar_time_out(struct exec *x) {
+    bool any = false;
+    for (struct cluster *cl = x->timeouts < TIMEOUTS ? x->live : NULL; cl != NULL; cl = cl->next) {
+        for (uint32_t n = 0; n < cl->size * cl->cta[0].n_warps; n++) {
+            struct warp *w = &cl->cta[n / cl->cta[0].n_warps].warp[n % cl->cta[0].n_warps];
+            for (int s = 0; s < w->n_splits; s++) {
+                if (w->split[s].state == SPLIT_MBAR) {
+                    w->split[s].timed_out = true;
+                    warp_wake(w, &w->split[s]);
+                    any = true;
+                }
+            }
+        }
+    }
+    x->timeouts++;
+    return any;
+}
+
+// try_wait parks the warp until the phase is over. flag: 1 parity operand, 2 test_wait.
 const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     struct mbar_wait v = {.park = {.state = SPLIT_MBAR}};
     uint32_t m = exec_mask(w, u);
     if (!look(w, u, &v)) {
         return STOP;
     }
-    if (v.blocked != 0 && (u->flag & 2) == 0) {
+    if (v.blocked != 0 && (u->flag & 2) == 0 && !w->split[w->current].timed_out) {
         return warp_park(w, u, v.park);
     }
     if (v.blocked == 0 && m != 0 && gives_way(w)) {
@@ -314,6 +338,7 @@ const struct uop *run_mbar_wait(struct warp *w, const struct uop *u) {
     }
     w->split[w->current].lanes = 0;
     w->split[w->current].gave_way = false;
+    w->split[w->current].timed_out = false;
     w->p[u->d] = (w->p[u->d] & ~m) | v.passed;
     if (v.blocked != 0) { // a poll that fails lets others go on
         w->x->stats.order |= SIM_ORDER_POLL;

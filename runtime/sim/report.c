@@ -87,7 +87,7 @@ const struct uop *sim_fault(struct warp *w, const struct uop *u, const char *for
     va_start(ap, format);
     vsnprintf(x->message + n, sizeof x->message - n, format, ap);
     va_end(ap);
-    append(x, " (kernel %s, CTA %u,%u,%u, warp %u, lanes 0x%08x)", x->k->name, w->cta->ctaid[0],
+    append(x, " (kernel %.100s, CTA %u,%u,%u, warp %u, lanes 0x%08x)", x->k->name, w->cta->ctaid[0],
            w->cta->ctaid[1], w->cta->ctaid[2], w->index, w->active);
     append_place(x, u);
     return STOP;
@@ -104,7 +104,7 @@ void sim_fault_op(const struct async_op *op, const char *format, ...) {
     va_start(ap, format);
     vsnprintf(x->message + n, sizeof x->message - n, format, ap);
     va_end(ap);
-    append(x, " (kernel %s, CTA %u,%u,%u, warp %u)", x->k->name, op->cta->ctaid[0],
+    append(x, " (kernel %.100s, CTA %u,%u,%u, warp %u)", x->k->name, op->cta->ctaid[0],
            op->cta->ctaid[1], op->cta->ctaid[2], op->warp->index);
     append_place(x, op->u);
 }
@@ -165,7 +165,7 @@ void report_deadlock(struct exec *x) {
     if (!begin(x, SIM_ERROR_DEADLOCK)) {
         return;
     }
-    append(x, "deadlock in kernel %s: every warp waits and no asynchronous operation is left",
+    append(x, "deadlock in kernel %.100s: every warp waits and no asynchronous operation is left",
            x->k->name);
     uint32_t shown = 0;
     uint32_t more = 0;
@@ -195,7 +195,7 @@ void report_deadlock(struct exec *x) {
 
 void report_steps(struct exec *x) {
     if (begin(x, SIM_ERROR_STEPS)) {
-        append(x, "kernel %s has executed %llu warp instructions, the launch allows %llu",
+        append(x, "kernel %.100s has executed %llu warp instructions, the launch allows %llu",
                x->k->name, (unsigned long long)x->steps, (unsigned long long)x->max_steps);
     }
 }

@@ -27,4 +27,5 @@ struct redux_aux {
     int type; // ptx_word
     bool abs, nan;
 };
+bool mbar_time_out(struct exec *x); // nothing can happen: waits return; false when that has not helped
 #endif

@@ -141,6 +141,20 @@ static void resumed_late(void **state) {
     assert_int_equal(run_one(ptx, SIM_LAZY), 7);
 }
 
+// A wait that is no loop gives up after a time, and what comes behind it ends the phase.
+static void gives_up(void **state) {
+    (void)state;
+    static const char ptx[] = KERNEL
+        " mov.u32 r3, dyn; setp.ne.u32 p1, r1, 32; @p1 ret; mbarrier.init.shared::cta.b64 [r3], 1; mov.u32 r4, 0;\n"
+        "L: and.b32 r5, r4, 1; mbarrier.try_wait.parity.shared::cta.b64 p2, [r3], r5; @p2 trap;\n"
+        " mbarrier.arrive.shared::cta.b64 _, [r3];\n"
+        "W: mbarrier.try_wait.parity.shared::cta.b64 p2, [r3], r5; @!p2 bra W;\n"
+        " add.u32 r4, r4, 1; setp.lt.u32 p3, r4, 50; @p3 bra L; st.global.u32 [d2], r4;" END;
+    assert_int_equal(run_one(ptx, SIM_EAGER), 50);
+    assert_int_equal(run_one(ptx, SIM_LAZY), 50);
+    assert_int_equal(run_one(ptx, SIM_RANDOM), 50);
+}
+
 static void named_barriers(void **state) {
     (void)state;
     go(KERNEL " .shared .u32 s[64]; mov.u32 r3, s; shr.u32 r4, r1, 5; shl.b32 r5, r1, 2; add.u32 "
@@ -627,6 +641,7 @@ int main(void) {
         cmocka_unit_test(mbarrier_forms),
         cmocka_unit_test(wait_beside_copies),
         cmocka_unit_test(resumed_late),
+        cmocka_unit_test(gives_up),
         cmocka_unit_test(named_barriers),
         cmocka_unit_test(cluster_memory),
         cmocka_unit_test(cp_async),
