@@ -379,6 +379,10 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
                     "scale factors reach TMEM in groups of 32 rows: tile '%s' of %d would start inside one",
                     p->k->loops[o->row_loop].index, o->tile_rows);
         plan_help_with(p, p->g->loops[o->row_loop], round_up(o->tile_rows, 32), "whole groups");
+        if (!m_side && p->f->fit_by == 0 && !p->k->pair) {
+            diag_because(p->d, "tcgen05.cp fills all 32 lanes of a column; 'fit %s by 16' multiplies only the rows that "
+                               "are there of a group", p->k->loops[o->row_loop].index);
+        }
         return false;
     }
     return true;
