@@ -586,6 +586,13 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
     for (int r = 0; r < n_owned; r++) {
         t->owned[x->d[r]] = w->wgmma_committed + 1;
     }
+    // A wgmma is done only once all four warps of its warpgroup have issued it. Kernels in the field build on
+    // that: one warp waits and gives the stage back for all (CUTLASS, with scales that all have read before).
+    if (s.h->profile == SIM_HAZARDS_PRACTICE && t->issued_group != w->wgmma_committed + 1) {
+        t->issued_group = w->wgmma_committed + 1;
+        haz_copy(t->cluster, &t->issued, &t->now);
+        haz_tick(t);
+    }
     if (!t->wgmma_fenced) { // PTX ISA "wgmma.fence": before the first one in any case
         haz_report(s.h, HAZ_WGMMA_FENCE, s.uop, UINT32_MAX, "warp %u", w->index);
     }
@@ -622,6 +629,12 @@ const struct uop *haz_wgmma_wait(struct warp *w, const struct uop *u) {
     uint32_t done = w->wgmma_committed > stay ? w->wgmma_committed - stay : 0;
     haz_done(t, m, WGMMA_BASE(t) + COMP_WGMMA, done);
     t->waited = done > t->waited ? done : t->waited;
+    for (uint32_t n = 0; w->x->haz->profile == SIM_HAZARDS_PRACTICE && done > 0 && n < 4; n++) {
+        const struct haz_thread *peer = &t->cluster->thread[(t->index & ~3u) + n];
+        if (peer != t && peer->issued_group != 0) {
+            haz_acquire(t, &peer->issued, m);
+        }
+    }
     return next;
 }
 
