@@ -6,6 +6,8 @@ usage: mutation.py one JUDGE FP4C ARCH FILE.tk [--kernel NAME] [--list] ...   on
        mutation.py lib JUDGE FP4C ROOT [--only REGEX] [--bless] ...           every kernel of lib/, or those whose
                                               'FILE KERNEL TARGET' matches
        mutation.py holes ROOT                 whether scores.tsv has a line for every kernel and target
+       mutation.py stale FP4C ROOT [--only REGEX] [--modules DIR]   the lines of scores.tsv whose kernel has
+                                              other PTX by now; exit status 1 when there is one
 
 A mutant is seen when the detector reports it, the simulator stops at the instruction that went wrong or
 explains who waits for what, or the result is another one; seven launches (judge.c), the first that sees it
@@ -67,6 +69,12 @@ class Cell:
         found = sorted((index, data[at:at + size]) for kind, index, at, size in sections if kind == 2)
         self.texts = [text.decode("ascii").rstrip("\0") for _, text in found]
         self.mutants = [mutants(text) for text in self.texts]
+
+    def digest(self):
+        """Of the instructions of all schedules: comments, spaces and the head, which names versions, do not count."""
+        bare = [re.sub(r"//[^\n]*", "", text) for text in self.texts]
+        bare = [" ".join(re.sub(r"^\s*\.(version|file|loc|section)\b[^\n]*", "", text, flags=re.M).split()) for text in bare]
+        return hashlib.sha256("\0".join(bare).encode("ascii")).hexdigest()[:12]
 
 
 def compile_cell(fp4c, cell):
@@ -268,20 +276,28 @@ def report(walk):
                 print(f"{verdict[0].upper()} {tool} {cell.kernel} {cell.arch} schedule {variant} {where} {verdict[2][:300]}")
             missed += len(s.survivors)
         total = sum(len(m) for m in cell.mutants)
-        missed += stale(walk.o, cell)
+        missed += walk.o.command == "lib" and not walk.o.bless and older(cell)
         judged = " ".join(f"{tool} {s.text()}" for tool, s in scores.items())
         print(f"{cell.kernel} {cell.arch}: {total} mutants, {judged}")
         lines[(cell.kernel, cell.arch)] = score_line(cell, scores, total)
     return lines, missed
 
 
-def stale(o, cell):
+def older(cell):
     """Whether the line in scores.tsv is of another number of schedules than the kernel has now."""
-    row = read_scores().get((cell.kernel, cell.arch)) if o.command == "lib" and not o.bless else None
-    if row is None or int(row.split("\t")[2]) == len(cell.texts):
+    row = read_scores().get((cell.kernel, cell.arch))
+    if row is None or int(row[2]) == len(cell.texts):
         return 0
-    print(f"STALE scores.tsv {cell.kernel} {cell.arch}: of {row.split(chr(9))[2]} schedules, there are {len(cell.texts)}")
+    print(f"STALE scores.tsv {cell.kernel} {cell.arch}: of {row[2]} schedules, there are {len(cell.texts)}")
     return 1
+
+
+def stale(cells):
+    rows = read_scores()
+    wrong = [f"{cell.kernel} {cell.arch}" for cell in cells
+             if (cell.kernel, cell.arch) not in rows or rows[cell.kernel, cell.arch][DIGEST] != cell.digest()]
+    print("\n".join(wrong + [f"{len(cells)} kernels, {len(wrong)} changed since they were judged"]))
+    return int(bool(wrong) or not cells)
 
 
 def score_line(cell, scores, total):
@@ -291,8 +307,8 @@ def score_line(cell, scores, total):
             names[name] = max(names.get(name, 0), n)
     judged = min(s.judged for s in scores.values())
     columns = [cell.kernel, cell.arch, len(cell.texts), total, judged, *(s.text() for s in scores.values()),
-               " ".join(f"{name}:{n}" for name, n in sorted(names.items())) or "-"]
-    return "\t".join(str(c) for c in columns)
+               " ".join(f"{name}:{n}" for name, n in sorted(names.items())) or "-", cell.digest()]
+    return [str(c) for c in columns]
 
 
 # ---- scores.tsv --------------------------------------------------------------------------------------
@@ -305,7 +321,9 @@ HEAD = """# Mutation scores of lib/, written by 'mutation.py lib ... --bless'. A
 #   detector       seen / judged that are neither equivalent nor malformed
 #   verifier       refused / the same
 #   equivalents    names in equivalent.txt with how many mutants each stands for (of the two tools the greater number)
+#   digest         of the PTX that was judged: 'mutation.py stale' finds the lines of others
 """
+EQUIVALENTS, DIGEST, COLUMNS = 7, 8, 9
 
 
 def read_scores():
@@ -313,12 +331,12 @@ def read_scores():
         return {}
     with open(SCORES, encoding="ascii") as f:
         rows = [line.rstrip("\n") for line in f if line.strip() and not line.startswith("#")]
-    return {tuple(row.split("\t")[:2]): row for row in rows}
+    return {tuple(row.split("\t")[:2]): row.split("\t") for row in rows}
 
 
 def write_scores(lines):
     with open(SCORES, "w", encoding="ascii") as f:
-        f.write(HEAD + "".join(lines[key] + "\n" for key in sorted(lines)))
+        f.write(HEAD + "".join("\t".join(lines[key]) + "\n" for key in sorted(lines)))
 
 
 def holes(root):
@@ -330,11 +348,10 @@ def holes(root):
     wrong += [f"scores.tsv: there is no kernel '{k}' on {a}" for k, a in sorted(set(scores) - cells)]
     known = {entry[0] for entry in Equivalents().known}
     for key, row in sorted(scores.items()):
-        columns = row.split("\t")
-        if len(columns) != 8:
-            wrong.append(f"scores.tsv, {' '.join(key)}: {len(columns)} columns instead of 8")
+        if len(row) != COLUMNS:
+            wrong.append(f"scores.tsv, {' '.join(key)}: {len(row)} columns instead of {COLUMNS}")
             continue
-        names = set() if columns[7] == "-" else {part.split(":")[0] for part in columns[7].split()}
+        names = set() if row[EQUIVALENTS] == "-" else {part.split(":")[0] for part in row[EQUIVALENTS].split()}
         wrong += [f"scores.tsv, {' '.join(key)}: equivalent.txt has no '{n}'" for n in sorted(names - known)]
     print("\n".join(wrong + [f"{len(scores)} lines, {len(wrong)} wrong"]))
     return int(bool(wrong) or not scores)
@@ -345,7 +362,7 @@ def holes(root):
 
 def options():
     a = argparse.ArgumentParser(usage=__doc__)
-    a.add_argument("command", choices=["one", "lib", "holes"])
+    a.add_argument("command", choices=["one", "lib", "holes", "stale"])
     a.add_argument("at", nargs="+")
     a.add_argument("--kernel")
     a.add_argument("--only", default="")
@@ -359,15 +376,15 @@ def options():
     a.add_argument("--seconds", type=float)
     a.add_argument("--bless", action="store_true")
     o = a.parse_args()
-    if len(o.at) != {"one": 4, "lib": 3, "holes": 1}[o.command]:
+    if len(o.at) != {"one": 4, "lib": 3, "holes": 1, "stale": 2}[o.command]:
         a.error(f"'{o.command}' takes other arguments")
     o.tools = TOOLS if o.tool is None else [o.tool]
     return o
 
 
 def cells_of(o, modules):
-    if o.command == "lib":
-        return cells_of_lib(o.at[2], modules, o.only)
+    if o.command in ("lib", "stale"):
+        return cells_of_lib(o.at[-1], modules, o.only)
     _, _, arch, path = o.at
     return [Cell(path, k, arch, os.path.join(modules, f"{k}.{arch}.tkm")) for k in kernels_of(path)
             if o.kernel in (None, k)]
@@ -377,12 +394,14 @@ def judge_all(o, modules):
     cells = cells_of(o, modules)
     if o.modules is None or o.compile:
         with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-            wrong = [w for w in pool.map(lambda c: compile_cell(o.at[1], c), cells) if w is not None]
+            wrong = [w for w in pool.map(lambda c: compile_cell(o.fp4c, c), cells) if w is not None]
         if wrong or o.compile:
             print("\n".join(wrong) or f"{len(cells)} modules")
             return int(bool(wrong))
     for cell in cells:
         cell.read()
+    if o.command == "stale":
+        return stale(cells)
     walk = Walk(o, cells)
     walk.run()
     lines, missed = report(walk)
@@ -395,7 +414,7 @@ def main():
     o = options()
     if o.command == "holes":
         return holes(o.at[0])
-    o.judge = o.at[0]
+    o.judge, o.fp4c = o.at[0], o.at[0 if o.command == "stale" else 1]
     if o.modules is not None:
         os.makedirs(o.modules, exist_ok=True)
         return judge_all(o, o.modules)
