@@ -64,7 +64,7 @@ int cg_shares_of(const cg *c, int f) {
 }
 
 // Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s. Clusters have 16 CTAs at
-// the most: r * n stays below 2^32 up to 2^28 steps.
+// the most: r * n stays below 2^32 up to 2^28 steps, and steps of less than 8 can be more.
 static void steps_of_cta(cg *c, int f, ll_val *first, ll_val *last) {
     ll *b = c->b;
     if (f == c->k->walk.stream) {

@@ -383,6 +383,9 @@ typedef struct {
     int n;
 } parameters;
 
+// Kernels round sizes up to whole tiles, in 32 bits.
+enum { MOST_SIZE = INT32_MAX - 65535 };
+
 // Room for the next parameter; NULL when there is none left.
 static void *next_param(parameters *out, size_t bytes, size_t align) {
     size_t at = (out->used + align - 1) & ~(align - 1);
@@ -396,8 +399,7 @@ static void *next_param(parameters *out, size_t bytes, size_t align) {
 
 static fp4_status add_word(const binding *b, parameters *out, int64_t value, rt_arg_type type) {
     if (type == RT_I32 && (value > INT32_MAX || value < INT32_MIN)) {
-        return refuse(b->kernel, "a size of %lld does not fit the kernel's 32-bit parameter",
-                      (long long)value);
+        return refuse(b->kernel, "%lld does not fit the kernel's 32-bit parameter", (long long)value);
     }
     size_t bytes = type == RT_I32 ? 4 : 8;
     void *at = next_param(out, bytes, bytes);
@@ -512,6 +514,10 @@ static fp4_status add_arg(parameters *out, binding *b, const rt_entry_arg *arg) 
     }
     default:
         status = eval(b, arg->expr, "a size", &value);
+        if (status == FP4_OK && arg->type == RT_I32 && value > MOST_SIZE) {
+            return refuse(b->kernel, "a size of %lld, of at most %d: the kernel rounds it up to its tiles in 32 bits",
+                          (long long)value, MOST_SIZE);
+        }
         return status == FP4_OK ? add_word(b, out, value, arg->type) : status;
     }
 }

@@ -314,10 +314,21 @@ static void refuses_grids_and_sizes(void **state) {
     kernel = load_edited("\"expr\":\"M\"", "\"expr\":[\"*\",\"M\",100000000]");
     fake.n_maps = 0;
     assert_int_equal(fp4_launch(kernel, args, n_args, NULL), FP4_ERROR_MISMATCH);
-    assert_non_null(strstr(fp4_last_error(), "30000000000 does not fit"));
+    assert_non_null(strstr(fp4_last_error(), "a size of 30000000000, of at most"));
     kernel = load_edited("\"dims\":[\"M\",\"N\"]", "\"dims\":[\"M\",[\"/\",\"N\",2]]");
     fake.n_maps = 0;
     refuse("dimension 2 of D is 264, expected 132");
+}
+
+// A kernel rounds a size up to its tiles in 32 bits: that must not wrap.
+static void refuses_sizes_near_2_31(void **state) {
+    (void)state;
+    static const char size[] = "\"expr\":\"M\",\"type\":\"i32\"";
+    kernel = load_edited(size, "\"expr\":[\"+\",\"M\",2147417812],\"type\":\"i32\"");
+    assert_int_equal(fp4_launch(kernel, args, n_args, NULL), FP4_OK); // M is 300
+    kernel = load_edited(size, "\"expr\":[\"+\",\"M\",2147417813],\"type\":\"i32\"");
+    assert_int_equal(fp4_launch(kernel, args, n_args, NULL), FP4_ERROR_MISMATCH);
+    assert_non_null(strstr(fp4_last_error(), "a size of 2147418113, of at most 2147418112: the kernel rounds it up"));
 }
 
 static void unknown_size_is_asked_for(void **state) {
@@ -397,6 +408,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(own_pitch_reaches_the_map, setup, teardown),
         cmocka_unit_test_setup_teardown(no_tile_launches_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_bad_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_sizes_near_2_31, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_bad_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_foreign_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_by_where, setup, teardown),
