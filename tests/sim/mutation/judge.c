@@ -3,8 +3,9 @@
 //
 //   judge FILE.tk ARCH KERNEL VARIANT MODULE.tkm [roads]
 //
-// In: on standard input, a line 'v|d START END LENGTH' and LENGTH bytes: the variant's PTX with bytes START to
-// END replaced by these, for the verifier (v) or the detector (d).
+// In: on standard input, a line 'v|w|d START END LENGTH' and LENGTH bytes: the variant's PTX with bytes START to
+// END replaced by these, for the verifier or the detector (d). v: with the sizes that could be followed in the last
+// text; w: as the verifier is, which tries larger ones first and refuses what it meets on their way.
 // Out: a line 'VERDICT<tab>ROAD<tab>SENTENCE' each. 'roads' prints the roads and ends.
 // The operands are those of 'fp4c run', whose files are linked here; the PTX comes from the module, so
 // no LLVM is needed. A road's operands are made once: every launch is a child process, to which they belong
@@ -296,9 +297,9 @@ static void detect(judge *j, ptx p) {
     answer("survived", "-", "");
 }
 
-static void prove(judge *j, ptx p) {
+static void prove(judge *j, ptx p, bool whole) {
     static verify_report reports[4];
-    verify_job job = {.ptx = p.text, .len = p.len, .facts = &j->facts->facts, .halved = j->halved};
+    verify_job job = {.ptx = p.text, .len = p.len, .facts = &j->facts->facts, .halved = whole ? NULL : j->halved};
     int n = verify_ptx(&job, reports, 4);
     bool accepted = n == 1 && reports[0].accepted;
     answer(accepted ? "survived" : n == 1 && reports[0].kernel[0] == '\0' ? "malformed" : "refused", "-",
@@ -344,7 +345,11 @@ static int serve(judge *j) {
         }
         memcpy(text + start + length, f->ptx + end, f->len - end);
         text[len] = '\0';
-        (what == 'v' ? prove : detect)(j, (ptx){text, len});
+        if (what == 'd') {
+            detect(j, (ptx){text, len});
+        } else {
+            prove(j, (ptx){text, len}, what == 'w');
+        }
         free(text);
     }
     return 0;

@@ -110,14 +110,14 @@ class Judge:
         self.process = None
         self.patience = PATIENCE
 
-    def ask(self, tool, mutant):
-        """(verdict, road, sentence)"""
+    def ask(self, what, mutant):
+        """(verdict, road, sentence); 'what' is judge.c's letter"""
         if self.process is None:
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=subprocess.DEVNULL)
         start, end, text = (0, 0, "") if mutant is None else (mutant.start, mutant.end, mutant.text)
         try:
-            self.process.stdin.write(f"{tool[0]} {start} {end} {len(text)}\n{text}".encode("ascii"))
+            self.process.stdin.write(f"{what} {start} {end} {len(text)}\n{text}".encode("ascii"))
             self.process.stdin.flush()
             if not select.select([self.process.stdout], [], [], self.patience)[0]:
                 self.close()
@@ -170,6 +170,7 @@ class Walk:
     def __init__(self, options, cells):
         self.o, self.cells = options, cells
         self.journal = Journal(options.journal)
+        self.equivalents = Equivalents()
         self.ends = time.monotonic() + options.seconds if options.seconds else None
         self.done, self.all, self.lock = 0, 0, threading.Lock()
 
@@ -190,6 +191,14 @@ class Walk:
                         chunks += [(n, (cell, variant, tool, part[n:n + CHUNK])) for n in range(0, len(part), CHUNK)]
         return [task for chunks in (first, rest) for _, task in sorted(chunks, key=lambda c: c[0])]
 
+    def named(self, cell, variant, index, tool):
+        """The name of a mutant that survives, or None."""
+        if index is None:
+            return "unchanged"
+        other = self.journal.known.get(key_of(cell, variant, index, TOOLS[1 - TOOLS.index(tool)]), ("unasked",))
+        passes = other[0] == "survived" or (other[0] == "unasked" and self.o.tools == [tool])
+        return self.equivalents.name_of(cell.arch, cell.mutants[variant][index], tool, not passes)
+
     def work(self, task):
         cell, variant, tool, indices = task
         judge = Judge(self.o.judge, cell, variant)
@@ -199,7 +208,9 @@ class Walk:
                 if judge.patience <= 0:
                     break
             mutant = None if index is None else cell.mutants[variant][index]
-            verdict = judge.ask(tool, mutant)
+            verdict = judge.ask(tool[0], mutant)
+            if verdict[0] == "survived" and tool == "verifier" and not self.named(cell, variant, index, tool):
+                verdict = judge.ask("w", mutant)
             if verdict[0] != "timeout" or judge.patience == PATIENCE:
                 self.journal.put(key_of(cell, variant, index, tool), verdict)
             self.progress(f"{cell.kernel} {cell.arch} {tool}")
@@ -237,7 +248,7 @@ class Score:
         return f"{self.seen}/{counted}"
 
 
-def score(walk, cell, tool, equivalents):
+def score(walk, cell, tool):
     s = Score()
     for variant in range(len(cell.texts)):
         unchanged = walk.journal.known.get(key_of(cell, variant, None, tool))
@@ -248,9 +259,7 @@ def score(walk, cell, tool, equivalents):
             if verdict is None:
                 continue
             mutant = cell.mutants[variant][index]
-            other = walk.journal.known.get(key_of(cell, variant, index, TOOLS[1 - TOOLS.index(tool)]), ("unasked",))
-            passes = other[0] == "survived" or (other[0] == "unasked" and walk.o.tools == [tool])
-            name = equivalents.name_of(cell.arch, mutant, tool, not passes) if verdict[0] == "survived" else None
+            name = walk.named(cell, variant, index, tool) if verdict[0] == "survived" else None
             s.judged += 1
             s.seen += verdict[0] in SEEN
             s.malformed += verdict[0] == "malformed"
@@ -266,10 +275,9 @@ def score(walk, cell, tool, equivalents):
 
 def report(walk):
     """Prints the scores; lines for scores.tsv by (kernel, arch), and the number of survivors."""
-    equivalents = Equivalents()
     lines, missed = {}, 0
     for cell in walk.cells:
-        scores = {tool: score(walk, cell, tool, equivalents) for tool in walk.o.tools}
+        scores = {tool: score(walk, cell, tool) for tool in walk.o.tools}
         for tool, s in scores.items():
             for variant, mutant, verdict in s.survivors:
                 where = "the unchanged kernel" if mutant is None else f"ptx:{mutant.line} {mutant.name}: ...{mutant.was[-110:]}"
