@@ -303,7 +303,7 @@ def older(cell):
 def stale(cells):
     rows = read_scores()
     wrong = [f"{cell.kernel} {cell.arch}" for cell in cells
-             if (cell.kernel, cell.arch) not in rows or rows[cell.kernel, cell.arch][DIGEST] != cell.digest()]
+             if rows.get((cell.kernel, cell.arch), [])[DIGEST:] != [cell.digest()]]
     print("\n".join(wrong + [f"{len(cells)} kernels, {len(wrong)} changed since they were judged"]))
     return int(bool(wrong) or not cells)
 
@@ -356,7 +356,7 @@ def holes(root):
     wrong += [f"scores.tsv: there is no kernel '{k}' on {a}" for k, a in sorted(set(scores) - cells)]
     known = {entry[0] for entry in Equivalents().known}
     for key, row in sorted(scores.items()):
-        if len(row) != COLUMNS:
+        if len(row) not in (DIGEST, COLUMNS): # without a digest it is stale
             wrong.append(f"scores.tsv, {' '.join(key)}: {len(row)} columns instead of {COLUMNS}")
             continue
         names = set() if row[EQUIVALENTS] == "-" else {part.split(":")[0] for part in row[EQUIVALENTS].split()}
