@@ -61,7 +61,7 @@ def points():
 HEAD = ["use std.formats;"] + [f"format {name} = {text};" for name, text in DECLARED.items()]
 
 
-# The kernel of a point. On sm_90a 4-bit weights are decoded on the way, which a fact asks for.
+# The kernel of a point, with as few facts as it takes. On sm_90a 4-bit weights are decoded on the way.
 def kernel(p, target, name):
     a, b = p.pair
     params, before, tiles, product, at = FORMS[p.form]
@@ -72,6 +72,9 @@ def kernel(p, target, name):
     params = params.format(a=a, b=b, d=f"{mode} {elem}") + (", bias : bf16[N]" if p.result == "bias" else "")
     decoded = target == "sm_90a" and b in ("nvfp4", "mxfp4") and a in ("bf16", "e4m3")
     facts = f"mma wgmma dequant {a}; swap acc;" if decoded else ""
+    # f32 scales: sums of 128 elements stand beside the accumulator's, two warpgroups have registers for both.
+    if target == "sm_90a" and "fp8_k128" in p.pair:
+        facts = "role load : 4 warps regs 40 { A, B }; role math : 8 warps regs 232 { acc, D };"
     k = "K[g]" if p.form == "along k" else "K"
     return [
         f"kernel {name}<BM = 128, BN = 128, BK = {PAIRS[p.pair]}>({params})",
