@@ -545,6 +545,18 @@ static struct choice choose(struct exec *x) {
     return s.found;
 }
 
+static void take_out(struct exec *x, const struct choice *c) {
+    if (c->before == NULL) {
+        c->queue->head = c->op->next;
+    } else {
+        c->before->next = c->op->next;
+    }
+    if (c->queue->tail == c->op) {
+        c->queue->tail = c->before;
+    }
+    x->n_async--;
+}
+
 bool async_step(struct exec *x) {
     if (x->n_async == 0) {
         return false;
@@ -553,19 +565,19 @@ bool async_step(struct exec *x) {
     if (c.op == NULL) {
         return false;
     }
-    if (c.before == NULL) {
-        c.queue->head = c.op->next;
-    } else {
-        c.before->next = c.op->next;
-    }
-    if (c.queue->tail == c.op) {
-        c.queue->tail = c.before;
-    }
-    x->n_async--;
-    async_perform(c.op);
-    wake_warp(c.op->warp, SPLIT_BULK);
-    wake_warp(c.op->warp, SPLIT_CP_ASYNC);
-    free(c.op);
+    struct warp *w = c.op->warp;
+    bool more;
+    do { // the lanes of one cp.async together: there may be very many
+        take_out(x, &c);
+        async_perform(c.op);
+        struct async_op *next = c.before == NULL ? c.queue->head : c.before->next;
+        more = c.op->kind == ASYNC_CP && next != NULL && next->kind == ASYNC_CP &&
+               next->warp == w && next->u == c.op->u && next->group == c.op->group && !x->failed;
+        free(c.op);
+        c.op = next;
+    } while (more);
+    wake_warp(w, SPLIT_BULK);
+    wake_warp(w, SPLIT_CP_ASYNC);
     return true;
 }
 
@@ -582,12 +594,13 @@ uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto) 
     return n;
 }
 
-uint32_t async_pending_cp(const struct warp *w, uint32_t upto) {
-    uint32_t n = 0;
+bool async_pending_cp(const struct warp *w, uint32_t upto) {
     for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
-        n += o->kind == ASYNC_CP && o->warp == w && o->group < upto;
+        if (o->kind == ASYNC_CP && o->warp == w && o->group < upto) {
+            return true;
+        }
     }
-    return n;
+    return false;
 }
 
 // Stores of a CTA whose threads have ended: the hardware keeps its shared memory until they have

@@ -191,7 +191,7 @@ const struct uop *run_cp_wait(struct warp *w, const struct uop *u) {
     }
     uint32_t stay = (uint32_t)u->imm;
     uint32_t done = u->imm < 0 ? UINT32_MAX : w->cp_committed > stay ? w->cp_committed - stay : 0;
-    if (async_pending_cp(w, done) > 0) {
+    if (async_pending_cp(w, done)) {
         return warp_park(w, u, (struct split){.state = SPLIT_CP_ASYNC, .value = stay});
     }
     return u + 1;

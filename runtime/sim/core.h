@@ -483,7 +483,7 @@ bool async_submit(struct warp *w, struct async_op *op);
 bool async_step(struct exec *x); // performs one pending operation; false when there is none
 bool async_perform(const struct async_op *op);
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto);
-uint32_t async_pending_cp(const struct warp *w, uint32_t upto);
+bool async_pending_cp(const struct warp *w, uint32_t upto);
 bool tensor_perform(const struct async_op *op);
 bool wgmma_perform(const struct async_op *op);
 bool wgmma_ready(const struct async_op *op);

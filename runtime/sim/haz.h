@@ -232,6 +232,7 @@ struct haz_access {
     bool load;   // into registers
     bool beside; // it reads lanes of tensor memory that have been written beside those that have not
     bool global; // of global memory
+    const struct uop *store; // a plain store whose values may be compared with what is there, or NULL
     uint8_t lane;
     uint32_t lanes; // all that take part
 };
@@ -282,6 +283,8 @@ void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
 void haz_place_acquire(struct haz *h, uint64_t key, struct haz_thread *t, struct haz_clock *k);
 
 // ---- loads that guess what a compare-and-swap will find (haz_guess.c) ---------------------------
+// Does memory hold what the store of 'a' is about to write? (haz_mem.c)
+bool haz_unchanged(const struct haz_access *a);
 bool haz_guesses_begin(struct haz *h); // once all instructions are read; false: out of memory
 
 // ---- registers (haz_regs.c) ---------------------------------------------------------------------

@@ -115,6 +115,37 @@ static void check_global(struct haz_access *y, const struct access *x, const uin
     haz_global(y, from, end - from);
 }
 
+static bool holds(const struct warp *w, const struct mem_aux *x, const uint8_t *p, int lane) {
+    for (int e = 0; e < x->n; e++, p += x->element.bytes) {
+        const uint8_t *r = row(w, x->row[e]);
+        size_t bytes = x->element.bytes;
+        size_t each = x->element.reg_bits >= 64 ? 8 : 4;
+        size_t low = bytes < each ? bytes : each;
+        bool same = memcmp(p, r + (size_t)lane * each, low) == 0 &&
+                    (bytes <= 8 || memcmp(p + 8, r + (LANES + (size_t)lane) * 8, 8) == 0);
+        if (!same) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool haz_unchanged(const struct haz_access *a) {
+    struct warp *w = a->t->warp;
+    const struct mem_aux *x = a->store->aux;
+    uint32_t m = exec_mask(w, a->store);
+    uint8_t *ptr[LANES];
+    if (!sim_lane_pointers(w, a->store, m, ptr, &x->access)) {
+        return false;
+    }
+    FOR_LANES(l, m) {
+        if (!holds(w, x, ptr[l], l)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void check(struct haz_thread *t, const struct uop *u, const struct access *x,
                   const uint64_t a[LANES], uint32_t m, bool write) {
     struct haz *h = t->cluster->haz;
@@ -138,6 +169,7 @@ static void check(struct haz_thread *t, const struct uop *u, const struct access
                            .read = !write || both,
                            .space = "shared memory",
                            .check_initial = true,
+                           .store = i->fn == run_st || i->fn == run_st_shared_32 ? u : NULL,
                            .load = i->fn == run_ld || i->fn == run_ld_shared_32,
                            .lane = LANE_SEVERAL,
                            .lanes = together ? w->alive : m};

@@ -301,6 +301,14 @@ struct spot {
     bool tensor;
 };
 
+// Warps that hold copies of the same values store them all (Triton's layouts): whichever is last, the
+// memory is the same.
+static bool writes_the_same(const struct haz_access *a, const struct haz_rec *x) {
+    bool plain = (x->flags & (REC_WRITE | REC_ASYNC | REC_STRONG | REC_CP | REC_SET)) == REC_WRITE;
+    return a->h->profile == SIM_HAZARDS_PRACTICE && plain && a->store != NULL && !a->read &&
+           haz_unchanged(a);
+}
+
 static void judge(const struct haz_access *a, uint32_t id, const struct spot *at) {
     if (id == 0 || id == a->rec) {
         return;
@@ -312,6 +320,9 @@ static void judge(const struct haz_access *a, uint32_t id, const struct spot *at
                  haz_lane_conflict(a, x, at->lane, at->bytes);
     if (lanes) {
         haz_report_conflict(HAZ_LANES, &(struct haz_conflict){a, id, at->address});
+    }
+    if (k == HAZ_RACE && !at->tensor && writes_the_same(a, x)) {
+        return;
     }
     if (k != HAZ_COUNT) {
         haz_report_conflict(k, &(struct haz_conflict){a, id, at->address});

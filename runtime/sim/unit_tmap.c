@@ -234,8 +234,20 @@ static enum unit_status replace_atom(struct sim_tmap *map, uint64_t value) {
     return UNIT_OK;
 }
 
+static bool is_blank(const struct sim_tmap *map) {
+    static const struct sim_tmap zero;
+    return memcmp(map, &zero, sizeof zero) == 0;
+}
+
 enum unit_status unit_tmap_replace(struct sim_tmap *map, enum unit_tmap_field field, int ord,
                                    uint64_t value) {
+    if (is_blank(map)) { // made from nothing: kernels clear 128 bytes and replace every field
+        map->magic = SIM_TMAP_MAGIC;
+        map->rank = 1;
+        for (int i = 0; i < 5; i++) {
+            map->dim[i] = map->box[i] = map->elem_stride[i] = 1;
+        }
+    }
     if (map->magic != SIM_TMAP_MAGIC) {
         return UNIT_MAP_MAGIC;
     }
