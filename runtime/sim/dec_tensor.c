@@ -75,10 +75,26 @@ static void dec_mma_tail(struct ptx_parser *p, struct tensor_aux *x, int at) {
     }
 }
 
+// .ws: [d], a, b-desc, idesc, enable-input-d {, zero-column-mask}. A mask of 0 masks nothing.
+static void dec_ws_tail(struct ptx_parser *p, struct tensor_aux *x) {
+    struct ptx_ins *i = p->ins;
+    ptx_need_args(p, 5, 6);
+    x->pred = ptx_pred_src(p, ptx_arg(i, 4), &x->pred_negated);
+    if (i->n_args == 6 && ptx_need_int(p, ptx_arg(i, 5)) != 0) {
+        ptx_refuse(p, "a zero-column mask is not supported");
+    }
+}
+
+static void take_collectors(struct ptx_ins *i) {
+    for (int w = W_COLLECTOR_A_FILL; w <= W_COLLECTOR_B3_DISCARD; w++) { // ORDER words.def
+        if (w != W_WS) {
+            ptx_take(i, (enum ptx_word)w);
+        }
+    }
+}
+
 // [d], a-desc | [a], b-desc, idesc, ([sfa], [sfb], | {masks},) enable-input-d {, scale-input-d}
 static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
-    static const uint16_t hints[] = {W_COLLECTOR_A_FILL, W_COLLECTOR_A_USE, W_COLLECTOR_A_LASTUSE,
-                                     W_COLLECTOR_A_DISCARD};
     struct tensor_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->kind = ASYNC_MMA;
     x->group = take_group(p);
@@ -86,12 +102,16 @@ static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
     bool scaled = ptx_take(i, W_BLOCK_SCALE);
     int block = take_block(i, kind);
     bool needs = kind >= UNIT_KIND_MXF8F6F4;
-    ptx_take_all(i, hints, 4);
+    bool ws = ptx_take(i, W_WS);
+    take_collectors(i);
     ptx_need_args(p, 5, 8);
+    if (ws && (scaled || x->group != 1)) {
+        ptx_refuse(p, ".ws is for one CTA and has no scales");
+    }
     if (kind < 0 || scaled != needs || (scaled && block == 0) || (!scaled && block != 0)) {
         ptx_refuse(p, "unsupported kind or scale vector size");
     }
-    x->mma.form = (struct unit_mma_form){(enum unit_kind)kind, x->group, block, false};
+    x->mma.form = (struct unit_mma_form){(enum unit_kind)kind, x->group, block, ws};
     x->d = tmem_address(p, ptx_arg(i, 0), &x->d_off);
     x->mma.a_in_tmem = ptx_arg(i, 1)->kind == OP_ADDRESS;
     x->a = x->mma.a_in_tmem ? tmem_address(p, ptx_arg(i, 1), &x->a_off)
@@ -103,7 +123,11 @@ static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
         x->sfa = tmem_address(p, ptx_arg(i, 4), &x->sfa_off);
         x->sfb = tmem_address(p, ptx_arg(i, 5), &x->sfb_off);
     }
-    dec_mma_tail(p, x, scaled ? 6 : 4);
+    if (ws) {
+        dec_ws_tail(p, x);
+    } else {
+        dec_mma_tail(p, x, scaled ? 6 : 4);
+    }
     emit_tensor(p, x);
 }
 

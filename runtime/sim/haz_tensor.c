@@ -250,7 +250,16 @@ struct operand {
     struct unit_fetch fetch;
     int bytes;
     uint32_t rank;
+    uint32_t used; // of each 16 bytes, the first ones that hold elements; the others pad them
 };
+
+// PTX ISA "Packing formats of 6-bit and 4-bit elements": kinds of 8-bit containers in shared memory.
+static uint32_t used_bytes(const struct unit_mma_form *form, enum num_fmt f) {
+    if (form->kind == UNIT_KIND_MXF4 || form->kind == UNIT_KIND_MXF4NVF4) {
+        return 16;
+    }
+    return f == NUM_E2M1 ? 8 : f == NUM_E2M3 || f == NUM_E3M2 ? 12 : 16;
+}
 
 static void operand(const struct issue *s, const struct operand *o, enum haz_pipe pipe) {
     struct haz_make m = {.uop = s->uop,
@@ -274,7 +283,8 @@ static void operand(const struct issue *s, const struct operand *o, enum haz_pip
                 continue;
             }
             last = cell;
-            shared(s, rec, (a & ~15u) | o->rank << RANK_SHIFT, 16);
+            shared(s, rec, (a & ~15u) | o->rank << RANK_SHIFT,
+                   o->fetch.mn_major || o->used == 0 ? 16 : o->used);
         }
     }
 }
@@ -310,12 +320,14 @@ static void issue_mma(const struct issue *s) {
     for (uint32_t rank = first; rank < first + (uint32_t)mma->form.cta_group; rank++) {
         struct operand o = {.fetch = {.rows = rows, .elem_bytes = elem, .mn_major = id.mn_a},
                             .bytes = 32,
-                            .rank = rank};
+                            .rank = rank,
+                            .used = used_bytes(&mma->form, id.a)};
         if (!mma->a_in_tmem && unit_desc_tcgen05(&o.fetch.desc, mma->a) == UNIT_OK) {
             operand(s, &o, PIPE_MMA);
         }
         o.fetch.rows = id.n / mma->form.cta_group;
         o.fetch.mn_major = id.mn_b;
+        o.used = used_bytes(&mma->form, id.b);
         if (unit_desc_tcgen05(&o.fetch.desc, mma->b) == UNIT_OK) {
             operand(s, &o, PIPE_MMA);
         }
