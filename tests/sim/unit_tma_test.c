@@ -409,6 +409,18 @@ static void test_replace(void **state) {
     assert_int_equal(w->smem[3 * 64], 0);
     assert_int_equal(unit_tmap_replace(&map, TMAP_FIELD_ELEMTYPE, 0, 9), 0);
     assert_int_equal(map.dtype, TMAP_F64);
+    // made from 128 zero bytes, field by field, it is what the encoder makes
+    struct sim_tmap made, want = encode(&s, false);
+    memset(&made, 0, sizeof made);
+    assert_int_equal(unit_tmap_replace(&made, TMAP_FIELD_GLOBAL_ADDRESS, 0, want.address), 0);
+    assert_int_equal(unit_tmap_replace(&made, TMAP_FIELD_RANK, 0, 1), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(unit_tmap_replace(&made, TMAP_FIELD_BOX_DIM, i, want.box[i]), 0);
+        assert_int_equal(unit_tmap_replace(&made, TMAP_FIELD_GLOBAL_DIM, i, want.dim[i]), 0);
+    }
+    assert_int_equal(unit_tmap_replace(&made, TMAP_FIELD_GLOBAL_STRIDE, 0, want.stride[0]), 0);
+    made.l2 = want.l2;
+    assert_memory_equal(&made, &want, sizeof made);
 }
 
 // Each row breaks one rule of an otherwise good map; the sentence must name the number.
