@@ -407,21 +407,19 @@ const struct uop *run_atom(struct warp *w, const struct uop *u) {
 }
 
 // ---- address queries ----------------------------------------------------------------------------
-// mapa d, a, rank: the same offset in another CTA. flag 1: generic addresses.
+// mapa d, a, rank: the same offset in another CTA. flag 1: generic addresses. The address of a CTA that does not
+// exist may be made (CUTLASS lets every lane make one), but not be used.
 const struct uop *run_mapa(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const u32 *rank = row(w, u->b);
     FOR_LANES(l, m) {
-        if (rank[l] >= w->cta->cluster->size) {
-            return sim_fault(w, u, "mapa to CTA %u of a cluster of %u", rank[l],
-                             w->cta->cluster->size);
-        }
+        uint32_t to = rank[l] & 0xFF;
         if (u->flag != 0) {
             uint64_t a = ((const u64 *)row(w, u->a))[l];
-            ((u64 *)row(w, u->d))[l] = (a & ~0xFF000000ull) | (uint64_t)rank[l] << RANK_SHIFT;
+            ((u64 *)row(w, u->d))[l] = (a & ~0xFF000000ull) | (uint64_t)to << RANK_SHIFT;
         } else {
             uint32_t a = ((const u32 *)row(w, u->a))[l];
-            ((u32 *)row(w, u->d))[l] = (a & OFFSET_MASK) | rank[l] << RANK_SHIFT;
+            ((u32 *)row(w, u->d))[l] = (a & OFFSET_MASK) | to << RANK_SHIFT;
         }
     }
     return u + 1;

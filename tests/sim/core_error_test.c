@@ -184,7 +184,8 @@ static const struct {
      "columns 0 to 0 are not allocated"},
     {"mov.u32 r3, 0; tcgen05.dealloc.cta_group::1.sync.aligned.b32 r3, 32;",
      "were not allocated by this CTA"},
-    {"mov.u32 r3, 0; mapa.shared::cluster.u32 r4, r3, 7;", "mapa to CTA 7 of a cluster of 1"},
+    {"mov.u32 r3, 1024; mapa.shared::cluster.u32 r4, r3, 7; ld.shared::cluster.u32 r5, [r4];",
+     "CTA 7"},
     {"mov.u32 r3, dyn; ld.shared.u32 r4, [r3+2];", "is not aligned to 4 bytes"},
 };
 
