@@ -96,6 +96,9 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     }
     for (int i = 0; i < k->n_loops; i++) {
         int64_t n = kind == ODD ? (i + 1 == k->n_loops ? 3 : 1) : k->n_fors > 0 ? 2 : 4;
+        if (kind == MANY && i + 1 == k->n_loops && k->walk.kind == WALK_ONE) { // and that ring goes round
+            n = k->walk.depth + 2;
+        }
         n = k->loops[i].tile == 1 && k->n_loops > 1 ? 1 : n; // matrices: their own tiles go round
         n = mentions(k->loops[i].dim, dim) ? tiles(k->loops[i].tile, n) : 0;
         size = n > size ? n : size;
