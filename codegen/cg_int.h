@@ -76,6 +76,7 @@ typedef struct cg {
     cg_groups *groups; // the walk's place among groups
     cg_stream stream;
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
+    bool lanes; // ... and whose lanes bring f32 scales: only copies and arrivals are that lane's
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
@@ -142,6 +143,7 @@ void cg_shared_end(cg *c, const cg_shared_loop *s);          // behind all steps
 ll_val cg_full_bar(cg *c, int ch); // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
+ll_val cg_factor_slot(cg *c, int ch);                       // the same of its f32 scales
 void cg_advance(cg *c, int ch);
 void cg_acquire(cg *c, int ch);
 void cg_await(cg *c, int ch);
@@ -153,6 +155,14 @@ void cg_release(cg *c, int ch);
 void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
+
+// --- factor.c: f32 scales that lanes bring into slots ---------------------------------------------
+void cg_factors_load(cg *c, int ch); // of the slot that is acquired, by all lanes
+// i32 address of the first scale of a granule in the current slot; rows of the CTA before its first one
+// that the first scale has; the first row.
+ll_val cg_factor_addr(cg *c, int operand, int granule);
+ll_val cg_factor_into(cg *c, const tir_factor *f);
+ll_val cg_factor_start(cg *c, const tir_factor *f);
 
 // --- walk.c --------------------------------------------------------------------------------------
 void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body

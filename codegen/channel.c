@@ -158,6 +158,11 @@ ll_val cg_slot_addr(cg *c, int ch) {
     return ll_add(c->b, cg_smem_at(c, t->offset), slot_times(c, ch, t->stride));
 }
 
+ll_val cg_factor_slot(cg *c, int ch) {
+    const tir_channel *t = &c->k->channels[ch];
+    return ll_add(c->b, cg_smem_at(c, t->factors), slot_times(c, ch, t->factor_bytes));
+}
+
 void cg_advance(cg *c, int ch) {
     ll *b = c->b;
     cg_chan *s = &c->chans[ch];
@@ -347,6 +352,10 @@ static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
 void cg_load(cg *c, int ch) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
+    ll_if one = {0};
+    if (c->lanes) {
+        one = ll_if_begin(b, c->one);
+    }
     ll_val bytes = ll_i32(b, t->full_bytes);
     if (c->k->pair) { // the leader's barrier counts the bytes of both CTAs
         ll_if leader = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->rank, 0));
@@ -358,6 +367,13 @@ void cg_load(cg *c, int ch) {
     ll_val slot = cg_slot_addr(c, ch);
     for (int i = 0; i < t->n_boxes; i++) {
         load_box(c, ch, &t->boxes[i], slot);
+    }
+    if (c->lanes) {
+        ll_if_end(b, one);
+        cg_warp_sync(c);
+    }
+    if (t->factor_bytes > 0) {
+        cg_factors_load(c, ch);
     }
 }
 

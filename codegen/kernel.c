@@ -312,6 +312,7 @@ static void begin_role(cg *c, const tir_role *r) {
     c->spans = ARENA_ARRAY(c->mem, cg_part, k->n_fors + 1);
     c->groups = NULL;
     c->one = NULL;
+    c->lanes = false;
     c->chans = ARENA_ARRAY(c->mem, cg_chan, k->n_channels + 1);
     c->accs = ARENA_ARRAY(c->mem, cg_acc, k->n_accs + 1);
     c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
@@ -362,7 +363,9 @@ static void emit_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     begin_role(c, r);
     ll_if one = {0};
-    bool warp_walks = r->one_thread && c->k->walk.kind == WALK_STATIC && cg_has_groups(c);
+    c->lanes = r->one_thread && tir_brings_factors(c->k, cg_role_number(c));
+    bool groups = c->k->walk.kind == WALK_STATIC && cg_has_groups(c);
+    bool warp_walks = r->one_thread && (c->lanes || groups);
     if (warp_walks) {
         c->one = cg_elect(c);
     } else if (r->one_thread) {

@@ -306,12 +306,13 @@ ll_val cg_has_tile(cg *c, ll_val n, ll_val t) {
 
 static void one_tile(cg *c, const tir_stmt *s) {
     ll_if one = {0};
-    if (c->one) {
+    bool guards = c->one && !c->lanes;
+    if (guards) {
         one = ll_if_begin(c->b, c->one);
     }
     cg_tile_begin(c);
     cg_stmts(c, s->n_body, s->body);
-    if (c->one) {
+    if (guards) {
         ll_if_end(c->b, one);
         cg_warp_sync(c);
     }

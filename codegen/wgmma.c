@@ -179,7 +179,9 @@ typedef struct {
     int per_group;      // instructions of 64 rows that a warpgroup issues a step ...
     int from, to;       // ... and which of them are meant: all of them but where sums are promoted
     const ll_var *regs; // what they add to: the accumulator's, or a granule's sums
+    bool again;         // the sums before stand there: ptxas must not issue into others while they are read
     ll_val *decoded;    // operand A in registers (wgmma_decode), or NULL
+    ll_var tiles[2];    // promoted: low words of the descriptors of the step's tiles of A and B
     const char *text[3];
     const char *constraints[2]; // without and with a predicate
 } product;
@@ -254,6 +256,9 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
         int steps = m->k_elems / p->kind->k;
         p->decoded = ARENA_ARRAY(c->mem, ll_val, steps * p->per_group * 4);
     }
+    for (int i = 0; i < 2; i++) {
+        p->tiles[i] = ll_variable(c->b, LL_I32, "tile");
+    }
     p->regs = m->promote > 0 ? state(c)->parts[m->acc] : p->acc->regs;
     for (int i = 0; i < 3; i++) {
         p->text[i] = instruction(c, p, (add_mode)i);
@@ -305,7 +310,7 @@ static void issue(cg *c, const product *p, int j, int step, ll_val a, ll_val b, 
     int n = 4 * p->acc->n_n, n_args = n;
     ll_val *args = ARENA_ARRAY(c->mem, ll_val, n + 6);
     for (int i = 0; i < n; i++) {
-        args[i] = mode == OVERWRITE ? ll_undef(c->b, LL_F32) : ll_get(c->b, result(p, j, i));
+        args[i] = mode == OVERWRITE && !p->again ? ll_undef(c->b, LL_F32) : ll_get(c->b, result(p, j, i));
     }
     for (int i = 0; i < 4 && p->decoded; i++) {
         args[n_args++] = p->decoded[(step * p->per_group + j) * 4 + i];
@@ -338,15 +343,21 @@ static ll_val warpgroup(cg *c) {
     return several ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
 }
 
+// Low words of the descriptors of the warpgroup's tiles in the current slots.
+static void find_tiles(cg *c, const product *p) {
+    ll_val row = NULL;
+    if (c->role->warps_m > ARCH_WG_WARPS) {
+        row = ll_muli(c->b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
+    }
+    ll_set(c->b, p->tiles[0], tile_at(c, &c->k->operands[p->m->a], row));
+    ll_set(c->b, p->tiles[1], tile_at(c, &c->k->operands[p->m->b], NULL));
+}
+
 // Instructions first .. last - 1 of a K tile.
 static void issue_steps(cg *c, const product *p, int first, int last) {
     ll *b = c->b;
     const tir_operand *oa = &c->k->operands[p->m->a], *ob = &c->k->operands[p->m->b];
-    ll_val row = NULL;
-    if (c->role->warps_m > ARCH_WG_WARPS) {
-        row = ll_muli(b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
-    }
-    ll_val tile_a = tile_at(c, oa, row), tile_b = tile_at(c, ob, NULL);
+    ll_val tile_a = ll_get(b, p->tiles[0]), tile_b = ll_get(b, p->tiles[1]);
     add_mode start = p->m->promote > 0 ? OVERWRITE : first > 0 ? ADD : ADD_UNLESS_FRESH;
     for (int step = first; step < last; step++) {
         ll_val at_a = p->decoded ? NULL : step_at(c, oa, tile_a, step),
@@ -359,6 +370,7 @@ static void issue_steps(cg *c, const product *p, int first, int last) {
 }
 
 static void issue_product(cg *c, const product *p) {
+    find_tiles(c, p);
     issue_steps(c, p, 0, p->m->k_elems / p->kind->k);
     ll_set(c->b, c->fresh[p->m->acc], ll_i1(c->b, false));
 }
@@ -379,13 +391,13 @@ static void decode_steps(cg *c, const product *p, int first, int last) {
 
 // --- Promoted sums -------------------------------------------------------------------------------
 
-// The f32 scales of all granules of the K tile at 'start'.
-static wgmma_factors *load_factors(cg *c, const tir_mma *m, ll_val start) {
+// The f32 scales of all granules of the K tile.
+static wgmma_factors *load_factors(cg *c, const tir_mma *m) {
     int n = m->k_elems / m->promote;
     wgmma_factors *f = ARENA_ARRAY(c->mem, wgmma_factors, n);
     for (int i = 0; i < n; i++) {
         f[i] = wgmma_begin_factors(c, m);
-        wgmma_load_factors(c, m, ll_addi(c->b, start, (int64_t)i * m->promote), &f[i]);
+        wgmma_load_factors(c, m, i, &f[i]);
     }
     return f;
 }
@@ -396,6 +408,7 @@ static void issue_granule(cg *c, const product *p, int i, int j) {
     product one = *p;
     one.from = j;
     one.to = j + 1;
+    one.again = i + j > 0;
     begin_batch(c);
     issue_steps(c, &one, i * steps, (i + 1) * steps);
     end_batch(c);
@@ -408,7 +421,8 @@ static void add_granule(cg *c, const product *p, const wgmma_factors *f, int j) 
 }
 
 static void promote_tile(cg *c, const product *p) {
-    wgmma_factors *f = load_factors(c, p->m, c->starts[c->k->n_loops + p->m->loop]);
+    wgmma_factors *f = load_factors(c, p->m);
+    find_tiles(c, p);
     for (int i = 0; i < p->m->k_elems / p->m->promote; i++) {
         for (int j = 0; j < p->per_group; j++) {
             issue_granule(c, p, i, j);
@@ -481,6 +495,7 @@ static void decoded_half(cg *c, const tir_stmt *s, const product *products, int 
             if (pass == 0) {
                 decode_steps(c, p, first, last);
             } else {
+                find_tiles(c, p);
                 issue_steps(c, p, first, last);
                 ll_set(c->b, c->fresh[p->m->acc], ll_i1(c->b, false));
             }
@@ -524,17 +539,6 @@ static void keep_slots(cg *c, const tir_stmt *s) {
     }
 }
 
-// Slots whose products are done.
-static void free_slots(cg *c, const tir_stmt *s) {
-    for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_RELEASE) {
-            int ch = s->body[i]->ref;
-            cg_signal_empty(c, ch, cg_empty_bar(c, ch), NULL);
-            cg_advance(c, ch);
-        }
-    }
-}
-
 static void await_slots(cg *c, const tir_stmt *s) {
     for (int i = 0; i < s->n_body && s->body[i]->kind == TS_AWAIT; i++) {
         cg_await(c, s->body[i]->ref);
@@ -554,97 +558,94 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// Scales of a product that pass from step to step.
+// A loop of promoted products. What a step needs of the next one is found while its last products are in flight,
+// so that nothing but reading scales stands between a promotion and the products behind it.
 typedef struct {
-    wgmma_factors *now; // [granule of the step]
-    ll_var *vars;       // all values of the coming step's
-} carried;
+    const tir_stmt *s;
+    const product *products;
+    bool ahead;  // the slots of the next step are waited for in a step
+    ll_val more; // i1: there is a next step
+} promoted_loop;
 
-static int each_factor(cg *c, const tir_mma *m, wgmma_factors *f, const ll_var *vars, bool take) {
-    int at = 0;
-    for (int i = 0; i < m->k_elems / m->promote; i++) {
-        for (int j = 0; j < f[i].n_rows + f[i].n_cols; j++, at++) {
-            ll_val *x = j < f[i].n_rows ? &f[i].rows[j] : &f[i].cols[j - f[i].n_rows];
-            if (vars && take) {
-                *x = ll_get(c->b, vars[at]);
-            } else if (vars) {
-                ll_set(c->b, vars[at], *x);
-            }
+// LLVM would find the tiles where they are used, from the number of the slot.
+static ll_val keep_here(cg *c, ll_val x) {
+    ll_asm none = {.text = "", .constraints = "=r,0", .effect = true, .n_out = 1, .out = {LL_I32}};
+    return ll_call_asm(c->b, &none, 1, &x);
+}
+
+static void find_all_tiles(cg *c, const promoted_loop *l) {
+    for (int i = 0; i < l->s->n_body; i++) {
+        const product *p = &l->products[i];
+        if (l->s->body[i]->kind == TS_MMA) {
+            find_tiles(c, p);
+            ll_set(c->b, p->tiles[0], keep_here(c, ll_get(c->b, p->tiles[0])));
+            ll_set(c->b, p->tiles[1], keep_here(c, ll_get(c->b, p->tiles[1])));
         }
     }
-    return at;
 }
 
-static void make_carried(cg *c, const tir_mma *m, carried *v) {
-    int granules = m->k_elems / m->promote;
-    v->now = ARENA_ARRAY(c->mem, wgmma_factors, granules);
-    for (int i = 0; i < granules; i++) {
-        v->now[i] = wgmma_begin_factors(c, m);
-    }
-    int n = each_factor(c, m, v->now, NULL, false);
-    v->vars = ARENA_ARRAY(c->mem, ll_var, n);
-    for (int i = 0; i < n; i++) {
-        v->vars[i] = ll_variable(c->b, LL_F32, "scale");
-    }
-}
-
-static void carry_factors(cg *c, const tir_mma *m, const carried *v, ll_val start) {
-    each_factor(c, m, load_factors(c, m, start), v->vars, false);
-}
-
-// The first step's scales, if there is a step.
-static carried *first_factors(cg *c, const tir_stmt *s, const product *products, cg_range steps) {
-    carried *v = ARENA_ARRAY(c->mem, carried, s->n_body);
+// The products of the step are in flight: waits for them and for the slots of the next step, and frees its own.
+static void finish_step(cg *c, const promoted_loop *l) {
+    const tir_stmt *s = l->s;
+    ll_val *empty = ARENA_ARRAY(c->mem, ll_val, s->n_body);
     for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            make_carried(c, products[i].m, &v[i]);
+        if (s->body[i]->kind == TS_RELEASE) {
+            empty[i] = cg_empty_bar(c, s->body[i]->ref);
+            cg_advance(c, s->body[i]->ref);
         }
     }
-    ll_if some = ll_if_begin(c->b, ll_cmp(c->b, LL_SLT, steps.from, steps.to));
+    if (l->ahead) {
+        find_all_tiles(c, l);
+        ll_if more = ll_if_begin(c->b, l->more);
+        await_slots(c, s);
+        ll_if_end(c->b, more);
+    }
+    wait_group(c, 0);
+    cg_warp_sync(c); // all lanes have read their scales
     for (int i = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
-            carry_factors(c, products[i].m, &v[i], steps.from);
+        if (s->body[i]->kind == TS_RELEASE) {
+            cg_signal_empty(c, s->body[i]->ref, empty[i], NULL);
         }
     }
-    ll_if_end(c->b, some);
-    return v;
 }
 
-// One product of a step. 'last': the slots are free when it is done. The next step's scales are
-// asked for behind the instructions and need not be there before the next ones are issued.
-static void promoted_product(cg *c, const tir_stmt *s, const product *p, const carried *v,
-                             ll_val next, bool last) {
+static void promoted_product(cg *c, const promoted_loop *l, const product *p, bool last) {
     int n = p->m->k_elems / p->m->promote * p->per_group;
-    each_factor(c, p->m, v->now, v->vars, true);
+    wgmma_factors *f = NULL;
     for (int i = 0; i < n; i++) {
         int granule = i / p->per_group, j = i % p->per_group;
         issue_granule(c, p, granule, j);
-        if (i == n - 1) {
-            carry_factors(c, p->m, v, next);
-        }
-        wait_group(c, 0);
+        f = f ? f : load_factors(c, p->m);
         if (last && i == n - 1) {
-            free_slots(c, s);
+            finish_step(c, l);
+        } else {
+            wait_group(c, 0);
         }
-        add_granule(c, p, &v->now[granule], j);
+        add_granule(c, p, &f[granule], j);
     }
 }
 
-static void promoted_step(cg *c, const tir_stmt *s, const product *products, int n,
-                          const carried *v, ll_val next) {
-    await_slots(c, s);
-    for (int i = 0, done = 0; i < s->n_body; i++) {
-        if (s->body[i]->kind == TS_MMA) {
+static void promoted_step(cg *c, const promoted_loop *l, int n) {
+    if (!l->ahead) {
+        await_slots(c, l->s);
+        find_all_tiles(c, l);
+    }
+    for (int i = 0, done = 0; i < l->s->n_body; i++) {
+        if (l->s->body[i]->kind == TS_MMA) {
             done++;
-            promoted_product(c, s, &products[i], &v[i], next, done == n);
+            promoted_product(c, l, &l->products[i], done == n);
         }
     }
 }
 
-// The start of the step behind the one at 'i'; the last step reads its own scales again.
-static ll_val step_ahead(cg *c, ll_val i, const cg_range *steps) {
-    ll_val next = ll_addi(c->b, i, steps->by);
-    return ll_select(c->b, ll_cmp(c->b, LL_SLT, next, steps->to), next, i);
+// In front of the steps.
+static void promoted_begin(cg *c, const promoted_loop *l, const cg_range *steps) {
+    if (l->ahead) {
+        find_all_tiles(c, l);
+        ll_if some = ll_if_begin(c->b, ll_cmp(c->b, LL_SLT, steps->from, steps->to));
+        await_slots(c, l->s);
+        ll_if_end(c->b, some);
+    }
 }
 
 bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
@@ -666,8 +667,12 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     for (int i = 0; i < s->n_body; i++) {
         decoding |= s->body[i]->kind == TS_MMA && products[i].decoded;
     }
-    carried *factors = promoted ? first_factors(c, s, products, steps) : NULL;
     cg_shared_loop shared = cg_shared_begin(c, s);
+    promoted_loop sums = {.s = s, .products = products};
+    if (promoted) {
+        sums.ahead = cg_shares_of(c, s->ref) == 1 && has_more_slots(c, s);
+        promoted_begin(c, &sums, &steps);
+    }
     ll_var at = ll_variable(b, LL_I32, c->k->fors[s->ref].index);
     ll_set(b, at, steps.from);
     ll_loop l = ll_loop_begin(b, "steps");
@@ -675,7 +680,8 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_loop_while(b, &l, ll_cmp(b, LL_SLT, i, steps.to));
     c->starts[c->k->n_loops + s->ref] = i;
     if (promoted) {
-        promoted_step(c, s, products, n_mmas, factors, step_ahead(c, i, &steps));
+        sums.more = ll_cmp(b, LL_SLT, ll_addi(b, i, steps.by), steps.to);
+        promoted_step(c, &sums, n_mmas);
     } else if (decoding) {
         await_slots(c, s);
         decoded_half(c, s, products, 0);

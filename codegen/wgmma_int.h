@@ -10,15 +10,15 @@ typedef struct {
     ll_val *rows; // of each of the thread's rows, 8 apart: 2 a row fragment
     ll_val
         *cols; // of its columns: 2 a column fragment, or one a block of columns that share a scale
-    int n_blocks; // blocks of columns; 0: a scale a column
-    ll_val into;  // i32: columns of the tile's first block before the tile; NULL: none
-    int block;    // columns of a block
+    int n_blocks; // blocks of columns that fragments do not cut; 0: a scale a column
+    ll_val into;  // i32: columns of the tile's first block before the tile
+    tir_factor side; // of the columns
 } wgmma_factors;
 
 // Which ones a tile needs: everything but rows[i], cols[i].
 wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m);
-// Reads them (straight from memory) for the granule that element 'k' (i32) is in.
-void wgmma_load_factors(cg *c, const tir_mma *m, ll_val k, wgmma_factors *f);
+// Reads them from the current slot, for a granule of the step.
+void wgmma_load_factors(cg *c, const tir_mma *m, int granule, wgmma_factors *f);
 // The sums of one of a warpgroup's instructions.
 typedef struct {
     const ll_var *regs; // as the instruction orders them: [column fragment][4]

@@ -516,37 +516,12 @@ static void check_temps(builder *b) {
     }
 }
 
-// A cluster tile of ragged rows could straddle two groups.
-static void check_ragged_cluster(builder *b) {
-    const ast_schedule *sched = b->g->sched;
-    for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
-        const ast_fact *f = &sched->facts[i];
-        if (f->n_toks == 0 || strcmp(f->toks[0].text, "cluster") != 0) {
-            continue;
-        }
-        for (int t = 1; t < f->n_toks; t++) {
-            for (int j = 0; j < b->g->kernel->n_indices; j++) {
-                const ast_sym *index = b->g->kernel->indices[j];
-                if (index->group != NULL && f->toks[t].kind == FT_WORD &&
-                    strcmp(index->name, f->toks[t].text) == 0) {
-                    REFUSE(b, "S301", f->toks[t].span,
-                           "a cluster along '%s' may straddle two groups: its rows are ragged by '%s'",
-                           index->name, index->group->name);
-                    diag_help(b->d, "cluster along an index that is not ragged: its CTAs share the rows of "
-                              "one group");
-                }
-            }
-        }
-    }
-}
-
 bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, diag *d, graph *out) {
     *out = (graph){.kernel = k, .sched = sched};
     out->tparams = ARENA_ARRAY(mem, int64_t, k->n_tparams + 1);
     lang_tparam_values(k, sched, out->tparams);
     builder b = {out, d, true};
     check_temps(&b);
-    check_ragged_cluster(&b);
     const ast_stmt *second = NULL;
     int nests = count_nests(k, &second);
     if (nests == 0) {

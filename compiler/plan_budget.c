@@ -288,21 +288,26 @@ static void sums_over(planner *p, int over) {
     }
 }
 
+// With the f32 scales that come along.
+static int slot_bytes(const plan_channel *pc) {
+    return pc->stage_bytes + pc->factor_bytes;
+}
+
 static void smem_over(planner *p, const plan_channel *pc, int depth, int total) {
     int have = p->arch->smem_bytes;
     PLAN_REFUSE(p, "S201", pc->stated != NULL ? pc->stated->depth_span : p->at,
                 "shared memory over by %d bytes on %s", total - have, p->arch->name);
-    diag_label(p->d, "%d slot%s of %d bytes", depth, depth == 1 ? "" : "s", pc->stage_bytes);
+    diag_label(p->d, "%d slot%s of %d bytes", depth, depth == 1 ? "" : "s", slot_bytes(pc));
     int tables = plan_table_bytes(p);
     diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s%s = %d of %d bytes", PLAN_BARRIER_BYTES,
-                 depth, pc->stage_bytes, p->staging_bytes,
+                 depth, slot_bytes(pc), p->staging_bytes,
                  tables > 0 ? arena_printf(p->mem, " + table of scales %d", tables) : "",
-                 total == PLAN_BARRIER_BYTES + depth * pc->stage_bytes + p->staging_bytes + tables
+                 total == PLAN_BARRIER_BYTES + depth * slot_bytes(pc) + p->staging_bytes + tables
                      ? ""
                      : " + other pipes",
                  total, have);
     sums_over(p, total - have);
-    int fewer = depth - (total - have + pc->stage_bytes - 1) / pc->stage_bytes;
+    int fewer = depth - (total - have + slot_bytes(pc) - 1) / slot_bytes(pc);
     if (pc->stated != NULL && fewer >= 1) {
         diag_fix(p->d, plan_fact_span(p, pc->stated->span), pipe_fact(p, pc, fewer, false, "smem"),
                  "the deepest that fits");
@@ -336,10 +341,10 @@ static void budget_smem(planner *p) {
         }
         if (pc->stated != NULL) {
             k->channels[i].depth = pc->stated->depth;
-            fixed += pc->stated->depth * pc->stage_bytes;
+            fixed += pc->stated->depth * slot_bytes(pc);
         } else {
             derived++;
-            derived_stage += pc->stage_bytes;
+            derived_stage += slot_bytes(pc);
         }
     }
     int left = p->arch->smem_bytes - fixed;
@@ -357,8 +362,8 @@ static void budget_smem(planner *p) {
             continue;
         }
         k->channels[i].depth = pc->stated != NULL ? pc->stated->depth : depth;
-        int bytes = k->channels[i].depth * pc->stage_bytes;
-        if (biggest == NULL || bytes > biggest_depth * biggest->stage_bytes) {
+        int bytes = k->channels[i].depth * slot_bytes(pc);
+        if (biggest == NULL || bytes > biggest_depth * slot_bytes(biggest)) {
             biggest = pc;
             biggest_depth = k->channels[i].depth;
         }

@@ -57,6 +57,7 @@ typedef struct {
     int n_values;
     int values[GRAPH_MAX]; // operands or accs
     int stage_bytes;       // smem: one slot
+    int factor_bytes;      // and the f32 scales that come with it
     int columns;           // tmem: one slot
 } plan_channel;
 

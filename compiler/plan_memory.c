@@ -4,11 +4,14 @@
 // Provides: k->channels with boxes and tensor maps, k->operands, TMEM columns, depths; then
 // (plan_barriers) arrival counts, transaction bytes, offsets of slots, staging and barriers.
 //
-// Shared memory: barriers and responses, slots of each channel, staging buffers, tables of scales.
+// Shared memory: barriers and responses, slots of each channel, staging buffers, tables of scales, the f32
+// scales of slots.
 // TMEM: slots of the accumulators from column 0, then the scale factors.
 #include "plan_int.h"
 
 #include <string.h>
+
+enum { FACTOR_ALIGN = 16 }; // of an operand's f32 scales in a slot: they are read in vectors
 
 // --- Boxes and maps --------------------------------------------------------------------------------
 
@@ -312,6 +315,18 @@ static int box_total(const tir_box *b) {
     return b->n_boxes * b->box_pitch;
 }
 
+// The f32 scales of a slot, one operand's behind the other's.
+static void fill_factors(planner *p, plan_channel *pc) {
+    for (int i = 0; i < pc->n_values; i++) {
+        tir_operand *op = &p->k->operands[pc->values[i]];
+        tir_factor f = tir_factors(p->k, pc->values[i]);
+        if (f.mma >= 0) {
+            op->factors = pc->factor_bytes;
+            pc->factor_bytes += round_up(f.granules * f.count * (int)sizeof(float), FACTOR_ALIGN);
+        }
+    }
+}
+
 // Boxes of one slot: data first (they are multiples of the swizzle's alignment), then scales.
 static void fill_slot(planner *p, int number) {
     plan_channel *pc = &p->channels[number];
@@ -354,6 +369,8 @@ static void fill_slot(planner *p, int number) {
         }
     }
     pc->stage_bytes = round_up(at, PLAN_ALIGN);
+    fill_factors(p, pc);
+    c->factor_bytes = pc->factor_bytes;
 }
 
 // --- Accumulators --------------------------------------------------------------------------------------
@@ -447,6 +464,7 @@ void plan_channels(planner *p) {
         k->operands[i] = (tir_operand){.param = p->g->operands[i].param->id,
                                        .channel = p->operands[i].channel,
                                        .scale = -1,
+                                       .factors = -1,
                                        .sf_loop = -1};
     }
     for (int i = 0; i < p->n_channels && p->ok; i++) {
@@ -501,7 +519,7 @@ static void channel_barriers(planner *p, tir_channel *c) {
     c->full_bar = take_barriers(p, c->depth);
     c->empty_bars = c->shared > 0 ? 1 : c->depth;
     c->empty_bar = take_barriers(p, c->empty_bars);
-    c->full_count = 1; // the arming arrival, or the commit
+    c->full_count = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0); // the arming arrival, or the commit; lanes' copies
     if (c->space == SPACE_SMEM) {
         c->full_bytes = full_bytes(k, c);
         bool shared = k->pair || has_multicast(c);
@@ -610,7 +628,13 @@ void plan_barriers(planner *p) {
         k->roles[i].sum_offset = p->sum_bytes[i] > 0 ? at : 0;
         at += p->sum_bytes[i];
     }
-    k->smem_bytes = place_tables(p, at);
+    at = place_tables(p, at);
+    for (int i = 0; i < k->n_channels; i++) {
+        tir_channel *c = &k->channels[i];
+        c->factors = c->factor_bytes > 0 ? at : 0;
+        at += c->depth * c->factor_bytes;
+    }
+    k->smem_bytes = at;
     if (p->barrier_bytes + 8 > PLAN_BARRIER_BYTES) {
         PLAN_REFUSE(p, "S201", p->at, "%d bytes of barriers exceed the %d reserved for them",
                     p->barrier_bytes + 8, PLAN_BARRIER_BYTES);

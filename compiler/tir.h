@@ -197,6 +197,9 @@ typedef struct {
     int empty_count;
     int release_mask;   // smem: CTAs whose empty barrier a release signals (a pair, or multicast),
                         // 0: the own one
+    int factors;        // smem: where the f32 scales of slot 0 lie, that the lanes of the loading warp
+                        // bring, for every CTA its own, with an arrival each; the next slot's behind them
+    int factor_bytes;   // of a slot, 0: none (tir_operand.factors)
 } tir_channel;
 
 // An operand of an MMA in a slot of a smem channel.
@@ -212,6 +215,7 @@ typedef struct {
     bool mn_major;  // ... of one k along the rows: then a slab has a line for each k of a step
     int sf_loop;    // loop whose tile start modulo 128 shifts into the first scale atom, or -1
     int sf_column;  // tmem: first column of its scales (sm_100a)
+    int factors;    // f32 scales: offset among those of the slot, or -1; tir_factors says how many
 } tir_operand;
 
 typedef struct {
@@ -486,6 +490,21 @@ int tir_left_offset(const tir_kernel *k, int role);
 int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
+
+// The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot. Scale i
+// of a granule is that of rows (start - into) + i * share and on, 'start' the first of the CTA's rows.
+typedef struct {
+    int mma;       // a product that takes it, or -1: it has no such scales
+    int loop;      // along which its rows lie ...
+    int rank_step; // ... and how far the rows of the cluster's CTAs are apart
+    int rows;      // of a CTA
+    int share;     // rows that share a scale
+    int step;      // start % share is a multiple of this
+    int count;     // scales that a granule of k has at most
+    int granules;  // of a K step
+} tir_factor;
+tir_factor tir_factors(const tir_kernel *k, int operand);
+bool tir_brings_factors(const tir_kernel *k, int role); // into slots of a channel that it fills
 
 // How plain elements lie: LAYOUT_LINEAR (row by row) unless the tensor says something else.
 layout_kind tir_laid(const tir_param *p);

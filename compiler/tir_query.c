@@ -88,6 +88,37 @@ bool tir_is_promoted(const tir_kernel *k, int acc) {
     return false;
 }
 
+tir_factor tir_factors(const tir_kernel *k, int operand) {
+    tir_factor f = {.mma = -1};
+    for (int i = 0; i < k->n_mmas && f.mma < 0; i++) {
+        const tir_mma *m = &k->mmas[i];
+        if (m->promote == 0 || (m->a != operand && m->b != operand)) {
+            continue;
+        }
+        const tir_acc *a = &k->accs[m->acc];
+        bool rows = m->a == operand;
+        f = (tir_factor){.mma = i,
+                         .loop = rows ? a->row_loop : a->col_loop,
+                         .rank_step = rows ? a->row_rank_step : a->col_rank_step,
+                         .rows = rows ? a->rows : a->cols,
+                         .share = k->params[k->operands[operand].param].granule_rows,
+                         .granules = m->k_elems / m->promote};
+        int start = tir_gcd(k->loops[f.loop].lo != NULL ? 1 : k->loops[f.loop].tile, f.rank_step);
+        f.step = tir_gcd(start, f.share);
+        f.count = (f.rows + 2 * f.share - f.step - 1) / f.share;
+    }
+    return f;
+}
+
+bool tir_brings_factors(const tir_kernel *k, int role) {
+    for (int c = 0; c < k->n_channels; c++) {
+        if (k->channels[c].from == role && k->channels[c].factor_bytes > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *a = &s->axes[i];
@@ -178,11 +209,6 @@ bool tir_role_waits(const tir_kernel *k, int role) {
     }
     for (int i = 0; i < k->n_fors; i++) {
         if (walks && k->fors[i].hi != NULL) {
-            return true;
-        }
-    }
-    for (int i = 0; i < k->n_mmas; i++) { // f32 scales, by plain loads
-        if (k->mmas[i].promote > 0 && k->accs[k->mmas[i].acc].role == role) {
             return true;
         }
     }

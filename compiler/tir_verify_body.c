@@ -94,6 +94,11 @@ static bool walk_load(walker *w, const tir_stmt *s) {
                    w->r->name, c->name, k->fors[f].index);
         }
     }
+    for (int i = 0; i < k->n_operands; i++) {
+        int f = k->operands[i].channel == s->ref && k->operands[i].factors >= 0 ? k->mmas[tir_factors(k, i).mma].loop : -1;
+        VERIFY(v, f < 0 || in_scope(w, f), "role '%s': scales of channel '%s' are loaded outside their loop '%s'",
+               w->r->name, c->name, f < 0 ? "" : k->fors[f].index);
+    }
     w->state[s->ref] = CH_FILLED;
     return true;
 }

@@ -163,6 +163,9 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     VERIFY(v, c->n_boxes >= 1, "channel '%s' brings nothing", c->name);
     VERIFY(v, c->shared == 0, "channel '%s': slots in shared memory do not overlap", c->name);
+    VERIFY(v, tir_in(c->factor_bytes, 0, v->arch->smem_bytes) && c->factor_bytes % 16 == 0 &&
+                  tir_in(c->factors, 0, v->arch->smem_bytes),
+           "channel '%s': f32 scales of %d bytes a slot at %d", c->name, c->factor_bytes, c->factors);
     VERIFY(v, c->depth % k->roles[c->to].shares == 0, "channel '%s': %d slots for %d shares of role '%s'",
            c->name, c->depth, k->roles[c->to].shares, k->roles[c->to].name);
     VERIFY(v, tir_in(c->stride, 1, v->arch->smem_bytes) && tir_in(c->offset, 0, v->arch->smem_bytes),
@@ -193,8 +196,8 @@ static bool verify_tmem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     const tir_role *to = &k->roles[c->to];
     VERIFY(v, v->arch->family == MMA_TCGEN05, "channel '%s': %s has no TMEM", c->name, v->arch->name);
-    VERIFY(v, c->n_boxes == 0 && c->full_bytes == 0 && c->release_mask == 0,
-           "channel '%s': boxes, bytes and release masks are of shared memory", c->name);
+    VERIFY(v, c->n_boxes == 0 && c->full_bytes == 0 && c->release_mask == 0 && c->factor_bytes == 0,
+           "channel '%s': boxes, bytes, release masks and f32 scales are of shared memory", c->name);
     VERIFY(v, c->shared == 0 || (c->depth == 2 && c->shared > 0),
            "channel '%s': %d slots share %d columns; 2 can", c->name, c->depth, c->shared);
     VERIFY(v, tir_in(c->offset, 0, k->tmem_columns) && tir_in(c->stride, 0, k->tmem_columns) &&
@@ -220,8 +223,9 @@ bool verify_memory(verifier *v) {
         VERIFY(v, tir_in(c->from, 0, k->n_roles - 1) && tir_in(c->to, 0, k->n_roles - 1) &&
                       c->from != c->to,
                "channel '%s' leads from role #%d to role #%d", c->name, c->from, c->to);
-        VERIFY(v, c->full_count == 1, "channel '%s': full_count is %d, but one arrival fills a slot",
-               c->name, c->full_count);
+        int arrivals = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0);
+        VERIFY(v, c->full_count == arrivals, "channel '%s': full_count is %d, but %d arrival%s a slot",
+               c->name, c->full_count, arrivals, arrivals == 1 ? " fills" : "s fill");
         int bars = c->shared > 0 ? 1 : c->depth;
         VERIFY(v, c->empty_bars == bars, "channel '%s': %d empty barriers for %d slots, %d columns shared",
                c->name, c->empty_bars, c->depth, c->shared);
@@ -276,7 +280,9 @@ static bool apart(layout *l) {
 
 static bool put_channel(layout *l, const tir_channel *c) {
     arena *mem = l->v->mem;
-    return put(l, c->full_bar, 8 * (int64_t)c->depth, 8,
+    return (c->factor_bytes == 0 || put(l, c->factors, (int64_t)c->depth * c->factor_bytes, 16,
+                                        arena_printf(mem, "channel '%s' f32 scales", c->name))) &&
+           put(l, c->full_bar, 8 * (int64_t)c->depth, 8,
                arena_printf(mem, "channel '%s' full barriers", c->name)) &&
            put(l, c->empty_bar, 8 * (int64_t)c->empty_bars, 8,
                arena_printf(mem, "channel '%s' empty barriers", c->name)) &&
@@ -324,7 +330,7 @@ static bool put_tables(layout *l) {
 static bool place_smem(verifier *v) {
     const tir_kernel *k = v->k;
     layout l = {.v = v, .limit = k->smem_bytes, .memory = "shared memory"};
-    l.places = ARENA_ARRAY(v->mem, place, 3 * k->n_channels + 3 * k->n_roles + k->n_stores + k->n_mmas + 4);
+    l.places = ARENA_ARRAY(v->mem, place, 4 * k->n_channels + 3 * k->n_roles + k->n_stores + k->n_mmas + 4);
     for (int i = 0; i < k->n_channels; i++) {
         if (!put_channel(&l, &k->channels[i])) {
             return false;

@@ -71,7 +71,7 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
 
 static bool verify_scale(verifier *v, const tir_operand *o, const char *name) {
     const tir_kernel *k = v->k;
-    elem_kind scale = k->params[o->param].scale; // f32 scales are read straight from memory
+    elem_kind scale = k->params[o->param].scale; // f32 scales come by lanes: verify_factors
     bool scaled = scale != ELEM_NONE && scale != ELEM_F32;
     VERIFY(v, scaled == (o->scale >= 0) && o->scale >= -1, "operand '%s': box %d brings its scales; it %s",
            name, o->scale, scaled ? "has some" : "has none");
@@ -360,6 +360,33 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     return verify_side(v, &a) && verify_side(v, &b);
 }
 
+// f32 scales lie among those of the slot, apart from each other.
+static bool verify_factors(verifier *v, int number) {
+    const tir_kernel *k = v->k;
+    const tir_operand *o = &k->operands[number];
+    const char *name = verify_param_name(k, o->param);
+    tir_factor f = tir_factors(k, number);
+    VERIFY(v, (f.mma >= 0) == (o->factors >= 0), "operand '%s': f32 scales at %d of a slot; a product %s them",
+           name, o->factors, f.mma >= 0 ? "takes" : "does not take");
+    if (f.mma < 0) {
+        return true;
+    }
+    VERIFY(v, k->mmas[f.mma].loop >= 0, "operand '%s': f32 scales outside of a loop", name);
+    const tir_channel *c = &k->channels[o->channel];
+    int64_t bytes = 4 * (int64_t)f.granules * f.count;
+    VERIFY(v, o->factors % 16 == 0 && o->factors + bytes <= c->factor_bytes,
+           "operand '%s': f32 scales at %d .. %lld of %d bytes of a slot", name, o->factors,
+           (long long)(o->factors + bytes), c->factor_bytes);
+    for (int i = 0; i < number; i++) {
+        const tir_operand *other = &k->operands[i];
+        tir_factor g = tir_factors(k, i);
+        VERIFY(v, other->channel != o->channel || g.mma < 0 || other->factors >= o->factors + bytes ||
+                      other->factors + 4 * (int64_t)g.granules * g.count <= o->factors,
+               "operand '%s': its f32 scales and those of '%s' overlap", name, verify_param_name(k, other->param));
+    }
+    return true;
+}
+
 bool verify_products(verifier *v) {
     const tir_kernel *k = v->k;
     for (int i = 0; i < k->n_operands; i++) {
@@ -374,6 +401,11 @@ bool verify_products(verifier *v) {
     }
     for (int i = 0; i < k->n_mmas; i++) {
         if (!verify_mma(v, &k->mmas[i], i)) {
+            return false;
+        }
+    }
+    for (int i = 0; i < k->n_operands; i++) {
+        if (!verify_factors(v, i)) {
             return false;
         }
     }

@@ -123,6 +123,7 @@ struct haz_thread {
     struct haz_clock late;    // ... before relaxed writes that it has seen: reads there are over
     struct haz_clock every;   // what all its lanes know, when 'part' of them know more
     uint32_t part, releasers; // lanes
+    u32 copiers;   // lanes whose cp.async a barrier told of (cp.async.mbarrier.arrive): theirs go with that
     uint32_t tcgen05;         // operations issued so far
     uint32_t committed;       // of them, when it last committed
     uint32_t stores;          // bulk stores issued

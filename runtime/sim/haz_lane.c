@@ -104,7 +104,7 @@ static bool by_other_lanes(const struct haz_access *a, const struct haz_rec *x, 
     }
     const struct haz_thread *of = &a->t->cluster->thread[x->warp];
     uint32_t lanes = lane == LANE_SEVERAL ? of->warp->exists : 1u << (lane - 1);
-    return (lanes & ~of->releasers) != 0;
+    return (lanes & ~((x->flags & REC_CP) != 0 ? of->releasers | of->copiers : of->releasers)) != 0;
 }
 
 // Does 'a' build on what only other lanes of its warp have waited for?
