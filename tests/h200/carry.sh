@@ -18,7 +18,6 @@ done
 awk -F '\t' '/^[^#]/ && $8 != "-" { print $2, $8 }' "$here/../coverage/table.tsv" | while read -r kernel list; do
     cp "$out/lib_$kernel.tkm" "$out/bench_$list.tkm"
 done
-"$build/bin/fp4c" "$here/../../lib/grouped/fp8.tk" -arch sm_90a -o "$out/grouped_fp8.tkm"
 cp "$build/tests/h200/grouped_bench" "$build/tests/h200/h200_check" "$build/tests/h200/h200_probe" "$build/lib/fp4-bench" "$build/tests/runtime/runtime_bench_launch" "$here/run.sh" "$here/sanitize.sh" "$here"/*.shapes "$out"
 for lib in libcjson.so.1 libcmocka.so.0; do # what the machine may lack
     cp -L "$(ldconfig -p | sed -n "s/.*$lib .*=> //p" | head -1)" "$out/$lib"

@@ -16,7 +16,7 @@
 
 enum { ROUNDS = 20, FLUSH = 256 << 20, NOISE = 1 << 22, MASKED_ROWS = 4096, GROUPS = 256, ALIGN = 128 };
 
-typedef enum { OFFSETS, ROWS, MASKED, SUMS, KINDS } kind;
+typedef enum { OFFSETS, ROWS, MASKED, FEW, SUMS, KINDS } kind;
 
 static const struct {
     const char *name, *grouped, *dense;
@@ -24,6 +24,7 @@ static const struct {
     [OFFSETS] = {"offsets", "e4m3_grouped", "e4m3_gemm"},
     [ROWS] = {"rows", "fp8_block_indexed", "fp8_block_gemm"},
     [MASKED] = {"masked", "fp8_block_masked", "fp8_block_gemm"},
+    [FEW] = {"few", "fp8_block_masked_few", "fp8_block_gemm"}, // masked, about 20 rows of 4096 a group
     [SUMS] = {"k, +=", "fp8_tokens_grouped_wgrad", "fp8_tokens_gemm"},
 };
 
@@ -108,7 +109,7 @@ static void make_grouped(side *s, const shape *p, const int32_t *sizes) {
         tensor(s, "f32", 3, (int64_t[]){p->groups, p->k, p->n});
         return;
     }
-    bool masked = p->kind == MASKED;
+    bool masked = p->kind == MASKED || p->kind == FEW;
     int64_t rows = masked ? MASKED_ROWS : total;
     int64_t x[] = {p->groups, rows, p->k}, y[] = {p->groups, rows, p->n};
     tensor(s, a, 2 + masked, x + !masked);
@@ -233,9 +234,9 @@ static const shape shapes[] = {
     {ROWS, 8, 4096, 4096, 4096},    {ROWS, 8, 4096, 4096, 2048},    {MASKED, 32, 192, 6144, 7168},
     {MASKED, 32, 192, 7168, 3072},  {MASKED, 32, 192, 4096, 4096},  {MASKED, 32, 192, 4096, 2048},
     {MASKED, 6, 1024, 6144, 7168},  {MASKED, 6, 1024, 7168, 3072},  {MASKED, 6, 1024, 4096, 4096},
-    {MASKED, 6, 1024, 4096, 2048},  {MASKED, 32, 20, 6144, 7168},   {MASKED, 32, 20, 7168, 3072},
-    {MASKED, 32, 20, 4096, 4096},   {MASKED, 32, 20, 4096, 2048},   {MASKED, 6, 20, 6144, 7168},
-    {MASKED, 6, 20, 7168, 3072},    {MASKED, 6, 20, 4096, 4096},    {MASKED, 6, 20, 4096, 2048},
+    {MASKED, 6, 1024, 4096, 2048},  {FEW, 32, 20, 6144, 7168},   {FEW, 32, 20, 7168, 3072},
+    {FEW, 32, 20, 4096, 4096},   {FEW, 32, 20, 4096, 2048},   {FEW, 6, 20, 6144, 7168},
+    {FEW, 6, 20, 7168, 3072},    {FEW, 6, 20, 4096, 4096},    {FEW, 6, 20, 4096, 2048},
     {SUMS, 4, 8192, 7168, 4096},    {SUMS, 4, 8192, 2048, 7168},    {SUMS, 8, 4096, 7168, 4096},
     {SUMS, 8, 4096, 2048, 7168},    {SUMS, 16, 2048, 7168, 4096},   {SUMS, 16, 2048, 2048, 7168},
 };

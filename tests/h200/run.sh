@@ -32,7 +32,7 @@ for list in *.shapes; do
     ./fp4-bench --tflops "$rate" --cublas "$lt" --shapes "$list" --json "$results/$name.json" \
         --svg "$results/$name.svg" "bench_$name.tkm" || bad=1
 done
-./grouped_bench grouped_fp8.tkm bench_fp8.tkm >"$results/grouped.txt" || bad=1
+./grouped_bench . >"$results/grouped.txt" || bad=1
 ./runtime_bench_launch >"$results/launch.txt" || bad=1
 # The simulator's share takes the time: as many at once as there are processors, the largest modules first.
 rm -f "$results"/*.bits "$results"/*.failed
