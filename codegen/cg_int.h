@@ -76,6 +76,7 @@ typedef struct cg {
     cg_groups *groups; // the walk's place among groups
     cg_stream stream;
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
+    ll_val **lines; // per operand: where its f32 scales lie for the lanes' rows (factor.c), or NULL
     bool lanes; // ... and whose lanes bring f32 scales: only copies and arrivals are that lane's
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
@@ -157,6 +158,7 @@ ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
 
 // --- factor.c: f32 scales that lanes bring into slots ---------------------------------------------
+void cg_factors_begin(cg *c, int f);  // in front of a loop: what stays the same in its steps
 void cg_factors_load(cg *c, int ch); // of the slot that is acquired, by all lanes
 // i32 address of the first scale of a granule in the current slot; rows of the CTA before its first one
 // that the first scale has; the first row.

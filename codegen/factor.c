@@ -37,52 +37,75 @@ ll_val cg_factor_start(cg *c, const tir_factor *f) {
     return ll_add(c->b, c->starts[f->loop], ll_muli(c->b, c->rank, f->rank_step));
 }
 
-// Scales of one granule of the step.
-typedef struct {
-    ll_val base;  // i64: global address of the matrix's scales of the granule
-    ll_val pitch; // i64: bytes from one row of scales to the next
-    ll_val last;  // i32: the last row of scales
-    ll_val first; // i32: the row of the slot's first scale
-} source;
+static ll_val columns_of(cg *c, const tir_param *p) {
+    ll_val columns = ll_addi(c->b, cg_size(c, p->dims[p->n_dims - 1]), p->granule - 1);
+    return ll_bini(c->b, LL_UDIV, columns, p->granule);
+}
 
-static source source_of(cg *c, int operand, const tir_factor *f, int granule) {
+// LLVM would compute it in every step: that keeps the warps of the same scheduler from multiplying.
+static ll_val keep_here(cg *c, ll_val x) {
+    ll_asm none = {.text = "", .constraints = "=l,0", .effect = true, .n_out = 1, .out = {LL_I64}};
+    return ll_call_asm(c->b, &none, 1, &x);
+}
+
+// Addresses of the first granule of k for scales lane, lane + 32, ... of the rows. Rows behind the last one have
+// no result, they get the last one's.
+static ll_val *lines_of(cg *c, int operand, const tir_factor *f) {
     ll *b = c->b;
     const tir_operand *o = &c->k->operands[operand];
     const tir_param *p = &c->k->params[o->param];
-    ll_val columns = ll_addi(b, cg_size(c, p->dims[p->n_dims - 1]), p->granule - 1);
-    columns = ll_bini(b, LL_UDIV, columns, p->granule);
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, o->param, PART_SCALE), LL_I64);
     if (p->n_dims > 2) {
         ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, o->param, PART_SCALE);
         base = ll_add(b, base, ll_mul(b, ll_to(b, matrix_number(c, o), LL_I64), bytes));
     }
-    // A step may reach behind the last granule: there its elements are zeros.
-    ll_val at = ll_bini(b, LL_UDIV, c->starts[c->k->n_loops + c->k->mmas[f->mma].loop], p->granule);
-    at = smaller(c, ll_addi(b, at, granule), ll_addi(b, columns, -1));
-    ll_val rows = ll_addi(b, cg_size(c, p->dims[p->n_dims - 2]), -1);
+    ll_val pitch = ll_bini(b, LL_SHL, ll_to(b, columns_of(c, p), LL_I64), 2);
+    ll_val last = ll_addi(b, cg_size(c, p->dims[p->n_dims - 2]), -1);
+    last = ll_bini(b, LL_UDIV, last, f->share);
     ll_val start = ll_sub(b, cg_factor_start(c, f), cg_factor_into(c, f));
-    return (source){
-        .base = ll_add(b, base, ll_bini(b, LL_SHL, ll_to(b, at, LL_I64), 2)),
-        .pitch = ll_bini(b, LL_SHL, ll_to(b, columns, LL_I64), 2),
-        .last = ll_bini(b, LL_UDIV, rows, f->share),
-        .first = ll_bini(b, LL_UDIV, start, f->share),
-    };
+    ll_val first = ll_add(b, ll_bini(b, LL_UDIV, start, f->share), c->lane);
+    ll_val *lines = ARENA_ARRAY(c->mem, ll_val, f->count / ARCH_LANES + 1);
+    for (int i = 0; i * ARCH_LANES < f->count; i++) {
+        ll_val row = smaller(c, ll_addi(b, first, (int64_t)i * ARCH_LANES), last);
+        lines[i] = keep_here(c, ll_add(b, base, ll_mul(b, ll_to(b, row, LL_I64), pitch)));
+    }
+    return lines;
 }
 
-// Rows behind the last one have no result, they get the last one's.
-static void copy_one(cg *c, const source *s, ll_val number, ll_val to) {
-    ll *b = c->b;
-    ll_val row = smaller(c, ll_add(b, s->first, number), s->last);
-    ll_val at = ll_add(b, s->base, ll_mul(b, ll_to(b, row, LL_I64), s->pitch));
-    LL_INTR(b, "llvm.nvvm.cp.async.ca.shared.global.4", ll_to(b, to, LL_SHARED), ll_to(b, at, LL_GLOBAL));
+// Whether the matrix of an operand follows from the tile and from loops around loop 'f'.
+static bool is_fixed(const cg *c, const tir_operand *o, int f) {
+    const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
+    for (int axis = 2; axis < c->k->maps[box->map].rank; axis++) {
+        if (box->coords[axis].loop >= c->k->n_loops + f) {
+            return false;
+        }
+    }
+    return true;
 }
 
-// Scales lane, lane + 32, ... of each granule.
+void cg_factors_begin(cg *c, int f) {
+    c->lines = ARENA_ARRAY(c->mem, ll_val *, c->k->n_operands + 1);
+    for (int o = 0; o < c->k->n_operands; o++) {
+        const tir_operand *op = &c->k->operands[o];
+        tir_factor t = tir_factors(c->k, o);
+        bool here = t.mma >= 0 && c->k->mmas[t.mma].loop == f;
+        if (here && &c->k->roles[c->k->channels[op->channel].from] == c->role && is_fixed(c, op, f)) {
+            c->lines[o] = lines_of(c, o, &t);
+        }
+    }
+}
+
 static void bring(cg *c, int operand) {
     ll *b = c->b;
+    const tir_param *p = &c->k->params[c->k->operands[operand].param];
     tir_factor f = tir_factors(c->k, operand);
+    ll_val *lines = c->lines && c->lines[operand] ? c->lines[operand] : lines_of(c, operand, &f);
+    ll_val k = ll_bini(b, LL_UDIV, c->starts[c->k->n_loops + c->k->mmas[f.mma].loop], p->granule);
+    ll_val last = ll_addi(b, columns_of(c, p), -1);
     for (int granule = 0; granule < f.granules; granule++) {
-        source s = source_of(c, operand, &f, granule);
+        // A step may reach behind the last granule: there its elements are zeros.
+        ll_val at = granule > 0 ? smaller(c, ll_addi(b, k, granule), last) : k;
+        at = ll_bini(b, LL_SHL, ll_to(b, at, LL_I64), 2);
         ll_val to = ll_add(b, cg_factor_addr(c, operand, granule), ll_muli(b, c->lane, SCALE_BYTES));
         for (int i = 0; i < f.count; i += ARCH_LANES) {
             int left = f.count - i;
@@ -90,7 +113,9 @@ static void bring(cg *c, int operand) {
             if (left < ARCH_LANES) {
                 some = ll_if_begin(b, ll_cmpi(b, LL_ULT, c->lane, left));
             }
-            copy_one(c, &s, ll_addi(b, c->lane, i), ll_addi(b, to, (int64_t)i * SCALE_BYTES));
+            LL_INTR(b, "llvm.nvvm.cp.async.ca.shared.global.4",
+                    ll_to(b, ll_addi(b, to, (int64_t)i * SCALE_BYTES), LL_SHARED),
+                    ll_to(b, ll_add(b, lines[i / ARCH_LANES], at), LL_GLOBAL));
             if (left < ARCH_LANES) {
                 ll_if_end(b, some);
             }

@@ -313,6 +313,7 @@ static void begin_role(cg *c, const tir_role *r) {
     c->groups = NULL;
     c->one = NULL;
     c->lanes = false;
+    c->lines = NULL;
     c->chans = ARENA_ARRAY(c->mem, cg_chan, k->n_channels + 1);
     c->accs = ARENA_ARRAY(c->mem, cg_acc, k->n_accs + 1);
     c->fresh = ARENA_ARRAY(c->mem, ll_var, k->n_accs + 1);
