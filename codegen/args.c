@@ -38,7 +38,7 @@ static bool needs_data_pointer(const tir_kernel *k, int param) {
 }
 
 static bool needs_scale_pointer(const tir_kernel *k, int param) {
-    for (int i = 0; i < k->n_operands; i++) { // f32 scales of operands are read by plain loads
+    for (int i = 0; i < k->n_operands; i++) { // f32 scales of operands are brought by lanes
         if (k->operands[i].param == param && k->params[param].scale == ELEM_F32) {
             return true;
         }
