@@ -18,6 +18,7 @@ static const struct {
     {run_ldmatrix, haz_ldmatrix},
     {run_stmatrix, haz_stmatrix},
     {run_mbar_arrive, haz_mbar_arrive},
+    {run_mbar_complete, haz_mbar_arrive},
     {run_mbar_wait, haz_mbar_wait},
     {run_bar, haz_bar},
     {run_bar_warp, haz_bar_warp},
@@ -350,6 +351,15 @@ static void release(struct haz_thread *t, struct haz_clock *to, uint8_t order, u
     haz_release(t, to, order == ORDER_RELAXED ? &t->fenced : &t->now, m);
 }
 
+// PTX ISA "mbarrier.complete_tx" is relaxed: by the manual it hands nothing over. On hardware what the thread stored to
+// its own CTA is there by then, and kernels in the field build on it (a scheduler that stores the next tile and
+// completes its bytes); what it stored to a peer may still be under way.
+static bool completion_releases(const struct haz_thread *t, const struct haz_ins *i) {
+    return i->fn == run_mbar_complete && !t->to_peer &&
+           t->cluster->haz->profile == SIM_HAZARDS_PRACTICE;
+}
+
+// Arrivals, and what only changes the tx-count.
 const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
     const struct mbar_aux *x = u->aux;
     const struct haz_ins *i = haz_ins_of(w, u);
@@ -371,6 +381,10 @@ const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
         }
         bool remote = rank != w->cta->rank;
         check_init(t, hb, uop, remote);
+        if (completion_releases(t, i)) {
+            release(t, &hb->cur, ORDER_RELEASE, m);
+            any = true;
+        }
         if (!x->arrive) {
             continue;
         }
