@@ -79,6 +79,34 @@ static void tile(void **state) {
     }
 }
 
+// Addresses and tensor maps in buffers.
+static void groups(void **state) {
+    (void)state;
+    uint32_t z[512];
+    assert_int_equal(run("groups", "--hazards strict"), 0);
+    assert_true(says("fp4sim.txt", "0 findings"));
+    assert_int_equal(slurp("z.bin", z, sizeof z), sizeof z);
+    for (uint32_t n = 0; n < 512; n++) {
+        assert_int_equal(z[n], 1000 + n);
+    }
+    static const struct {
+        const char *edit, *words;
+    } mistakes[] = {
+        {"s/\"buffer\": \"z\"/\"buffer\": \"w\"/", "buffers.pointers: there is no buffer 'w'"},
+        {"s/\"at\": 40/\"at\": 41/", "buffers.pointers: 8 bytes, there is room for 7"},
+        {"s/\"at\": 256/\"at\": 385/", "buffers.maps: a whole number from 0 to 384"},
+        {"s/\"box\": .32, 8./\"box\": [32]/", "buffers.maps: map: 2 dims need"},
+        {"s/\"fields\": ..\"at\": 4, \"u32\": 8../\"fields\": 8/", "buffers.rows: fields: a list"},
+    };
+    for (size_t n = 0; n < sizeof mistakes / sizeof *mistakes; n++) {
+        assert_int_equal(sh("sed '%s' '%s/groups.json' > mistake.json", mistakes[n].edit, examples), 0);
+        assert_int_equal(sh("'%s' '%s/groups.ptx' --launch mistake.json --out . > fp4sim.txt 2>&1",
+                            program, examples),
+                         1);
+        assert_true(says("fp4sim.txt", mistakes[n].words));
+    }
+}
+
 // Without its wait the copy is right by luck when everything completes at once, poison otherwise.
 static void no_wait(void **state) {
     (void)state;
@@ -186,8 +214,8 @@ int main(int argc, char **argv) {
     program = argv[1];
     examples = argv[2];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scale), cmocka_unit_test(tile),     cmocka_unit_test(no_wait),
-        cmocka_unit_test(order), cmocka_unit_test(mistakes),
+        cmocka_unit_test(scale),   cmocka_unit_test(tile),  cmocka_unit_test(groups),
+        cmocka_unit_test(no_wait), cmocka_unit_test(order), cmocka_unit_test(mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

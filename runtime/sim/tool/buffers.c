@@ -1,5 +1,5 @@
 // Buffers of a launch file: made of files, listed values or generators, laid out as packed elements
-// of a type; at the end read back, saved, compared.
+// of a type, with addresses of each other and tensor maps; at the end read back, saved, compared.
 #include "job.h"
 #include "num.h"
 #include <stdio.h>
@@ -227,12 +227,18 @@ static bool fill(struct job *j, const char *where, struct buffer *b, const cJSON
     return how == NULL || fill_by(j, where, b, how->valuestring, r);
 }
 
+static void name_place(char where[100], const char *buffer) {
+    snprintf(where, 100, "buffers.%.60s", buffer);
+}
+
 static bool make_one(struct job *j, const cJSON *o) {
     char where[100];
     struct buffer *b = &j->buffers[j->n_buffers];
-    snprintf(where, sizeof where, "buffers.%.60s", o->string);
+    name_place(where, o->string);
     b->name = o->string;
-    if (!job_keys(j, where, o, " type shape fill file values seed low high save expect comment ") ||
+    b->fields = cJSON_GetObjectItemCaseSensitive(o, "fields");
+    if (!job_keys(j, where, o,
+                  " type shape fill file values fields seed low high save expect comment ") ||
         !read_type(j, where, cJSON_GetObjectItemCaseSensitive(o, "type"), b) ||
         !read_shape(j, where, cJSON_GetObjectItemCaseSensitive(o, "shape"), b) ||
         !read_file_name(j, where, o, "save", &b->save) ||
@@ -246,13 +252,21 @@ static bool make_one(struct job *j, const cJSON *o) {
     }
     j->n_buffers++;
     b->address = sim_alloc(j->sim, b->bytes);
-    if (!fill(j, where, b, o)) {
-        return false;
-    }
-    if (b->address == 0 || sim_copy_to(j->sim, b->address, b->host, b->bytes) != SIM_OK) {
+    if (b->address == 0) {
         return job_fail(j, where, "%s", sim_last_error(j->sim));
     }
-    return true;
+    return fill(j, where, b, o);
+}
+
+// Once all buffers have their addresses.
+static bool send_one(struct job *j, struct buffer *b) {
+    char where[100];
+    name_place(where, b->name);
+    if (b->fields != NULL && !fields_pack(j, where, b->fields, b->host, b->bytes)) {
+        return false;
+    }
+    return sim_copy_to(j->sim, b->address, b->host, b->bytes) == SIM_OK ||
+           job_fail(j, where, "%s", sim_last_error(j->sim));
 }
 
 bool buffers_make(struct job *j) {
@@ -264,6 +278,11 @@ bool buffers_make(struct job *j) {
     const cJSON *o;
     cJSON_ArrayForEach(o, list) {
         if (j->buffers == NULL || !make_one(j, o)) {
+            return false;
+        }
+    }
+    for (int n = 0; n < j->n_buffers; n++) {
+        if (!send_one(j, &j->buffers[n])) {
             return false;
         }
     }

@@ -12,6 +12,7 @@ struct buffer {
     int type;                  // of its elements: index in the table of buffers.c
     uint8_t *host;             // what it holds at first, later what it holds at the end
     const char *save, *expect; // files, NULL: none
+    const cJSON *fields;       // addresses and tensor maps in it, NULL: none
     bool compared;
     uint64_t differing, first; // elements that differ from 'expect'
 };
@@ -82,6 +83,8 @@ const char *buffer_type_name(const struct buffer *b);
 
 bool params_pack(struct job *j, const char *where, const cJSON *list, const sim_kernel_info *k,
                  uint8_t *out);
+// Values at their offsets in 'room' bytes of memory.
+bool fields_pack(struct job *j, const char *where, const cJSON *list, uint8_t *to, uint64_t room);
 
 void report_kernels(const sim_module *m);
 void report_text(const struct job *j);

@@ -1,5 +1,5 @@
 // Parameters of a launch: scalars, addresses of buffers, tensor maps, structs of these, packed at
-// the offsets that the kernel declares.
+// the offsets that the kernel declares; the same values in buffers.
 #include "job.h"
 #include "num.h"
 #include <stdio.h>
@@ -136,16 +136,17 @@ static bool scalar_bits(struct job *j, const char *where, const struct scalar *s
     return job_number(j, where, v, s->bytes == 8 ? UINT64_MAX : (1ull << 8 * s->bytes) - 1, out);
 }
 
-static bool put_bytes(struct job *j, const char *where, uint8_t *to, uint32_t room, const void *v,
+static bool put_bytes(struct job *j, const char *where, uint8_t *to, uint64_t room, const void *v,
                       uint32_t bytes) {
     if (bytes > room) {
-        return job_fail(j, where, "%u bytes, there is room for %u", bytes, room);
+        return job_fail(j, where, "%u bytes, there is room for %llu", bytes,
+                        (unsigned long long)room);
     }
     memcpy(to, v, bytes);
     return true;
 }
 
-static bool put_hex(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint32_t room) {
+static bool put_hex(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint64_t room) {
     const char *s = cJSON_IsString(v) ? v->valuestring : "x";
     size_t n = strlen(s);
     for (size_t k = 0; k < n; k += 2) {
@@ -153,19 +154,19 @@ static bool put_hex(struct job *j, const char *where, const cJSON *v, uint8_t *t
         char two[3] = {s[k], s[k + 1], '\0'};
         if (k / 2 >= room || strspn(two, "0123456789abcdefABCDEF") != 2 ||
             sscanf(two, "%x", &byte) != 1) {
-            return job_fail(j, where, "hex: an even number of hexadecimal digits, at most %u bytes",
-                            room);
+            return job_fail(j, where, "hex: an even number of hexadecimal digits, at most %llu bytes",
+                            (unsigned long long)room);
         }
         to[k / 2] = (uint8_t)byte;
     }
     return true;
 }
 
-static bool put_value(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint32_t room,
+static bool put_value(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint64_t room,
                       int depth);
 
 static bool put_fields(struct job *j, const char *where, const cJSON *list, uint8_t *to,
-                       uint32_t room, int depth) {
+                       uint64_t room, int depth) {
     if (!cJSON_IsArray(list)) {
         return job_fail(j, where, "fields: a list [...] is expected");
     }
@@ -173,14 +174,14 @@ static bool put_fields(struct job *j, const char *where, const cJSON *list, uint
     cJSON_ArrayForEach(f, list) {
         uint64_t at = 0;
         if (!job_number(j, where, cJSON_GetObjectItemCaseSensitive(f, "at"), room, &at) ||
-            !put_value(j, where, f, to + at, room - (uint32_t)at, depth + 1)) {
+            !put_value(j, where, f, to + at, room - at, depth + 1)) {
             return false;
         }
     }
     return true;
 }
 
-static bool put_value(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint32_t room,
+static bool put_value(struct job *j, const char *where, const cJSON *v, uint8_t *to, uint64_t room,
                       int depth) {
     uint64_t bits = 0;
     if (!job_keys(j, where, v,
@@ -211,7 +212,11 @@ static bool put_value(struct job *j, const char *where, const cJSON *v, uint8_t 
     if (inner != NULL && depth < 4) {
         return put_fields(j, where, inner, to, room, depth);
     }
-    return job_fail(j, where, "a parameter is a scalar, a buffer, a map, hex or fields");
+    return job_fail(j, where, "a value is a scalar, a buffer, a map, hex or fields");
+}
+
+bool fields_pack(struct job *j, const char *where, const cJSON *list, uint8_t *to, uint64_t room) {
+    return put_fields(j, where, list, to, room, 0);
 }
 
 bool params_pack(struct job *j, const char *where, const cJSON *list, const sim_kernel_info *k,
