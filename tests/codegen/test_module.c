@@ -109,7 +109,7 @@ static tir_kernel *sample(arena *mem) {
                       .maps = map,
                       .n_loops = 2,
                       .loops = loops,
-                      .walk = {.kind = WALK_STATIC, .raster = -1},
+                      .walk = {.kind = WALK_STATIC, .raster = -1, .stream = -1},
                       .cluster = 2,
                       .n_stores = 1,
                       .stores = store,
