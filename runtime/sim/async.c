@@ -411,17 +411,15 @@ bool async_submit(struct warp *w, struct async_op *op) {
     return !x->failed;
 }
 
-// An arrival on behalf of cp.async stays behind the copies of its lane.
+// An arrival on behalf of cp.async stays behind the copies of its lane: whether one of those stands before
+// it in the queue, which is gone through from its head.
 static bool may_go(const struct exec *x, const struct async_op *op) {
-    if (op->kind != ASYNC_CP_ARRIVE) {
-        return true;
+    struct warp *w = op->warp;
+    if (op->kind == ASYNC_CP) {
+        w->cp_before = (w->cp_look == x->n_looks ? w->cp_before : 0) | 1u << op->lane;
+        w->cp_look = x->n_looks;
     }
-    for (const struct async_op *o = x->loose.head; o != NULL && o != op; o = o->next) {
-        if (o->kind == ASYNC_CP && o->warp == op->warp && o->lane == op->lane) {
-            return false;
-        }
-    }
-    return true;
+    return op->kind != ASYNC_CP_ARRIVE || w->cp_look != x->n_looks || !(w->cp_before >> op->lane & 1);
 }
 
 struct choice {
@@ -521,6 +519,7 @@ static void consider_cluster(struct search *s, struct cluster *cl) {
 }
 
 static void look(struct exec *x, struct search *s) {
+    x->n_looks++;
     struct async_op *before = NULL;
     for (struct async_op *o = x->loose.head; o != NULL; before = o, o = o->next) {
         if (may_go(x, o)) {

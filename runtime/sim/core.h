@@ -246,6 +246,8 @@ struct warp {
     bool cluster_arrived;
     uint32_t n_regs; // of a thread, for setmaxnreg
     uint32_t cp_committed, cp_open;
+    uint32_t cp_before; // lanes with a cp.async in the part of the queue that look number cp_look went through
+    uint64_t cp_look;
     uint32_t wgmma_committed;
     struct reg_shadow *shadow; // accumulators of wgmma in flight (wgmma.c), NULL: none yet
     struct lane_groups *bulk; // [LANES], made at the first use
@@ -400,6 +402,7 @@ struct exec {
     struct op_queue loose; // operations without an order among them
     uint32_t n_async;
     uint32_t n_pending_seq;
+    uint64_t n_looks; // how often the queue was gone through
     uint64_t random;
     size_t replayed; // decisions taken from the log
     uint64_t steps, max_steps;

@@ -7,12 +7,13 @@ results=$1
 shapes=${2:-60}
 seed=${3:-1}
 export LD_LIBRARY_PATH="$PWD"
-# run.sh RESULTS SHAPES SEED NAME: the probe of single instructions, or one module's bits. A run that ends early leaves
-# a file .failed.
+# run.sh RESULTS SHAPES SEED NAME: the probe of single instructions, or one module's bits. A run that ends early, or
+# never, leaves a file .failed.
+patience=240
 one() {
     case $1 in
-    probe) ./h200_probe --seed "$3" >"$4/probe.txt" ;;
-    *) ./h200_check --shapes "$2" --seed "$3" "$1" >"$4/$1.bits" 2>&1 ;;
+    probe) timeout $patience ./h200_probe --seed "$3" >"$4/probe.txt" ;;
+    *) timeout $patience ./h200_check --shapes "$2" --seed "$3" "$1" >"$4/$1.bits" 2>&1 ;;
     esac || echo "$1" >"$4/$1.failed"
 }
 if [ "${4:-}" ]; then
