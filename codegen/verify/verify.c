@@ -16,7 +16,7 @@
 // LARGE is two thirds of a power of two: the steps of a loop, and half of them, and a quarter, are an odd number of
 // turns of a ring of two slots, and of most others. What begins a tile too early then meets a phase that it does
 // not wait for.
-enum { DEFAULT_STEPS = 200000, LARGE = 43 * 64, LEAST_LARGE = 8, PATIENCE = 10 };
+enum { DEFAULT_STEPS = 200000, LARGE = 43 * 64, LEAST_LARGE = 8, PATIENCE = 10, LARGER = 4, ROUNDS = 3 };
 
 // ---- the machine --------------------------------------------------------------------------------
 static void new_warp(v_machine *m, int index) {
@@ -220,6 +220,16 @@ static int cases(const v_kernel *k, v_case *out) {
 
 typedef enum { FOLLOWED, REFUSED, TOO_LONG } outcome;
 
+static int rounds(const v_machine *m) {
+    uint64_t least = 0;
+    for (int n = 0; n < m->n_mbars; n++) {
+        const v_mbar *b = m->mbars[n];
+        bool slot = b->expected > 0 && b->phase > 0;
+        least = slot && (least == 0 || b->phase < least) ? b->phase : least;
+    }
+    return (int)least;
+}
+
 static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c, v_boxes *boxes,
                       bool learn, verify_report *out) {
     v_exit x = {.text = out->sentence};
@@ -239,6 +249,7 @@ static outcome follow(const verify_job *job, const v_kernel *k, const v_case *c,
         out->runs += !learn;
         out->warps = m->n_warps;
         out->barriers = m->n_mbars;
+        out->rounds = rounds(m);
         out->instructions += (int)m->steps;
     } else {
         out->line = x.line;
@@ -276,7 +287,7 @@ static outcome follow_halved(const search *s, v_case c, int times) {
 
 // A large size that takes too many instructions is halved: tiles differ, rings go round all the
 // same. By bisection, which begins at '*halved', and tells there where it ended.
-static bool follow_case(const search *s, v_case c, uint8_t *halved) {
+static bool follow_fitting(const search *s, v_case c, uint8_t *halved) {
     const verify_report before = *s->out;
     verify_report best = before;
     int most = s->job->most_steps == 0;
@@ -298,6 +309,29 @@ static bool follow_case(const search *s, v_case c, uint8_t *halved) {
     *s->out = best;
     *halved = (uint8_t)fits;
     return true;
+}
+
+// With LARGE a ring of many slots, each of a long step, may not have gone round; a role that takes every other
+// step even less. One size that is followed with few instructions is then made larger.
+static bool follow_case(const search *s, v_case c, uint8_t *halved) {
+    int64_t spent = s->out->instructions;
+    if (!follow_fitting(s, c, halved)) {
+        return false;
+    }
+    spent = s->out->instructions - spent;
+    int64_t most = s->job->most_steps != 0 ? (int64_t)s->job->most_steps : DEFAULT_STEPS;
+    bool one = c.big_size == LARGE && c.also < 0 && c.apart == 0 && !s->learn;
+    bool brief = s->out->rounds > 0 && s->out->rounds < ROUNDS;
+    if (!one || !brief || *halved != 0 || spent * (LARGER + 1) > most) {
+        return true;
+    }
+    const verify_report before = *s->out;
+    c.big_size *= LARGER;
+    outcome o = follow_halved(s, c, 0);
+    if (o == TOO_LONG) {
+        *s->out = before;
+    }
+    return o != REFUSED;
 }
 
 static void verify_kernel(const verify_job *job, const v_kernel *k, verify_report *out) {

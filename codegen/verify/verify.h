@@ -38,6 +38,7 @@ typedef struct {
     char sentence[VERIFY_MOST_TEXT]; // why
     // What was followed.
     int runs, warps, barriers, phases, copies, instructions;
+    int rounds; // of the last run: the fewest phases of a barrier that bytes came to; 0: none did
 } verify_report;
 
 typedef struct {
