@@ -3,6 +3,7 @@
 //
 // The ABI: include/tvm/ffi/c_api.h and the guide "Compiler Integration" of apache/tvm-ffi,
 // dlpack.h 1.1.
+#include "arch.h"
 #include "emit_int.h"
 #include "templates.h"
 
@@ -164,10 +165,27 @@ static void usage(FILE *out, const tir_kernel *k) {
     fprintf(out, ")\n");
 }
 
+// Whether a variant of the kernel's name and target does without a workspace.
+static bool runs_without(const emit_job *job, const tir_kernel *k) {
+    for (int i = 0; i < job->n_kernels; i++) {
+        const tir_kernel *v = job->kernels[i].tir;
+        if (v->walk.stream < 0 && v->arch == k->arch && strcmp(v->name, k->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *unsupported(const emit_job *job) {
     for (int i = 0; i < job->n_kernels; i++) {
         const tir_kernel *k = job->kernels[i].tir;
         bool any = false;
+        if (!runs_without(job, k)) {
+            return arena_printf(job->mem,
+                                "--emit=tvm-ffi gives streams no workspace, which 'split %s over sms' of %s for %s "
+                                "needs: add a schedule without it, or call libfp4rt, which has fp4_workspace",
+                                k->fors[k->walk.stream].index, k->name, arch_infos[k->arch].name);
+        }
         for (int p = 0; p < k->n_params; p++) {
             any |= k->params[p].is_tensor;
             if (k->params[p].is_tensor && dl_code(k->params[p].elem) < 0) {

@@ -537,9 +537,11 @@ FP4_API fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_arg
 // Bytes that the variants of a module need at most on its device; 0: none does.
 FP4_API int64_t fp4_module_workspace(const fp4_module *module);
 // Gives the stream a workspace of at least so many bytes, which is the context's and goes with it. One that is too
-// small is replaced, with bytes 0 it is freed; both wait for the stream's work. Not while the stream is
-// captured. Before a stream is destroyed: fp4_workspace(ctx, stream, 0). Graphs that were captured on one stream
-// use its workspace: at most one of them may run at a time, and the stream not meanwhile.
+// small is replaced, once the larger one is there (a call that fails leaves the old one); with bytes 0 it is freed;
+// both wait for the stream's work. Not while the stream is captured, and not while another thread launches on it.
+// CU_STREAM_PER_THREAD, as many streams as threads, is refused: make a stream. Before a stream is destroyed:
+// fp4_workspace(ctx, stream, 0). Graphs that were captured on one stream use its workspace: at most one of them may
+// run at a time, and the stream not meanwhile; none may be launched after it was replaced or freed.
 FP4_API fp4_status fp4_workspace(fp4_ctx *ctx, void *stream, int64_t bytes);
 
 // ---- variants -----------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ struct fp4_module {
     fp4_kernel *kernels;
     bool tuned;  // some kernel has measured times
     bool costed; // some kernel has a cost
+    bool streamed; // some kernel takes a workspace
 };
 
 // module_meta.c: fills source and kernels from the text of section META.

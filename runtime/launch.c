@@ -22,6 +22,8 @@ typedef struct {
     rt_env env;
     int bound_by[FP4_MAX_DIMS]; // parameter that gave the size its value; -1: the caller
     void *stream;
+    uint64_t workspace; // the stream's when the call began; 0: none, or no kernel of the module takes one
+    int64_t workspace_bytes;
     bool lacks; // the kernel's 'when' holds, but the stream's workspace is too small for it
 } binding;
 
@@ -308,6 +310,13 @@ static fp4_status check_when(binding *b, bool *holds) {
     return status;
 }
 
+// Of the call, once: whatever another thread does meanwhile, what is judged is what the launch is told.
+static void set_stream(binding *b, const fp4_module *module, void *stream) {
+    b->stream = stream;
+    b->workspace = 0;
+    b->workspace_bytes = module->streamed ? rt_workspace_of(module->ctx, stream, &b->workspace) : 0;
+}
+
 static void begin(binding *b, const fp4_kernel *kernel, const fp4_arg *args) {
     b->kernel = kernel;
     b->args = args;
@@ -334,14 +343,11 @@ static fp4_status bind_call(binding *b, const fp4_arg *args, int n_args) {
 
 // A variant that needs a workspace serves streams that have one.
 static bool lacks_workspace(const binding *b) {
-    uint64_t at;
-    int64_t need = rt_workspace_need(b->kernel);
-    return need > 0 && rt_workspace_of(b->kernel->module->ctx, b->stream, &at) < need;
+    return b->workspace_bytes < rt_workspace_need(b->kernel);
 }
 
 static fp4_status refuse_workspace(const binding *b, const fp4_kernel *k) {
-    uint64_t at;
-    int64_t have = rt_workspace_of(k->module->ctx, b->stream, &at), need = rt_workspace_need(k);
+    int64_t have = b->workspace_bytes, need = rt_workspace_need(k);
     char what[64] = "none";
     if (have > 0) {
         snprintf(what, sizeof what, "one of %lld", (long long)have);
@@ -507,11 +513,8 @@ static fp4_status add_arg(parameters *out, binding *b, const rt_entry_arg *arg) 
     }
     case RT_ARG_SCALAR:
         return add_scalar(out, b, arg);
-    case RT_ARG_WORKSPACE: {
-        uint64_t at;
-        rt_workspace_of(b->kernel->module->ctx, b->stream, &at);
-        return add_word(b, out, (int64_t)at, RT_I64);
-    }
+    case RT_ARG_WORKSPACE:
+        return add_word(b, out, (int64_t)b->workspace, RT_I64);
     default:
         status = eval(b, arg->expr, "a size", &value);
         if (status == FP4_OK && arg->type == RT_I32 && value > MOST_SIZE) {
@@ -543,6 +546,10 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
         return refuse(k, "%lld tiles, of 0 .. %lld that one launch can have", (long long)tiles,
                       (long long)(INT32_MAX / cluster));
     }
+    if (k->workspace && tiles * cluster > FP4_MODULE_FLAG_BLOCKS) {
+        return refuse(k, "%lld thread blocks, of at most %u that hand each other partial results; without 'split .. "
+                         "over sms' there is no such limit", (long long)(tiles * cluster), FP4_MODULE_FLAG_BLOCKS);
+    }
     *grid = (uint32_t)(tiles * cluster);
     return FP4_OK;
 }
@@ -550,11 +557,9 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
 // After a launch that the simulator broke off: flags may be set that nobody reads any more.
 static void clear_flags(const binding *b) {
     char sentence[800];
-    uint64_t at;
     fp4_ctx *ctx = b->kernel->module->ctx;
-    rt_workspace_of(ctx, b->stream, &at);
     snprintf(sentence, sizeof sentence, "%s", fp4_last_error());
-    ctx->ops->fill(ctx->device, at, 0, FP4_MODULE_FLAG_BYTES, b->stream);
+    ctx->ops->fill(ctx->device, b->workspace, 0, FP4_MODULE_FLAG_BYTES, b->stream);
     rt_fail(FP4_ERROR_DEVICE, "%s", sentence);
 }
 
@@ -680,7 +685,7 @@ fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void 
         return status;
     }
     binding b;
-    b.stream = stream;
+    set_stream(&b, kernel->module, stream);
     fp4_kernel *variant;
     status = choose(&b, kernel, args, n_args, &variant);
     return status == FP4_OK ? launch_bound(&b, variant) : status;
@@ -689,7 +694,7 @@ fp4_status fp4_launch(fp4_kernel *kernel, const fp4_arg *args, int n_args, void 
 fp4_status rt_launch_one(fp4_kernel *variant, const fp4_arg *args, int n_args, void *stream,
                          rt_outcome *outcome) {
     binding b;
-    b.stream = stream;
+    set_stream(&b, variant->module, stream);
     outcome->holds = false;
     fp4_status status = check_device(variant);
     if (status == FP4_OK) {
@@ -708,7 +713,7 @@ fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_ar
                        n_args < 0 ? "a negative number of arguments" : "NULL argument");
     }
     binding b;
-    b.stream = stream;
+    set_stream(&b, variant->module, stream);
     fp4_status status = check_device(variant);
     if (status == FP4_OK) {
         begin(&b, variant, args);
@@ -719,12 +724,12 @@ fp4_status fp4_launch_variant(fp4_kernel *variant, const fp4_arg *args, int n_ar
 
 fp4_status fp4_kernel_variant(fp4_kernel *kernel, const fp4_arg *args, int n_args,
                               fp4_kernel **out) {
-    binding b;
-    b.stream = NULL;
     if (!kernel || n_args < 0 || (n_args > 0 && !args) || !out) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_kernel_variant(): NULL argument");
     }
     *out = NULL;
+    binding b;
+    set_stream(&b, kernel->module, NULL);
     fp4_kernel *variant;
     fp4_status status = choose(&b, kernel, args, n_args, &variant);
     *out = status == FP4_OK ? variant : NULL;

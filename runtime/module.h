@@ -64,7 +64,8 @@
 // Workspace: memory in which the thread blocks of one launch hand partial results to each other, of one stream: the
 //       launches on it come one behind the other. It begins with FP4_MODULE_FLAGS words for each of
 //       FP4_MODULE_FLAG_BLOCKS thread blocks, zero between launches (a kernel that sets one sets it back), then comes
-//       what "workspace" says for each thread block of the launch. Such a launch has no more thread blocks than that.
+//       what "workspace" says for each thread block of the launch. Such a launch has no more thread blocks than that;
+//       its grid is persistent, with one thread block a multiprocessor.
 //       Stride and size expressions may use the pitch of a tensor: the name "A.pitch" is the bytes
 //       from one row of the innermost matrix to the next; "A.sf_bytes" the bytes of the scales of
 //       one innermost matrix (sf128x4: rows padded to 128, scale columns padded to 4).

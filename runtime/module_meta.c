@@ -579,6 +579,9 @@ static fp4_status read_launch(const kernel_scope *s, fp4_kernel *k, const cJSON 
         status = get_int(grid, "per_sm", 1, MAX_PER_SM, &per_sm);
     }
     k->per_sm = (int)per_sm;
+    if (status == FP4_OK && k->workspace && (!k->persistent || k->per_sm != 1)) {
+        return rt_fail(FP4_ERROR_MODULE, ": a workspace without a persistent grid of one thread block a multiprocessor");
+    }
     return status;
 }
 
@@ -622,6 +625,7 @@ static fp4_status read_kernel(fp4_module *module, const cJSON *object, fp4_kerne
     if (status == FP4_OK && (status = read_launch(&s, k, object)) != FP4_OK) {
         rt_prefix(status, ".launch");
     }
+    module->streamed |= k->workspace > 0;
     k->regs = report_of(object, "regs");
     k->spill_bytes = report_of(object, "spills");
     k->stack_bytes = report_of(object, "stack");

@@ -133,6 +133,14 @@ static void is_chosen_where_there_is_one(void **state) {
     assert_int_equal(told(), first);
 }
 
+// What is refused takes no device memory and leaves what was there.
+static void assert_refused(void *stream, int64_t bytes, const char *why) {
+    int blocks = fake.n_blocks;
+    assert_int_not_equal(fp4_workspace(ctx, stream, bytes), FP4_OK);
+    assert_said(why);
+    assert_int_equal(fake.n_blocks, blocks);
+}
+
 static void refuses(void **state) {
     (void)state;
     fp4_arg args[] = {fp4_arg_tensor(&a), fp4_arg_tensor(&b), fp4_arg_tensor(&d), fp4_arg_f32(1)};
@@ -143,10 +151,13 @@ static void refuses(void **state) {
     assert_int_equal(fp4_workspace(ctx, &marks[0], 4096), FP4_OK);
     assert_int_equal(fp4_launch_variant(kernel, args, 4, &marks[0]), FP4_ERROR_MISMATCH);
     assert_said("which has one of 4096");
-    assert_int_equal(fp4_workspace(ctx, &marks[0], -1), FP4_ERROR_ARGUMENT);
+    assert_refused(&marks[0], -1, "a negative size");
+    assert_refused((void *)2, NEED, "CU_STREAM_PER_THREAD is another stream in each thread, and streams do not share a "
+                                    "workspace: make a stream");
     assert_int_equal(fp4_workspace(NULL, &marks[0], 1), FP4_ERROR_ARGUMENT);
     fake.capturing = true;
-    assert_int_not_equal(fp4_workspace(ctx, &marks[0], NEED), FP4_OK);
+    assert_refused(&marks[0], NEED, "capture");
+    assert_refused(&marks[0], 0, "capture");
     assert_int_equal(fp4_workspace(ctx, &marks[0], 4096), FP4_OK); // nothing to do
     fake.capturing = false;
     assert_int_equal(load("\"workspace\":4096,\"threads\":64", false), FP4_OK);
@@ -156,6 +167,27 @@ static void refuses(void **state) {
     assert_int_equal(load("\"workspace\":0,\"threads\":64", false), FP4_ERROR_MODULE);
     assert_int_equal(load("\"threads\":64", false), FP4_ERROR_MODULE);
     assert_said("is a workspace");
+    static const char *const grids[] = {"\"persistent\":false", "\"persistent\":true,\"per_sm\":2"};
+    for (int i = 0; i < 2; i++) {
+        char launch[200];
+        snprintf(launch, sizeof launch, "\"workspace\":4096,\"threads\":64,\"grid\":{\"tiles\":1,%s}", grids[i]);
+        assert_int_equal(load(launch, false), FP4_ERROR_MODULE);
+        assert_said(".launch: a workspace without a persistent grid of one thread block a multiprocessor");
+    }
+}
+
+// On a device with more multiprocessors than a launch has flags for.
+static void counts_blocks(void **state) {
+    (void)state;
+    const char *launch = "\"workspace\":4096,\"threads\":64,\"grid\":{\"tiles\":5000,\"persistent\":true}";
+    assert_int_equal(load(launch, false), FP4_OK);
+    ctx->properties.n_sms = FP4_MODULE_FLAG_BLOCKS + 1; // clusters of two: the last one has no place
+    assert_int_equal(fp4_workspace(ctx, NULL, 2 * fp4_module_workspace(module)), FP4_OK);
+    assert_int_equal(taken(NULL), STREAMED);
+    assert_int_equal(fake.launch.grid[0], FP4_MODULE_FLAG_BLOCKS);
+    ctx->properties.n_sms++;
+    assert_int_equal(taken(NULL), 0);
+    assert_said("nvfp4_gemm(): 1026 thread blocks, of at most 1024");
 }
 
 // After a launch that broke off no flag is left.
@@ -174,6 +206,26 @@ static void clears_flags(void **state) {
     assert_int_equal(flags[FP4_MODULE_FLAGS * FP4_MODULE_FLAG_BLOCKS], 1);
 }
 
+// The times that the device fails before the call does as told; each leaves all as it was.
+static int failures(void *stream, int64_t bytes) {
+    uint32_t had = taken(stream);
+    uint64_t at = had == STREAMED ? told() : 0;
+    int blocks = fake.n_blocks;
+    int n = 0;
+    fake.fail_at = 1;
+    while (fp4_workspace(ctx, stream, bytes) != FP4_OK) {
+        assert_said("the fake device");
+        assert_int_equal(fake.n_blocks, blocks);
+        fake.fail_at = 0;
+        assert_int_equal(taken(stream), had);
+        assert_true(had != STREAMED || told() == at);
+        fake.fail_at = ++n + 1;
+    }
+    fake.fail_at = 0;
+    assert_int_equal(fake.n_blocks, blocks + (bytes > 0 && had != STREAMED) - (bytes == 0));
+    return n;
+}
+
 static void survives_failures(void **state) {
     (void)state;
     countdown = 1;
@@ -181,18 +233,23 @@ static void survives_failures(void **state) {
     assert_int_equal(taken(&marks[0]), PLAIN);
     assert_int_equal(fp4_workspace(ctx, &marks[0], NEED), FP4_OK);
     assert_int_equal(taken(&marks[0]), STREAMED);
-    for (int i = 1; i < 5; i++) {
-        fake.fail_at = i;
-        fp4_status status = fp4_workspace(ctx, &marks[0], (1 + i) * (int64_t)NEED);
-        fake.fail_at = 0;
-        assert_true(taken(&marks[0]) == (status == FP4_OK ? STREAMED : PLAIN));
-    }
+    uint64_t first = told();
+    countdown = 1;
+    assert_refused(&marks[0], 2 * NEED, "");
+    countdown = 0;
+    assert_int_equal(failures(&marks[0], 2 * NEED), 3); // memory, zeros, the end of the stream's work
+    assert_int_equal(taken(&marks[0]), STREAMED);
+    assert_true(told() != first);
+    assert_int_equal(failures(&marks[1], NEED), 3);
+    assert_int_equal(failures(&marks[0], 0), 1);
+    assert_int_equal(taken(&marks[0]), PLAIN);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(is_chosen_where_there_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(clears_flags, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_failures, setup, teardown),
     };
