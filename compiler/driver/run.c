@@ -46,6 +46,11 @@ bool run_open_device(run_state *r) {
     return true;
 }
 
+bool run_give_workspace(run_state *r, const fp4_module *module) {
+    int64_t bytes = fp4_module_workspace(module);
+    return bytes <= 0 || fp4_workspace(r->ctx, NULL, bytes) == FP4_OK || failed("workspace");
+}
+
 // A module of this variant alone, on a device of its own.
 static int load(run_state *r, fp4_module **module) {
     unit *u = r->u;
@@ -75,12 +80,7 @@ static int load(run_state *r, fp4_module **module) {
         failed("module");
         return EXIT_MISTAKE;
     }
-    int64_t workspace = fp4_module_workspace(*module);
-    if (workspace > 0 && fp4_workspace(r->ctx, NULL, workspace) != FP4_OK) {
-        failed("workspace");
-        return EXIT_MISTAKE;
-    }
-    return EXIT_DONE;
+    return run_give_workspace(r, *module) ? EXIT_DONE : EXIT_MISTAKE;
 }
 
 // Every NAME=VALUE must be a size or a scalar of the kernel.

@@ -60,6 +60,8 @@ typedef struct {
 // run.c. A state for this build of a kernel; NULL after a sentence.
 run_state *run_new(unit *u, const built *b);
 bool run_open_device(run_state *r);
+// What the kernels of this module keep between their blocks, on the default stream. False: a sentence was printed.
+bool run_give_workspace(run_state *r, const fp4_module *module);
 // Whether all that was built are schedules of one kernel; a sentence says why not.
 bool run_one_kernel(const unit *u, const builds *b);
 // Calls 'one' for every combination of the values that were given, the last name's fastest, until it returns

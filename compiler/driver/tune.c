@@ -215,6 +215,9 @@ static bool set_up(tuner *t, const module_image *image) {
         fp4_module_load_memory(r->ctx, image->bytes, image->len, &t->module) != FP4_OK) {
         return failed("device");
     }
+    if (!run_give_workspace(r, t->module)) {
+        return false;
+    }
     t->sms = info.n_sms;
     bool cached = strncmp(r->u->opt->device, "sim", 3) != 0;
     return !cached || fp4_alloc(r->ctx, FLUSH_BYTES, &t->flush) == FP4_OK || failed("device");

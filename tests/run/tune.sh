@@ -53,6 +53,12 @@ grep -q ' tune.tune$' tune.tkm.d || fail "-MD does not name the file"
 grep -aq '^3 8 [0-9]* 16 128 64$' tune.tkm || fail "the module has no times"
 grep -aq '^3 8 [0-9]* 2 16 64$' tune.tkm || fail "the module has no times of the last schedule"
 
+# Schedules whose blocks meet in a workspace are measured too.
+(sed '/^schedule/,$d' tune.tk
+ echo 'schedule product on sm_90a { mma wgmma; walk static; split k over sms; }') >streamed.tk
+"$fp4c" tune streamed.tk -arch sm_90a --device sim M=16 N=64 K=256 >said 2>&1 || fail "$(cat said)"
+grep -q '^product sm_90a [0-9a-f]* 8 [0-9]* M=16 K=256 N=64$' streamed.tune || fail "$(cat said)"
+
 # Code that is made no more; lines that say nothing.
 "$fp4c" tune.tk -DBK=64 -arch sm_90a -o other.tkm 2>said
 grep -q 'tune.tune:2: warning: 5 lines of code that is made no more' said || fail "$(cat said)"
