@@ -534,8 +534,9 @@ static fp4_status grid_of(binding *b, uint32_t *grid) {
         return status;
     }
     int64_t cluster = (int64_t)k->cluster[0] * k->cluster[1] * k->cluster[2];
-    if (k->workspace && tiles > INT32_MAX) {
-        return refuse(k, "%lld steps of all tiles together, at most %d are counted", (long long)tiles, INT32_MAX);
+    if (k->persistent && tiles > INT32_MAX) { // blocks that walk count in 32 bits
+        return refuse(k, "%lld %s, at most %d are counted", (long long)tiles,
+                      k->workspace ? "steps of all tiles together" : "tiles", INT32_MAX);
     }
     if (k->persistent) {
         int64_t fit = (int64_t)k->module->ctx->properties.n_sms * k->per_sm / cluster;

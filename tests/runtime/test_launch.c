@@ -172,6 +172,17 @@ static void refuse(const char *sentence) {
     assert_int_equal(fake.n_maps, 0);
 }
 
+// What blocks walk is counted in 32 bits, also where few blocks are launched.
+static void refuses_too_many_tiles(void **state) {
+    (void)state;
+    const char *tiles = "[\"*\",[\"ceildiv\",\"M\",256],[\"ceildiv\",\"N\",256]]";
+    kernel = load_edited(tiles, "[\"*\",\"M\",7158279]"); // 300 of them: 52 more than 2^31
+    refuse("nvfp4_gemm(): 2147483700 tiles, at most 2147483647 are counted");
+    kernel = load_edited(tiles, "[\"*\",\"M\",7158278]"); // 248 fewer
+    assert_int_equal(fp4_launch(kernel, args, n_args, NULL), FP4_OK);
+    assert_int_equal(fake.launch.grid[0], 10);
+}
+
 static void refuses_bad_calls(void **state) {
     (void)state;
     assert_int_equal(fp4_launch(NULL, args, n_args, NULL), FP4_ERROR_ARGUMENT);
@@ -298,9 +309,7 @@ static void refuses_by_where(void **state) {
 static void refuses_grids_and_sizes(void **state) {
     (void)state;
     kernel = load_edited("[\"ceildiv\",\"M\",256]", "[\"*\",\"M\",100000000]");
-    fp4_kernel *persistent = kernel;
-    assert_int_equal(fp4_launch(persistent, args, n_args, NULL), FP4_OK); // 10 blocks all the same
-    fake.n_launches = 0;
+    refuse("60000000000 tiles, at most 2147483647 are counted");
     char *text = sample_replace(sample_gemm_meta, "\"persistent\":true", "\"persistent\":false");
     char *meta = sample_replace(text, "[\"ceildiv\",\"M\",256]", "[\"*\",\"M\",100000000]");
     kernel = load(meta);
@@ -407,6 +416,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(persistent_grid_fits_the_device, setup, teardown),
         cmocka_unit_test_setup_teardown(own_pitch_reaches_the_map, setup, teardown),
         cmocka_unit_test_setup_teardown(no_tile_launches_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_too_many_tiles, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_bad_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_sizes_near_2_31, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_bad_tensors, setup, teardown),
