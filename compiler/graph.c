@@ -544,5 +544,5 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
                out->sums[0].acc->name);
         diag_help(d, "give it a kernel of its own");
     }
-    return b.ok;
+    return b.ok && graph_check_order(out, d);
 }

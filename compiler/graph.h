@@ -90,6 +90,8 @@ int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulat
 int graph_sum_of(const graph *g, const ast_sym *acc);    // -1: not a sum without products
 // The declaration that cuts a dimension in groups, or NULL.
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
+// graph_order.c. Whether all that is read of stored tensors has one value in every order; graph_build asks.
+bool graph_check_order(const graph *g, diag *d);
 bool graph_mentions(const ast_expr *e, const ast_sym *name);
 
 #endif
