@@ -267,8 +267,7 @@ const struct uop *run_assertfail(struct warp *w, const struct uop *u) {
 const struct uop *run_heap_alloc(struct warp *w, const struct uop *u) {
     const struct builtin_aux *x = u->aux;
     FOR_LANES(l, exec_mask(w, u)) {
-        uint64_t bytes = arg_64(w, x->arg[0], l);
-        uint64_t a = bytes <= w->x->sim->mem.limit ? sim_alloc(w->x->sim, bytes) : 0;
+        uint64_t a = devmem_heap_alloc(w->x->sim, arg_64(w, x->arg[0], l));
         w->x->hit = NULL; // the list of allocations has moved
         memcpy(local_word(w, x->ret, l), &a, 8);
     }
@@ -280,7 +279,7 @@ const struct uop *run_heap_free(struct warp *w, const struct uop *u) {
     FOR_LANES(l, exec_mask(w, u)) {
         uint64_t a = arg_64(w, x->arg[0], l);
         w->x->hit = NULL;
-        if (a != 0 && sim_free(w->x->sim, a) != SIM_OK) {
+        if (a != 0 && !devmem_heap_free(w->x->sim, a)) {
             w->active = 1u << l;
             return sim_fault(w, u, "free of 0x%llx, which malloc has not returned",
                              (unsigned long long)a);

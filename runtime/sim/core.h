@@ -187,15 +187,20 @@ enum sreg {
 struct allocation {
     uint64_t base, bytes;
     uint8_t *host;
+    bool heap; // malloc of a kernel has made it
 };
 struct devmem {
     struct allocation *list; // sorted by base
     size_t n, capacity;
     uint64_t next; // address of the next allocation
     uint64_t used, limit;
+    uint64_t heap_used; // by blocks of the kernels' malloc, rounded
 };
 // Host pointer of 'bytes' bytes at 'address', NULL unless one allocation holds them all.
 uint8_t *devmem_at(const struct devmem *m, uint64_t address, uint64_t bytes);
+// malloc (0: no room) and free (false: malloc has not returned it) of a kernel.
+uint64_t devmem_heap_alloc(struct sim *s, uint64_t bytes);
+bool devmem_heap_free(struct sim *s, uint64_t address);
 const struct allocation *devmem_nearest(const struct devmem *m, uint64_t address);
 
 // ---- warps --------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@
 #define FIRST_ADDRESS 0x100000000000ull
 #define RED_ZONE 4096u
 #define ALIGN 256u
+// CUDA C++ "Dynamic Global Memory Allocation": eight megabytes unless the host sets another size.
+#define HEAP_BYTES (8u << 20)
+#define HEAP_UNIT 64u
 
 static size_t find(const struct devmem *m, uint64_t address) { // the last one at or below
     size_t lo = 0;
@@ -76,25 +79,60 @@ uint64_t sim_alloc(sim *s, size_t bytes) {
     }
     memset(host, 0xA5, bytes);
     m->next = m->next == 0 ? FIRST_ADDRESS : m->next;
-    m->list[m->n++] = (struct allocation){m->next, bytes, host};
+    m->list[m->n++] = (struct allocation){m->next, bytes, host, false};
     uint64_t base = m->next;
     m->used += bytes;
     m->next = (base + bytes + RED_ZONE + ALIGN - 1) & ~(uint64_t)(ALIGN - 1);
     return base;
 }
 
+static void take_out(struct devmem *m, size_t n) {
+    m->used -= m->list[n].bytes;
+    free(m->list[n].host);
+    m->n--;
+    memmove(&m->list[n], &m->list[n + 1], (m->n - n) * sizeof *m->list);
+}
+
+// What the kernels' malloc has made is theirs to free, and nothing else is ("Dynamic Global Memory
+// Allocation and Operations").
 int sim_free(sim *s, uint64_t address) {
     struct devmem *m = &s->mem;
     size_t n = find(m, address);
-    if (n == 0 || m->list[n - 1].base != address) {
-        return sim_set_error(s, SIM_ERROR_ARGUMENT, "0x%llx is not the start of an allocation",
-                             (unsigned long long)address);
+    if (n == 0 || m->list[n - 1].base != address || m->list[n - 1].heap) {
+        return sim_set_error(s, SIM_ERROR_ARGUMENT, "0x%llx is not the start of an allocation%s",
+                             (unsigned long long)address,
+                             n > 0 && m->list[n - 1].base == address ? " of the host" : "");
     }
-    m->used -= m->list[n - 1].bytes;
-    free(m->list[n - 1].host);
-    memmove(&m->list[n - 1], &m->list[n], (m->n - n) * sizeof *m->list);
-    m->n--;
+    take_out(m, n - 1);
     return SIM_OK;
+}
+
+static uint64_t heap_size(uint64_t bytes) {
+    return bytes == 0 ? HEAP_UNIT : (bytes + HEAP_UNIT - 1) / HEAP_UNIT * HEAP_UNIT;
+}
+
+uint64_t devmem_heap_alloc(sim *s, uint64_t bytes) {
+    struct devmem *m = &s->mem;
+    if (bytes > HEAP_BYTES || heap_size(bytes) > HEAP_BYTES - m->heap_used) {
+        return 0;
+    }
+    uint64_t base = sim_alloc(s, bytes);
+    if (base != 0) {
+        m->list[m->n - 1].heap = true;
+        m->heap_used += heap_size(bytes);
+    }
+    return base;
+}
+
+bool devmem_heap_free(sim *s, uint64_t address) {
+    struct devmem *m = &s->mem;
+    size_t n = find(m, address);
+    if (n == 0 || m->list[n - 1].base != address || !m->list[n - 1].heap) {
+        return false;
+    }
+    m->heap_used -= heap_size(m->list[n - 1].bytes);
+    take_out(m, n - 1);
+    return true;
 }
 
 static uint8_t *range(sim *s, uint64_t address, size_t bytes) {

@@ -413,7 +413,7 @@ const struct uop *run_mapa(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
     const u32 *rank = row(w, u->b);
     FOR_LANES(l, m) {
-        uint32_t to = rank[l] & 0xFF;
+        uint32_t to = rank[l] < 0xFF ? rank[l] : 0xFF; // the field has eight bits
         if (u->flag != 0) {
             uint64_t a = ((const u64 *)row(w, u->a))[l];
             ((u64 *)row(w, u->d))[l] = (a & ~0xFF000000ull) | (uint64_t)to << RANK_SHIFT;

@@ -80,6 +80,7 @@ struct ptx_symbol {
     uint32_t align;
     bool is_extern;
     bool placed; // a shared variable that has its offset in the kernel at hand
+    struct ptx_symbol *next_static; // of those that bodies of functions declare
     // SYM_LABEL
     uint32_t target;
     bool is_return; // of a function that is being expanded
@@ -89,6 +90,7 @@ struct ptx_func {
     struct ptx_func *next;
     const char *name;
     uint32_t length, number;
+    int n_ret, n_arg;        // parameters of its head
     struct ptx_lexer header; // behind '.func'
     bool has_body, taken;    // taken: its address is
 };
@@ -172,6 +174,9 @@ struct ptx_parser {
     struct ptx_func *funcs; // the last one first
     bool funcs_searched;    // for those whose address is taken
     struct ptx_frame *frame; // the function that is being expanded, or NULL
+    struct ptx_symbol *statics; // .global and .shared variables of functions, made once
+    uint32_t n_expanded;        // calls of the kernel at hand
+    uint64_t read_again;        // bytes of text that they are
     jmp_buf fail;
 };
 

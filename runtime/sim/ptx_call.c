@@ -9,6 +9,8 @@
 
 #define MOST_DEEP 48
 #define MOST_CODE (1u << 23)
+#define MOST_EXPANDED (1u << 16)
+#define MOST_READ_AGAIN (1u << 26)
 
 struct call {
     struct ptx_operand ret[MOST_CALL_PARAMS], arg[MOST_CALL_PARAMS];
@@ -29,6 +31,11 @@ struct ptx_frame {
 };
 
 // ---- the functions of a module ------------------------------------------------------------------
+static bool is_word(const struct ptx_token *t, enum ptx_token_kind kind, const char *text) {
+    size_t n = strlen(text);
+    return t->kind == kind && t->length == n && memcmp(t->text, text, n) == 0;
+}
+
 // After '.func': [( returns )] name [( parameters )] attributes, then ';' or a body.
 static struct ptx_func read_head(struct ptx_lexer *lx) {
     struct ptx_func f = {.header = *lx};
@@ -48,13 +55,11 @@ static struct ptx_func read_head(struct ptx_lexer *lx) {
             f.length = t.length;
         } else if (t.kind == TK_PUNCT) {
             parens += (*t.text == '(') - (*t.text == ')');
+        } else if (is_word(&t, TK_DOT, ".param") || is_word(&t, TK_DOT, ".reg")) {
+            f.n_ret += f.name == NULL;
+            f.n_arg += f.name != NULL;
         }
     }
-}
-
-static bool is_word(const struct ptx_token *t, enum ptx_token_kind kind, const char *text) {
-    size_t n = strlen(text);
-    return t->kind == kind && t->length == n && memcmp(t->text, text, n) == 0;
 }
 
 struct ptx_func *ptx_find_func(struct ptx_parser *p, const char *name, uint32_t length) {
@@ -118,6 +123,9 @@ static void find_taken(struct ptx_parser *p) {
 static void bind_variable(struct ptx_parser *p, struct ptx_symbol *y,
                           const struct ptx_operand *actual) {
     bool variable = actual->kind == OP_VAR && actual->symbol->space == SP_CALL_PARAM;
+    if (variable && actual->value != 0) {
+        ptx_fail(p, p->tok.line, "a parameter of a call is a whole variable, not a place in it");
+    }
     if (!variable || actual->symbol->bytes < y->bytes) {
         ptx_fail(p, p->tok.line, "a parameter of %llu bytes of the call does not fit '%.*s'",
                  variable ? (unsigned long long)actual->symbol->bytes : 0ull,
@@ -141,15 +149,15 @@ static void bind_register(struct ptx_parser *p, struct ptx_symbol *y,
     }
 }
 
-// ( .param type name extent { , ... } ) bound to the operands of the call
+// [( .param type name extent { , ... } )] bound to the operands of the call
 static void bind(struct ptx_parser *p, const struct ptx_operand *actual, int n, bool returns) {
     int at = 0;
-    ptx_expect(p, '(');
-    while (!ptx_is(p, ')')) {
-        
+    bool list = ptx_accept(p, '(');
+    while (list && !ptx_is(p, ')')) {
         struct ptx_symbol *y = ptx_formal(p);
         if (at == n) {
-            ptx_fail(p, p->tok.line, "the call has %d parameters, fewer than the function", n);
+            ptx_fail(p, p->tok.line, "the call has %d %s, fewer than the function", n,
+                     returns ? "returns" : "parameters");
         }
         if (y->kind == SYM_REG) {
             bind_register(p, y, &actual[at], returns);
@@ -161,23 +169,22 @@ static void bind(struct ptx_parser *p, const struct ptx_operand *actual, int n, 
             ptx_unexpected(p, "',' or ')'");
         }
     }
-    ptx_next(p);
+    if (list) {
+        ptx_next(p);
+    }
     if (at < n) {
-        ptx_fail(p, p->tok.line, "the call has %d parameters, the function %d", n, at);
+        ptx_fail(p, p->tok.line, "the call has %d %s, the function %d", n,
+                 returns ? "returns" : "parameters", at);
     }
 }
 
 // Returns in registers go to those of the call.
 static void copy_returns(struct ptx_parser *p, const struct call *c) {
-    int at = 0;
+    int at = c->n_ret;
     for (struct ptx_symbol *y = p->scope->symbols; y != NULL; y = y->next) {
+        at -= y->is_return; // the list has the last one first
         if (y->kind == SYM_REG && y->is_return) {
-            at++;
-        }
-    }
-    for (struct ptx_symbol *y = p->scope->symbols; y != NULL; y = y->next) {
-        if (y->kind == SYM_REG && y->is_return) { // the list has the last one first
-            uint32_t d = ptx_row_dst(p, &c->ret[--at], y->type);
+            uint32_t d = ptx_row_dst(p, &c->ret[at], y->type);
             ptx_emit_mov(p, d, y->rows[0], ptx_type_bits(y->type));
         }
     }
@@ -204,16 +211,12 @@ static void read_body(struct ptx_parser *p, const struct ptx_func *f, const stru
     ptx_next(p);
     p->scope = p->module_scope;
     ptx_scope_open(p);
-    if (ptx_is(p, '(')) {
-        bind(p, c->ret, c->n_ret, true);
-        for (struct ptx_symbol *y = p->scope->symbols; y != NULL; y = y->next) {
-            y->is_return = true;
-        }
+    bind(p, c->ret, c->n_ret, true);
+    for (struct ptx_symbol *y = p->scope->symbols; y != NULL; y = y->next) {
+        y->is_return = true;
     }
     ptx_next(p); // its name
-    if (ptx_is(p, '(')) {
-        bind(p, c->arg, c->n_arg, false);
-    }
+    bind(p, c->arg, c->n_arg, false);
     while (!ptx_is(p, '{')) {
         ptx_next(p); // attributes; find_functions has seen the body
     }
@@ -243,6 +246,11 @@ static void expand(struct ptx_parser *p, const struct ptx_func *f, const struct 
         ptx_fail(p, c->line, "the kernel has more than %u instructions with its calls expanded",
                  MOST_CODE);
     }
+    if (++p->n_expanded > MOST_EXPANDED || p->read_again > MOST_READ_AGAIN) {
+        ptx_fail(p, c->line, "the kernel has more than %u calls or %u bytes of text with its calls "
+                             "expanded: functions that call each other twice double it at each step",
+                 MOST_EXPANDED, MOST_READ_AGAIN);
+    }
     struct ptx_lexer lx = p->lx;
     struct ptx_token tok = p->tok;
     struct ptx_token ahead = p->ahead;
@@ -251,6 +259,7 @@ static void expand(struct ptx_parser *p, const struct ptx_func *f, const struct 
     int depth = p->depth;
     p->lx = f->header;
     read_body(p, f, c);
+    p->read_again += (uint64_t)(p->lx.at - f->header.at);
     p->lx = lx;
     p->tok = tok;
     p->ahead = ahead;
@@ -262,7 +271,8 @@ static void expand(struct ptx_parser *p, const struct ptx_func *f, const struct 
 
 // ---- functions of the toolkit -------------------------------------------------------------------
 static uint32_t place_of(struct ptx_parser *p, const struct ptx_operand *o, uint32_t bytes) {
-    if (o->kind != OP_VAR || o->symbol->space != SP_CALL_PARAM || o->symbol->bytes < bytes) {
+    if (o->kind != OP_VAR || o->symbol->space != SP_CALL_PARAM || o->symbol->bytes < bytes ||
+        o->value != 0) {
         ptx_refuse(p, "a parameter is not of the type that the function takes");
     }
     return (uint32_t)o->symbol->address;
@@ -302,27 +312,10 @@ static void call_builtin(struct ptx_parser *p, const struct ptx_func *f, const s
 }
 
 // ---- calls --------------------------------------------------------------------------------------
-static bool same_sizes(struct ptx_parser *p, const struct ptx_func *f, const struct call *c) {
-    struct ptx_lexer lx = f->header;
-    int list = 0; // 0 the returns, if there are any, then the parameters
-    int n[2] = {0, 0};
-    int parens = 0;
-    bool named = false;
-    for (struct ptx_token t = ptx_lex(&lx); t.kind != TK_EOF; t = ptx_lex(&lx)) {
-        if (t.kind == TK_PUNCT && *t.text == '{') {
-            break;
-        }
-        if (t.kind == TK_PUNCT) {
-            parens += (*t.text == '(') - (*t.text == ')');
-        } else if (t.kind == TK_WORD && parens == 0 && !named) {
-            named = true;
-            list = 1;
-        } else if (is_word(&t, TK_DOT, ".param") || is_word(&t, TK_DOT, ".reg")) {
-            n[list]++;
-        }
-    }
-    (void)p;
-    return n[0] == c->n_ret && n[1] == c->n_arg;
+// A call through a register may be one of f.
+static bool may_reach(const struct ptx_parser *p, const struct ptx_func *f, const struct call *c) {
+    return f->has_body && f->taken && f->n_ret == c->n_ret && f->n_arg == c->n_arg &&
+           !is_open(p, f);
 }
 
 static void call_register(struct ptx_parser *p, const struct call *c) {
@@ -335,12 +328,12 @@ static void call_register(struct ptx_parser *p, const struct call *c) {
     uint32_t check = p->kernel->n_code - 1;
     uint32_t count = 0;
     for (const struct ptx_func *f = p->funcs; f != NULL; f = f->next) {
-        count++;
+        count += may_reach(p, f, c);
     }
     struct call_targets *list =
-        ptx_aux_alloc(p, sizeof *list + ((size_t)count + 1) * sizeof *list->address);
+        ptx_aux_alloc(p, sizeof *list + (size_t)count * sizeof *list->address);
     for (const struct ptx_func *f = p->funcs; f != NULL; f = f->next) {
-        if (!f->has_body || !f->taken || is_open(p, f) || !same_sizes(p, f, c)) {
+        if (!may_reach(p, f, c)) {
             continue;
         }
         list->address[list->n++] = ptx_func_address(f);

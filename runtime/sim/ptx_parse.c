@@ -295,13 +295,37 @@ static void place_in_kernel(struct ptx_parser *p, struct ptx_symbol *y, struct s
     k->local_bytes += (uint32_t)y->bytes;
 }
 
+// The symbol of the name at hand. The body of a function is read again at each call, but its static
+// variables are the same ones: the place of the name in the text tells them.
+static struct ptx_symbol *variable(struct ptx_parser *p, enum ptx_space space, bool *made) {
+    bool is_static = p->frame != NULL && (space == SP_GLOBAL || space == SP_SHARED);
+    struct ptx_symbol *y = is_static ? p->statics : NULL;
+    while (y != NULL && y->name != p->tok.text) {
+        y = y->next_static;
+    }
+    *made = y == NULL;
+    if (y != NULL) { // the scope that had it is closed: no function is open twice
+        y->next = p->scope->symbols;
+        p->scope->symbols = y;
+        ptx_next(p);
+        return y;
+    }
+    y = ptx_new_symbol(p, SYM_VAR);
+    if (is_static) {
+        y->next_static = p->statics;
+        p->statics = y;
+    }
+    return y;
+}
+
 // variable = space type name extent [= initial values] { , name ... } ;
 static void parse_variables(struct ptx_parser *p, enum ptx_space space, bool is_extern) {
     struct declaration d = {.space = space, .is_extern = is_extern};
     parse_type(p, &d);
     do {
         expect_word(p, "a name");
-        struct ptx_symbol *y = ptx_new_symbol(p, SYM_VAR);
+        bool made;
+        struct ptx_symbol *y = variable(p, space, &made);
         bool open;
         y->space = space;
         y->type = d.type;
@@ -311,7 +335,9 @@ static void parse_variables(struct ptx_parser *p, enum ptx_space space, bool is_
         if (open && !(is_extern || space == SP_CALL_PARAM)) {
             ptx_fail(p, p->tok.line, "'%.*s' has no size", (int)y->length, y->name);
         }
-        if (space == SP_GLOBAL && !is_extern) {
+        if (!made) {
+            // it has its place
+        } else if (space == SP_GLOBAL && !is_extern) {
             place_global(p, y, (uint32_t)(type_bytes(&d) / d.vector));
         } else {
             place_in_kernel(p, y, p->kernel);
@@ -561,6 +587,8 @@ static struct sim_kernel *new_kernel(struct ptx_parser *p) {
     p->kernel = k;
     p->uop_capacity = p->const_capacity = p->use_capacity = 0;
     p->smem_used = 0;
+    p->n_expanded = 0;
+    p->read_again = 0;
     p->source_line = 0;
     return k;
 }
@@ -582,6 +610,9 @@ static void parse_entry(struct ptx_parser *p) {
         ptx_fail(p, p->tok.line, "kernel '%s' has no body", k->name);
     }
     for (struct ptx_symbol *y = p->module_scope->symbols; y != NULL; y = y->next) {
+        y->placed = false;
+    }
+    for (struct ptx_symbol *y = p->statics; y != NULL; y = y->next_static) {
         y->placed = false;
     }
     p->depth = 0;

@@ -76,6 +76,21 @@ static void by_registers(void **state) {
     }
 }
 
+// A return in memory before and one behind the one in a register.
+static void mixed_returns(void **state) {
+    (void)state;
+    run_words(HEAD ".func (.param .b32 m, .reg .b32 s, .param .b32 n) f(.reg .b32 a)\n{\n .reg .b32 b;\n"
+                   " add.u32 b, a, 1; st.param.b32 [m], b; add.u32 s, a, 2; add.u32 b, a, 3;\n"
+                   " st.param.b32 [n], b; ret;\n}\n" BEGIN
+                   " { .param .b32 x; .param .b32 y; call (x, r3, y), f, (r2);\n"
+                   "   ld.param.b32 r4, [x]; ld.param.b32 r5, [y]; }\n"
+                   " mad.lo.u32 r3, r3, 10, r4; mad.lo.u32 r3, r5, 100, r3; st.global.u32 [d2], r3; ret;\n}\n");
+    for (uint32_t t = 0; t < 64; t++) {
+        uint32_t v = in_words[t];
+        assert_int_equal(out_words[t], (v + 1) + 10 * (v + 2) + 100 * (v + 3));
+    }
+}
+
 // Targets from a table in memory and from a move, different ones in one warp.
 static void through_registers(void **state) {
     (void)state;
@@ -174,6 +189,82 @@ static void heap(void **state) {
     }
 }
 
+// Blocks are the kernels' own: the heap of 8 MiB ends, what is freed is there again, the host cannot free.
+static void heap_bounds(void **state) {
+    (void)state;
+    sim_module *m;
+    sim *s = open_with(
+        HEAD ".extern .func (.param .b64 r) malloc(.param .b64 n);\n.extern .func free(.param .b64 n);\n"
+             ".func (.reg .b64 a) get(.reg .b64 n)\n{ .param .b64 q; .param .b64 v; st.param.b64 [q], n;\n"
+             " call (v), malloc, (q); ld.param.b64 a, [v]; ret; }\n" BEGIN
+             " setp.ne.u32 p1, r1, 0; @p1 exit; call (d3), get, (8388609); call (d4), get, (6000000);\n"
+             " call (d5), get, (6000000); { .param .b64 q; st.param.b64 [q], d4; call free, (q); }\n"
+             " call (d6), get, (8000000); st.global.v2.u64 [d2], {d3, d4};\n"
+             " st.global.v2.u64 [d2+16], {d5, d6}; mov.u32 r4, 0;\n"
+             "L: call (d7), get, (1); setp.ne.u64 p1, d7, 0; @p1 add.u32 r4, r4, 1; @p1 bra L;\n"
+             " st.global.u32 [d2+32], r4; ret;\n}\n",
+        &m);
+    assert_int_equal(start(s, m), SIM_OK);
+    uint64_t got[4];
+    memcpy(got, out_words, sizeof got);
+    assert_true(got[0] == 0 && got[1] != 0 && got[2] == 0 && got[3] != 0);
+    assert_in_range(out_words[8], 1, 388608 / 16);
+    assert_int_equal(sim_free(s, got[3]), SIM_ERROR_ARGUMENT);
+    assert_non_null(strstr(sim_last_error(s), "not the start of an allocation of the host"));
+    sim_close(s);
+}
+
+// Variables of a function are the same ones at each of its calls and in each kernel; the shared ones
+// belong to one CTA.
+static void static_variables(void **state) {
+    (void)state;
+    sim_module *m;
+    sim *s = open_with(
+        HEAD ".func (.reg .b32 r) next(.reg .b32 first)\n{\n"
+             " .global .align 4 .u32 n = 5; .global .b8 big[200000000]; .shared .u32 s[64];\n"
+             " .reg .pred q; .reg .b32 a; .reg .b32 t;\n"
+             " mov.u32 t, %tid.x; shl.b32 t, t, 2; mov.u32 a, s; add.u32 t, t, a; mov.u32 r, 0;\n"
+             " setp.ne.u32 q, first, 0; @!q ld.shared.u32 r, [t]; add.u32 r, r, 1;\n"
+             " st.shared.u32 [t], r; atom.global.add.u32 a, [n], 1; ret;\n}\n" BEGIN
+             " call (r3), next, (1); call (r4), next, (0); call (r5), next, (0);\n"
+             " call (r6), next, (0); call (r7), next, (0); call (r8), next, (0);\n"
+             " mad.lo.u32 r3, r4, 16, r3; mad.lo.u32 r3, r8, 256, r3; st.global.u32 [d2], r3; ret;\n}\n"
+             ".visible .entry other(.param .u64 in, .param .u64 out)\n{ .reg .b32 r; .reg .b64 d;\n"
+             " call (r), next, (1); ld.param.u64 d, [out]; st.global.u32 [d], r; ret;\n}\n",
+        &m);
+    assert_int_equal(start(s, m), SIM_OK);
+    for (uint32_t t = 0; t < 64; t++) {
+        assert_int_equal(out_words[t], 0x621);
+    }
+    uint64_t out = sim_alloc(s, 4);
+    void *params[] = {&out, &out};
+    launch(s, m, "other", &(sim_launch_config){.block = {64}, .params = params});
+    uint64_t address;
+    size_t bytes;
+    uint32_t n;
+    assert_true(sim_module_global(m, "n", &address, &bytes));
+    assert_int_equal(sim_copy_from(s, &n, address, 4), SIM_OK);
+    assert_int_equal(n, 5 + 7 * 64);
+    sim_close(s);
+}
+
+// Forty functions, each of which calls the one before it twice.
+static void doubling(void **state) {
+    (void)state;
+    char ptx[8192];
+    int n = snprintf(ptx, sizeof ptx, "%s.func f0 { }\n", HEAD);
+    for (int f = 1; f <= 40; f++) {
+        n += snprintf(ptx + n, sizeof ptx - (size_t)n, ".func f%d { call f%d; call f%d; }\n", f, f - 1,
+                      f - 1);
+    }
+    snprintf(ptx + n, sizeof ptx - (size_t)n, ".visible .entry k() { call f40; ret; }\n");
+    sim *s = sim_open(NULL);
+    sim_module *m;
+    assert_int_equal(sim_module_load(s, ptx, strlen(ptx), &m), SIM_ERROR_PTX);
+    assert_non_null(strstr(sim_last_error(s), "more than 65536 calls"));
+    sim_close(s);
+}
+
 static const struct {
     const char *head, *body, *error;
     int status;
@@ -189,6 +280,21 @@ static const struct {
     {".func f(.param .b32 x) { ret; }\n", "call f;", "fewer than the function", SIM_ERROR_PTX},
     {".func f() { ret; }\n", "{ .param .b32 q; call f, (q); }", "1 parameters, the function 0",
      SIM_ERROR_PTX},
+    {".func f { ret; }\n", "{ .param .b32 q; call f, (q); }", "1 parameters, the function 0",
+     SIM_ERROR_PTX},
+    {".func f { ret; }\n", "{ .param .b32 q; call (q), f; }", "1 returns, the function 0",
+     SIM_ERROR_PTX},
+    {".func (.reg .b32 r) f() { ret; }\n", "call f, ();", "0 returns, fewer than the function",
+     SIM_ERROR_PTX},
+    {".func f(.param .b32 x) { ret; }\n", "{ .param .b32 q[2]; call f, (q+4); }", "a whole variable",
+     SIM_ERROR_PTX},
+    {".extern .func free(.param .b64 x);\n", "{ .param .b64 q[2]; call free, (q+8); }",
+     "not of the type that the function takes", SIM_ERROR_PTX},
+    {".extern .func free(.param .b64 x);\n",
+     "{ .param .b64 q; st.param.b64 [q], d1; call free, (q); }", "which malloc has not returned",
+     SIM_ERROR_FAULT},
+    {".shared .u32 s;\n", "mapa.shared::cluster.u32 r3, s, 256; ld.shared::cluster.u32 r4, [r3];",
+     "CTA 255", SIM_ERROR_FAULT},
     {".func f() { bra NOWHERE; }\n", "call f;", "'NOWHERE' is not defined", SIM_ERROR_PTX},
     {".func f() {\n", "call f;", "the text ends", SIM_ERROR_PTX},
 };
@@ -212,7 +318,9 @@ static void mistakes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_parameters), cmocka_unit_test(by_registers),
+        cmocka_unit_test(mixed_returns),
         cmocka_unit_test(through_registers), cmocka_unit_test(prints), cmocka_unit_test(assertions),
-        cmocka_unit_test(heap), cmocka_unit_test(mistakes)};
+        cmocka_unit_test(heap), cmocka_unit_test(heap_bounds),
+        cmocka_unit_test(static_variables), cmocka_unit_test(doubling), cmocka_unit_test(mistakes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
