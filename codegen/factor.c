@@ -84,6 +84,7 @@ static bool is_fixed(const cg *c, const tir_operand *o, int f) {
 }
 
 void cg_factors_begin(cg *c, int f) {
+    ll_val **outer = c->lines;
     c->lines = ARENA_ARRAY(c->mem, ll_val *, c->k->n_operands + 1);
     for (int o = 0; o < c->k->n_operands; o++) {
         const tir_operand *op = &c->k->operands[o];
@@ -91,6 +92,8 @@ void cg_factors_begin(cg *c, int f) {
         bool here = t.mma >= 0 && c->k->mmas[t.mma].loop == f;
         if (here && &c->k->roles[c->k->channels[op->channel].from] == c->role && is_fixed(c, op, f)) {
             c->lines[o] = lines_of(c, o, &t);
+        } else if (outer) {
+            c->lines[o] = outer[o];
         }
     }
 }

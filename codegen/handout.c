@@ -169,7 +169,7 @@ cg_handed cg_take_tile(cg *c, const cg_ring *ring) {
         for (int j = 0; j < VECTOR; j++) {
             ll_val word = ll_extract(b, v, j);
             // Whole warps: that all lanes have the same is seen to be so.
-            r.words[i + j] = c->role->one_thread ? word : cg_shuffle(c, word, ll_i32(b, 0));
+            r.words[i + j] = c->role->one_thread && !c->lanes ? word : cg_shuffle(c, word, ll_i32(b, 0));
         }
     }
     cg_ring_release(c, ring);

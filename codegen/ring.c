@@ -56,8 +56,9 @@ void cg_ring_acquire(cg *c, const cg_ring *r) {
 void cg_ring_release(cg *c, const cg_ring *r) {
     ll *b = c->b;
     ll_val empty = ring_at(c, r, c->k->walk.empty_bar, BARRIER_BYTES);
+    bool alone = c->role->one_thread && !c->lanes;
     ll_if one = {0};
-    if (!c->role->one_thread) {
+    if (!alone) {
         cg_warp_sync(c);
         one = ll_if_begin(b, ll_cmpi(b, LL_EQ, c->lane, 0));
     }
@@ -66,7 +67,7 @@ void cg_ring_release(cg *c, const cg_ring *r) {
     } else {
         cg_arrive(c, empty);
     }
-    if (!c->role->one_thread) {
+    if (!alone) {
         ll_if_end(b, one);
     }
     cg_ring_advance(c, r);

@@ -458,6 +458,7 @@ static void for_loop(cg *c, const tir_stmt *s) {
     cg_range steps = cg_for_range(c, s->ref);
     ll_var at = ll_variable(b, LL_I32, f->index);
     cg_shared_loop shared = cg_shared_begin(c, s);
+    ll_val **outer = c->lines;
     if (c->lanes) {
         cg_factors_begin(c, s->ref);
     }
@@ -472,7 +473,7 @@ static void for_loop(cg *c, const tir_stmt *s) {
     ll_loop_end(b, l);
     cg_shared_end(c, &shared);
     c->starts[c->k->n_loops + s->ref] = NULL;
-    c->lines = NULL;
+    c->lines = outer;
 }
 
 // --- Statements ----------------------------------------------------------------------------------

@@ -191,17 +191,7 @@ static void put(eval *x, const place *p, int64_t i, val v) {
     }
 }
 
-typedef struct {
-    int64_t at;
-    val v;
-} update;
-
-typedef struct {
-    update *v;
-    int64_t n, cap;
-} update_list;
-
-static bool update_add(eval *x, update_list *l, ast_span at, update u) {
+bool update_add(eval *x, update_list *l, ast_span at, update u) {
     if (l->n == l->cap) {
         int64_t cap = l->cap == 0 ? 256 : l->cap * 2;
         update *v = realloc(l->v, (size_t)cap * sizeof *v);

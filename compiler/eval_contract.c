@@ -690,32 +690,48 @@ static void target_put(eval *x, const product *m, int64_t at, val v) {
     }
 }
 
-static void add_point(eval *x, const product *m) {
+// False: outside, or in memory where the point before lies.
+static bool add_point(eval *x, const product *m, update *u) {
     int64_t coords[MAX_AXES];
     int64_t at;
     if (m->s->target->kind == EX_INDEX) {
         if (!eval_coords(x, m->s->target, &m->target, coords)) {
-            return;
+            return false;
         }
         at = m->target.st != NULL ? linear_index(&m->target.st->t, coords)
                                   : tile_index(x, m->target.tile, coords);
     } else {
         at = tile_index(x, m->target.tile, NULL);
     }
-    if (at < 0) {
-        return;
+    if (at < 0 || (at == u->at && m->target.st != NULL)) {
+        return false;
     }
     val acc = target_load(x, m, coords, at);
     for (bool more = points_begin(x, &m->sum); more && !x->failed; more = points_next(x, &m->sum)) {
         acc = val_binary(x, OP_ADD, acc, eval_expr(x, m->s->value));
     }
-    target_put(x, m, at, acc);
+    *u = (update){at, acc};
+    return true;
 }
 
+// Memory is added to as it is stored to (eval.c): once for all points that name an element (D[m, n / BN]).
 static void exec_points(eval *x, product *m) {
+    update_list l = {0};
+    update u = {.at = -1};
     for (bool more = target_first(x, &m->tp); more && !x->failed; more = target_next(x, &m->tp)) {
-        add_point(x, m);
+        if (!add_point(x, m, &u)) {
+            continue;
+        }
+        if (m->target.tile != NULL) {
+            target_put(x, m, u.at, u.v);
+        } else if (!update_add(x, &l, m->s->span, u)) {
+            break;
+        }
     }
+    for (int64_t i = 0; i < l.n && !x->failed; i++) {
+        target_put(x, m, l.v[i].at, l.v[i].v);
+    }
+    free(l.v);
 }
 
 void exec_accumulate(eval *x, const ast_stmt *s) {

@@ -184,6 +184,19 @@ void target_begin(eval *x, const ast_stmt *s, const place *p, target_points *tp)
 bool target_first(eval *x, target_points *tp);
 bool target_next(eval *x, target_points *tp);
 
+// Values that a statement has computed and not stored yet.
+typedef struct {
+    int64_t at;
+    val v;
+} update;
+
+typedef struct {
+    update *v;
+    int64_t n, cap;
+} update_list;
+
+bool update_add(eval *x, update_list *l, ast_span at, update u); // the list's owner frees l->v
+
 // eval_route.c
 void exec_record(eval *x, const ast_stmt *s);
 void record_free(record *r);

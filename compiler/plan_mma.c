@@ -464,7 +464,7 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
                    .inst_m = p->k->accs[acc].rows,
                    .inst_n = p->k->accs[acc].cols,
                    .decode = true,
-                   .loop = gm->level};
+                   .loop = graph_for_of(g, gm->k)};
     if (granule % DECODE_GRANULE != 0) {
         PLAN_REFUSE(p, "A110", gm->stmt->span, "scales of '%s' by %d elements: registers hold pieces of %d",
                     weights->name, granule, DECODE_GRANULE);
@@ -553,7 +553,7 @@ static void plan_mma(planner *p, int number) {
                    .inst_m = a->rows * (p->k->pair ? 2 : 1),
                    .inst_n = a->cols,
                    .promote = wide ? granule : 0,
-                   .loop = gm->level};
+                   .loop = graph_for_of(g, gm->k)};
     if (wide && (granule % mma_kinds[kind].k != 0 || m->k_elems % granule != 0)) {
         PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' is no whole number of granules of %d",
                     m->k_elems, gm->k->name, granule);

@@ -600,6 +600,9 @@ static void plan_way(planner *p, int number) {
     }
     if (is_single(p->k, s, a)) {
         plan_single(p, s, a, g);
+        if (p->ok && g->stmt->accumulate) {
+            p->ok = plan_sum(p, g, s);
+        }
         return;
     }
     s->via_smem = stated != NULL ? stated->via_smem : wrong == NULL && lines_are_whole(p->k, s);

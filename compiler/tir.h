@@ -343,8 +343,8 @@ typedef struct {
     int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
     int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in f32;
                         // 0: the instruction adds to the accumulator itself
-    int loop;     // number in fors[]: the first step of it (and of all outer ones since the
-                  // accumulator was zeroed) overwrites
+    int loop;     // number in fors[]: the loop along k, whose steps have k_elems each; the product may stand in
+                  // loops inside of it
 } tir_mma;
 
 // How the warps of a role hold the tile of an accumulator.
