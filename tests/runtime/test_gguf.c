@@ -1,4 +1,5 @@
 // The GGUF reader: a good file, every kind of bad one, and memory that runs out.
+#include "counted.h"
 #include "fake_device.h"
 #include "gguf.h"
 #include "gguf_sample.h"
@@ -152,30 +153,21 @@ static void refuses(void **state) {
     }
 }
 
-static int countdown;
-
-static void *failing_alloc(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-    (void)user;
-    (void)old_bytes;
-    if (new_bytes == 0) {
-        free(old);
-        return NULL;
-    }
-    return countdown > 0 && --countdown == 0 ? NULL : realloc(old, new_bytes);
-}
+static counted memory;
 
 static void memory_may_run_out(void **state) {
     (void)state;
     fp4_config config = FP4_CONFIG_INIT;
-    config.alloc = failing_alloc;
+    config.alloc = counted_alloc;
+    config.alloc_user = &memory;
     gguf_sample f = gguf_make();
     for (int n = 1;; n++) {
         fp4_gguf *g;
-        countdown = n;
+        memory.countdown = n;
         fp4_status status = fp4_gguf_open_memory(&config, f.bytes, f.n, &g);
         fp4_gguf_close(g);
-        if (countdown > 0) {
-            countdown = 0;
+        if (memory.countdown > 0) {
+            memory.countdown = 0;
             assert_int_equal(status, FP4_OK);
             assert_int_equal(n, 6);
             break;

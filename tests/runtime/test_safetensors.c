@@ -1,4 +1,5 @@
 // The safetensors reader: a good file, every kind of bad one, and memory that runs out.
+#include "counted.h"
 #include "safetensors.h"
 #include <cjson/cJSON.h>
 #include <setjmp.h>
@@ -141,24 +142,10 @@ static void refuses(void **state) {
     free(f.bytes);
 }
 
-static int countdown;
-
-static bool fails(void) {
-    return countdown > 0 && --countdown == 0;
-}
-
-static void *failing_alloc(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-    (void)user;
-    (void)old_bytes;
-    if (new_bytes == 0) {
-        free(old);
-        return NULL;
-    }
-    return fails() ? NULL : realloc(old, new_bytes);
-}
+static counted memory;
 
 static void *json_malloc(size_t bytes) {
-    return fails() ? NULL : malloc(bytes);
+    return counted_fails(&memory) ? NULL : malloc(bytes);
 }
 
 static void memory_may_run_out(void **state) {
@@ -166,21 +153,22 @@ static void memory_may_run_out(void **state) {
     cJSON_Hooks hooks = {json_malloc, free};
     cJSON_InitHooks(&hooks);
     fp4_config config = FP4_CONFIG_INIT;
-    config.alloc = failing_alloc;
+    config.alloc = counted_alloc;
+    config.alloc_user = &memory;
     text_file f = file_of(header, 18);
     int n = 1;
     for (;; n++) {
         fp4_safetensors *st;
-        countdown = n;
+        memory.countdown = n;
         fp4_status status = fp4_safetensors_open_memory(&config, f.bytes, f.n, &st);
         fp4_safetensors_close(st);
-        if (countdown > 0) {
+        if (memory.countdown > 0) {
             assert_int_equal(status, FP4_OK);
             break;
         }
         assert_int_not_equal(status, FP4_OK);
     }
-    countdown = 0;
+    memory.countdown = 0;
     cJSON_InitHooks(NULL);
     assert_true(n > 40);
     free(f.bytes);

@@ -1,5 +1,6 @@
 // Measured times: the choice they make, the section that carries them, measuring and saving, and
 // what happens when memory runs out on the way.
+#include "counted.h"
 #include "fake_device.h"
 #include "sample.h"
 #include <setjmp.h>
@@ -15,21 +16,7 @@ static fake_device fake;
 static fp4_ctx *ctx;
 static fp4_kernel *kernel;
 static fp4_module *module;
-static int countdown; // > 0: the allocation that counts it down to 0 fails
-static long live;
-
-static void *counting_alloc(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-    (void)user;
-    (void)old_bytes;
-    if (new_bytes == 0) {
-        live -= old != NULL;
-        free(old);
-        return NULL;
-    }
-    void *block = countdown > 0 && --countdown == 0 ? NULL : realloc(old, new_bytes);
-    live += block && !old;
-    return block;
-}
+static counted memory;
 
 // One of three variants that differ in their threads; the second is for M <= 64 alone.
 static char *variant_text(int i, const char *cost) {
@@ -83,14 +70,15 @@ static int setup(void **state) {
     fake = (fake_device){
         .properties = {.name = "fake", .arch = "any", .n_sms = 132, .runs_any_arch = true}};
     fp4_config config = FP4_CONFIG_INIT;
-    config.alloc = counting_alloc;
+    config.alloc = counted_alloc;
+    config.alloc_user = &memory;
     return fake_open(&fake, &config, &ctx);
 }
 
 static int teardown(void **state) {
     (void)state;
     fp4_close(ctx);
-    return fake.n_images || fake.n_blocks || live;
+    return fake.n_images || fake.n_blocks || memory.live;
 }
 
 // Each variant by itself, whatever is cheapest, fastest or admitted.
@@ -280,7 +268,7 @@ static void memory_may_run_out(void **state) {
     int n = 1;
     for (;; n++) {
         module = NULL;
-        countdown = n;
+        memory.countdown = n;
         fp4_status status = fp4_module_load_file(ctx, name, &module);
         if (status == FP4_OK) {
             status = fp4_module_kernel(module, NULL, NULL, &kernel);
@@ -291,8 +279,8 @@ static void memory_may_run_out(void **state) {
         if (status == FP4_OK) {
             status = fp4_tune_save(module, name);
         }
-        bool failed = countdown == 0;
-        countdown = 0;
+        bool failed = memory.countdown == 0;
+        memory.countdown = 0;
         fp4_module_free(module);
         assert_int_equal(status, failed ? FP4_ERROR_MEMORY : FP4_OK);
         if (!failed) {

@@ -1,5 +1,6 @@
 // Workspaces: who gets one, who is refused without, what a launch is told, and what happens when memory runs out or the
 // device fails.
+#include "counted.h"
 #include "fake_device.h"
 #include "module.h"
 #include "sample.h"
@@ -18,22 +19,8 @@ static fp4_ctx *ctx;
 static fp4_kernel *kernel;
 static fp4_module *module;
 static fp4_tensor a, b, d;
-static int countdown; // > 0: the allocation that counts it down to 0 fails
-static long live;
+static counted memory;
 static int marks[2]; // whose addresses stand for streams
-
-static void *counting_alloc(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-    (void)user;
-    (void)old_bytes;
-    if (new_bytes == 0) {
-        live -= old != NULL;
-        free(old);
-        return NULL;
-    }
-    void *block = countdown > 0 && --countdown == 0 ? NULL : realloc(old, new_bytes);
-    live += block && !old;
-    return block;
-}
 
 // The kernel with a workspace, cheap, and, if asked, the same without one.
 static char *meta_of(const char *workspace, bool both) {
@@ -71,7 +58,8 @@ static int setup(void **state) {
     (void)state;
     fake = (fake_device){.properties = {.name = "fake", .arch = "any", .n_sms = SMS, .runs_any_arch = true}};
     fp4_config config = FP4_CONFIG_INIT;
-    config.alloc = counting_alloc;
+    config.alloc = counted_alloc;
+    config.alloc_user = &memory;
     if (fake_open(&fake, &config, &ctx) != FP4_OK || load("\"workspace\":4096,\"threads\":64", true) != FP4_OK) {
         return 1;
     }
@@ -83,7 +71,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     (void)state;
     fp4_close(ctx);
-    return fake.n_images || fake.n_blocks || live;
+    return fake.n_images || fake.n_blocks || memory.live;
 }
 
 // The threads of the variant that a launch on the stream takes; 0: refused.
@@ -228,15 +216,15 @@ static int failures(void *stream, int64_t bytes) {
 
 static void survives_failures(void **state) {
     (void)state;
-    countdown = 1;
+    memory.countdown = 1;
     assert_int_equal(fp4_workspace(ctx, &marks[0], NEED), FP4_ERROR_MEMORY);
     assert_int_equal(taken(&marks[0]), PLAIN);
     assert_int_equal(fp4_workspace(ctx, &marks[0], NEED), FP4_OK);
     assert_int_equal(taken(&marks[0]), STREAMED);
     uint64_t first = told();
-    countdown = 1;
+    memory.countdown = 1;
     assert_refused(&marks[0], 2 * NEED, "");
-    countdown = 0;
+    memory.countdown = 0;
     assert_int_equal(failures(&marks[0], 2 * NEED), 3); // memory, zeros, the end of the stream's work
     assert_int_equal(taken(&marks[0]), STREAMED);
     assert_true(told() != first);
