@@ -57,8 +57,8 @@ def holes(root, rows):
 # ---- Cells ---------------------------------------------------------------------------------------
 
 
-def call(args):
-    done = subprocess.run(args, capture_output=True, text=True, errors="replace")
+def call(args, text=None):
+    done = subprocess.run(args, input=text, capture_output=True, text=True, errors="replace")
     return done.returncode, done.stdout + done.stderr
 
 

@@ -8,11 +8,12 @@ import concurrent.futures
 import json
 import os
 import re
-import subprocess
 import sys
 
+import coverage  # the table of kernels
+
 AT_ONCE, MAX_ERRORS = 10, 20  # programs in a file; errors after which fp4c stops
-TARGETS = ["sm_100a", "sm_120a", "sm_90a"]
+TARGETS = coverage.TARGETS
 DECLARED = {"fp8_k128": "e4m3 * f32 per [1, 128]", "fp8_128x128": "e4m3 * f32 per [128, 128]",
             "mxfp8_k128": "e4m3 * ue8m0 per [1, 128] @ sf128x4"}
 # Operands -> elements of a step along k. Granules of 16 (nvfp4), 32 (mx) and 128.
@@ -84,18 +85,13 @@ def kernel(p, target, name):
         f"schedule {name} on {target} {{ {facts} }}"]
 
 
-def call(args, text):
-    done = subprocess.run(args, input=text, capture_output=True, text=True, errors="replace")
-    return done.returncode, done.stdout + done.stderr
-
-
 # What becomes of a few points on a target: "ok", or the code of the first error in the lines of each.
 def outcomes(fp4c, some, target):
     lines, starts = list(HEAD), []
     for i, p in enumerate(some):
         starts.append(len(lines) + 1)
         lines += kernel(p, target, f"product{i}")
-    code, text = call([fp4c, "check", "-", "-arch", target, "--diagnostics", "json"], "\n".join(lines) + "\n")
+    code, text = coverage.call([fp4c, "check", "-", "-arch", target, "--diagnostics", "json"], "\n".join(lines) + "\n")
     said = json.loads(text)["diagnostics"] if code in (0, 1) and text else []
     if code not in (0, 1) or len(said) >= MAX_ERRORS:
         sys.exit(f"{target}, {some[0]} and further: exit {code}, {len(said)} diagnostics: {text[:300]}")
@@ -126,9 +122,7 @@ def read_table(root):
 
 # Kernels of lib/ that run somewhere, by table.tsv.
 def in_lib(root):
-    with open(os.path.join(root, "tests/coverage/table.tsv")) as f:
-        rows = [line.rstrip("\n").split("\t") for line in f if line.strip() and not line.startswith("#")]
-    return {row[1]: (row[2], dict(zip(TARGETS, row[3:6]))) for row in rows}
+    return {row.kernel: (row.formats, row.outcome) for row in coverage.read_table(root)}
 
 
 def operands(name):
@@ -185,8 +179,9 @@ def run(fp4c, root, chosen):
         for target, said in zip(TARGETS, table[cells(p)]):
             if said == "ok":
                 done += 1
-                code, text = call([fp4c, "run", "-", "-arch", target, "--shapes", "2", "--seed", str(done), "--check",
-                                   "--hazards", "strict"], "\n".join(HEAD + kernel(p, target, "product")) + "\n")
+                code, text = coverage.call([fp4c, "run", "-", "-arch", target, "--shapes", "2", "--seed", str(done),
+                                            "--check", "--hazards", "strict"],
+                                           "\n".join(HEAD + kernel(p, target, "product")) + "\n")
                 if code != 0 or "bit-exact" not in text:
                     wrong.append(f"{p}, {target}: exit {code}: {text[-600:]}")
     print("\n".join(wrong + [f"{done} programs, {len(wrong)} wrong"]))
