@@ -157,14 +157,13 @@ void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
 
-// --- factor.c: f32 scales that lanes bring into slots ---------------------------------------------
+// --- factor.c: f32 scales that lanes bring into slots --------------------------------------------
 void cg_factors_begin(cg *c, int f);  // in front of a loop: what stays the same in its steps
 void cg_factors_load(cg *c, int ch); // of the slot that is acquired, by all lanes
-// i32 address of the first scale of a granule in the current slot; rows of the CTA before its first one
-// that the first scale has; the first row.
+// i32 address of the first scale of a granule in the current slot; rows before the CTA's first one
+// that the first scale has.
 ll_val cg_factor_addr(cg *c, int operand, int granule);
 ll_val cg_factor_into(cg *c, const tir_factor *f);
-ll_val cg_factor_start(cg *c, const tir_factor *f);
 
 // --- walk.c --------------------------------------------------------------------------------------
 void cg_stmts(cg *c, int n, tir_stmt *const *body);         // the statements of a body
@@ -182,7 +181,8 @@ void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c-
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
 ll_val cg_n_tiles(cg *c);
-// i1: there is a tile of this number (n: of all, without groups); numbers are asked for in increasing order.
+// i1: there is a tile of this number (n: of all, without groups); numbers are asked for in
+// increasing order.
 ll_val cg_has_tile(cg *c, ll_val n, ll_val tile);
 void cg_set_span(cg *c, int f, ll_val lo, ll_val hi); // the bounds of fors[f], and its steps
 // Columns of an accumulator that are there of this CTA's tile, at least one, in whole steps.
@@ -197,7 +197,8 @@ ll_val cg_groups_enter(cg *c, ll_val tile); // sets starts of groups and parts; 
 void cg_set_part(cg *c, int l, ll_val lo, ll_val hi); // the bounds of loops[l], and its tiles
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
-// i32: a bound, cut off at the ends of the dimension: whatever the tensor holds, no other memory is met.
+// i32: a bound, cut off at the ends of the dimension: whatever the tensor holds, no
+// other memory is met.
 ll_val cg_bound(cg *c, const tir_size *dim, const tir_expr *e);
 ll_val cg_shuffle(cg *c, ll_val v, ll_val lane); // i32: the lane's
 
@@ -232,6 +233,8 @@ ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, co
 // --- convert.c: element formats and the arithmetic of mach.h -------------------------------------
 ll_val cg_math(cg *c, const char *op, int n, const ll_val *args); // "add.rn.f32": f32 x n -> f32
 ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y);
+// The same i32 or i64, found here: LLVM would find it anew where it is used.
+ll_val cg_keep(cg *c, ll_val x, ll_type type);
 // n values (n * bits <= 32) as the low bits of an i32, element 0 lowest; f32, i32: the value
 // itself.
 ll_val cg_pack(cg *c, elem_kind e, int n, const ll_val *values);
@@ -264,8 +267,8 @@ typedef struct {
     ll_val *acc[4]; // acc[a][i]: accumulator number accs[a] at element i
 } cg_run;
 
-// What one warp stores of a sub-tile: a box of 'box_rows' rows by 'cols' columns from (row, col)
-// on.
+// What one warp stores of a sub-tile: a box of 'box_rows' rows by 'cols' columns
+// from (row, col) on.
 typedef struct {
     const tir_acc *acc; // geometry
     int n_accs;
@@ -305,11 +308,12 @@ void cg_sums_add(cg *c, int acc, ll_val chunk, int n, ll_val *values);
 // store_lane.c: puts what the role's warps read from TMEM and frees the slots.
 void cg_lane_give(cg *c);
 void cg_combine_end(cg *c); // behind the last tile of a role that combines
-// All sums of the tile that the role has: left for others; or, in registers, with those of others added.
+// All sums of the tile that the role has: left for others; or, in registers, with
+// those of others added.
 void cg_sums_leave(cg *c);
 void cg_sums_gather(cg *c);
 
-// --- stream.c: loops of which all tiles' steps are divided -----------------------------------------
+// --- stream.c: loops of which all tiles' steps are divided ---------------------------------------
 void cg_stream_walk(cg *c, const tir_stmt *s);
 void cg_stream_combine(cg *c, const tir_stmt *s);
 // What cg_sums_put and cg_sums_add are there: the workspace, in the order of the ranges.
@@ -332,7 +336,7 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s);  // a loop of such steps that over
 void cg_wgmma_settle(cg *c);                   // waits for all products: their slots are free
 void cg_wgmma_results(cg *c);                  // before accumulators are read
 
-// --- ring.c: tiles that a scheduler tells ----------------------------------------------------------
+// --- ring.c: tiles that a scheduler tells --------------------------------------------------------
 typedef struct {
     ll_var slot, phase; // the place in the ring of a role or of the scheduler
 } cg_ring;
@@ -345,7 +349,7 @@ void cg_ring_advance(cg *c, const cg_ring *r);
 ll_val cg_ring_full(cg *c, const cg_ring *r);     // i32 address of the slot's full barrier ...
 ll_val cg_ring_response(cg *c, const cg_ring *r); // ... and of the slot
 
-// --- handout.c: tiles that one warp of the cluster hands out ---------------------------------------
+// --- handout.c: tiles that one warp of the cluster hands out -------------------------------------
 typedef struct {
     ll_val some, more; // i1: there is a tile; another one comes behind it
 } cg_handed;

@@ -10,16 +10,14 @@
 // hand the slot back, as the example in the PTX manual does.
 #include "cg_int.h"
 
-enum { RESPONSE_BYTES = 16 };
-
 typedef struct {
     ll_val more; // i1: there is another tile ...
     ll_val tile; // ... this one (i32)
 } clc_answer;
 
-// The first CTA of a cancelled cluster is defined only when the request succeeded, so the question
-// is predicated; as assembly, because LLVM takes it for an expression that may be computed at any
-// time.
+// The first CTA of a cancelled cluster is defined only when the request succeeded, so the
+// question is predicated; as assembly, because LLVM takes it for an expression that may be
+// computed at any time.
 static clc_answer decode(cg *c, ll_val response) {
     ll *b = c->b;
     ll_asm a = {.text = "mov.b32 $1, 0; "
@@ -34,12 +32,12 @@ static clc_answer decode(cg *c, ll_val response) {
                         .tile = ll_bini(b, LL_UDIV, cta, c->k->cluster)};
 }
 
-// Waits for the next response and gives the slot back, behind a fence: the next response is written by the
-// async proxy.
+// Waits for the next response and gives the slot back, behind a fence: the next response is written
+// by the async proxy.
 static clc_answer ring_take(cg *c, const cg_ring *r) {
     ll *b = c->b;
     cg_ring_await(c, r);
-    ll_val response = ll_load(b, LL_I128, cg_ring_response(c, r), RESPONSE_BYTES, true);
+    ll_val response = ll_load(b, LL_I128, cg_ring_response(c, r), TIR_CLC_BYTES, true);
     clc_answer answer = decode(c, response);
     LL_INTR0(b, "llvm.nvvm.fence.proxy.async.shared_cta");
     cg_ring_release(c, r);
@@ -81,7 +79,7 @@ void cg_clc_sched(cg *c) {
     ll_set(b, more, ll_i1(b, true));
     ll_loop loop = ll_loop_begin(b, "requests");
     ll_loop_while(b, &loop, ll_get(b, more));
-    cg_expect(c, cg_ring_full(c, &ring), ll_i32(b, RESPONSE_BYTES));
+    cg_expect(c, cg_ring_full(c, &ring), ll_i32(b, TIR_CLC_BYTES));
     ll_if ask = ll_if_begin(b, leader);
     cg_ring_acquire(c, &ring);
     request(c, &ring);

@@ -1,23 +1,23 @@
-// Partial sums of a split loop (TS_COMBINE): groups of a role's warps summed steps of the same tile by
-// turns, the CTAs of a cluster ranges of K. Lane and register of an element are the same in all groups
-// and CTAs, so that a thread reads what its like wrote.
+// Partial sums of a split loop (TS_COMBINE): groups of a role's warps summed steps of the same tile
+// by turns, the CTAs of a cluster ranges of K. Lane and register of an element are the same in all
+// groups and CTAs, so that a thread reads what its like wrote.
 //
-// Groups: each but the first leaves its sums in shared memory; all meet; the first adds in f32 in the
-// order of the groups; all meet again, so that nobody overwrites what is still read, and nobody waits for
-// a slot of the next tile while another group is still in this one (tir_role.shares). What follows is
-// the first group's.
+// Groups: each but the first leaves its sums in shared memory; all meet; the first adds in f32 in
+// the order of the groups; all meet again, so that nobody overwrites what is still read, and nobody
+// waits for a slot of the next tile while another group is still in this one (tir_role.shares).
+// What follows is the first group's.
 //
-// CTAs that hold their sums in registers send them to CTA 0, which adds in f32 in the order of the ranks
-// and stores: st.async, whose bytes complete a transaction on CTA 0's barrier (PTX ISA "st.async"), so
-// that nobody waits for an acknowledgement. CTA 0 tells that it has read them, which the others wait for
-// before they send the next ones, or leave. Nobody sends before CTA 0 runs: the cluster barrier that all
-// arrive at in the prologue.
+// CTAs that hold their sums in registers send them to CTA 0, which adds in f32 in the order of the
+// ranks and stores: st.async, whose bytes complete a transaction on CTA 0's barrier (PTX ISA
+// "st.async"), so that nobody waits for an acknowledgement. CTA 0 tells that it has read them,
+// which the others wait for before they send the next ones, or leave. Nobody sends before CTA 0
+// runs: the cluster barrier that all arrive at in the prologue.
 //
-// Sums in TMEM, or too large for CTA 0 to have all of them: each CTA but the first leaves them in its own shared memory and
-// tells CTA 0, which reads them over the cluster and tells when their memory is free. Order: st.shared;
-// bar.warp.sync; mbarrier.arrive.release.cluster by one lane -> mbarrier.try_wait.acquire.cluster;
-// ld.shared::cluster (PTX ISA "Memory Consistency Model", causality order), and the same way back.
-// Nobody leaves early: clusters meet at the kernel's end.
+// Sums in TMEM, or too large for CTA 0 to have all of them: each CTA but the first leaves them in
+// its own shared memory and tells CTA 0, which reads them over the cluster and tells when their
+// memory is free. Order: st.shared; bar.warp.sync; mbarrier.arrive.release.cluster by one lane ->
+// mbarrier.try_wait.acquire.cluster; ld.shared::cluster (PTX ISA "Memory Consistency Model",
+// causality order), and the same way back. Nobody leaves early: clusters meet at the kernel's end.
 //
 // Ranges of a streamed loop: stream.c.
 #include "cg_int.h"
@@ -26,12 +26,8 @@ enum { WORDS = 4, WORD_BYTES = 4, CHUNK_BYTES = WORDS * WORD_BYTES, BARRIER_BYTE
 
 // The n-th tile of sums that the role leaves.
 static int sums_offset(const cg *c, int acc, int n) {
-    int at = c->role->sum_offset + n * tir_sum_bytes(c->k, cg_role_number(c));
-    for (int i = 0; i < acc; i++) {
-        const tir_acc *a = &c->k->accs[i];
-        at += tir_combines(c->k, cg_role_number(c), i) ? a->rows * a->cols * WORD_BYTES : 0;
-    }
-    return at;
+    int role = cg_role_number(c);
+    return c->role->sum_offset + n * tir_sum_bytes(c->k, role) + tir_sum_offset(c->k, role, acc);
 }
 
 static int chunk_pitch(const cg *c) {
@@ -45,8 +41,8 @@ static ll_val own_sums(cg *c, int acc, int n, ll_val chunk) {
     return ll_add(b, at, ll_muli(b, chunk, chunk_pitch(c)));
 }
 
-// Offsets stand in the instruction: LLVM would compute an address for each outside of the loop of
-// tiles.
+// Offsets stand in the instruction: LLVM would compute an address for each outside
+// of the loop of tiles.
 static void put_chunk(cg *c, ll_val at, int offset, const ll_val *values) {
     ll_asm store = {.text =
                         arena_printf(c->mem, "st.shared.v4.f32 [$0+%d], {$1, $2, $3, $4};", offset),
@@ -231,7 +227,8 @@ static void add_sent(cg *c, int acc, const cg_acc *a) {
     add_tiles(c, acc, a, 0, tir_split(c->k) - 1);
 }
 
-// All lanes have read what they add: lane r tells CTA r. No access but these reads is ordered by it.
+// All lanes have read what they add: lane r tells CTA r. No access but these reads is ordered by
+// it.
 static void tell_read(cg *c) {
     ll *b = c->b;
     cg_warp_sync(c);

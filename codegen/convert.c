@@ -22,6 +22,15 @@ ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y) {
     return cg_math(c, op, 2, (ll_val[]){x, y});
 }
 
+ll_val cg_keep(cg *c, ll_val x, ll_type type) {
+    ll_asm none = {.text = "",
+                   .constraints = type == LL_I64 ? "=l,0" : "=r,0",
+                   .effect = true,
+                   .n_out = 1,
+                   .out = {type}};
+    return ll_call_asm(c->b, &none, 1, &x);
+}
+
 // A piece of assembly with one i32 result and i32 or f32 operands.
 static ll_val to_bits(cg *c, const char *text, const char *constraints, int n, const ll_val *args) {
     ll_asm a = {.text = text, .constraints = constraints, .n_out = 1, .out = {LL_I32}};

@@ -1,11 +1,10 @@
-// f32 scales of operands on their way: from memory, row-major [rows / granule_rows][k / granule] of a matrix
-// (layout "linear"), into the slots whose data they belong to, at tir_channel.factors.
+// f32 scales of operands on their way: from memory, row-major [rows / granule_rows][k / granule] of
+// a matrix (layout "linear"), into the slots whose data they belong to, at tir_channel.factors.
 //
-// The lanes of the warp that loads a channel bring them, four bytes a copy (PTX ISA "cp.async"), and every lane
-// arrives on the slot's full barrier when its copies are there ("cp.async.mbarrier.arrive", .noinc: the barrier
-// counts these arrivals). Nobody waits for memory here: with plain loads and stores, one step ahead, the loading
-// warp waited for the L2 cache in every step. Readers' lanes are done
-// before their warp says that the slot is free.
+// The lanes of the warp that loads a channel bring them, four bytes a copy (PTX ISA "cp.async"),
+// and every lane arrives on the slot's full barrier when its copies are there
+// ("cp.async.mbarrier.arrive", .noinc: the barrier counts these arrivals): the warp itself waits
+// for no memory. A slot is free when the lanes of all readers have read it.
 #include "cg_int.h"
 
 enum { SCALE_BYTES = 4 };
@@ -26,15 +25,16 @@ static ll_val smaller(cg *c, ll_val x, ll_val y) {
     return ll_select(c->b, ll_cmp(c->b, LL_ULT, x, y), x, y);
 }
 
+// The first row of the CTA.
+static ll_val factor_start(cg *c, const tir_factor *f) {
+    return ll_add(c->b, c->starts[f->loop], ll_muli(c->b, c->rank, f->rank_step));
+}
+
 ll_val cg_factor_into(cg *c, const tir_factor *f) {
     if (f->step % f->share == 0) {
         return ll_i32(c->b, 0);
     }
-    return ll_bini(c->b, LL_UREM, cg_factor_start(c, f), f->share);
-}
-
-ll_val cg_factor_start(cg *c, const tir_factor *f) {
-    return ll_add(c->b, c->starts[f->loop], ll_muli(c->b, c->rank, f->rank_step));
+    return ll_bini(c->b, LL_UREM, factor_start(c, f), f->share);
 }
 
 static ll_val columns_of(cg *c, const tir_param *p) {
@@ -42,14 +42,8 @@ static ll_val columns_of(cg *c, const tir_param *p) {
     return ll_bini(c->b, LL_UDIV, columns, p->granule);
 }
 
-// LLVM would compute it in every step: that keeps the warps of the same scheduler from multiplying.
-static ll_val keep_here(cg *c, ll_val x) {
-    ll_asm none = {.text = "", .constraints = "=l,0", .effect = true, .n_out = 1, .out = {LL_I64}};
-    return ll_call_asm(c->b, &none, 1, &x);
-}
-
-// Addresses of the first granule of k for scales lane, lane + 32, ... of the rows. Rows behind the last one have
-// no result, they get the last one's.
+// Addresses of the first granule of k for scales lane, lane + 32, ... of the rows. Rows behind the
+// last one have no result, they get the last one's.
 static ll_val *lines_of(cg *c, int operand, const tir_factor *f) {
     ll *b = c->b;
     const tir_operand *o = &c->k->operands[operand];
@@ -62,12 +56,13 @@ static ll_val *lines_of(cg *c, int operand, const tir_factor *f) {
     ll_val pitch = ll_bini(b, LL_SHL, ll_to(b, columns_of(c, p), LL_I64), 2);
     ll_val last = ll_addi(b, cg_size(c, p->dims[p->n_dims - 2]), -1);
     last = ll_bini(b, LL_UDIV, last, f->share);
-    ll_val start = ll_sub(b, cg_factor_start(c, f), cg_factor_into(c, f));
+    ll_val start = ll_sub(b, factor_start(c, f), cg_factor_into(c, f));
     ll_val first = ll_add(b, ll_bini(b, LL_UDIV, start, f->share), c->lane);
     ll_val *lines = ARENA_ARRAY(c->mem, ll_val, f->count / ARCH_LANES + 1);
     for (int i = 0; i * ARCH_LANES < f->count; i++) {
         ll_val row = smaller(c, ll_addi(b, first, (int64_t)i * ARCH_LANES), last);
-        lines[i] = keep_here(c, ll_add(b, base, ll_mul(b, ll_to(b, row, LL_I64), pitch)));
+        ll_val line = ll_add(b, base, ll_mul(b, ll_to(b, row, LL_I64), pitch));
+        lines[i] = cg_keep(c, line, LL_I64); // not in every step: that holds up warps that multiply
     }
     return lines;
 }
@@ -90,7 +85,8 @@ void cg_factors_begin(cg *c, int f) {
         const tir_operand *op = &c->k->operands[o];
         tir_factor t = tir_factors(c->k, o);
         bool here = t.mma >= 0 && c->k->mmas[t.mma].loop == f;
-        if (here && &c->k->roles[c->k->channels[op->channel].from] == c->role && is_fixed(c, op, f)) {
+        bool mine = c->k->channels[op->channel].from == cg_role_number(c);
+        if (here && mine && is_fixed(c, op, f)) {
             c->lines[o] = lines_of(c, o, &t);
         } else if (outer) {
             c->lines[o] = outer[o];
@@ -109,7 +105,8 @@ static void bring(cg *c, int operand) {
         // A step may reach behind the last granule: there its elements are zeros.
         ll_val at = granule > 0 ? smaller(c, ll_addi(b, k, granule), last) : k;
         at = ll_bini(b, LL_SHL, ll_to(b, at, LL_I64), 2);
-        ll_val to = ll_add(b, cg_factor_addr(c, operand, granule), ll_muli(b, c->lane, SCALE_BYTES));
+        ll_val of_lane = ll_muli(b, c->lane, SCALE_BYTES);
+        ll_val to = ll_add(b, cg_factor_addr(c, operand, granule), of_lane);
         for (int i = 0; i < f.count; i += ARCH_LANES) {
             int left = f.count - i;
             ll_if some = {0};
@@ -138,5 +135,6 @@ void cg_factors_load(cg *c, int ch) {
             bring(c, o);
         }
     }
-    LL_INTR(c->b, "llvm.nvvm.cp.async.mbarrier.arrive.noinc.shared", ll_to(c->b, cg_full_bar(c, ch), LL_SHARED));
+    LL_INTR(c->b, "llvm.nvvm.cp.async.mbarrier.arrive.noinc.shared",
+            ll_to(c->b, cg_full_bar(c, ch), LL_SHARED));
 }

@@ -1,14 +1,15 @@
 // Tiles that one warp of a cluster hands out (WALK_ONE).
 //
-// The warp counts through the tiles of the cluster as any role of a static walk would, with the bounds that it
-// reads from const tensors, and writes what follows from a tile's number into the ring of every CTA: where the
-// tile starts along each loop, and the bounds of loops that have some (tir_record_words). Behind the last tile
-// comes a record that says so. Roles read nothing else; those that take tiles by turns read every record.
+// The warp counts through the tiles of the cluster as any role of a static walk would, with the
+// bounds that it reads from const tensors, and writes what follows from a tile's number into the
+// ring of every CTA: where the tile starts along each loop, and the bounds of loops that have some
+// (tir_record_words). Behind the last tile comes a record that says so. Roles read nothing else;
+// those that take tiles by turns read every record.
 //
 // Order, generic proxy alone: st.shared::cluster by the lanes of the warp; bar.warp.sync;
-// mbarrier.arrive.release.cluster by a lane a CTA -> mbarrier.try_wait.acquire.cluster; ld.shared (PTX ISA
-// "Memory Consistency Model", causality order), and the same way back. Nobody leaves early: clusters meet at
-// the kernel's end.
+// mbarrier.arrive.release.cluster by a lane a CTA -> mbarrier.try_wait.acquire.cluster; ld.shared
+// (PTX ISA "Memory Consistency Model", causality order), and the same way back. Nobody leaves
+// early: clusters meet at the kernel's end.
 #include "cg_int.h"
 
 enum { WORD_BYTES = 4, VECTOR = 4 };
@@ -142,7 +143,7 @@ void cg_hand_out(cg *c) {
     ll_val t = ll_get(b, tile), is_tile = ll_get(b, some), next = ll_add(b, t, c->n_clusters);
     record r = describe(c, ll_cmpi(b, LL_NE, is_tile, 0), t);
     ll_val more = have_tile(c, n, next); // none behind none
-    r.words[0] = ll_add(b, is_tile, ll_muli(b, more, TIR_RECORD_MORE));
+    r.words[0] = ll_add(b, ll_muli(b, is_tile, TIR_RECORD_SOME), ll_muli(b, more, TIR_RECORD_MORE));
     cg_ring_acquire(c, &ring);
     write_record(c, &ring, &r);
     ll_set(b, tile, next);
@@ -160,7 +161,8 @@ cg_handed cg_take_tile(cg *c, const cg_ring *ring) {
     cg_ring_await(c, ring);
     ll_val at = cg_ring_response(c, ring);
     for (int i = 0; i < words; i += VECTOR) {
-        ll_asm load = {.text = arena_printf(c->mem, "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4+%d];", i * WORD_BYTES),
+        ll_asm load = {.text = arena_printf(c->mem, "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4+%d];",
+                                            i * WORD_BYTES),
                        .constraints = "=r,=r,=r,=r,r,~{memory}",
                        .effect = true,
                        .n_out = VECTOR,
@@ -169,7 +171,8 @@ cg_handed cg_take_tile(cg *c, const cg_ring *ring) {
         for (int j = 0; j < VECTOR; j++) {
             ll_val word = ll_extract(b, v, j);
             // Whole warps: that all lanes have the same is seen to be so.
-            r.words[i + j] = c->role->one_thread && !c->lanes ? word : cg_shuffle(c, word, ll_i32(b, 0));
+            bool alone = c->role->one_thread && !c->lanes;
+            r.words[i + j] = alone ? word : cg_shuffle(c, word, ll_i32(b, 0));
         }
     }
     cg_ring_release(c, ring);

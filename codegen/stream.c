@@ -1,20 +1,22 @@
-// Streamed loops ('split k over sms', stream-K): the steps of all tiles, one tile behind the other, are one
-// row of units; a tile without steps has one unit that does nothing. Each of the n clusters takes a range of
-// them, all of the same length or one shorter, in order: first what is left of a tile that another range
-// begins, then whole tiles, then the beginning of one.
+// Streamed loops ('split k over sms', stream-K): the steps of all tiles, one tile behind the other,
+// are one row of units; a tile without steps has one unit that does nothing. Each of the n clusters
+// takes a range of them, all of the same length or one shorter, in order: first what is left of a
+// tile that another range begins, then whole tiles, then the beginning of one.
 //
-// Who has a tile's first step adds up the sums of the ranges behind in the order of their steps, in f32, and
-// stores. The others leave theirs in the workspace, for which a CTA has one place: only the first tile of a
-// range was begun by another. Lane and register of an element are the same in all CTAs, so each warp reads
-// what its like wrote, and each warp has a flag of its own: st.global; bar.warp.sync; st.release.gpu by one
-// lane -> ld.acquire.gpu by one lane; bar.warp.sync; ld.global (PTX ISA "Memory Consistency Model", causality
-// order). The reader, the only one, sets the flag back to zero, so that flags are zero between launches; the
-// next launch on the stream comes behind this one (roles that store wait for it with 'pdl').
+// Who has a tile's first step adds up the sums of the ranges behind in the order of their steps, in
+// f32, and stores. The others leave theirs in the workspace, for which a CTA has one place: only
+// the first tile of a range was begun by another. Lane and register of an element are the same in
+// all CTAs, so each warp reads what its like wrote, and each warp has a flag of its own: st.global;
+// bar.warp.sync; st.release.gpu by one lane -> ld.acquire.gpu by one lane; bar.warp.sync; ld.global
+// (PTX ISA "Memory Consistency Model", causality order). The reader, the only one, sets the flag
+// back to zero, so that flags are zero between launches; the next launch on the stream comes behind
+// this one (roles that store wait for it with 'pdl').
 //
-// Nobody waits for ever: a range waits only in its last tile, for the first tiles of the ranges behind it,
-// and who leaves sums has waited for nobody's before. So all goes on as soon as all CTAs run, of which there
-// are no more than the device has multiprocessors (codegen/meta.c). Cluster i has range n - 1 - i: it waits
-// for clusters of lower numbers alone, which begin no later, should another kernel hold some multiprocessors.
+// Nobody waits for ever: a range waits only in its last tile, for the first tiles of the ranges
+// behind it, and who leaves sums has waited for nobody's before. So all goes on as soon as all CTAs
+// run, of which there are no more than the device has multiprocessors (codegen/meta.c). Cluster i
+// has range n - 1 - i: it waits for clusters of lower numbers alone, which begin no later, should
+// another kernel hold some multiprocessors.
 #include "cg_int.h"
 
 #include "../runtime/module.h"
@@ -70,7 +72,7 @@ void cg_stream_walk(cg *c, const tir_stmt *s) {
     ll_loop_end(b, l);
 }
 
-// --- The workspace ---------------------------------------------------------------------------------
+// --- The workspace -------------------------------------------------------------------------------
 
 // Address (i64) of a CTA's flag for this warp. Flags of all CTAs come first, whatever kernel it is.
 static ll_val flag_of(cg *c, ll_val cta) {
@@ -86,11 +88,9 @@ static int pitch(const cg *c) {
 // Address of this thread's registers 4 * chunk and on of an accumulator, in what a CTA left.
 static ll_val left_by(cg *c, ll_val cta, int acc, ll_val chunk) {
     ll *b = c->b;
-    int offset = FP4_MODULE_FLAG_BYTES + tir_left_offset(c->k, cg_role_number(c));
-    for (int i = 0; i < acc; i++) {
-        const tir_acc *a = &c->k->accs[i];
-        offset += tir_combines(c->k, cg_role_number(c), i) ? a->rows * a->cols * WORD_BYTES : 0;
-    }
+    int role = cg_role_number(c);
+    int offset = FP4_MODULE_FLAG_BYTES + tir_left_offset(c->k, role);
+    offset += tir_sum_offset(c->k, role, acc);
     ll_val thread = ll_add(b, ll_muli(b, c->role_warp, ARCH_LANES), c->lane);
     ll_val in = ll_add(b, ll_muli(b, thread, CHUNK_BYTES), ll_muli(b, chunk, pitch(c)));
     ll_val at = ll_add(b, cg_arg_of(c, ARG_WORKSPACE, 0, PART_DATA),
@@ -107,7 +107,8 @@ static ll_val cta_behind(cg *c, ll_val n) {
 void cg_left_put(cg *c, int acc, ll_val chunk, int n, const ll_val *values) {
     ll_val at = left_by(c, cta_behind(c, ll_i32(c->b, 0)), acc, chunk);
     for (int i = 0; i < n; i += WORDS) {
-        ll_asm store = {.text = arena_printf(c->mem, "st.global.v4.f32 [$0+%d], {$1, $2, $3, $4};", i / WORDS * pitch(c)),
+        ll_asm store = {.text = arena_printf(c->mem, "st.global.v4.f32 [$0+%d], {$1, $2, $3, $4};",
+                                             i / WORDS * pitch(c)),
                         .constraints = "l,f,f,f,f,~{memory}",
                         .effect = true};
         LL_ASM(c->b, &store, at, values[i], values[i + 1], values[i + 2], values[i + 3]);
@@ -126,8 +127,8 @@ static void load_chunk(cg *c, ll_val at, int offset, ll_val *values) {
     }
 }
 
-// Registers that are read before the first of them is added, so that few parts do not wait one for the other: of
-// several parts where a part has few, of a piece of one where it has many.
+// Registers that are read before the first of them is added, so that few parts do not wait one for
+// the other: of several parts where a part has few, of a piece of one where it has many.
 enum { AHEAD = 64, PIECE = 32, MOST_PARTS = 8 };
 
 typedef struct {
@@ -136,8 +137,8 @@ typedef struct {
     ll_var *sums;
 } left_sums;
 
-// Of 'parts' parts from 'number' on: registers 'first' up to 'last' of each; parts that are not there are read as
-// the last one is, and not added.
+// Of 'parts' parts from 'number' on: registers 'first' up to 'last' of each; parts that are not
+// there are read as the last one is, and not added.
 static void add_piece(cg *c, const left_sums *s, ll_val number, int parts, int first, int last) {
     ll *b = c->b;
     ll_val got[AHEAD], there[MOST_PARTS], end = ll_get(b, c->stream.parts);
@@ -184,7 +185,7 @@ void cg_left_add(cg *c, int acc, ll_val chunk, int n, ll_val *values) {
     }
 }
 
-// --- The meeting -----------------------------------------------------------------------------------
+// --- The meeting ---------------------------------------------------------------------------------
 
 // Until the flag is set; then it is zero again.
 static void await_flag(cg *c, ll_val flag) {

@@ -63,8 +63,9 @@ int cg_shares_of(const cg *c, int f) {
     return 1;
 }
 
-// Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s. Clusters have 16 CTAs at
-// the most: r * n stays below 2^32 up to 2^28 steps, and steps of less than 8 can be more.
+// Numbers of the steps of this CTA: CTA r of s takes steps r * n / s up to (r + 1) * n / s.
+// Clusters have 16 CTAs at the most: r * n stays below 2^32 up to 2^28 steps, and steps of less
+// than 8 can be more.
 static void steps_of_cta(cg *c, int f, ll_val *first, ll_val *last) {
     ll *b = c->b;
     if (f == c->k->walk.stream) {
@@ -318,8 +319,8 @@ static void one_tile(cg *c, const tir_stmt *s) {
     }
 }
 
-// Turns of a role that goes through every tile of the CTA in order, its group's own ones and those of which it
-// only counts what they take.
+// Turns of a role that goes through every tile of the CTA in order, its group's own ones and those
+// of which it only counts what they take.
 typedef struct {
     ll_var ordinal; // of the tile in the CTA
     ll_var until;   // tiles before the next own one
@@ -430,8 +431,8 @@ void cg_walk(cg *c, const tir_stmt *s) {
     }
 }
 
-// A loop of warps that only multiplies what one channel brings is a recipe of its own. Returns the
-// MMA.
+// A loop of warps that only multiplies what one channel brings is a recipe of its
+// own. Returns the MMA.
 static const tir_mma *plain_product(cg *c, const tir_stmt *s) {
     if (c->role->frag != FRAG_MMA || s->n_body != 3 || s->body[0]->kind != TS_AWAIT ||
         s->body[1]->kind != TS_MMA || s->body[2]->kind != TS_RELEASE ||

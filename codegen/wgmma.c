@@ -567,19 +567,13 @@ typedef struct {
     ll_val more; // i1: there is a next step
 } promoted_loop;
 
-// LLVM would find the tiles where they are used, from the number of the slot.
-static ll_val keep_here(cg *c, ll_val x) {
-    ll_asm none = {.text = "", .constraints = "=r,0", .effect = true, .n_out = 1, .out = {LL_I32}};
-    return ll_call_asm(c->b, &none, 1, &x);
-}
-
 static void find_all_tiles(cg *c, const promoted_loop *l) {
     for (int i = 0; i < l->s->n_body; i++) {
         const product *p = &l->products[i];
         if (l->s->body[i]->kind == TS_MMA) {
             find_tiles(c, p);
-            ll_set(c->b, p->tiles[0], keep_here(c, ll_get(c->b, p->tiles[0])));
-            ll_set(c->b, p->tiles[1], keep_here(c, ll_get(c->b, p->tiles[1])));
+            ll_set(c->b, p->tiles[0], cg_keep(c, ll_get(c->b, p->tiles[0]), LL_I32));
+            ll_set(c->b, p->tiles[1], cg_keep(c, ll_get(c->b, p->tiles[1]), LL_I32));
         }
     }
 }

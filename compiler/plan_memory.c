@@ -4,16 +4,14 @@
 // Provides: k->channels with boxes and tensor maps, k->operands, TMEM columns, depths; then
 // (plan_barriers) arrival counts, transaction bytes, offsets of slots, staging and barriers.
 //
-// Shared memory: barriers and responses, slots of each channel, staging buffers, tables of scales, the f32
-// scales of slots.
+// Shared memory: barriers and responses, slots of each channel, staging buffers, tables of scales,
+// the f32 scales of slots.
 // TMEM: slots of the accumulators from column 0, then the scale factors.
 #include "plan_int.h"
 
 #include <string.h>
 
-enum { FACTOR_ALIGN = 16 }; // of an operand's f32 scales in a slot: they are read in vectors
-
-// --- Boxes and maps --------------------------------------------------------------------------------
+// --- Boxes and maps ------------------------------------------------------------------------------
 
 static tir_size *pitch_of(planner *p, int param) {
     tir_size *s = ARENA_NEW(p->mem, tir_size);
@@ -69,8 +67,8 @@ static bool cuts_steps(const planner *p, const plan_operand *po) {
     return f != NULL && f->hi != NULL && !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
 }
 
-// What such a step covers behind the part is another part's, and must not be added: lines can be left out of
-// a box, elements of a line cannot.
+// What such a step covers behind the part is another part's, and must not be added: lines can be
+// left out of a box, elements of a line cannot.
 static void check_part(planner *p, int number) {
     const plan_operand *po = &p->operands[number];
     const graph_operand *go = &p->g->operands[number];
@@ -107,8 +105,9 @@ static void open_window(planner *p, int at, tir_map *m, tir_box *b) {
     m->box[at + 1] = 1;
 }
 
-// A slot holds an operand's tile as slabs of lines: a line is one swizzle span along the tensor's last
-// axis, a slab has one for each row (or, where the rows lie along that axis, for each k of a step).
+// A slot holds an operand's tile as slabs of lines: a line is one swizzle span along the
+// tensor's last axis, a slab has one for each row (or, where the rows lie along that axis,
+// for each k of a step).
 static tir_box data_box(planner *p, int number, tir_operand *op) {
     const graph_operand *go = &p->g->operands[number];
     const plan_operand *po = &p->operands[number];
@@ -190,7 +189,8 @@ static void outer_scales(planner *p, const graph_operand *go, tir_map *m, tir_bo
     }
 }
 
-// Tiles of 128x4 scales must begin where rows do: with the tensor, or with each group of ragged rows.
+// Tiles of 128x4 scales must begin where rows do: with the tensor, or with each
+// group of ragged rows.
 static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
     const tir_loop *l = &p->k->loops[loop];
     const tir_param *t = &p->k->params[go->param->id];
@@ -267,7 +267,7 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     return b;
 }
 
-// --- Channels of operands ----------------------------------------------------------------------------
+// --- Channels of operands ------------------------------------------------------------------------
 
 static bool same_channel(const planner *p, const plan_channel *c, int operand, const fact_pipe *pipe) {
     const plan_operand *first = &p->operands[c->values[0]];
@@ -322,7 +322,8 @@ static void fill_factors(planner *p, plan_channel *pc) {
         tir_factor f = tir_factors(p->k, pc->values[i]);
         if (f.mma >= 0) {
             op->factors = pc->factor_bytes;
-            pc->factor_bytes += round_up(f.granules * f.count * (int)sizeof(float), FACTOR_ALIGN);
+            int bytes = f.granules * f.count * (int)sizeof(float);
+            pc->factor_bytes += round_up(bytes, TIR_FACTOR_ALIGN);
         }
     }
 }
@@ -373,7 +374,7 @@ static void fill_slot(planner *p, int number) {
     c->factor_bytes = pc->factor_bytes;
 }
 
-// --- Accumulators --------------------------------------------------------------------------------------
+// --- Accumulators --------------------------------------------------------------------------------
 
 static void group_accs(planner *p) {
     if (p->arch->family != MMA_TCGEN05) {
@@ -480,7 +481,7 @@ void plan_channels(planner *p) {
     }
 }
 
-// --- Barriers and places -------------------------------------------------------------------------------
+// --- Barriers and places -------------------------------------------------------------------------
 
 // Bytes that arrive on one full barrier in a phase.
 static int full_bytes(const tir_kernel *k, const tir_channel *c) {
@@ -547,7 +548,6 @@ static void walk_barriers(planner *p) {
     p->barrier_bytes = round_up(p->barrier_bytes, 16);
     w->resp_offset = p->barrier_bytes;
     p->barrier_bytes += tir_response_bytes(k) * w->depth;
-    w->empty_count = tir_walk_readers(k);
 }
 
 // The type of scales whose table a product reads; ELEM_NONE: none.

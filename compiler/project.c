@@ -123,7 +123,8 @@ static bool works_in(const planner *p, int role, int node) {
 
 static void project_level(block *b, int level);
 
-// Waits before the first, signals after the last operation of this role on each channel of the level.
+// Waits before the first, signals after the last operation of this role on each
+// channel of the level.
 static void open_edges(block *b, int level, int node) {
     planner *p = b->p;
     for (int c = 0; c < p->n_channels; c++) {
@@ -229,4 +230,5 @@ void plan_project(planner *p) {
         }
         close_block(&b, role->body[0]);
     }
+    k->walk.empty_count = tir_has_scheduler(k) ? tir_walk_readers(k) : 0;
 }

@@ -46,7 +46,7 @@ typedef struct tir_size {
     struct tir_size *a, *b;
 } tir_size;
 
-// --- Parameters and tensor maps -------------------------------------------------------------------
+// --- Parameters and tensor maps ------------------------------------------------------------------
 
 typedef enum { CACHE_ANY, CACHE_KEEP, CACHE_STREAM } tir_cache;
 typedef enum { LAUNCH_NONE, LAUNCH_FIRST, LAUNCH_LAST } tir_dependents;
@@ -74,12 +74,13 @@ typedef struct {
 typedef enum { PART_DATA, PART_SCALE } tir_part;
 typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle; // codes of cuTensorMapEncodeTiled
 
-// Data types of tensor maps that pad on the way: 16 packed elements of 4 or 6 bits become 16 bytes of
-// shared memory, of which the first 8 or 12 hold them (CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B, 16U6_ALIGN16B).
+// Data types of tensor maps that pad on the way: 16 packed elements of 4 or 6 bits become 16 bytes
+// of shared memory, of which the first 8 or 12 hold them (CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B,
+// 16U6_ALIGN16B).
 enum { TIR_PAD4 = 14, TIR_PAD6 = 15, TIR_PAD_ELEMS = 128 }; // a box is 128 elements wide
 
-// A tile of scale factors (layout sf128x4 of runtime/fp4rt.h): 128 rows by 4 along k, a byte each; the four of
-// row r are word r % 32 * 4 + r / 32.
+// A tile of scale factors (layout sf128x4 of runtime/fp4rt.h): 128 rows by 4 along k, a byte each;
+// the four of row r are word r % 32 * 4 + r / 32.
 enum { TIR_ATOM_ROWS = 128, TIR_ATOM_COLS = 4, TIR_ATOM_BYTES = TIR_ATOM_ROWS * TIR_ATOM_COLS };
 
 // A tensor map (hardware: cuTensorMapEncodeTiled). Axis 0 is innermost.
@@ -94,20 +95,20 @@ typedef struct {
     int box[5];
     tir_swizzle swizzle;
     // A window on lines, so that a box ends where a group does: axes 'window' and 'window' + 1 both
-    // step by a line, the first has as many as a box, and the map begins that many before the tensor.
-    // A box at (lines of a box - n, line + n) has n lines of the tensor from 'line' on; the others lie
-    // outside of the map: they are not stored, and loaded as zeros. 0: none.
+    // step by a line, the first has as many as a box, and the map begins that many before the
+    // tensor. A box at (lines of a box - n, line + n) has n lines of the tensor from 'line' on; the
+    // others lie outside of the map: they are not stored, and loaded as zeros. 0: none.
     int window;
 } tir_map;
 
-// --- Tile space ------------------------------------------------------------------------------------
+// --- Tile space ----------------------------------------------------------------------------------
 
 struct tir_expr;
 
-// A loop may walk only lo .. hi - 1 of its dimension (NULL: all of it): whole numbers made of entries
-// of const tensors, which may depend on the loops that number the groups (tir_walk.groups). What lies
-// outside 0 .. dim is cut off. Tiles start at lo + i * tile, the last one ends at hi: what it covers
-// beyond is never stored.
+// A loop may walk only lo .. hi - 1 of its dimension (NULL: all of it): whole numbers made of
+// entries of const tensors, which may depend on the loops that number the groups (tir_walk.groups).
+// What lies outside 0 .. dim is cut off. Tiles start at lo + i * tile, the last one ends at hi:
+// what it covers beyond is never stored.
 typedef struct {
     const char *index; // "m"
     tir_size *dim;     // extent walked
@@ -117,8 +118,9 @@ typedef struct {
                // 128x4 tiles begin with a fresh tile in every group (tir_param.groups)
 } tir_loop;
 
-// Static: every role counts through the tiles of its cluster, and reads the bounds of loops, by itself. One: one
-// warp of the cluster does, in the same order, and hands each tile to all roles of all its CTAs.
+// Static: every role counts through the tiles of its cluster, and reads the bounds of loops, by
+// itself. One: one warp of the cluster does, in the same order, and hands each tile to all roles of
+// all its CTAs.
 typedef enum { WALK_STATIC, WALK_CLC, WALK_ONE } tir_walk_kind;
 
 typedef struct {
@@ -128,9 +130,10 @@ typedef struct {
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
     int stream; // static only: number in fors[] of the loop of which the steps of all tiles, one tile behind
-                // the other, are divided evenly in as many ranges as there are clusters; -1: tiles are divided
-    // clc, one: a ring of 'depth' responses of 16 bytes, or records of tir_record_words, its barriers, and who
-    // reads
+                // the other, are divided evenly in as many ranges as there are clusters; -1: tiles
+                // are divided
+    // clc, one: a ring of 'depth' responses of 16 bytes, or records of tir_record_words, its
+    // barriers, and who reads
     int depth;
     int resp_offset;  // smem
     int full_bar;     // smem offset of depth mbarriers in every CTA: count 1; clc: and 16 bytes
@@ -138,7 +141,7 @@ typedef struct {
     int empty_count;  // reading warps of the whole cluster
 } tir_walk;
 
-// --- Values ------------------------------------------------------------------------------------------
+// --- Values --------------------------------------------------------------------------------------
 
 // Coordinate of a box along one map axis, or of a tile along one tensor axis:
 //   (start of loop's tile) * mul / div + add + (CTA rank in the cluster) * rank_mul
@@ -154,7 +157,8 @@ typedef struct {
     int split;        // CTAs of the cluster that share the n iterations: CTA r does r * n / split up to
                       // (r + 1) * n / split; 1: every CTA does all
     struct tir_expr *lo, *hi; // as those of a tir_loop, the same all over a tile; NULL: all of 'extent'.
-                              // Steps begin at lo; what the last one covers behind hi counts as zero
+                              // Steps begin at lo; what the last one covers behind hi counts as
+                              // zero
 } tir_for;
 
 // What TMA brings into a slot for one operand part.
@@ -198,7 +202,8 @@ typedef struct {
     int release_mask;   // smem: CTAs whose empty barrier a release signals (a pair, or multicast),
                         // 0: the own one
     int factors;        // smem: where the f32 scales of slot 0 lie, that the lanes of the loading warp
-                        // bring, for every CTA its own, with an arrival each; the next slot's behind them
+                        // bring, for every CTA its own, with an arrival each; the next slot's
+                        // behind them
     int factor_bytes;   // of a slot, 0: none (tir_operand.factors)
 } tir_channel;
 
@@ -230,7 +235,7 @@ typedef struct {
     int col_rank_step;      // the same for its columns
 } tir_acc;
 
-// --- Elementwise expressions ----------------------------------------------------------------------
+// --- Elementwise expressions ---------------------------------------------------------------------
 
 typedef enum {
     TX_CONST,   // value
@@ -246,13 +251,14 @@ typedef enum {
                 // as 'type': f32(bf16(x)) has elem bf16 and type f32; i32 -> f32 has elem f32
     TX_SELECT,  // args[0] ? args[1] : args[2]
     TX_REDUCE,  // the sum, maximum or minimum ('reduce') of args[0] over the tile of loop 'ref', in index
-                // order; elements of the tile beyond the loop's extent do not count. 'ref' of n_loops + f:
-                // over all of fors[f], from 0 on, which no role's body need walk; its index is known inside
+                // order; elements of the tile beyond the loop's extent do not count. 'ref' of
+                // n_loops + f: over all of fors[f], from 0 on, which no role's body need walk; its
+                // index is known inside
 } tir_expr_kind;
 
-// Position of an element along one tensor axis: (element's index along loop + add), rounded down to a
-// multiple of 'floor', * mul / div; or index + add + (index + shift) / piece * gap, where pieces of the index
-// lie 'gap' apart
+// Position of an element along one tensor axis: (element's index along loop + add), rounded down to
+// a multiple of 'floor', * mul / div; or index + add + (index + shift) / piece * gap, where pieces
+// of the index lie 'gap' apart
 typedef struct {
     int loop; // -1: constant 'add'
     int mul, div, add;
@@ -302,7 +308,7 @@ typedef struct {
     int release_after;
 } tir_store;
 
-// --- Roles -------------------------------------------------------------------------------------------
+// --- Roles ---------------------------------------------------------------------------------------
 
 typedef enum {
     TS_WALK,    // body for every tile of this CTA (of this role's turn)
@@ -315,9 +321,9 @@ typedef enum {
     TS_MMA,     // mma ref
     TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
     TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one, those of
-                // a cluster's CTAs then in CTA 0, those of ranges of a streamed loop (tir_walk.stream) in the
-                // cluster that has the tile's first step. Who has them all runs the body, the stores of the
-                // role; others give their TMEM slots back
+                // a cluster's CTAs then in CTA 0, those of ranges of a streamed loop
+                // (tir_walk.stream) in the cluster that has the tile's first step. Who has them all
+                // runs the body, the stores of the role; others give their TMEM slots back
     TS_SCHED,   // the scheduler: of each CTA for a clc walk, of the leader where one warp hands tiles out
 } tir_stmt_kind;
 
@@ -336,8 +342,8 @@ typedef struct {
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
     int fit;            // tcgen05: the instruction has only as many columns, in steps of this, as are there of
-                        // the tile; 0: all. The others keep what they held, nothing of them is stored. CTA 1 of
-                        // a pair then brings its half of these columns
+                        // the tile; 0: all. The others keep what they held, nothing of them is
+                        // stored. CTA 1 of a pair then brings its half of these columns
     bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
                         // instruction takes
     int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
@@ -360,28 +366,29 @@ typedef struct {
     int regs;       // as stated; the warpgroup's setmaxnreg is tir_kernel.wg_regs
     int turns;      // pingpong: groups of n_warps / turns that take tiles by turns; 1: none
     int shares;     // groups of n_warps / shares that take the steps of a tile by turns: of the outermost
-                    // loop's steps that the CTA does, group g has steps g, g + shares, ..., and sums them
-                    // from zero. Channels filled there have a multiple of 'shares' slots: a slot is of one
-                    // group, else a group could wait for a pass that lies two phases ahead. 1: none
+                    // loop's steps that the CTA does, group g has steps g, g + shares, ..., and
+                    // sums them from zero. Channels filled there have a multiple of 'shares' slots:
+                    // a slot is of one group, else a group could wait for a pass that lies two
+                    // phases ahead. 1: none
     bool one_thread; // only an elected lane of the first warp works (load, mma)
     bool leader_only; // only the leader CTA of a pair (mma)
     tir_frag_kind frag;
     int warps_m, warps_n; // FRAG_MMA: grid of one group
     int turn_bar;   // smem offset of 'turns' mbarriers that order the epilogues, or -1
     int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: the bytes that are sent, or
-                    // an arrival of each warp of the other CTAs) and 'empty' (others: one of each warp of
-                    // CTA 0); or -1
+                    // an arrival of each warp of the other CTAs) and 'empty' (others: one of each
+                    // warp of CTA 0); or -1
     int sum_offset; // TS_COMBINE: smem offset of partial sums, f32: where a cluster splits a loop those
-                    // that CTAs 1, 2, ... send, or else the CTA's own (tir_sends); then those of shares 1, 2,
-                    // ... Each is one accumulator behind the other: four registers of all threads, then
-                    // the next four
+                    // that CTAs 1, 2, ... send, or else the CTA's own (tir_sends); then those of
+                    // shares 1, 2, ... Each is one accumulator behind the other: four registers of
+                    // all threads, then the next four
     bool waits;     // griddepcontrol.wait comes before its body (tir_role_waits)
     tir_dependents launches; // griddepcontrol.launch_dependents: before the body, or behind it
     int n_body;
     tir_stmt **body;
 } tir_role;
 
-// --- The kernel --------------------------------------------------------------------------------------
+// --- The kernel ----------------------------------------------------------------------------------
 
 typedef struct {
     tir_size *cond;
@@ -441,27 +448,30 @@ typedef struct tir_kernel {
     int tmem_slot;    // smem offset of the word tcgen05.alloc writes
 } tir_kernel;
 
-// A record of a tile that one warp hands out, in words of 32 bits: TIR_RECORD_SOME when there is a tile, and
-// TIR_RECORD_MORE when one comes behind it; where it starts along each loop, and where a loop has bounds they;
-// the bounds of each 'for' loop that has some.
+// A record of a tile that one warp hands out, in words of 32 bits: TIR_RECORD_SOME when there is a
+// tile, with TIR_RECORD_MORE when one comes behind it, or 0; where it starts along each loop, and
+// where a loop has bounds they; the bounds of each 'for' loop that has some.
 enum { TIR_RECORD_SOME = 1, TIR_RECORD_MORE = 2, TIR_RECORD_MOST = 32 };
 int tir_record_words(const tir_kernel *k); // a multiple of 4
 // Whether one warp of a cluster tells the roles their tiles.
 static inline bool tir_has_scheduler(const tir_kernel *k) {
     return k->walk.kind != WALK_STATIC;
 }
+enum { TIR_CLC_BYTES = 16 }; // PTX ISA "clusterlaunchcontrol.try_cancel": of a response
 // Bytes of a slot of the walk's ring.
 static inline int tir_response_bytes(const tir_kernel *k) {
-    return k->walk.kind == WALK_CLC ? 16 : 4 * tir_record_words(k);
+    return k->walk.kind == WALK_CLC ? TIR_CLC_BYTES : 4 * tir_record_words(k);
 }
-// Arrivals that free a slot of the walk's ring: one of each warp that reads it, of each CTA.
+// Arrivals that free a slot of the walk's ring: one of each warp that reads it, of
+// each CTA. From bodies.
 int tir_walk_readers(const tir_kernel *k);
 // CTAs among which the steps of a loop are divided.
 static inline int tir_split(const tir_kernel *k) {
     return k->cluster_loop < 0 ? k->cluster : 1;
 }
-// Whether a role reaches global memory in a way that the kernel before must be over for: it stores, reads by
-// plain loads, or copies tensors in that the kernel before may write. Copies of others may come earlier.
+// Whether a role reaches global memory in a way that the kernel before must be over for: it stores,
+// reads by plain loads, or copies tensors in that the kernel before may write. Copies of others may
+// come earlier.
 bool tir_role_waits(const tir_kernel *k, int role);
 // Warps that hold a tile together, or a share of its sums.
 static inline int tir_group_warps(const tir_role *r) {
@@ -470,6 +480,7 @@ static inline int tir_group_warps(const tir_role *r) {
 // Whether TS_COMBINE of a role adds up an accumulator: the role holds it or reads it from TMEM.
 bool tir_combines(const tir_kernel *k, int role, int acc);
 int tir_sum_bytes(const tir_kernel *k, int role); // of the role's accumulators, once
+int tir_sum_offset(const tir_kernel *k, int role, int acc); // of them, those before this one
 // Whether CTAs send partial sums to CTA 0, which has room for those of all others (accumulators in
 // registers), or leave them in their own memory for it to read.
 enum { TIR_SENT_BYTES = 16384 }; // room that they may take
@@ -478,21 +489,23 @@ bool tir_sends(const tir_kernel *k);
 static inline int tir_sums(const tir_kernel *k, const tir_role *r) {
     return (tir_sends(k) ? tir_split(k) - 1 : tir_split(k) > 1) + r->shares - 1;
 }
-// Whether products of fewer columns than its slots have rows read a channel (tir_mma.fit). Their commits say
-// nothing of the copies that wrote the bytes that they leave unread: whoever writes those again has to know of
-// the copies' end, from its own barrier, or of a pair by an arrival of the thread that has waited for them.
+// Whether products of fewer columns than its slots have rows read a channel (tir_mma.fit). Their
+// commits say nothing of the copies that wrote the bytes that they leave unread: whoever writes
+// those again has to know of the copies' end, from its own barrier, or of a pair by an arrival of
+// the thread that has waited for them.
 bool tir_is_read_in_part(const tir_kernel *k, int channel);
 // Whether partial sums of the role's accumulators meet somewhere.
 bool tir_meets(const tir_kernel *k, const tir_role *r);
-// Streamed loops: where the role's sums lie in what a CTA leaves in the workspace for others to read, and how
-// many bytes all roles' take.
+// Streamed loops: where the role's sums lie in what a CTA leaves in the workspace for others to
+// read, and how many bytes all roles' take.
 int tir_left_offset(const tir_kernel *k, int role);
 int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
-// The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot. Scale i
-// of a granule is that of rows (start - into) + i * share and on, 'start' the first of the CTA's rows.
+// The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot.
+// Scale i of a granule is that of rows (start - into) + i * share and on, 'start' the first of the
+// CTA's rows.
 typedef struct {
     int mma;       // a product that takes it, or -1: it has no such scales
     int loop;      // along which its rows lie ...
@@ -504,12 +517,14 @@ typedef struct {
     int granules;  // of a K step
 } tir_factor;
 tir_factor tir_factors(const tir_kernel *k, int operand);
+enum { TIR_FACTOR_ALIGN = 16 }; // bytes: where those of an operand, and of a slot, begin
 bool tir_brings_factors(const tir_kernel *k, int role); // into slots of a channel that it fills
 
 // How plain elements lie: LAYOUT_LINEAR (row by row) unless the tensor says something else.
 layout_kind tir_laid(const tir_param *p);
-// Whether the position of a stored element moves along the tile of a loop: by 'k', not by 'k / BK' nor
-// without 'k'. Along a loop by which it stands still only the first element of the tile is stored.
+// Whether the position of a stored element moves along the tile of a loop: by 'k', not by
+// 'k / BK' nor without 'k'. Along a loop by which it stands still only the first element of
+// the tile is stored.
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop);
 // Whether an expression differs between elements along a loop of the tile.
 bool tir_varies(const tir_expr *e, int loop);

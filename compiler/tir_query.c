@@ -19,13 +19,17 @@ bool tir_sends(const tir_kernel *k) {
     return tir_split(k) > 1 && (tir_split(k) - 1) * bytes <= TIR_SENT_BYTES;
 }
 
-int tir_sum_bytes(const tir_kernel *k, int role) {
+int tir_sum_offset(const tir_kernel *k, int role, int acc) {
     int bytes = 0;
-    for (int i = 0; i < k->n_accs; i++) {
+    for (int i = 0; i < acc; i++) {
         const tir_acc *a = &k->accs[i];
         bytes += tir_combines(k, role, i) ? a->rows * a->cols * (int)sizeof(float) : 0;
     }
     return bytes;
+}
+
+int tir_sum_bytes(const tir_kernel *k, int role) {
+    return tir_sum_offset(k, role, k->n_accs);
 }
 
 int tir_record_words(const tir_kernel *k) {
@@ -37,17 +41,6 @@ int tir_record_words(const tir_kernel *k) {
         words += k->fors[i].hi != NULL ? 2 : 0;
     }
     return (words + 3) / 4 * 4;
-}
-
-int tir_walk_readers(const tir_kernel *k) {
-    int readers = 0;
-    for (int i = 0; i < k->n_roles; i++) {
-        const tir_role *r = &k->roles[i];
-        if (k->walk.kind == WALK_CLC || r->one_thread || r->frag != FRAG_NONE) { // all but the scheduler
-            readers += (r->one_thread ? 1 : r->n_warps) * (r->leader_only ? 1 : k->cluster);
-        }
-    }
-    return readers;
 }
 
 bool tir_is_read_in_part(const tir_kernel *k, int channel) {
@@ -185,6 +178,19 @@ static bool has_kind(int n, tir_stmt *const *body, tir_stmt_kind kind) {
         }
     }
     return false;
+}
+
+int tir_walk_readers(const tir_kernel *k) {
+    int readers = 0;
+    for (int i = 0; i < k->n_roles; i++) {
+        const tir_role *r = &k->roles[i];
+        // Who asks for the next tile reads the answer too.
+        bool asks = k->walk.kind == WALK_CLC && has_kind(r->n_body, r->body, TS_SCHED);
+        if (asks || has_kind(r->n_body, r->body, TS_WALK)) {
+            readers += (r->one_thread ? 1 : r->n_warps) * (r->leader_only ? 1 : k->cluster);
+        }
+    }
+    return readers;
 }
 
 static bool copies_previous(const tir_kernel *k, int role) {

@@ -95,7 +95,8 @@ static bool walk_load(walker *w, const tir_stmt *s) {
         }
     }
     for (int i = 0; i < k->n_operands; i++) {
-        int f = k->operands[i].channel == s->ref && k->operands[i].factors >= 0 ? k->mmas[tir_factors(k, i).mma].loop : -1;
+        bool scaled = k->operands[i].channel == s->ref && k->operands[i].factors >= 0;
+        int f = scaled ? k->mmas[tir_factors(k, i).mma].loop : -1;
         VERIFY(v, f < 0 || in_scope(w, f), "role '%s': scales of channel '%s' are loaded outside their loop '%s'",
                w->r->name, c->name, f < 0 ? "" : k->fors[f].index);
     }

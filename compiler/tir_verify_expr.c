@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-// --- Sizes -------------------------------------------------------------------------------------------
+// --- Sizes ---------------------------------------------------------------------------------------
 
 // What besides numbers and dims a size may speak of.
 enum { USES_PITCHES = 1, USES_SMS = 2 };
@@ -43,11 +43,12 @@ bool verify_choice(verifier *v, const tir_size *s, const char *what) {
     return s == NULL || size_node(v, s, USES_SMS, 0, what);
 }
 
-// --- Positions -----------------------------------------------------------------------------------------
+// --- Positions -----------------------------------------------------------------------------------
 
 // The index of a tile loop, or of a loop that a reduction around it walks.
 static bool is_index(const verifier *v, int loop) {
-    return tir_in(loop, 0, v->k->n_loops - 1) || (tir_in(loop, 0, TIR_REDUCE_LOOPS - 1) && (v->walked >> loop & 1) != 0);
+    return tir_in(loop, 0, v->k->n_loops - 1) ||
+           (tir_in(loop, 0, TIR_REDUCE_LOOPS - 1) && (v->walked >> loop & 1) != 0);
 }
 
 bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
@@ -66,7 +67,7 @@ bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
     return true;
 }
 
-// --- Expressions -----------------------------------------------------------------------------------------
+// --- Expressions ---------------------------------------------------------------------------------
 
 static bool is_value(elem_kind t) {
     return t == ELEM_F32 || t == ELEM_I32;

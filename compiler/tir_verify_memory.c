@@ -1,4 +1,5 @@
-// Checks of channels, their boxes and barriers, and of everything's place in shared memory and TMEM.
+// Checks of channels, their boxes and barriers, and of everything's place in shared memory and
+// TMEM.
 //
 // The counts are worked out here again from who produces and who reads, not taken from the planner.
 #include "tir_verify_int.h"
@@ -22,7 +23,7 @@ static int pattern_of(tir_swizzle s) {
     return s == SWZ_NONE ? TMA_ALIGN : 8 * verify_span(s);
 }
 
-// --- Boxes -------------------------------------------------------------------------------------------
+// --- Boxes ---------------------------------------------------------------------------------------
 
 static bool verify_coords(verifier *v, const tir_box *b, const tir_map *m, const char *name) {
     const tir_kernel *k = v->k;
@@ -123,7 +124,7 @@ static bool verify_slot(verifier *v, const tir_channel *c) {
     return true;
 }
 
-// --- Channels ----------------------------------------------------------------------------------------
+// --- Channels ------------------------------------------------------------------------------------
 
 static bool has_multicast(const tir_channel *c) {
     for (int i = 0; i < c->n_boxes; i++) {
@@ -147,8 +148,9 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
     return bytes;
 }
 
-// Arrivals that free a slot of shared memory: the commits of the CTAs that read a multicast box (of a
-// pair only the leader commits, and arrives too where it reads a part), or one of every warp that takes the tile, in every CTA that reads it.
+// Arrivals that free a slot of shared memory: the commits of the CTAs that read a multicast box (of
+// a pair only the leader commits, and arrives too where it reads a part), or one of every warp that
+// takes the tile, in every CTA that reads it.
 static int arrivals_that_free(const verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     const tir_role *to = &k->roles[c->to];
@@ -163,7 +165,7 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     VERIFY(v, c->n_boxes >= 1, "channel '%s' brings nothing", c->name);
     VERIFY(v, c->shared == 0, "channel '%s': slots in shared memory do not overlap", c->name);
-    VERIFY(v, tir_in(c->factor_bytes, 0, v->arch->smem_bytes) && c->factor_bytes % 16 == 0 &&
+    VERIFY(v, tir_in(c->factor_bytes, 0, v->arch->smem_bytes) && c->factor_bytes % TIR_FACTOR_ALIGN == 0 &&
                   tir_in(c->factors, 0, v->arch->smem_bytes),
            "channel '%s': f32 scales of %d bytes a slot at %d", c->name, c->factor_bytes, c->factors);
     VERIFY(v, c->depth % k->roles[c->to].shares == 0, "channel '%s': %d slots for %d shares of role '%s'",
@@ -237,7 +239,7 @@ bool verify_memory(verifier *v) {
     return true;
 }
 
-// --- Places ------------------------------------------------------------------------------------------
+// --- Places --------------------------------------------------------------------------------------
 
 typedef struct {
     int64_t at, end;
@@ -280,7 +282,7 @@ static bool apart(layout *l) {
 
 static bool put_channel(layout *l, const tir_channel *c) {
     arena *mem = l->v->mem;
-    return (c->factor_bytes == 0 || put(l, c->factors, (int64_t)c->depth * c->factor_bytes, 16,
+    return (c->factor_bytes == 0 || put(l, c->factors, (int64_t)c->depth * c->factor_bytes, TIR_FACTOR_ALIGN,
                                         arena_printf(mem, "channel '%s' f32 scales", c->name))) &&
            put(l, c->full_bar, 8 * (int64_t)c->depth, 8,
                arena_printf(mem, "channel '%s' full barriers", c->name)) &&

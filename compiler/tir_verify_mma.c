@@ -4,7 +4,7 @@
 
 enum { MAX_TILE = 256, TCGEN05_ROWS = 128, WARP_ROWS = 32, FRAG_ROWS = 16, FRAG_COLS = 8 };
 
-// --- Operands ----------------------------------------------------------------------------------------
+// --- Operands ------------------------------------------------------------------------------------
 
 // The box of one part of an operand, or NULL and a message.
 static const tir_box *box_of(verifier *v, const tir_operand *o, tir_part part) {
@@ -110,7 +110,7 @@ static bool verify_operand(verifier *v, const tir_operand *o, int number) {
     return verify_data(v, o, name) && verify_scale(v, o, name);
 }
 
-// --- Accumulators ------------------------------------------------------------------------------------
+// --- Accumulators --------------------------------------------------------------------------------
 
 static bool verify_acc_side(verifier *v, const tir_acc *a, bool rows) {
     const tir_kernel *k = v->k;
@@ -180,7 +180,7 @@ static bool verify_acc(verifier *v, const tir_acc *a, int number) {
     return verify_acc_side(v, a, true) && verify_acc_side(v, a, false) && verify_acc_home(v, a);
 }
 
-// --- Products ----------------------------------------------------------------------------------------
+// --- Products ------------------------------------------------------------------------------------
 
 typedef struct {
     const tir_mma *m;
@@ -374,7 +374,7 @@ static bool verify_factors(verifier *v, int number) {
     VERIFY(v, k->mmas[f.mma].loop >= 0, "operand '%s': f32 scales outside of a loop", name);
     const tir_channel *c = &k->channels[o->channel];
     int64_t bytes = 4 * (int64_t)f.granules * f.count;
-    VERIFY(v, o->factors % 16 == 0 && o->factors + bytes <= c->factor_bytes,
+    VERIFY(v, o->factors % TIR_FACTOR_ALIGN == 0 && o->factors + bytes <= c->factor_bytes,
            "operand '%s': f32 scales at %d .. %lld of %d bytes of a slot", name, o->factors,
            (long long)(o->factors + bytes), c->factor_bytes);
     for (int i = 0; i < number; i++) {

@@ -1,7 +1,7 @@
 // fp4c: what its commands share.
 //
-// Exit codes: 0 done; 1 a mistake of the user's, told in a sentence (options, source, a failed check);
-// 70 a mistake of ours, with the pass that failed and a folder that reproduces it.
+// Exit codes: 0 done; 1 a mistake of the user's, told in a sentence (options, source, a failed
+// check); 70 a mistake of ours, with the pass that failed and a folder that reproduces it.
 #ifndef FP4_DRIVER_H
 #define FP4_DRIVER_H
 
@@ -94,14 +94,14 @@ extern const command_info command_infos[];
 // False: no such topic.
 bool print_help(const char *topic);
 
-// Parses the command line. False: a sentence was printed and *code is the exit code (help and version
-// end so with 0).
+// Parses the command line. False: a sentence was printed and *code is the exit code (help and
+// version end so with 0).
 bool options_parse(int argc, char **argv, options *out, int *code);
 void options_free(options *o);
 // "M=1,16": false after a sentence. The name is allocated.
 bool options_assign(const char *text, assign *out);
 
-// --- A compilation unit -------------------------------------------------------------------------------
+// --- A compilation unit --------------------------------------------------------------------------
 
 typedef struct {
     const options *opt;
@@ -119,11 +119,11 @@ typedef struct {
 bool unit_open(unit *u, const options *opt);
 // Prints the diagnostics; the exit code they amount to.
 int unit_report(unit *u);
-// Whether no later one of the n schedules is a variant of the same 'tune' as schedule i: a schedule is wrong only
-// when all of its variants are.
+// Whether no later one of the n schedules is a variant of the same 'tune' as schedule i: a schedule
+// is wrong only when all of its variants are.
 bool unit_last_variant(const ast_schedule *const *scheds, int n, int i);
-// Between these two what is reported is about one variant of 'tune', which may be illegal: the second
-// gives its first error, NULL if it has none.
+// Between these two what is reported is about one variant of 'tune', which may be illegal: the
+// second gives its first error, NULL if it has none.
 diag *unit_try(unit *u);
 const char *unit_tried(unit *u, diag *kept);
 void unit_close(unit *u);
@@ -156,8 +156,10 @@ int build_all(unit *u, build_stop stop, builds *out);
 // The module of what was built; exit code.
 int build_module(unit *u, const builds *b, module_image *out);
 
-// measured.c: the file of measured times beside the source, NULL: none; and what it says of what was built
-// as text of section TUNE, NULL: nothing. Exit code.
+// measured.c: where measured times lie beside the source (NULL: it is no .tk); the file if
+// one is read, or NULL; and what it says of what was built as text of section TUNE, NULL:
+// nothing. Exit code.
+const char *measured_beside(const unit *u);
 const char *measured_path(const unit *u);
 int measured_read(unit *u, const builds *b, const char **tune);
 

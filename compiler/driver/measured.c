@@ -1,9 +1,10 @@
-// Measured times beside the source: 'gemm.tune' of gemm.tk, as 'fp4c tune' and fp4-bench --tune write it.
+// Measured times beside the source: 'gemm.tune' of gemm.tk, as 'fp4c tune' and fp4-bench --tune
+// write it.
 //
-// A line: kernel, machine, FNV-1a 64 of the PTX that was measured, multiprocessors, nanoseconds, then
-// every size as NAME=VALUE; '#' begins a comment. What is made now gets its lines in the module's TUNE
-// section (runtime/module.h); lines of code that is no longer made are counted in a warning: they say
-// nothing about what is.
+// A line: kernel, machine, FNV-1a 64 of the PTX that was measured, multiprocessors, nanoseconds,
+// then every size as NAME=VALUE; '#' begins a comment. What is made now gets its lines in the
+// module's TUNE section (runtime/module.h); lines of code that is no longer made are counted in a
+// warning: they say nothing about what is.
 #include "driver.h"
 
 #include <inttypes.h>
@@ -21,11 +22,14 @@ typedef struct {
     FILE *out;
 } reader;
 
-const char *measured_path(const unit *u) {
+const char *measured_beside(const unit *u) {
     size_t n = strlen(u->opt->file);
     bool tk = n > 3 && strcmp(u->opt->file + n - 3, ".tk") == 0;
-    tk = tk && u->opt->cmd != CMD_TUNE; // which measures anew
-    const char *path = tk ? arena_printf(u->mem, "%.*s.tune", (int)n - 3, u->opt->file) : NULL;
+    return tk ? arena_printf(u->mem, "%.*s.tune", (int)n - 3, u->opt->file) : NULL;
+}
+
+const char *measured_path(const unit *u) {
+    const char *path = u->opt->cmd != CMD_TUNE ? measured_beside(u) : NULL; // 'tune' measures anew
     return path != NULL && access(path, R_OK) == 0 ? path : NULL;
 }
 

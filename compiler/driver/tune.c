@@ -1,9 +1,11 @@
-// fp4c tune FILE -arch A M=1,16,4096 N=4096 K=7168 [--shapes FILE] [-o FILE.tune]: measures every schedule of a
-// kernel at every combination of sizes, on the device that will launch it, and writes the file of times beside the
-// source that compiling reads (measured.c; how a module chooses by it: runtime/module.h, "Choice").
+// fp4c tune FILE -arch A M=1,16,4096 N=4096 K=7168 [--shapes FILE] [-o FILE.tune]: measures every
+// schedule of a kernel at every combination of sizes, on the device that will launch it, and writes
+// the file of times beside the source that compiling reads (measured.c; how a module chooses by it:
+// runtime/module.h, "Choice").
 //
-// A round flushes the L2 cache and times one launch; rounds go through all schedules, so that clocks and heat are
-// shared, and a line says the median. Operands are random. Lines of other kernels, targets and devices stay.
+// A round flushes the L2 cache and times one launch; rounds go through all schedules, so that
+// clocks and heat are shared, and a line says the median. Operands are random. Lines of other
+// kernels, targets and devices stay.
 #include "run.h"
 
 #include <inttypes.h>
@@ -19,7 +21,6 @@ typedef struct {
     fp4_module *module;
     fp4_event *from, *to;
     uint64_t flush; // 0: no cache to flush
-    int sms;
     uint64_t seed;
     fp4_arg args[RUN_MAX_PARAMS];
     FILE *out;
@@ -31,7 +32,7 @@ static bool failed(const char *doing) {
     return false;
 }
 
-// --- One shape -------------------------------------------------------------------------------------------
+// --- One shape -----------------------------------------------------------------------------------
 
 static bool admits(const tuner *t, fp4_kernel *variant) {
     run_state one = *t->r;
@@ -61,7 +62,7 @@ static void note_time(tuner *t, int i) {
     qsort(t->us[i], ROUNDS, sizeof t->us[i][0], by_size);
     double us = t->us[i][ROUNDS / 2];
     fprintf(t->out, "%s %s %016" PRIx64 " %d %.0f", k->tir->name, arch_infos[k->tir->arch].name,
-            module_code_hash(k->code.ptx, k->code.ptx_len), t->sms, us * 1e3);
+            module_code_hash(k->code.ptx, k->code.ptx_len), r->sms, us * 1e3);
     for (int d = 0; d < k->ast->n_dims; d++) {
         fprintf(t->out, " %s=%" PRId64, k->ast->dims[d]->name, r->dims[k->ast->dims[d]->id]);
         printf("%s=%" PRId64 " ", k->ast->dims[d]->name, r->dims[k->ast->dims[d]->id]);
@@ -108,7 +109,7 @@ static int tune_shape(run_state *r, void *data) {
     return ok ? EXIT_DONE : EXIT_MISTAKE;
 }
 
-// --- The file ----------------------------------------------------------------------------------------------
+// --- The file ------------------------------------------------------------------------------------
 
 // Lines of the file that is there and that are not measured now.
 static bool keep_lines(tuner *t, const char *path) {
@@ -125,13 +126,14 @@ static bool keep_lines(tuner *t, const char *path) {
     }
     const tir_kernel *k = t->b->at[0].tir;
     const char *head = arena_printf(u->mem, "%s %s ", k->name, arch_infos[k->arch].name);
-    const char *sms = arena_printf(u->mem, "%d", t->sms);
+    const char *sms = arena_printf(u->mem, "%d", t->r->sms);
     for (const char *at = text; at < text + len;) {
         size_t width = strcspn(at, "\n");
         char *line = arena_strndup(u->mem, at, width);
         at += width + (at[width] == '\n');
         char *rest = NULL;
-        char *code = strncmp(line, head, strlen(head)) == 0 ? arena_strndup(u->mem, line, width) + strlen(head) : NULL;
+        bool ours = strncmp(line, head, strlen(head)) == 0;
+        char *code = ours ? arena_strndup(u->mem, line, width) + strlen(head) : NULL;
         char *had = code != NULL && strtok_r(code, " ", &rest) != NULL ? strtok_r(NULL, " ", &rest) : NULL;
         if (had == NULL || strcmp(had, sms) != 0) {
             fprintf(t->out, "%s\n", line);
@@ -140,7 +142,7 @@ static bool keep_lines(tuner *t, const char *path) {
     return true;
 }
 
-// --- Shapes --------------------------------------------------------------------------------------------------
+// --- Shapes --------------------------------------------------------------------------------------
 
 // Operands serve every schedule: rows begin where the strictest of them wants them.
 static void align_operands(const builds *b) {
@@ -204,21 +206,18 @@ static int tune_list(tuner *t, const char *path) {
 
 static bool set_up(tuner *t, const module_image *image) {
     run_state *r = t->r;
-    fp4_device_info info = {.size = sizeof info};
     if (!run_open_device(r)) {
         fprintf(stderr, "fp4c: times are taken where the kernel will run; '--device sim' takes the simulator's, to "
                         "try this command\n");
         return false;
     }
-    if (fp4_get_device_info(r->ctx, &info) != FP4_OK || fp4_event_new(r->ctx, &t->from) != FP4_OK ||
-        fp4_event_new(r->ctx, &t->to) != FP4_OK ||
+    if (fp4_event_new(r->ctx, &t->from) != FP4_OK || fp4_event_new(r->ctx, &t->to) != FP4_OK ||
         fp4_module_load_memory(r->ctx, image->bytes, image->len, &t->module) != FP4_OK) {
         return failed("device");
     }
     if (!run_give_workspace(r, t->module)) {
         return false;
     }
-    t->sms = info.n_sms;
     bool cached = strncmp(r->u->opt->device, "sim", 3) != 0;
     return !cached || fp4_alloc(r->ctx, FLUSH_BYTES, &t->flush) == FP4_OK || failed("device");
 }
@@ -237,7 +236,8 @@ static int tune_module(unit *u, const builds *b, const module_image *image, cons
     t->out = open_memstream(&text, &len);
     int code = set_up(t, image) && keep_lines(t, path) ? EXIT_DONE : EXIT_MISTAKE;
     if (code == EXIT_DONE) {
-        code = u->opt->shape_list != NULL ? tune_list(t, u->opt->shape_list) : run_combinations(t->r, tune_shape, t);
+        const char *list = u->opt->shape_list;
+        code = list != NULL ? tune_list(t, list) : run_combinations(t->r, tune_shape, t);
     }
     fclose(t->out);
     if (code == EXIT_DONE) {
@@ -250,13 +250,11 @@ static int tune_module(unit *u, const builds *b, const module_image *image, cons
 
 static int tune_unit(unit *u) {
     const options *o = u->opt;
-    size_t n = strlen(o->file);
-    bool tk = n > 3 && strcmp(o->file + n - 3, ".tk") == 0;
-    if (u->file == NULL || o->n_archs != 1 || (!tk && o->output == NULL)) {
+    const char *path = o->output != NULL ? o->output : measured_beside(u);
+    if (u->file == NULL || o->n_archs != 1 || path == NULL) {
         fprintf(stderr, "fp4c: 'tune' takes one .tk file and one target\n");
         return EXIT_MISTAKE;
     }
-    const char *path = o->output != NULL ? o->output : arena_printf(u->mem, "%.*s.tune", (int)n - 3, o->file);
     builds *b = ARENA_NEW(u->mem, builds);
     int code = u->checked ? build_all(u, STOP_CUBIN, b) : EXIT_MISTAKE;
     int reported = unit_report(u);
