@@ -588,7 +588,7 @@ static bool is_store(const struct async_op *o) {
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto) {
     uint32_t n = 0;
     for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
-        n += is_store(o) && o->warp == w && o->lane == lane && o->group < upto;
+        n += is_store(o) && o->warp == w && (o->lanes >> lane & 1) != 0 && o->group < upto;
     }
     return n;
 }

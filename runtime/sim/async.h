@@ -27,6 +27,8 @@ struct copy_aux {
 };
 uop_fn run_copy, run_bulk_commit, run_bulk_wait, run_cp_async, run_cp_commit, run_cp_wait,
     run_cp_arrive;
+// The lane's bulk groups before this number are over after the wait u.
+uint32_t bulk_groups_over(const struct warp *w, const struct uop *u, int lane);
 uop_fn run_clc_cancel, run_clc_query, run_tmap_replace, run_tmap_copy;
 
 enum { CLC_IS_CANCELED, CLC_X, CLC_Y, CLC_Z, CLC_V4 };

@@ -138,15 +138,18 @@ const struct uop *run_bulk_commit(struct warp *w, const struct uop *u) {
     return u + 1;
 }
 
+uint32_t bulk_groups_over(const struct warp *w, const struct uop *u, int lane) {
+    uint32_t committed = w->bulk[lane].committed;
+    return committed - (committed < (uint32_t)u->imm ? committed : (uint32_t)u->imm);
+}
+
 // imm: groups that may stay
 const struct uop *run_bulk_wait(struct warp *w, const struct uop *u) {
     if (w->bulk == NULL || w->x->n_async == 0) {
         return u + 1;
     }
     FOR_LANES(l, exec_mask(w, u)) {
-        uint32_t done = w->bulk[l].committed;
-        done -= done < (uint32_t)u->imm ? done : (uint32_t)u->imm;
-        if (async_pending_bulk(w, (uint32_t)l, done) > 0) {
+        if (async_pending_bulk(w, (uint32_t)l, bulk_groups_over(w, u, l)) > 0) {
             return warp_park(w, u, (struct split){.state = SPLIT_BULK, .value = (uint32_t)u->imm});
         }
     }

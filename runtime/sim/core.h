@@ -250,7 +250,7 @@ struct warp {
     uint64_t cluster_phase; // phase of the cluster barrier that its last arrive belongs to
     bool cluster_arrived;
     uint32_t n_regs; // of a thread, for setmaxnreg
-    uint32_t cp_committed, cp_open;
+    uint32_t cp_committed;
     uint32_t cp_before; // lanes with a cp.async in the part of the queue that look number cp_look went through
     uint64_t cp_look;
     uint32_t wgmma_committed;

@@ -123,12 +123,12 @@ struct haz_thread {
     struct haz_clock late;    // ... before relaxed writes that it has seen: reads there are over
     struct haz_clock every;   // what all its lanes know, when 'part' of them know more
     uint32_t part, releasers; // lanes
-    u32 copiers;   // lanes whose cp.async a barrier told of (cp.async.mbarrier.arrive): theirs go with that
+    uint32_t copied[LANES];   // epoch of COMP_CP up to which a barrier told of a lane's cp.async
     uint32_t tcgen05;         // operations issued so far
     uint32_t committed;       // of them, when it last committed
     uint32_t stores;          // bulk stores issued
     struct haz_store {
-        uint32_t seq, lane, group, uop;
+        uint32_t seq, group, uop;
         uint32_t lanes; // all that have issued it
         bool read, written;
     } * open; // bulk stores not known to be written

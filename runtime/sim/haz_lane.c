@@ -7,6 +7,7 @@
 //   part        lanes that have acquired something which the others have not, as when one lane
 //               waits for all; 'every' is what all of them know
 //   releasers   lanes that have released on their own: their own work goes with what they release
+//   copied      of each lane, which of its cp.async a cp.async.mbarrier.arrive of its own covers
 // Rules are lax where a warp synchronises in parts: a bar.warp.sync of several lanes counts for
 // all.
 #include "haz.h"
@@ -104,7 +105,10 @@ static bool by_other_lanes(const struct haz_access *a, const struct haz_rec *x, 
     }
     const struct haz_thread *of = &a->t->cluster->thread[x->warp];
     uint32_t lanes = lane == LANE_SEVERAL ? of->warp->exists : 1u << (lane - 1);
-    return (lanes & ~((x->flags & REC_CP) != 0 ? of->releasers | of->copiers : of->releasers)) != 0;
+    FOR_LANES(l, (x->flags & REC_CP) != 0 ? lanes : 0) {
+        lanes &= ~((uint32_t)(x->epoch <= of->copied[l]) << l);
+    }
+    return (lanes & ~of->releasers) != 0;
 }
 
 // Does 'a' build on what only other lanes of its warp have waited for?

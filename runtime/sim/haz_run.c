@@ -466,7 +466,9 @@ void haz_arrive_op(const struct async_op *op, struct cta *c, const struct mbar *
     note_peer(op, c, b, hb);
     if (op->kind == ASYNC_CP_ARRIVE) {
         haz_set(cl, &hb->cur, t->base + COMP_CP, op->haz);
-        t->copiers |= 1u << op->lane;
+        if (t->copied[op->lane] < op->haz) {
+            t->copied[op->lane] = op->haz;
+        }
         return;
     }
     haz_set(cl, &hb->cur, t->base + COMP_MMA, op->haz);

@@ -201,7 +201,7 @@ static void issue_store(const struct issue *s) {
     }
     uint32_t seq = ++t->stores;
     t->open[t->n_open++] = (struct haz_store){
-        .seq = seq, .lane = op->lane, .group = op->group, .uop = s->uop, .lanes = op->lanes};
+        .seq = seq, .group = op->group, .uop = s->uop, .lanes = op->lanes};
     uint32_t bytes =
         tensor ? unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype) : op->bytes;
     uint32_t read = record(s, t->base + COMP_SOURCE, seq, REC_ASYNC);
@@ -458,10 +458,12 @@ const struct uop *haz_bulk_wait(struct warp *w, const struct uop *u) {
     uint32_t owners = 0; // lanes that have waited for something of theirs
     for (uint32_t n = 0; n < t->n_open; n++) {
         struct haz_store *o = &t->open[n];
-        uint32_t done = w->bulk[o->lane].committed;
-        done -= done < (uint32_t)u->imm ? done : (uint32_t)u->imm;
-        bool over = (m >> o->lane & 1) != 0 && o->group < done;
-        owners |= over ? o->lanes & m : 0;
+        uint32_t waited = 0; // lanes
+        FOR_LANES(l, o->lanes & m) {
+            waited |= (uint32_t)(o->group < bulk_groups_over(w, u, l)) << l;
+        }
+        bool over = waited != 0;
+        owners |= waited;
         o->read |= over;
         o->written |= over && !read_only;
         read = !o->read && o->seq <= read ? o->seq - 1 : read;
