@@ -15,7 +15,7 @@ struct copy_aux {
     int n_coord, rank;
     enum unit_tma_mode mode;
     uint32_t size, mask; // rows; 0: none
-    bool multicast, pair, has_mask;
+    bool multicast, pair;
     enum unit_red red;
     int dtype;
     // cp.async

@@ -16,14 +16,8 @@ struct call_targets {
     uint64_t address[];
 };
 
-struct text_room {
-    char *text;
-    size_t size;
-};
-
 uop_fn run_vprintf, run_assertfail, run_heap_alloc, run_heap_free; // aux: builtin_aux
 uop_fn run_recursion, run_no_function;                    // aux: its name
 uop_fn run_call_check; // a: row of addresses; faults where one is none of aux, call_targets
-uop_fn run_call_skip;  // a: row of addresses; branches where one is not function b
 
 #endif

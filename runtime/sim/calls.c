@@ -25,6 +25,11 @@ static const uint8_t *bytes_at(struct warp *w, const struct uop *u, uint64_t a, 
     return sim_lane_pointer(w, u, a, lane, &x);
 }
 
+struct text_room {
+    char *text;
+    size_t size;
+};
+
 // A string of at most 'size' - 1 characters, the rest is cut off; false after a fault.
 static bool read_string(struct warp *w, const struct uop *u, uint64_t a, int lane,
                         struct text_room *out) {
@@ -84,7 +89,7 @@ static bool next_argument(struct arguments *a, uint32_t bytes, uint64_t *v) {
 struct conversion {
     char flags[6];
     int n_flags, width, precision; // -1: none
-    bool wide;
+    int bits;   // of an integer
     char what;
 };
 
@@ -104,7 +109,7 @@ static bool number_or_star(const char **f, struct arguments *a, int *out) {
 }
 
 static bool read_conversion(const char **f, struct arguments *a, struct conversion *c) {
-    *c = (struct conversion){.width = -1, .precision = -1};
+    *c = (struct conversion){.width = -1, .precision = -1, .bits = 32};
     for (; **f != '\0' && strchr("-+ #0", **f) != NULL; (*f)++) {
         if (c->n_flags < 5 && strchr(c->flags, **f) == NULL) {
             c->flags[c->n_flags++] = **f;
@@ -122,7 +127,7 @@ static bool read_conversion(const char **f, struct arguments *a, struct conversi
         }
     }
     for (; **f != '\0' && strchr("hlLzjt", **f) != NULL; (*f)++) {
-        c->wide |= **f != 'h' && **f != 'L';
+        c->bits = **f != 'h' ? 64 : c->bits > 16 ? 16 : 8;
     }
     c->what = **f;
     *f += **f != '\0';
@@ -140,6 +145,13 @@ static void spec_of(const struct conversion *c, const char *length, char out[48]
     snprintf(out + n, 6, "%s%c", length, c->what);
 }
 
+// An integer as its length modifier has it.
+static long long narrowed(uint64_t v, const struct conversion *c) {
+    int unused = 64 - c->bits;
+    bool sign = c->what == 'd' || c->what == 'i';
+    return sign ? (long long)(v << unused) >> unused : (long long)(v << unused >> unused);
+}
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" // made by spec_of for exactly this argument
 static bool print_one(struct arguments *a, const struct conversion *c) {
@@ -149,17 +161,14 @@ static bool print_one(struct arguments *a, const struct conversion *c) {
     uint64_t v = 0;
     double d;
     if (strchr("diouxXc", c->what) != NULL) {
-        bool wide = c->wide && c->what != 'c';
-        if (!next_argument(a, wide ? 8 : 4, &v)) {
+        if (!next_argument(a, c->bits == 64 && c->what != 'c' ? 8 : 4, &v)) {
             return false;
         }
-        bool sign = c->what == 'd' || c->what == 'i';
-        long long s = wide ? (long long)v : sign ? (int)v : (long long)v;
         spec_of(c, c->what == 'c' ? "" : "ll", spec);
         if (c->what == 'c') {
             snprintf(text, sizeof text, spec, (int)v);
         } else {
-            snprintf(text, sizeof text, spec, s);
+            snprintf(text, sizeof text, spec, narrowed(v, c));
         }
     } else if (strchr("eEfFgGaA", c->what) != NULL) {
         if (!next_argument(a, 8, &v)) {

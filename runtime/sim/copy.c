@@ -80,13 +80,15 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
     return true;
 }
 
-// The lanes behind 'lane' that issue the same tensor store. CUTLASS lets a whole warp store a tile; ptxas makes one
-// UTMASTG of it, with no loop over the lanes as it puts around loads and reductions, and the bytes are the same.
+// The lanes from 'lane' on that issue the same tensor store into the same bulk group. CUTLASS lets a whole warp store
+// a tile; ptxas makes one UTMASTG of it, with no loop over the lanes as it puts around loads and reductions, and the
+// bytes are the same.
 static uint32_t same_store(struct warp *w, const struct uop *u, int lane) {
     const struct copy_aux *x = u->aux;
     uint32_t lanes = 0;
     FOR_LANES(l, exec_mask(w, u) & ~0u << lane) {
-        bool same = sim_shared_address(w, x->smem, x->smem_off, l) ==
+        bool same = (w->bulk == NULL || w->bulk[l] == w->bulk[lane]) &&
+                    sim_shared_address(w, x->smem, x->smem_off, l) ==
                         sim_shared_address(w, x->smem, x->smem_off, lane) &&
                     value_64(w, x->map, x->map_off, l) == value_64(w, x->map, x->map_off, lane);
         for (int n = 0; n < x->n_coord; n++) {
@@ -119,7 +121,7 @@ const struct uop *run_copy(struct warp *w, const struct uop *u) {
             if (!groups_of(w)) {
                 return sim_fault(w, u, "out of host memory");
             }
-            op.group = w->bulk[l].committed;
+            op.group = w->bulk[l];
         }
         if (!ok || !async_submit(w, &op)) {
             return STOP;
@@ -133,13 +135,13 @@ const struct uop *run_bulk_commit(struct warp *w, const struct uop *u) {
         return sim_fault(w, u, "out of host memory");
     }
     FOR_LANES(l, exec_mask(w, u)) {
-        w->bulk[l].committed++;
+        w->bulk[l]++;
     }
     return u + 1;
 }
 
 uint32_t bulk_groups_over(const struct warp *w, const struct uop *u, int lane) {
-    uint32_t committed = w->bulk[lane].committed;
+    uint32_t committed = w->bulk[lane];
     return committed - (committed < (uint32_t)u->imm ? committed : (uint32_t)u->imm);
 }
 

@@ -226,10 +226,6 @@ struct split {
     bool gave_way;  // before it passes a wait that need not wait
     bool timed_out; // the wait returns, although its phase is not over
 };
-struct lane_groups { // bulk groups of one lane: committed so far, and operations not yet committed
-    uint32_t committed;
-    uint32_t open;
-};
 struct warp {
     uint8_t *r;             // rows
     u32 *p;                 // predicates
@@ -255,7 +251,7 @@ struct warp {
     uint64_t cp_look;
     uint32_t wgmma_committed;
     struct reg_shadow *shadow; // accumulators of wgmma in flight (wgmma.c), NULL: none yet
-    struct lane_groups *bulk; // [LANES], made at the first use
+    uint32_t *bulk; // [LANES] bulk groups committed, made at the first use
     uint8_t *local;
     uint8_t *memory; // what r, p and local lie in
 };
@@ -467,6 +463,7 @@ bool warp_converge(struct warp *w, const struct uop *u, uint32_t need);
 bool warp_whole(struct warp *w, const struct uop *u);
 void warp_queue(struct warp *w); // make it runnable
 uop_fn run_bra, run_exit, run_brx, run_trap, run_nop, run_policy;
+uop_fn run_call_skip; // a: row of addresses; branches where one is not function b
 
 // ---- resolving addresses (mem.c) ----------------------------------------------------------------
 struct cta *sim_cluster_cta(struct warp *w, const struct uop *u, uint32_t shared);

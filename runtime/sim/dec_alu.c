@@ -298,12 +298,7 @@ void dec_alu(struct ptx_parser *p, struct ptx_ins *i) {
         r[n] = x.ftz ? flushed(p, type, r[n]) : r[n];
     }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type_for(type, sig->d));
-    struct uop *u = emit_alu(p, key);
-    u->d = d;
-    u->a = r[0];
-    u->b = r[1];
-    u->c = r[2];
-    u->imm = immediate_of(i, round);
+    ptx_emit_rows(p, alu_fn(key), d, r)->imm = immediate_of(i, round);
     finish(p, d, &x);
 }
 
@@ -331,27 +326,18 @@ void dec_mixed(struct ptx_parser *p, struct ptx_ins *i, enum ptx_word type, enum
     }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_F32);
     struct after x = {.sat = ptx_take(i, W_SAT), .type = W_F32};
-    struct uop *u = emit_alu(p, key);
-    u->d = d;
-    u->a = r[0];
-    u->b = r[1];
-    u->c = r[2];
-    u->imm = round;
+    ptx_emit_rows(p, alu_fn(key), d, r)->imm = round;
     finish(p, d, &x);
 }
 
 static void dec_ternary(struct ptx_parser *p, enum alu_key key, int64_t imm) {
     struct ptx_ins *i = p->ins;
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_B32);
-    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), W_B32);
-    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), W_B32);
-    uint32_t c = ptx_row_src(p, ptx_arg(i, 3), W_B32);
-    struct uop *u = emit_alu(p, key);
-    u->d = d;
-    u->a = a;
-    u->b = b;
-    u->c = c;
-    u->imm = imm;
+    uint32_t r[3];
+    for (int n = 0; n < 3; n++) {
+        r[n] = ptx_row_src(p, ptx_arg(i, n + 1), W_B32);
+    }
+    ptx_emit_rows(p, alu_fn(key), d, r)->imm = imm;
 }
 
 void dec_dp4a(struct ptx_parser *p, struct ptx_ins *i) {
@@ -420,16 +406,12 @@ void dec_bfi(struct ptx_parser *p, struct ptx_ins *i) {
     enum ptx_word type = ptx_need_type(p);
     ptx_need_args(p, 5, 5);
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
-    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
-    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
-    uint32_t c = ptx_row_src(p, ptx_arg(i, 3), W_U32);
-    uint32_t len = ptx_row_src(p, ptx_arg(i, 4), W_U32);
-    struct uop *u = ptx_emit(p, run_bfi);
-    u->d = d;
-    u->a = a;
-    u->b = b;
-    u->c = c;
-    u->imm = len;
+    uint32_t r[4];
+    for (int n = 0; n < 4; n++) {
+        r[n] = ptx_row_src(p, ptx_arg(i, n + 1), n < 2 ? type : W_U32);
+    }
+    struct uop *u = ptx_emit_rows(p, run_bfi, d, r);
+    u->imm = r[3];
     u->flag = ptx_type_bits(type) == 64 ? 64 : 32;
 }
 

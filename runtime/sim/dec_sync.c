@@ -28,11 +28,7 @@ void dec_shfl(struct ptx_parser *p, struct ptx_ins *i) {
     for (int n = 0; n < 4; n++) {
         r[n] = ptx_row_src(p, ptx_arg(i, n + 1), W_B32);
     }
-    struct uop *u = ptx_emit(p, run_shfl);
-    u->d = d;
-    u->a = r[0];
-    u->b = r[1];
-    u->c = r[2];
+    struct uop *u = ptx_emit_rows(p, run_shfl, d, r);
     u->imm = r[3];
     u->flag = (uint8_t)mode;
     u->aux = (const void *)(uintptr_t)pred;

@@ -470,3 +470,12 @@ struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn) {
                       .line = p->ins->line};
     return u;
 }
+
+struct uop *ptx_emit_rows(struct ptx_parser *p, uop_fn *fn, uint32_t d, const uint32_t source[3]) {
+    struct uop *u = ptx_emit(p, fn);
+    u->d = d;
+    u->a = source[0];
+    u->b = source[1];
+    u->c = source[2];
+    return u;
+}

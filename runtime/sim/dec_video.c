@@ -81,12 +81,7 @@ void dec_video(struct ptx_parser *p, struct ptx_ins *i) {
         r[n] = ptx_row_src(p, ptx_arg(i, n + 1), W_U32);
     }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), W_U32);
-    struct uop *u = ptx_emit(p, run_video);
-    u->d = d;
-    u->a = r[0];
-    u->b = r[1];
-    u->c = r[2];
-    u->aux = x;
+    ptx_emit_rows(p, run_video, d, r)->aux = x;
 }
 
 // slct.dtype.s32 d, a, b, c: a where c >= 0; of f32 a NaN is not, and -0 is
@@ -113,15 +108,12 @@ void dec_slct(struct ptx_parser *p, struct ptx_ins *i) {
     if ((by != W_S32 && by != W_F32) || ptx_type_bits(type) > 64) {
         ptx_refuse(p, "unsupported types of slct");
     }
-    uint32_t a = ptx_row_src(p, ptx_arg(i, 1), type);
-    uint32_t b = ptx_row_src(p, ptx_arg(i, 2), type);
-    uint32_t c = ptx_row_src(p, ptx_arg(i, 3), by);
+    uint32_t r[3];
+    for (int n = 0; n < 3; n++) {
+        r[n] = ptx_row_src(p, ptx_arg(i, n + 1), n == 2 ? by : type);
+    }
     uint32_t d = ptx_row_dst(p, ptx_arg(i, 0), type);
-    struct uop *u = ptx_emit(p, run_slct);
-    u->d = d;
-    u->a = a;
-    u->b = b;
-    u->c = c;
+    struct uop *u = ptx_emit_rows(p, run_slct, d, r);
     u->flag = (uint8_t)((by == W_F32) | (ptx_type_bits(type) == 64) << 1 | ftz << 2);
 }
 

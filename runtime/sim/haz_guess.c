@@ -1,7 +1,8 @@
-// Plain loads whose value only is what a compare-and-swap compares with, as in
+// Plain loads of what a compare-and-swap compares with, as in
 //     old = *p; do { was = old; old = atomicCAS(p, was, f(was)); } while (old != was);
 // The first load races with the swaps of other threads by the letter of the memory model, but what it
-// returned is checked again by the swap: in practice it counts as a relaxed load.
+// returned is checked again by the swap: in practice it counts as a relaxed load. Other uses of the value
+// are not looked at (f has one): a race of a load that is also used without a swap is found in the other profiles only.
 #include "alu.h"
 #include "haz.h"
 #include <stdlib.h>

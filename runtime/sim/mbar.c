@@ -251,8 +251,9 @@ static bool gives_way(struct warp *w) {
     return true;
 }
 
-// Has the lane given way here, or waited for the phase that 'state' names, and is that over now? PTX ISA "mbarrier.try_wait": a
-// suspended thread resumes when its phase completes, even though the next one may be over too by the time it runs.
+// Has the lane given way here, or waited for the phase that 'state' names, and is that over now? PTX ISA
+// "mbarrier.try_wait": a suspended thread resumes when its phase completes, even though the next one may be over
+// too by the time it runs.
 static bool woken(const struct split *s, const struct mbar *b, uint64_t state, int lane) {
     bool waited = s->what == b->address && s->value == state && b->phase > s->phase;
     return (s->lanes >> lane & 1) != 0 && (s->gave_way || waited);

@@ -87,11 +87,11 @@ struct ptx_symbol {
 };
 // A .func of the module.
 struct ptx_func {
-    struct ptx_func *next;
+    struct ptx_func *next, *next_named;
     const char *name;
     uint32_t length, number;
     int n_ret, n_arg;        // parameters of its head
-    struct ptx_lexer header; // behind '.func'
+    struct ptx_lexer header; // behind '.func' and an '.attribute'
     bool has_body, taken;    // taken: its address is
 };
 // A branch whose label has not been seen in its scope yet.
@@ -157,6 +157,7 @@ struct ptx_ins {
     bool guard_negated;
 };
 
+enum { PTX_FUNC_LISTS = 1024 };
 // A module or kernel under construction. Errors leave by longjmp to ptx_load.
 struct ptx_parser {
     struct sim *sim;
@@ -172,6 +173,7 @@ struct ptx_parser {
     uint32_t smem_used;   // static shared memory of the kernel at hand
     int depth;            // of nested braces
     struct ptx_func *funcs; // the last one first
+    struct ptx_func *func_named[PTX_FUNC_LISTS];
     bool funcs_searched;    // for those whose address is taken
     struct ptx_frame *frame; // the function that is being expanded, or NULL
     struct ptx_symbol *statics; // .global and .shared variables of functions, made once
@@ -204,6 +206,7 @@ struct ptx_operand *ptx_arg(struct ptx_ins *i, int n);
 struct ptx_operand *ptx_part(struct ptx_ins *i, const struct ptx_operand *v, int n); // of a vector
 
 struct uop *ptx_emit(struct ptx_parser *p, uop_fn *fn);                 // with guard and line set
+struct uop *ptx_emit_rows(struct ptx_parser *p, uop_fn *fn, uint32_t d, const uint32_t source[3]);
 uint32_t ptx_row_const(struct ptx_parser *p, uint64_t bits, int width); // 32, 64 or 128
 uint32_t ptx_row_src(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);
 uint32_t ptx_row_dst(struct ptx_parser *p, const struct ptx_operand *o, enum ptx_word type);

@@ -36,10 +36,11 @@ static bool is_word(const struct ptx_token *t, enum ptx_token_kind kind, const c
     return t->kind == kind && t->length == n && memcmp(t->text, text, n) == 0;
 }
 
-// After '.func': [( returns )] name [( parameters )] attributes, then ';' or a body.
+// After '.func': [.attribute( list )] [( returns )] name [( parameters )] attributes, then ';' or a body.
 static struct ptx_func read_head(struct ptx_lexer *lx) {
     struct ptx_func f = {.header = *lx};
     int parens = 0;
+    bool attribute = false; // in the list in front
     for (;;) {
         struct ptx_token t = ptx_lex(lx);
         bool punct = t.kind == TK_PUNCT && parens == 0;
@@ -53,8 +54,14 @@ static struct ptx_func read_head(struct ptx_lexer *lx) {
         if (t.kind == TK_WORD && parens == 0 && f.name == NULL) {
             f.name = t.text;
             f.length = t.length;
+        } else if (is_word(&t, TK_DOT, ".attribute") && f.name == NULL) {
+            attribute = true;
         } else if (t.kind == TK_PUNCT) {
             parens += (*t.text == '(') - (*t.text == ')');
+            if (attribute && parens == 0) {
+                attribute = false;
+                f.header = *lx;
+            }
         } else if (is_word(&t, TK_DOT, ".param") || is_word(&t, TK_DOT, ".reg")) {
             f.n_ret += f.name == NULL;
             f.n_arg += f.name != NULL;
@@ -62,9 +69,18 @@ static struct ptx_func read_head(struct ptx_lexer *lx) {
     }
 }
 
+// The functions whose names have this one's hash (FNV-1a), the last one first.
+static struct ptx_func **named(struct ptx_parser *p, const char *name, uint32_t length) {
+    uint32_t h = 2166136261u;
+    for (uint32_t n = 0; n < length; n++) {
+        h = (h ^ (uint8_t)name[n]) * 16777619u;
+    }
+    return &p->func_named[h % PTX_FUNC_LISTS];
+}
+
 struct ptx_func *ptx_find_func(struct ptx_parser *p, const char *name, uint32_t length) {
     struct ptx_func *declared = NULL;
-    for (struct ptx_func *f = p->funcs; f != NULL; f = f->next) {
+    for (struct ptx_func *f = *named(p, name, length); f != NULL; f = f->next_named) {
         if (f->length == length && memcmp(f->name, name, length) == 0) {
             declared = f;
             if (f->has_body) {
@@ -86,6 +102,9 @@ void ptx_find_functions(struct ptx_parser *p) {
         if (head.name != NULL) {
             struct ptx_func *f = ptx_new(p, sizeof *f);
             *f = head;
+            struct ptx_func **list = named(p, f->name, f->length);
+            f->next_named = *list;
+            *list = f;
             f->next = p->funcs;
             f->number = p->funcs == NULL ? 0 : p->funcs->number + 1;
             p->funcs = f;
@@ -119,28 +138,55 @@ static void find_taken(struct ptx_parser *p) {
 }
 
 // ---- parameters ---------------------------------------------------------------------------------
-// A formal parameter in .param space is the caller's variable.
-static void bind_variable(struct ptx_parser *p, struct ptx_symbol *y,
-                          const struct ptx_operand *actual) {
-    bool variable = actual->kind == OP_VAR && actual->symbol->space == SP_CALL_PARAM;
+// [( .param type name extent { , ... } )]; how many, the first of them in y
+static int read_formals(struct ptx_parser *p, struct ptx_symbol *y[MOST_CALL_PARAMS]) {
+    int n = 0;
+    bool list = ptx_accept(p, '(');
+    while (list && !ptx_is(p, ')')) {
+        struct ptx_symbol *formal = ptx_formal(p);
+        if (n < MOST_CALL_PARAMS) {
+            y[n] = formal;
+        }
+        n++;
+        if (!ptx_accept(p, ',') && !ptx_is(p, ')')) {
+            ptx_unexpected(p, "',' or ')'");
+        }
+    }
+    if (list) {
+        ptx_next(p);
+    }
+    return n;
+}
+
+// A formal parameter in .param space is the caller's variable, which may be larger.
+static bool is_variable(const struct ptx_operand *actual) {
+    return actual->kind == OP_VAR && actual->symbol->space == SP_CALL_PARAM;
+}
+
+static bool fits(const struct ptx_symbol *y, const struct ptx_operand *actual) {
+    if (y->kind == SYM_REG) {
+        return y->type != W_PRED && ptx_type_bits(y->type) <= 64;
+    }
+    return is_variable(actual) && actual->value == 0 && actual->symbol->bytes >= y->bytes;
+}
+
+static _Noreturn void misfit(struct ptx_parser *p, const struct ptx_symbol *y,
+                             const struct ptx_operand *actual) {
+    if (y->kind == SYM_REG) {
+        ptx_fail(p, p->tok.line, "a parameter register of this type is not supported");
+    }
+    bool variable = is_variable(actual);
     if (variable && actual->value != 0) {
         ptx_fail(p, p->tok.line, "a parameter of a call is a whole variable, not a place in it");
     }
-    if (!variable || actual->symbol->bytes < y->bytes) {
-        ptx_fail(p, p->tok.line, "a parameter of %llu bytes of the call does not fit '%.*s'",
-                 variable ? (unsigned long long)actual->symbol->bytes : 0ull,
-                 y->length > 60 ? 60 : (int)y->length, y->name);
-    }
-    y->space = SP_CALL_PARAM;
-    y->address = actual->symbol->address;
+    ptx_fail(p, p->tok.line, "a parameter of %llu bytes of the call does not fit '%.*s'",
+             variable ? (unsigned long long)actual->symbol->bytes : 0ull,
+             y->length > 60 ? 60 : (int)y->length, y->name);
 }
 
 static void bind_register(struct ptx_parser *p, struct ptx_symbol *y,
                           const struct ptx_operand *actual, bool returns) {
     int bits = ptx_type_bits(y->type);
-    if (y->type == W_PRED || bits > 64) {
-        ptx_fail(p, p->tok.line, "a parameter register of this type is not supported");
-    }
     y->rows = ptx_new(p, sizeof *y->rows);
     y->rows[0] = ptx_new_row(p, bits);
     if (!returns) {
@@ -149,33 +195,37 @@ static void bind_register(struct ptx_parser *p, struct ptx_symbol *y,
     }
 }
 
-// [( .param type name extent { , ... } )] bound to the operands of the call
+// The list of parameters that stands here, bound to the operands of the call.
 static void bind(struct ptx_parser *p, const struct ptx_operand *actual, int n, bool returns) {
-    int at = 0;
-    bool list = ptx_accept(p, '(');
-    while (list && !ptx_is(p, ')')) {
-        struct ptx_symbol *y = ptx_formal(p);
-        if (at == n) {
-            ptx_fail(p, p->tok.line, "the call has %d %s, fewer than the function", n,
-                     returns ? "returns" : "parameters");
+    struct ptx_symbol *y[MOST_CALL_PARAMS];
+    int formals = read_formals(p, y);
+    const char *what = returns ? "returns" : "parameters";
+    if (formals > n) {
+        ptx_fail(p, p->tok.line, "the call has %d %s, fewer than the function", n, what);
+    }
+    if (formals < n) {
+        ptx_fail(p, p->tok.line, "the call has %d %s, the function %d", n, what, formals);
+    }
+    for (int at = 0; at < n; at++) {
+        if (!fits(y[at], &actual[at])) {
+            misfit(p, y[at], &actual[at]);
         }
-        if (y->kind == SYM_REG) {
-            bind_register(p, y, &actual[at], returns);
+        if (y[at]->kind == SYM_REG) {
+            bind_register(p, y[at], &actual[at], returns);
         } else {
-            bind_variable(p, y, &actual[at]);
-        }
-        at++;
-        if (!ptx_accept(p, ',') && !ptx_is(p, ')')) {
-            ptx_unexpected(p, "',' or ')'");
+            y[at]->space = SP_CALL_PARAM;
+            y[at]->address = actual[at].symbol->address;
         }
     }
-    if (list) {
-        ptx_next(p);
+}
+
+static bool all_fit(struct ptx_parser *p, const struct ptx_operand *actual, int n) {
+    struct ptx_symbol *y[MOST_CALL_PARAMS];
+    bool fit = read_formals(p, y) == n;
+    for (int at = 0; at < n && fit; at++) {
+        fit = fits(y[at], &actual[at]);
     }
-    if (at < n) {
-        ptx_fail(p, p->tok.line, "the call has %d %s, the function %d", n,
-                 returns ? "returns" : "parameters", at);
-    }
+    return fit;
 }
 
 // Returns in registers go to those of the call.
@@ -206,11 +256,37 @@ static bool is_open(const struct ptx_parser *p, const struct ptx_func *f) {
     return false;
 }
 
-static void read_body(struct ptx_parser *p, const struct ptx_func *f, const struct call *c) {
+// Where the parser stands.
+struct place {
+    struct ptx_lexer lx;
+    struct ptx_token tok, ahead;
+    struct ptx_scope *scope;
+    uint32_t source;
+    int depth;
+};
+
+// Goes to the head of f, in a scope of its own; where it was.
+static struct place go_to(struct ptx_parser *p, const struct ptx_func *f) {
+    struct place from = {p->lx, p->tok, p->ahead, p->scope, p->source_line, p->depth};
+    p->lx = f->header;
     ptx_next(p);
     ptx_next(p);
     p->scope = p->module_scope;
     ptx_scope_open(p);
+    return from;
+}
+
+static void go_back(struct ptx_parser *p, const struct ptx_func *f, const struct place *to) {
+    p->read_again += (uint64_t)(p->lx.at - f->header.at);
+    p->lx = to->lx;
+    p->tok = to->tok;
+    p->ahead = to->ahead;
+    p->scope = to->scope;
+    p->source_line = to->source;
+    p->depth = to->depth;
+}
+
+static void read_body(struct ptx_parser *p, const struct ptx_func *f, const struct call *c) {
     bind(p, c->ret, c->n_ret, true);
     for (struct ptx_symbol *y = p->scope->symbols; y != NULL; y = y->next) {
         y->is_return = true;
@@ -251,21 +327,9 @@ static void expand(struct ptx_parser *p, const struct ptx_func *f, const struct 
                              "expanded: functions that call each other twice double it at each step",
                  MOST_EXPANDED, MOST_READ_AGAIN);
     }
-    struct ptx_lexer lx = p->lx;
-    struct ptx_token tok = p->tok;
-    struct ptx_token ahead = p->ahead;
-    struct ptx_scope *scope = p->scope;
-    uint32_t source = p->source_line;
-    int depth = p->depth;
-    p->lx = f->header;
+    struct place from = go_to(p, f);
     read_body(p, f, c);
-    p->read_again += (uint64_t)(p->lx.at - f->header.at);
-    p->lx = lx;
-    p->tok = tok;
-    p->ahead = ahead;
-    p->scope = scope;
-    p->source_line = source;
-    p->depth = depth;
+    go_back(p, f, &from);
     p->ins->line = c->line;
 }
 
@@ -318,6 +382,16 @@ static bool may_reach(const struct ptx_parser *p, const struct ptx_func *f, cons
            !is_open(p, f);
 }
 
+// Functions of another type, whose address the module takes for other calls, are none of its targets.
+static bool takes_these(struct ptx_parser *p, const struct ptx_func *f, const struct call *c) {
+    struct place from = go_to(p, f);
+    bool fit = all_fit(p, c->ret, c->n_ret);
+    ptx_next(p); // its name
+    fit = all_fit(p, c->arg, c->n_arg) && fit;
+    go_back(p, f, &from);
+    return fit;
+}
+
 static void call_register(struct ptx_parser *p, const struct call *c) {
     if (!p->funcs_searched) {
         find_taken(p);
@@ -333,7 +407,7 @@ static void call_register(struct ptx_parser *p, const struct call *c) {
     struct call_targets *list =
         ptx_aux_alloc(p, sizeof *list + (size_t)count * sizeof *list->address);
     for (const struct ptx_func *f = p->funcs; f != NULL; f = f->next) {
-        if (!may_reach(p, f, c)) {
+        if (!may_reach(p, f, c) || !takes_these(p, f, c)) {
             continue;
         }
         list->address[list->n++] = ptx_func_address(f);

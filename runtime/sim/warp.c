@@ -2,7 +2,7 @@
 // the lowest pc runs, up to the pc of the next one, where both become one again; code that a
 // compiler laid out in order reconverges at the earliest point. Blocked splits let others of the
 // warp run, so that every lane makes progress (PTX ISA "Independent thread scheduling").
-#include "call.h"
+#include "core.h"
 
 #define FUEL 2048 // backward branches before other warps have their turn
 #define FUEL_POLLED 32

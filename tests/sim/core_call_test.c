@@ -91,16 +91,19 @@ static void mixed_returns(void **state) {
     }
 }
 
-// Targets from a table in memory and from a move, different ones in one warp.
+// Targets from a table in memory and from a move, different ones in one warp; functions of other types are none.
 static void through_registers(void **state) {
     (void)state;
-    run_words(HEAD ".func (.param .b32 r) f0(.param .b32 x)\n{ .reg .b32 a; ld.param.u32 a, [x];\n"
+    run_words(HEAD ".func .attribute(.unified(0xAB, 0xCD)) (.param .b32 r) f0(.param .b32 x)\n"
+                   "{ .reg .b32 a; ld.param.u32 a, [x];\n"
                    " add.u32 a, a, 1; st.param.b32 [r], a; ret; }\n"
                    ".func (.param .b32 r) f1(.param .b32 x)\n{ .reg .b32 a; ld.param.u32 a, [x];\n"
                    " mul.lo.u32 a, a, 3; st.param.b32 [r], a; ret; }\n"
                    ".func (.param .b32 r) f2(.param .b32 x)\n{ .reg .b32 a; ld.param.u32 a, [x];\n"
                    " not.b32 a, a; st.param.b32 [r], a; ret; }\n"
-                   ".global .align 8 .u64 table[2] = {f0, f1};\n"
+                   ".func (.param .b64 r) wide(.param .b64 x) { st.param.b64 [r], 1; ret; }\n"
+                   ".func (.param .b32 r) bit(.reg .pred x) { st.param.b32 [r], 1; ret; }\n"
+                   ".global .align 8 .u64 table[2] = {f0, f1}, others[2] = {wide, bit};\n"
               BEGIN " and.b32 r3, r1, 1; mul.wide.u32 d3, r3, 8; mov.u64 d4, table; add.u64 d4, d4, d3;\n"
                     " ld.global.u64 d5, [d4]; setp.gt.u32 p1, r1, 50; mov.u64 d6, f2;\n"
                     " selp.b64 d5, d6, d5, p1;\n"
@@ -128,10 +131,11 @@ static int start(sim *s, const sim_module *m) {
 #define PRINTF                                                                                     \
     ".extern .func (.param .b32 r) vprintf(.param .b64 f, .param .b64 a);\n"                       \
     ".global .align 1 .b8 format[50] = {116, 32, 37, 100, 32, 37, 48, 53, 120, 32, 37, 46, 50, "   \
-    "102, 32, 37, 115, 32, 37, 108, 108, 100, 32, 37, 37, 32, 37, 45, 42, 100, 124, 37, 99, 10};\n" \
+    "102, 32, 37, 115, 32, 37, 108, 108, 100, 32, 37, 37, 32, 37, 45, 42, 100, 124, 37, 99, 32, 37, "   \
+    "104, 104, 100, 10};\n" \
     ".global .align 1 .b8 name[5] = {97, 98, 99, 100, 0};\n"
 
-// "t %d %05x %.2f %s %lld %% %-*d|%c\n"
+// "t %d %05x %.2f %s %lld %% %-*d|%c %hhd\n"
 static void prints(void **state) {
     (void)state;
     sim_module *m;
@@ -141,17 +145,17 @@ static void prints(void **state) {
         " @!p1 bra E; mov.u64 b, buf; cvta.local.u64 d3, b; mul.lo.u32 r3, r1, -100;\n"
         " st.local.u32 [b], r3; st.local.u32 [b+4], r1; cvt.rn.f64.u32 e1, r1; st.local.f64 [b+8], e1;\n"
         " mov.u64 d4, name; st.local.u64 [b+16], d4; mul.wide.s32 d5, r3, 1000000000;\n"
-        " st.local.u64 [b+24], d5; st.local.v2.u32 [b+32], {5, 7}; st.local.u32 [b+40], 33;\n"
+        " st.local.u64 [b+24], d5; st.local.v2.u32 [b+32], {5, 7}; st.local.u32 [b+40], 33;\n st.local.u32 [b+44], r3;\n"
         " { .param .b64 q0; .param .b64 q1; .param .b32 v; mov.u64 d6, format; st.param.b64 [q0], d6;\n"
         "   st.param.b64 [q1], d3; call.uni (v), vprintf, (q0, q1); ld.param.b32 r4, [v]; }\n"
         " st.global.u32 [d2], r4;\nE: ret;\n}\n",
         &m);
     size_t lost;
     assert_int_equal(start(s, m), SIM_OK);
-    assert_string_equal(sim_printed(s, &lost), "t -300 00003 3.00 abcd -300000000000 % 7    |!\n"
-                                               "t -4000 00028 40.00 abcd -4000000000000 % 7    |!\n");
+    assert_string_equal(sim_printed(s, &lost), "t -300 00003 3.00 abcd -300000000000 % 7    |! -44\n"
+                                               "t -4000 00028 40.00 abcd -4000000000000 % 7    |! 96\n");
     assert_int_equal(lost, 0);
-    assert_int_equal(out_words[3], 7);
+    assert_int_equal(out_words[3], 8);
     sim_close(s);
 }
 
@@ -274,6 +278,9 @@ static const struct {
     {".extern .func f();\n", "call f;", "function 'f' has no body here", SIM_ERROR_FAULT},
     {".func f() { ret; }\n", "mov.u64 d3, 17; call d3, (), ps; ps: .callprototype _ ();",
      "0x11 is the address of no function", SIM_ERROR_FAULT},
+    {".func f(.param .b64 x) { ret; }\n",
+     "mov.u64 d3, f; { .param .b32 q; call d3, (q), ps; } ps: .callprototype _ (.param .b32 _);",
+     "of no function that this call can reach", SIM_ERROR_FAULT},
     {"", "call someone;", "is no function of the module", SIM_ERROR_PTX},
     {".func f(.param .b64 x) { ret; }\n", "{ .param .b32 q; call f, (q); }", "4 bytes of the call",
      SIM_ERROR_PTX},

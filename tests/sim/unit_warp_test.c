@@ -257,6 +257,22 @@ static void test_msync_fp4(void **state) {
     assert_int_equal(execute(&op), UNIT_SHAPE);
 }
 
+// With both accumulators, and with block scales, which 'selected' tells where to find.
+static void check_byte_forms(struct unit_msync op, struct unit_msync selected) {
+    check_msync(&op);
+    op.d = NUM_F16;
+    check_msync(&op);
+    op.d = NUM_F32;
+    op.kind = UNIT_KIND_MXF8F6F4;
+    op.block = 32;
+    op.scale = NUM_UE8M0;
+    op.byte_a = selected.byte_a;
+    op.byte_b = selected.byte_b;
+    op.thread_a = selected.thread_a;
+    op.thread_b = selected.thread_b;
+    check_msync(&op);
+}
+
 static void test_msync_bytes(void **state) {
     (void)state;
     for (int x = NUM_E2M1; x <= NUM_E5M2; x++) {
@@ -266,18 +282,8 @@ static void test_msync_bytes(void **state) {
                                     .a = (enum num_fmt)x,
                                     .b = (enum num_fmt)y,
                                     .d = NUM_F32};
-            check_msync(&op);
-            op.d = NUM_F16;
-            check_msync(&op);
-            op.d = NUM_F32;
-            op.kind = UNIT_KIND_MXF8F6F4;
-            op.block = 32;
-            op.scale = NUM_UE8M0;
-            op.byte_a = x % 4;
-            op.byte_b = y % 4;
-            op.thread_a = y % 2;
-            op.thread_b = x % 4;
-            check_msync(&op);
+            check_byte_forms(op, (struct unit_msync){.byte_a = x % 4, .byte_b = y % 4,
+                                                     .thread_a = y % 2, .thread_b = x % 4});
         }
     }
     for (int native = 0; native < 2; native++) {
@@ -330,15 +336,7 @@ static void test_msync_sparse(void **state) {
     for (int x = NUM_E2M1; x <= NUM_E5M2; x++) {
         op = (struct unit_msync){.kind = UNIT_KIND_F8F6F4, .k = 32, .a = (enum num_fmt)x,
                                  .b = (enum num_fmt)(NUM_E2M1 + (x + 1 - NUM_E2M1) % 5), .d = NUM_F32, .sparse = true};
-        check_msync(&op);
-        op.d = NUM_F16;
-        check_msync(&op);
-        op.d = NUM_F32;
-        op.kind = UNIT_KIND_MXF8F6F4;
-        op.block = 32;
-        op.scale = NUM_UE8M0;
-        op.thread_b = x % 4;
-        check_msync(&op);
+        check_byte_forms(op, (struct unit_msync){.thread_b = x % 4});
     }
     op = (struct unit_msync){.kind = UNIT_KIND_I8, .k = 32, .a = NUM_S8, .b = NUM_U8, .d = NUM_I32, .sparse = true};
     check_msync(&op);
