@@ -261,6 +261,20 @@ static uint32_t used_bytes(const struct unit_mma_form *form, enum num_fmt f) {
     return f == NUM_E2M1 ? 8 : f == NUM_E2M3 || f == NUM_E3M2 ? 12 : 16;
 }
 
+// How much of 16 bytes counts as read: padding that came with the elements, in one copy, may be overwritten when they
+// may, as the copy is seen to be done as a whole.
+static uint32_t read_bytes(const struct issue *s, const struct operand *o, uint32_t offset) {
+    if (o->used == 0 || o->used == 16 || o->fetch.mn_major) {
+        return 16;
+    }
+    const struct haz_cta *c = &s->t->cluster->cta[o->rank];
+    if (c->smem == NULL || offset + 16 > c->cta->smem_bytes) {
+        return o->used;
+    }
+    uint32_t elements = CELL_ID(c->smem[offset / 4].w);
+    return elements != 0 && elements == CELL_ID(c->smem[offset / 4 + 3].w) ? 16 : o->used;
+}
+
 static void operand(const struct issue *s, const struct operand *o, enum haz_pipe pipe) {
     struct haz_make m = {.uop = s->uop,
                          .comp = s->t->base + COMP_MMA,
@@ -283,8 +297,8 @@ static void operand(const struct issue *s, const struct operand *o, enum haz_pip
                 continue;
             }
             last = cell;
-            shared(s, rec, (a & ~15u) | o->rank << RANK_SHIFT,
-                   o->fetch.mn_major || o->used == 0 ? 16 : o->used);
+            a &= ~15u;
+            shared(s, rec, a | o->rank << RANK_SHIFT, read_bytes(s, o, a));
         }
     }
 }
