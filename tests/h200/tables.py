@@ -2,7 +2,8 @@
 # Without --bless: fails if a README.md is not what the results say. Here: one table a file of results, every shape
 # with its floor (bytes over bandwidth or operations over the matrix rate, whichever is more), the gap to it, and
 # cuBLASLt's time in the same rounds; then geometric means for each M. At the top: one line a file and M, and how
-# many results were the simulator's bit for bit (bits.txt, bits_lib.txt: what h200_check printed).
+# many results were the simulator's bit for bit (bits.txt, bits_lib.txt: what h200_check printed). Then the table
+# beside a peer, from fp8_block_peer.txt.
 import json
 import math
 import os
@@ -10,6 +11,8 @@ import re
 import sys
 
 BEGIN, END = "<!-- results: from results/*.json -->", "<!-- results end -->"
+PEER_BEGIN, PEER_END = "<!-- peer: from results/fp8_block_peer.txt -->", "<!-- peer ends -->"
+KINDS = {"contig": "rows", "k": "k, +="}  # as the table has them
 TOP_BEGIN, TOP_END = "<!-- h200: from tests/h200/results -->", "<!-- h200 ends -->"
 
 
@@ -104,6 +107,23 @@ def summary(folder, files):
     return "\n".join(lines)
 
 
+# A line: "kind groups rows N K | theirs TILE us (spread) TFLOP/s | ours .. | ratio r [| by offsets us TF ratio r]".
+def peer_line(line):
+    head, theirs, ours, _, *offsets = [part.split() for part in line.split("|")]
+    kind, groups, rows, n, k = head
+    ratio = float(theirs[2]) / float(ours[1])
+    by = f"{float(theirs[2]) / float(offsets[0][2]):.2f}" if offsets else "-"
+    return (f"| {KINDS.get(kind, kind)} | {groups} | {rows} | {n} x {k} | {theirs[2]} | {theirs[5]} | {ours[1]} | {ours[4]} | "
+            f"{ratio:.2f} | {by} |")
+
+
+def peer(folder):
+    lines = ["| kind | groups | rows (k) | N x K (N x M) | theirs us | TFLOP/s | ours us | TFLOP/s | ratio | offsets |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    with open(os.path.join(folder, "results", "fp8_block_peer.txt")) as f:
+        return "\n".join(lines + [peer_line(line) for line in f if not line.startswith("#")])
+
+
 def put(path, begin, end, middle, bless):
     with open(path) as f:
         text = f.read()
@@ -130,8 +150,9 @@ def main(folder, bless):
         print("no results")
         return 1
     here = put(os.path.join(folder, "README.md"), BEGIN, END, "\n\n".join(section(*f) for f in files), bless)
+    beside = put(os.path.join(folder, "README.md"), PEER_BEGIN, PEER_END, peer(folder), bless)
     top = put(os.path.join(folder, "..", "..", "README.md"), TOP_BEGIN, TOP_END, summary(folder, files), bless)
-    return here or top
+    return here or beside or top
 
 
 if __name__ == "__main__":
