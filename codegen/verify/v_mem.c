@@ -119,6 +119,21 @@ static bool look_up(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
+// Lanes that read the same bytes are noted as one reader: what was done to a block of shared memory is a list, and
+// every access walks along it.
+static void read_shared(v_machine *m, v_warp *w, const v_ins *i, const uint64_t address[V_LANES], uint32_t mask,
+                        uint32_t bytes) {
+    for (uint32_t left = mask; left != 0;) {
+        uint64_t at = address[__builtin_ctz(left)];
+        uint32_t alike = 0;
+        V_EACH(lane, left) {
+            alike |= (uint32_t)(address[lane] == at) << lane;
+        }
+        v_touch_somewhere(m, w, i, alike, v_shared(m, w, i, at), bytes);
+        left &= ~alike;
+    }
+}
+
 bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     const v_operand *d = &i->arg[0];
     int n = d->kind == VO_VECTOR ? d->n : 1;
@@ -126,26 +141,30 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     if (look_up(m, w, i, mask)) {
         return true;
     }
-    uint32_t flag = m->tickets;
-    V_EACH(lane, mask) {
-        bool where = true, looks = false;
-        uint64_t address = i->arg[1].kind == VO_ADDRESS
-                               ? v_get(m, w, &i->arg[1].part[0], lane, &where) + i->arg[1].imm
-                               : 0;
-        space s = space_of(i, address);
-        if (!where && s == AT_SHARED) {
-            (void)v_address(m, w, i, &i->arg[1], lane); // refused
+    uint64_t address[V_LANES];
+    uint32_t known_at = 0, shared = 0, flag = m->tickets;
+    V_EACH(l, mask) {
+        bool where = true;
+        address[l] = i->arg[1].kind == VO_ADDRESS ? v_get(m, w, &i->arg[1].part[0], l, &where) + i->arg[1].imm : 0;
+        known_at |= (uint32_t)where << l;
+        shared |= (uint32_t)(space_of(i, address[l]) == AT_SHARED) << l;
+        if (!where && (shared >> l & 1) != 0) {
+            (void)v_address(m, w, i, &i->arg[1], l); // refused
         }
-        if (s == AT_SHARED) {
-            v_touch(m, w, i, lane, v_shared(m, w, i, address), bytes * (uint32_t)n, false);
-        } else if (s == AT_GLOBAL) {
+    }
+    read_shared(m, w, i, address, shared, bytes * (uint32_t)n);
+    V_EACH(lane, mask) {
+        bool where = (known_at >> lane & 1) != 0, looks = false;
+        if (space_of(i, address[lane]) == AT_GLOBAL) {
             v_grid_access(m, w, i, 1u << lane);
-            looks = where && v_global_load(m, w, i, lane, address);
+            looks = where && v_global_load(m, w, i, lane, address[lane]);
             m->tickets = flag + looks;
         }
         for (int p = 0; p < n; p++) {
             bool known = where;
-            uint64_t v = looks ? flag : where ? loaded(m, w, i, address + (uint64_t)p * bytes, &known) : 0;
+            uint64_t v = looks   ? flag
+                         : where ? loaded(m, w, i, address[lane] + (uint64_t)p * bytes, &known)
+                                 : 0;
             const v_operand *to = d->kind == VO_VECTOR ? &d->part[p] : d;
             if (known) {
                 v_set(m, w, to->kind == VO_REG ? to->reg : -1, lane, v, true);

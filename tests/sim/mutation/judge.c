@@ -86,8 +86,9 @@ static int64_t tiles(int64_t tile, int64_t n) {
     return tile == 1 ? n + 1 : n * tile - tile / 4 - 1;
 }
 
-// Along a 'for' loop two steps more than the deepest ring has slots, for each CTA that shares it; without
-// one, tiles are all that goes round. One over single elements stands around others, which do that.
+// Along a 'for' loop two steps more than the deepest ring has slots, for each CTA that shares it; over a part of
+// a dimension, which is one of two, twice that: one of them then goes round. Without such a loop, tiles are all
+// that goes round. One over single elements stands around others, which do that.
 static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     int depth = 1;
     int64_t size = 0;
@@ -105,7 +106,7 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     }
     for (int i = 0; i < k->n_fors; i++) {
         int64_t one = k->n_fors > 1 && k->fors[i].step == 1 ? 1 : depth + 2;
-        int64_t steps = one * (k->fors[i].split > 1 ? k->fors[i].split : 1);
+        int64_t steps = one * (k->fors[i].split > 1 ? k->fors[i].split : 1) * (k->fors[i].lo != NULL ? 2 : 1);
         int64_t n = mentions(k->fors[i].extent, dim) ? tiles(k->fors[i].step, steps) : 0;
         size = n > size ? n : size;
     }
