@@ -72,6 +72,7 @@
 #ifndef FP4_MODULE_H
 #define FP4_MODULE_H
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -88,7 +89,7 @@
 #define FP4_MODULE_FLAG_BLOCKS 1024u
 #define FP4_MODULE_FLAG_BYTES (FP4_MODULE_FLAGS * 4u * FP4_MODULE_FLAG_BLOCKS)
 
-// FNV-1a 64: the sum in the header, and what says of which code a line of measured times speaks (.tune files).
+// FNV-1a 64: the sum in the header, and what says of which code a line of measured times speaks.
 static inline uint64_t fp4_module_hash(const void *bytes, size_t n) {
     const unsigned char *p = (const unsigned char *)bytes;
     uint64_t hash = 0xCBF29CE484222325u;
@@ -97,5 +98,10 @@ static inline uint64_t fp4_module_hash(const void *bytes, size_t n) {
     }
     return hash;
 }
+
+// A line of a file of measured times (.tune): kernel, machine, fp4_module_hash of the PTX that was
+// measured, multiprocessors, nanoseconds; then every size.
+#define FP4_MODULE_TIME "%s %s %016" PRIx64 " %d %.0f"
+#define FP4_MODULE_TIME_SIZE " %s=%" PRId64
 
 #endif

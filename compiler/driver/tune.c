@@ -8,6 +8,8 @@
 // kernels, targets and devices stay.
 #include "run.h"
 
+#include "../../runtime/module.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,11 +63,12 @@ static void note_time(tuner *t, int i) {
     const built *k = &t->b->at[i];
     qsort(t->us[i], ROUNDS, sizeof t->us[i][0], by_size);
     double us = t->us[i][ROUNDS / 2];
-    fprintf(t->out, "%s %s %016" PRIx64 " %d %.0f", k->tir->name, arch_infos[k->tir->arch].name,
+    fprintf(t->out, FP4_MODULE_TIME, k->tir->name, arch_infos[k->tir->arch].name,
             module_code_hash(k->code.ptx, k->code.ptx_len), r->sms, us * 1e3);
     for (int d = 0; d < k->ast->n_dims; d++) {
-        fprintf(t->out, " %s=%" PRId64, k->ast->dims[d]->name, r->dims[k->ast->dims[d]->id]);
-        printf("%s=%" PRId64 " ", k->ast->dims[d]->name, r->dims[k->ast->dims[d]->id]);
+        const ast_sym *dim = k->ast->dims[d];
+        fprintf(t->out, FP4_MODULE_TIME_SIZE, dim->name, r->dims[dim->id]);
+        printf("%s=%" PRId64 " ", dim->name, r->dims[dim->id]);
     }
     fputc('\n', t->out);
     int line;

@@ -293,10 +293,11 @@ static void end_reference(bench *b, reference *r) {
 
 // The median as a line of the file that 'fp4c' reads.
 static void note_time(bench *b, const contestant *c, const bench_row *row) {
-    uint64_t code = fp4_module_hash(c->info.ptx, c->info.ptx_bytes);
-    fprintf(b->tune, "%s %s %016llx %d %.0f M=%lld N=%lld K=%lld\n", c->info.name, c->info.arch,
-            (unsigned long long)code, b->n_sms, row->results[row->n - 1].time.median * 1e3, (long long)row->shape.m,
-            (long long)row->shape.n, (long long)row->shape.k);
+    fprintf(b->tune, FP4_MODULE_TIME, c->info.name, c->info.arch,
+            fp4_module_hash(c->info.ptx, c->info.ptx_bytes), b->n_sms,
+            row->results[row->n - 1].time.median * 1e3);
+    fprintf(b->tune, FP4_MODULE_TIME_SIZE FP4_MODULE_TIME_SIZE FP4_MODULE_TIME_SIZE "\n", "M",
+            row->shape.m, "N", row->shape.n, "K", row->shape.k);
 }
 
 // Everything that runs on the operands of one kernel: it, and cuBLASLt when that can.
