@@ -150,17 +150,25 @@ def speed_of(root, name):
         unit, scale = ("TFLOP/s", 1) if m > 128 else ("TB/s", 1e-3)
         value = [scale * r["tflops" if m > 128 else "gbs"] for r in results]
         digits = 0 if m > 128 else 2
-        text = f"M = {m}: {min(value):.{digits}f} to {max(value):.{digits}f} {unit}"
+        ends = [f"{end(value):.{digits}f}" for end in (min, max)]
+        text = f"M = {m}: {' to '.join(dict.fromkeys(ends))} {unit}"
         ratios = [math.log(r["ratio"]) for r in results if "ratio" in r]
         parts.append(text + (f", {math.exp(sum(ratios) / len(ratios)):.2f} x cuBLASLt" if ratios else ""))
     return "; ".join(parts)
 
 
+# Kernels of a file of which all cells are equal share a line. The layout that std.formats has is left out.
 def table(root):
-    lines = ["| kernel | formats | " + " | ".join(TARGETS) + " | H200 |", "|---|---|" + "---|" * len(TARGETS) + "---|"]
+    lines = ["| file of `lib/` | kernels | formats | " + " | ".join(TARGETS) + " | H200 |",
+             "|---|---|---|" + "---|" * len(TARGETS) + "---|"]
+    same = {}
     for row in read_table(root):
-        cells = ["0, 0, 0" if row.outcome[t] == "ok" else row.outcome[t] for t in TARGETS]
-        lines.append(f"| `{row.kernel}` (`lib/{row.file}`) | {row.formats} | {' | '.join(cells)} | {speed_of(root, row.speed)} |")
+        same.setdefault((row.file, *row.outcome.values(), row.speed), []).append(row)
+    for (file, *outcomes, speed), rows in same.items():
+        cells = ["0, 0, 0" if outcome == "ok" else outcome for outcome in outcomes]
+        kernels = ", ".join(f"`{row.kernel}`" for row in rows)
+        formats = "; ".join(dict.fromkeys(re.sub(r"(nvfp4|mxfp\w+)@sf128x4", r"\1", row.formats) for row in rows))
+        lines.append(f"| `{file}` | {kernels} | {formats} | {' | '.join(cells)} | {speed_of(root, speed)} |")
     return "\n".join(line.replace("*", "\\*") for line in lines)
 
 
