@@ -512,7 +512,8 @@ typedef struct {
     int rank_step; // ... and how far the rows of the cluster's CTAs are apart
     int rows;      // of a CTA
     int share;     // rows that share a scale
-    int step;      // start % share is a multiple of this
+    int start;     // 'start' is a multiple of this ...
+    int step;      // ... and start % share of this
     int count;     // scales that a granule of k has at most
     int granules;  // of a K step
 } tir_factor;

@@ -96,8 +96,8 @@ tir_factor tir_factors(const tir_kernel *k, int operand) {
                          .rows = rows ? a->rows : a->cols,
                          .share = k->params[k->operands[operand].param].granule_rows,
                          .granules = m->k_elems / m->promote};
-        int start = tir_gcd(k->loops[f.loop].lo != NULL ? 1 : k->loops[f.loop].tile, f.rank_step);
-        f.step = tir_gcd(start, f.share);
+        f.start = tir_gcd(k->loops[f.loop].lo != NULL ? 1 : k->loops[f.loop].tile, f.rank_step);
+        f.step = tir_gcd(f.start, f.share);
         f.count = (f.rows + 2 * f.share - f.step - 1) / f.share;
     }
     return f;

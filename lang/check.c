@@ -116,6 +116,18 @@ static void check_plain_layout(checker *c, ast_sym *sym) {
     }
 }
 
+// Scales of one byte lie in any layout, f32 ones row by row or column by column.
+static void check_scale_layout(checker *c, ast_sym *sym, const ast_format *f) {
+    layout_kind l = f->layout != NULL ? layout_find(f->layout) : LAYOUT_LINEAR;
+    if (!layout_holds(l, f->scale) && (l != LAYOUT_GGUF || elem_bits(f->scale) != 8)) {
+        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span, "the %s scales of '%s' cannot lie as '%s'",
+                    elem_name(f->scale), sym->name, f->layout);
+        diag_because(c->d, "scales of one byte can lie as sf128x4, sf8x4, mn_packed, mn_major and linear, "
+                           "f32 ones as mn_major and linear");
+        sym->is_bad = true;
+    }
+}
+
 static void check_tensor(checker *c, ast_sym *sym) {
     const ast_format *f = find_format(c, sym->type_name, sym->type_span);
     sym->is_bad = f == &poison;
@@ -129,6 +141,9 @@ static void check_tensor(checker *c, ast_sym *sym) {
             check_plain_layout(c, sym);
             own->layout = strcmp(sym->layout, "linear") == 0 ? NULL : sym->layout;
         }
+    }
+    if (!sym->is_bad && is_scaled(f)) {
+        check_scale_layout(c, sym, sym->format);
     }
     for (int i = 0; i < sym->n_dims; i++) {
         check_size(c, sym->dims[i]);
