@@ -278,11 +278,6 @@ static bool same_channel(const planner *p, const plan_channel *c, int operand, c
 static void group_operands(planner *p) {
     for (int i = 0; i < p->g->n_operands; i++) {
         const fact_pipe *pipe = facts_pipe_of(p->f, p->g->operands[i].param->name);
-        if (pipe != NULL && pipe->space == PIPE_TMEM) {
-            PLAN_REFUSE(p, "X101", pipe->span, "'%s' comes by TMA, which reaches shared memory only",
-                        p->g->operands[i].param->name);
-            return;
-        }
         int c = 0;
         while (c < p->n_channels && !same_channel(p, &p->channels[c], i, pipe)) {
             c++;

@@ -41,12 +41,19 @@ static bool check_family(planner *p) {
                  arena_printf(p->mem, "mma %s;", p->arch->mma_fact), "its matrix unit");
         return false;
     }
-    bool cuts = false;
+    bool cuts = false, packed = false;
     for (int i = 0; i < p->g->n_operands; i++) {
-        cuts |= p->g->operands[i].param->format->elem == ELEM_F32;
+        elem_kind elem = p->g->operands[i].param->format->elem;
+        cuts |= elem == ELEM_F32;
+        packed |= elem == ELEM_E2M1;
     }
     if (f->tf32 && !cuts) {
         PLAN_REFUSE(p, "A110", f->mma_span, "no operand is f32: there is nothing to multiply as TF32");
+        diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma;", "as the operands are");
+        return false;
+    }
+    if (f->has_dequant && !packed) {
+        PLAN_REFUSE(p, "A110", f->mma_span, "no operand is e2m1: there is nothing to decode");
         diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma;", "as the operands are");
         return false;
     }

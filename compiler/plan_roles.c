@@ -78,6 +78,35 @@ static void check_value(planner *p, const fact_name *v, const char *where) {
     PLAN_REFUSE(p, "F103", v->span, "kernel '%s' has no value called '%s'", k->name, v->text);
 }
 
+static bool is_acc(const graph *g, const char *name) {
+    for (int i = 0; i < g->n_accs; i++) {
+        if (strcmp(g->accs[i]->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// What passes from role to role has slots: operands, in shared memory, and sums of tcgen05, in TMEM.
+static void check_passes(planner *p, const fact_pipe *pipe, const fact_name *v) {
+    bool operand = is_operand(p->g, v->text);
+    bool acc = is_acc(p->g, v->text);
+    if (!operand && !(acc && p->arch->family == MMA_TCGEN05)) {
+        PLAN_REFUSE(p, "F105", v->span, "'%s' stays with the role that computes it: it has no slots",
+                    v->text);
+        if (acc) {
+            diag_because(p->d, "%s sums in the registers of the warps that multiply", p->arch->name);
+        }
+        diag_help(p->d, "leave '%s' out of the pipe", v->text);
+    } else if (operand && pipe->space != PIPE_SMEM && pipe->space != PIPE_ANY) {
+        PLAN_REFUSE(p, "X101", pipe->span, "'%s' comes by TMA, which reaches shared memory only", v->text);
+    } else if (operand && pipe->overlap) {
+        PLAN_REFUSE(p, "F105", pipe->span,
+                    "'overlap' lets slots share columns of tensor memory, but '%s' lies in shared memory",
+                    v->text);
+    }
+}
+
 static void check_names(planner *p) {
     const facts *f = p->f;
     for (int i = 0; i < f->n_roles; i++) {
@@ -93,8 +122,11 @@ static void check_names(planner *p) {
         }
     }
     for (int i = 0; i < f->n_pipes; i++) {
-        for (int j = 0; j < f->pipes[i].values.n; j++) {
+        for (int j = 0; j < f->pipes[i].values.n && p->ok; j++) {
             check_value(p, &f->pipes[i].values.at[j], "pipe");
+            if (p->ok) {
+                check_passes(p, &f->pipes[i], &f->pipes[i].values.at[j]);
+            }
         }
     }
     for (int i = 0; i < f->n_stores; i++) {
