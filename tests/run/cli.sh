@@ -127,7 +127,7 @@ grep -q "$(printf '\033')" out && complain "escape codes in a pipe"
 nothing_written
 
 # The manual: its programs are taken everywhere, and it names every fact and function.
-awk '/^```tk$/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("manual" n ".tk") }' "$root/LANGUAGE.md"
+awk '/^```tk$/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("manual" n ".tk") }' "$root/lang/LANGUAGE.md"
 [ -f manual2.tk ] || complain "LANGUAGE.md has no programs"
 for program in manual*.tk; do
     for arch in sm_90a sm_100a sm_120a; do
@@ -137,7 +137,7 @@ done
 rm -f manual*.tk
 sed -nE 's/^FP4_(FACT|BUILTIN)\(([A-Z]+, *)?"([a-z]+)".*/\3/p' "$root/compiler/facts.def" "$root/lang/builtins.def" |
     while read -r word; do
-        grep -qE "\`([a-z]+ )*$word[\` (]" "$root/LANGUAGE.md" || echo "$word"
+        grep -qE "\`([a-z]+ )*$word[\` (]" "$root/lang/LANGUAGE.md" || echo "$word"
     done >missing
 [ -s missing ] && complain "LANGUAGE.md does not say: $(tr '\n' ' ' <missing)"
 rm -f missing
