@@ -406,7 +406,7 @@ bool async_submit(struct warp *w, struct async_op *op) {
     }
     poison(op);
     struct cluster *cl = w->cta->cluster;
-    async_push(is_tensor(op) ? &cl->tensor[op->lane] : &x->loose, copy);
+    async_push(is_tensor(op) ? &cl->tensor[op->lane] : &cl->loose, copy);
     x->n_async++;
     return !x->failed;
 }
@@ -502,7 +502,18 @@ static void consider(struct search *s, const struct choice *c, bool is_wanted) {
     }
 }
 
-static void consider_cluster(struct search *s, struct cluster *cl) {
+static void look(struct search *s, struct cluster *cl) {
+    cl->x->n_looks++;
+    struct async_op *before = NULL;
+    for (struct async_op *o = cl->loose.head; o != NULL; before = o, o = o->next) {
+        if (may_go(cl->x, o)) {
+            bool is_wanted = s->lazy && wanted(o);
+            consider(s, &(struct choice){&cl->loose, o, before}, is_wanted);
+            if (is_wanted) {
+                break; // they stand in the order of their age
+            }
+        }
+    }
     for (uint32_t q = 0; q < cl->size; q++) {
         if (cl->tensor[q].head != NULL) {
             consider(s, &(struct choice){&cl->tensor[q], cl->tensor[q].head, NULL},
@@ -518,30 +529,36 @@ static void consider_cluster(struct search *s, struct cluster *cl) {
     }
 }
 
-static void look(struct exec *x, struct search *s) {
-    x->n_looks++;
-    struct async_op *before = NULL;
-    for (struct async_op *o = x->loose.head; o != NULL; before = o, o = o->next) {
-        if (may_go(x, o)) {
-            consider(s, &(struct choice){&x->loose, o, before}, s->lazy && wanted(o));
-            if (s->found_wanted) {
-                break; // they stand in the order of their age
-            }
-        }
-    }
+static struct choice choose_lazy(const struct exec *x) {
+    struct search s = {.lazy = true};
     for (struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
-        consider_cluster(s, cl);
-    }
-}
-
-static struct choice choose(struct exec *x) {
-    struct search s = {.lazy = x->config.policy != SIM_RANDOM, .want = UINT32_MAX};
-    look(x, &s);
-    if (!s.lazy && s.count > 0) {
-        s = (struct search){.want = exec_choice(x, s.count)};
-        look(x, &s);
+        look(&s, cl);
     }
     return s.found;
+}
+
+// First the cluster, the next one where that has nothing to choose; then one of its operations. So the queues
+// of the others need not be gone through, which are very many copies on a large GPU.
+static struct choice choose_random(struct exec *x) {
+    uint32_t n = 0;
+    for (const struct cluster *cl = x->live; cl != NULL; cl = cl->next) {
+        n++;
+    }
+    struct cluster *cl = x->live;
+    for (uint32_t skip = exec_choice(x, n); skip > 0; skip--) {
+        cl = cl->next;
+    }
+    for (uint32_t tried = 0; tried < n; tried++) {
+        struct search s = {.want = UINT32_MAX};
+        look(&s, cl);
+        if (s.count > 0) {
+            s = (struct search){.want = exec_choice(x, s.count)};
+            look(&s, cl);
+            return s.found;
+        }
+        cl = cl->next == NULL ? x->live : cl->next;
+    }
+    return (struct choice){NULL, NULL, NULL};
 }
 
 static void take_out(struct exec *x, const struct choice *c) {
@@ -560,7 +577,7 @@ bool async_step(struct exec *x) {
     if (x->n_async == 0) {
         return false;
     }
-    struct choice c = choose(x);
+    struct choice c = x->config.policy == SIM_RANDOM ? choose_random(x) : choose_lazy(x);
     if (c.op == NULL) {
         return false;
     }
@@ -587,14 +604,14 @@ static bool is_store(const struct async_op *o) {
 
 uint32_t async_pending_bulk(const struct warp *w, uint32_t lane, uint32_t upto) {
     uint32_t n = 0;
-    for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
+    for (const struct async_op *o = w->cta->cluster->loose.head; o != NULL; o = o->next) {
         n += is_store(o) && o->warp == w && (o->lanes >> lane & 1) != 0 && o->group < upto;
     }
     return n;
 }
 
 bool async_pending_cp(const struct warp *w, uint32_t upto) {
-    for (const struct async_op *o = w->x->loose.head; o != NULL; o = o->next) {
+    for (const struct async_op *o = w->cta->cluster->loose.head; o != NULL; o = o->next) {
         if (o->kind == ASYNC_CP && o->warp == w && o->group < upto) {
             return true;
         }
@@ -606,7 +623,7 @@ bool async_pending_cp(const struct warp *w, uint32_t upto) {
 // read it, kernels in the field rely on that.
 void async_drain_stores(struct cta *c) {
     struct exec *x = c->x;
-    struct op_queue *q = &x->loose;
+    struct op_queue *q = &c->cluster->loose;
     struct async_op *before = NULL;
     for (struct async_op *o = q->head; o != NULL && !x->failed;) {
         struct async_op *next = o->next;
@@ -649,8 +666,8 @@ void async_drain_commits(struct cta *c) {
 
 // An operation that still uses the CTA.
 const struct async_op *async_uses(const struct cta *c) {
-    for (const struct async_op *o = c->x->loose.head; o != NULL; o = o->next) {
-        if (o->cta == c || (o->cta->cluster == c->cluster && o->smem >> RANK_SHIFT == c->rank)) {
+    for (const struct async_op *o = c->cluster->loose.head; o != NULL; o = o->next) {
+        if (o->cta == c || o->smem >> RANK_SHIFT == c->rank) {
             return o;
         }
     }
@@ -667,12 +684,4 @@ const struct async_op *async_uses(const struct cta *c) {
         }
     }
     return NULL;
-}
-
-void async_drop_all(struct exec *x) {
-    while (x->loose.head != NULL) {
-        struct async_op *o = x->loose.head;
-        x->loose.head = o->next;
-        free(o);
-    }
 }

@@ -310,6 +310,7 @@ struct cluster {
     } pair[MAX_CLUSTER / 2];
     struct haz_cluster *haz;
     struct op_queue *tensor; // [MAX_CLUSTER] FIFO of tcgen05 operations, by the leader's rank
+    struct op_queue loose;   // operations without an order among them, the oldest first
 };
 struct sm {
     u32 (*tmem)[UNIT_TMEM_LANES];
@@ -400,10 +401,9 @@ struct exec {
     uint32_t turns; // in a row that ended with the warp still running
     uint32_t timeouts; // of waits, since a phase of an mbarrier was over
     bool polled;    // a lazy schedule had to move on although warps were running
-    struct op_queue loose; // operations without an order among them
     uint32_t n_async;
     uint32_t n_pending_seq;
-    uint64_t n_looks; // how often the queue was gone through
+    uint64_t n_looks; // how often a queue was gone through
     uint64_t random;
     size_t replayed; // decisions taken from the log
     uint64_t steps, max_steps;

@@ -377,6 +377,7 @@ static void free_cluster(struct exec *x, struct cluster *cl) {
             free_queue(&c->wgmma[g]);
         }
     }
+    free_queue(&cl->loose);
     free(cl->tensor);
     free(cl);
 }
@@ -509,7 +510,6 @@ void exec_run(struct exec *x) {
 }
 
 void exec_drop(struct exec *x) {
-    async_drop_all(x);
     while (x->live != NULL) {
         struct cluster *cl = x->live;
         x->live = cl->next;

@@ -9,7 +9,6 @@ async_uses(const struct cta *c); // an operation that still needs the CTA, or NU
 void async_drain_stores(struct cta *c);
 void async_drain_commits(struct cta *c); // those that only have to arrive
 void async_push(struct op_queue *q, struct async_op *op);
-void async_drop_all(struct exec *x);
 void report_deadlock(struct exec *x);
 void report_steps(struct exec *x);
 void exec_run(struct exec *x);  // the clusters of x to their end, or to the first fault
