@@ -1,12 +1,13 @@
 // Every kernel of the given modules on a GPU and on the simulator, over random shapes, random operands
 // and random scales: the results must be the same bits.
 //
-//   h200_check [--device cuda:0] [--shapes N] [--seed S] [--most SIZE] MODULE.tkm ...
+//   h200_check [--device cuda:0] [--shapes N] [--seed S] [--most SIZE] [--sms N] [--tell] MODULE.tkm ...
 //
 // Needs no LLVM and no CUDA toolkit: the modules are compiled elsewhere and carried to the machine.
 // Shapes: every run-time size is drawn from few, odd, around the multiples of tiles, and large; what
 // the kernel's where clauses refuse is rounded up until they admit it. One line a kernel; exit 1 if a
-// bit differed.
+// bit differed. --sms: multiprocessors of the simulator, else as many as the GPU has. --tell names each shape and
+// machine on stderr before the launch, so that one that never ends is known.
 #include "fp4rt.h"
 
 #include <stdbool.h>
@@ -16,7 +17,10 @@
 
 enum { GUARD = 256, POISON = 0xA5, MOST_ELEMENTS = 2 << 20, MOST_WIDE = 8 << 20, MOST_WILD = 1 << 26, WIDER = 32 };
 
+static bool tells;
+
 typedef struct {
+    const char *name;
     fp4_ctx *ctx;
     fp4_module *module;
     fp4_kernel *kernel;
@@ -301,6 +305,9 @@ static void launch(const machine *m, const job *j, outcome *out) {
         at += (size_t)snprintf(what + at, sizeof what - at, " %s=%lld", j->dims[d].name,
                                (long long)j->dims[d].value);
     }
+    if (tells) {
+        fprintf(stderr, "%s:%s\n", m->name, what);
+    }
     check(fp4_launch_variant(m->kernel, args, j->n, NULL), what);
     check(fp4_sync(m->ctx, NULL), what);
     for (int i = 0; i < j->n; i++) {
@@ -429,6 +436,7 @@ static void open_machine(machine *m, const char *device, int sms, const char *pa
     fp4_config config = FP4_CONFIG_INIT;
     config.device = device;
     config.sim_sms = sms;
+    m->name = device;
     config.sim_schedule = FP4_SCHEDULE_RANDOM;
     config.sim_seed = 1;
     check(fp4_open(&config, &m->ctx), device);
@@ -441,6 +449,7 @@ int main(int argc, char **argv) {
     int shapes = 60;
     uint64_t seed = 1;
     int64_t most = 700;
+    int sms = 0;
     bool ok = true;
     for (int i = 1; i < argc; i++) {
         if (i + 1 < argc && strcmp(argv[i], "--device") == 0) {
@@ -451,12 +460,16 @@ int main(int argc, char **argv) {
             seed = strtoull(argv[++i], NULL, 10);
         } else if (i + 1 < argc && strcmp(argv[i], "--most") == 0) {
             most = atoll(argv[++i]);
+        } else if (i + 1 < argc && strcmp(argv[i], "--sms") == 0) {
+            sms = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--tell") == 0) {
+            tells = true;
         } else {
             machine gpu, sim;
             fp4_device_info info = {.size = sizeof info};
             open_machine(&gpu, device, 0, argv[i]);
             check(fp4_get_device_info(gpu.ctx, &info), device);
-            open_machine(&sim, "sim", info.n_sms, argv[i]);
+            open_machine(&sim, "sim", sms > 0 ? sms : info.n_sms, argv[i]);
             for (int k = 0; k < fp4_module_count(gpu.module); k++) {
                 check(fp4_module_kernel_at(gpu.module, k, &gpu.kernel), argv[i]);
                 check(fp4_module_kernel_at(sim.module, k, &sim.kernel), argv[i]);
