@@ -5,6 +5,7 @@
 // half a unit in the last place (2^-24 relative, 2^-150 absolute), an approximation 2^-21
 // (tanh 2^-11, log at least 2^-22).
 #include "eval_impl.h"
+#include "mma.h"
 
 #include <math.h>
 
@@ -300,4 +301,46 @@ val val_round(const eval *x, val a, elem_kind e) {
         return (val){.v = r, .err = INFINITY, .rounded = rounded};
     }
     return (val){.v = r, .err = a.err + unit_at(e, reach), .rounded = rounded};
+}
+
+// ---- operands of products
+
+double bound_least_normal(elem_kind e) {
+    switch (e) {
+    case ELEM_E4M3:
+    case ELEM_UE4M3: return 0x1p-6;
+    case ELEM_E5M2:
+    case ELEM_F16: return 0x1p-14;
+    case ELEM_E3M2: return 0x1p-2;
+    case ELEM_E2M1:
+    case ELEM_E2M3: return 1;
+    case ELEM_UE8M0: return 0x1p-127;
+    default: return 0x1p-126;
+    }
+}
+
+// Products are aligned by the exponents of the codes, which for a subnormal is that of the least
+// normal number: an upper bound of 2^exponent of an element that is not zero.
+double bound_element_top(const ast_format *f, double elem, double scale) {
+    if (elem == 0) {
+        return 0;
+    }
+    double s = f->scale == ELEM_NONE ? 1 : fmax(scale, bound_least_normal(f->scale));
+    return fmax(fabs(elem), bound_least_normal(f->elem)) * s;
+}
+
+// Weights that the machine rounds to e4m3 after a multiplication by 2^-c (mach.h): how far w may be off ...
+double bound_fold_error(elem_kind scale, double w) {
+    int c = mma_fold(scale);
+    double size = fabs(w);
+    if (size == 0) {
+        return 0;
+    }
+    double rounded = size < ldexp(1, c - 6) ? ldexp(1, c - 10) : scale == ELEM_UE4M3 ? size * 0x1p-4 : 0;
+    return fmax(rounded, size - ldexp(448, c));
+}
+
+// ... and the bound of 2^exponent of what it becomes.
+double bound_fold_top(elem_kind scale, double w) {
+    return w == 0 ? 0 : fmax(fabs(w) + bound_fold_error(scale, w), ldexp(1, mma_fold(scale) - 6));
 }

@@ -5,10 +5,10 @@
 // instruction, gathers codes into panels and runs the instruction's steps (mach.h). Anything else
 // is added point by point with the elementwise arithmetic.
 #include "eval_impl.h"
-#include "mma.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 // One factor of the product, gathered: a row for each point of its own target axes, a column for
 // each point of the contracted axes.
@@ -34,7 +34,11 @@ typedef struct {
     ast_sym *inner; // K of the instruction: the last of sum
     int64_t cols;
     factor f[2];
+    int side;      // the factor that moves along the target's last axis, where the columns go SIDE at a time
+    double *sides; // its rows SIDE at a time: element k of all of them, then element k + 1
 } product;
+
+enum { SIDE = 8 };
 
 static void factor_free(factor *f) {
     free(f->v);
@@ -187,49 +191,9 @@ static bool find_run(eval *x, const factor *f, const ast_sym *inner, run *r) {
 
 // ---- exact products
 
-static double least_normal(elem_kind e) {
-    switch (e) {
-    case ELEM_E4M3:
-    case ELEM_UE4M3: return 0x1p-6;
-    case ELEM_E5M2:
-    case ELEM_F16: return 0x1p-14;
-    case ELEM_E3M2: return 0x1p-2;
-    case ELEM_E2M1:
-    case ELEM_E2M3: return 1;
-    case ELEM_UE8M0: return 0x1p-127;
-    default: return 0x1p-126;
-    }
-}
-
-// Products are aligned by the exponents of the codes, which for a subnormal is that of the least
-// normal number: an upper bound of 2^exponent of an element that is not zero.
-static double element_top(const ast_format *f, double elem, double scale) {
-    if (elem == 0) {
-        return 0;
-    }
-    double s = f->scale == ELEM_NONE ? 1 : fmax(scale, least_normal(f->scale));
-    return fmax(fabs(elem), least_normal(f->elem)) * s;
-}
-
-// Weights that the machine rounds to e4m3 after a multiplication by 2^-c (mach.h): how far w may be off ...
-static double fold_error(elem_kind scale, double w) {
-    int c = mma_fold(scale);
-    double size = fabs(w);
-    if (size == 0) {
-        return 0;
-    }
-    double rounded = size < ldexp(1, c - 6) ? ldexp(1, c - 10) : scale == ELEM_UE4M3 ? size * 0x1p-4 : 0;
-    return fmax(rounded, size - ldexp(448, c));
-}
-
-// ... and the bound of 2^exponent of what it becomes.
-static double fold_top(elem_kind scale, double w) {
-    return w == 0 ? 0 : fmax(fabs(w) + fold_error(scale, w), ldexp(1, mma_fold(scale) - 6));
-}
-
 // How far the value that the machine multiplies may be from the factor's.
 static double operand_error(const factor *f, double w) {
-    return f->folded ? fold_error(f->format->scale, w) : f->cut ? fabs(w) * 0x1p-10 + 0x1p-136 : 0;
+    return f->folded ? bound_fold_error(f->format->scale, w) : f->cut ? fabs(w) * 0x1p-10 + 0x1p-136 : 0;
 }
 
 // The same over a row of values whose codes are not at hand.
@@ -242,10 +206,10 @@ static double row_top(const factor *f, const double *v, int64_t n) {
         return most;
     }
     if (f->folded) {
-        return fold_top(f->format->scale, most);
+        return bound_fold_top(f->format->scale, most);
     }
     if (f->format->scale == ELEM_NONE) {
-        return fmax(most, least_normal(f->format->elem));
+        return fmax(most, bound_least_normal(f->format->elem));
     }
     // A subnormal element is at most 2^3 below its exponent, a subnormal scale as well.
     return most * 64;
@@ -263,7 +227,7 @@ static double gather_run(const eval *x, const factor *f, const run *r, double *o
         }
         double elem = eval_code_value(x, fm->elem, (uint32_t)eval_get_code(r->t, at));
         out[k] = elem * scale;
-        double most = f->folded ? fold_top(fm->scale, out[k]) : element_top(fm, elem, scale);
+        double most = f->folded ? bound_fold_top(fm->scale, out[k]) : bound_element_top(fm, elem, scale);
         top = x->bounds ? fmax(top, most) : 0;
         if (err != NULL) {
             err[k] = r->st->bound != NULL ? r->st->bound[at] : 0;
@@ -356,46 +320,57 @@ static machine_error error_of(const eval *x, const product *m) {
 
 // |machine - exact| of acc + sum p q: errors of the operands, then every step truncates its terms
 // at 2^-F of the greatest one and its result at 2^-out_frac; M bounds every intermediate result.
-static double sum_error(const product *m, machine_error me, double acc, double acc_err,
+typedef struct {
+    double v;    // acc + sum p q
+    double size; // sum |p q|
+} exact_sum;
+
+static double sum_error(const product *m, machine_error me, double acc, double acc_err, double size,
                         const int64_t rows[2]) {
     const double *p = m->f[0].v + rows[0] * m->cols;
     const double *q = m->f[1].v + rows[1] * m->cols;
     const double *ep = m->f[0].err != NULL ? m->f[0].err + rows[0] * m->cols : NULL;
     const double *eq = m->f[1].err != NULL ? m->f[1].err + rows[1] * m->cols : NULL;
-    double total = 0;
     double err = acc_err;
-    for (int64_t k = 0; k < m->cols; k++) {
-        total += fabs(p[k] * q[k]);
+    for (int64_t k = 0; k < m->cols && (ep != NULL || eq != NULL); k++) {
         double dp = ep != NULL ? ep[k] : 0;
         double dq = eq != NULL ? eq[k] : 0;
         err += fabs(p[k]) * dq + fabs(q[k]) * dp + dp * dq;
     }
-    double most = fabs(acc) + err + total;
+    double most = fabs(acc) + err + size;
     double top = fmax(m->f[0].top[rows[0]] * m->f[1].top[rows[1]], most);
     err += (double)me.steps * (me.align * fmax(top, 0x1p-133) + me.result * most + 0x1p-139);
     return isnan(err) ? INFINITY : err;
 }
 
-static double dot(const double *p, const double *q, int64_t n, double acc) {
+static exact_sum dot(const double *p, const double *q, int64_t n, double acc) {
+    exact_sum s = {acc, 0};
     for (int64_t k = 0; k < n; k++) {
-        acc += p[k] * q[k];
+        s.v += p[k] * q[k];
+        s.size += fabs(p[k] * q[k]);
     }
-    return acc;
+    return s;
 }
 
-// Four sums at once hide the latency of the additions; each keeps its own ascending order.
-static void dot4(const double *p, const double *const q[4], int64_t n, double acc[4]) {
-    double a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
+// SIDE sums at once hide the latency of the additions; each keeps its own ascending order.
+static void dot_sides(const double *p, const double *sides, int64_t n, double acc[SIDE], double size[SIDE]) {
+    typedef double two __attribute__((vector_size(16)));
+    typedef int64_t two_words __attribute__((vector_size(16)));
+    two_words magnitude = {INT64_MAX, INT64_MAX};
+    two v[SIDE / 2], s[SIDE / 2] = {{0}};
+    memcpy(v, acc, sizeof v);
     for (int64_t k = 0; k < n; k++) {
-        a0 += p[k] * q[0][k];
-        a1 += p[k] * q[1][k];
-        a2 += p[k] * q[2][k];
-        a3 += p[k] * q[3][k];
+        two x = {p[k], p[k]};
+        two q[SIDE / 2];
+        memcpy(q, sides + k * SIDE, sizeof q);
+        _Pragma("GCC unroll 4") for (int i = 0; i < SIDE / 2; i++) {
+            two t = x * q[i];
+            v[i] += t;
+            s[i] += (two)((two_words)t & magnitude);
+        }
     }
-    acc[0] = a0;
-    acc[1] = a1;
-    acc[2] = a2;
-    acc[3] = a3;
+    memcpy(acc, v, sizeof v);
+    memcpy(size, s, sizeof s);
 }
 
 // The accumulator's element at the current point; -1 if it lies outside.
@@ -415,51 +390,71 @@ static void add_exact(eval *x, product *m, machine_error me) {
     if (at < 0) {
         return;
     }
+    exact_sum s = dot(m->f[0].v + rows[0] * m->cols, m->f[1].v + rows[1] * m->cols, m->cols, t->v[at]);
     if (t->err != NULL) {
-        t->err[at] = sum_error(m, me, t->v[at], t->err[at], rows);
+        t->err[at] = sum_error(m, me, t->v[at], t->err[at], s.size, rows);
     }
-    t->v[at] = dot(m->f[0].v + rows[0] * m->cols, m->f[1].v + rows[1] * m->cols, m->cols, t->v[at]);
+    t->v[at] = s.v;
 }
 
-// Whether the accumulator is the target's box itself, row-major in the order of its axes, and only
-// the second factor moves along the last axis: then columns can go four at a time.
-static bool is_plain_matrix(const product *m) {
+// Whether the target is a row of the accumulator's box at each point of all axes but the last, and only
+// one factor moves along that: then its columns can go several at a time.
+static bool find_side(const eval *x, product *m) {
     const tile *t = m->target.tile;
     const ast_expr *e = m->s->target;
-    int n = m->tp.axes.n;
-    if (e->kind != EX_INDEX || e->n_args != n || t->axes.n != n || n == 0 || t->err != NULL) {
+    int last = m->tp.axes.n - 1;
+    if (e->kind != EX_INDEX || e->n_args != last + 1 || t->axes.n != last + 1) {
         return false;
     }
-    for (int i = 0; i < n; i++) {
-        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != t->axes.sym[i]) {
+    for (int i = 0; i <= last; i++) {
+        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != t->axes.sym[i] || t->axes.sym[i] != m->tp.axes.sym[i]) {
             return false;
         }
     }
-    return m->f[0].stride[n - 1] == 0;
+    const range *r = &x->ranges[t->axes.sym[last]->id];
+    m->side = m->f[1].stride[last] != 0;
+    return m->f[1 - m->side].stride[last] == 0 && m->f[m->side].stride[last] == 1 && r->lo >= t->origin[last] &&
+           r->hi <= t->origin[last] + t->extent[last];
 }
 
-static void add_exact_row(eval *x, product *m, int64_t cols) {
+// Blocks of SIDE rows, for each of the other points of the factor; the last is filled up with zeros.
+static bool fill_sides(eval *x, product *m, int64_t rows) {
+    const factor *f = &m->f[m->side];
+    int64_t blocks = (rows + SIDE - 1) / SIDE;
+    m->sides = calloc((size_t)(f->rows / rows * blocks * SIDE * m->cols) + 1, sizeof *m->sides);
+    if (m->sides == NULL) {
+        eval_fail(x, EVAL_EMEMORY, f->e->span, "no memory for a tile of '%s'", m->inner->name);
+        return false;
+    }
+    for (int64_t row = 0; row < f->rows; row++) {
+        int64_t at = row / rows * blocks * SIDE + row % rows;
+        double *out = m->sides + at / SIDE * SIDE * m->cols + at % SIDE;
+        for (int64_t k = 0; k < m->cols; k++) {
+            out[k * SIDE] = f->v[row * m->cols + k];
+        }
+    }
+    return true;
+}
+
+static void add_exact_row(eval *x, product *m, machine_error me, int64_t cols) {
     tile *t = m->target.tile;
-    int64_t step = m->f[1].stride[m->tp.axes.n - 1];
-    const double *p = m->f[0].v + row_of(x, m, &m->f[0]) * m->cols;
-    int64_t row = row_of(x, m, &m->f[1]);
     int64_t at = acc_index(x, m);
     if (at < 0) {
         return;
     }
-    for (int64_t j = 0; j < cols; j += 4) {
-        const double *q[4];
-        double acc[4] = {0};
-        int64_t n = cols - j < 4 ? cols - j : 4;
-        for (int64_t i = 0; i < 4; i++) { // past the end: the last column again, not stored
-            int64_t col = j + (i < n ? i : n - 1);
-            q[i] = m->f[1].v + (row + col * step) * m->cols;
-            acc[i] = t->v[at + col];
+    int64_t rows[2] = {row_of(x, m, &m->f[0]), row_of(x, m, &m->f[1])};
+    const double *p = m->f[1 - m->side].v + rows[1 - m->side] * m->cols;
+    const double *q = m->sides + rows[m->side] / cols * ((cols + SIDE - 1) / SIDE) * SIDE * m->cols;
+    for (int64_t j = 0; j < cols; j += SIDE) {
+        double acc[SIDE] = {0};
+        double size[SIDE];
+        int64_t n = cols - j < SIDE ? cols - j : SIDE;
+        memcpy(acc, t->v + at + j, (size_t)n * sizeof *acc);
+        dot_sides(p, q + j * m->cols, m->cols, acc, size);
+        for (int64_t i = 0; i < n && t->err != NULL; i++, rows[m->side]++) {
+            t->err[at + j + i] = sum_error(m, me, t->v[at + j + i], t->err[at + j + i], size[i], rows);
         }
-        dot4(p, q, m->cols, acc);
-        for (int64_t i = 0; i < n; i++) {
-            t->v[at + j + i] = acc[i];
-        }
+        memcpy(t->v + at + j, acc, (size_t)n * sizeof *acc);
     }
 }
 
@@ -483,8 +478,8 @@ static void exec_exact(eval *x, product *m) {
         return;
     }
     points_begin(x, &m->sum);
-    if (!is_plain_matrix(m)) {
-        machine_error me = error_of(x, m);
+    machine_error me = error_of(x, m);
+    if (!find_side(x, m)) {
         for (bool more = target_first(x, &m->tp); more; more = target_next(x, &m->tp)) {
             add_exact(x, m, me);
         }
@@ -492,11 +487,11 @@ static void exec_exact(eval *x, product *m) {
     }
     axis_list outer = m->tp.axes;
     int64_t cols = range_extent(x, outer.sym[--outer.n]);
-    if (!points_begin(x, &m->tp.axes)) {
+    if (!points_begin(x, &m->tp.axes) || !fill_sides(x, m, cols)) {
         return;
     }
     for (bool more = points_begin(x, &outer); more; more = points_next(x, &outer)) {
-        add_exact_row(x, m, cols);
+        add_exact_row(x, m, me, cols);
     }
 }
 
@@ -773,4 +768,5 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
     }
     factor_free(&m.f[0]);
     factor_free(&m.f[1]);
+    free(m.sides);
 }

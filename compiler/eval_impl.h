@@ -2,7 +2,7 @@
 //
 // eval.c           statements and loops
 // eval_expr.c      the value of an expression at one point
-// eval_bound.c     error bounds of elementwise arithmetic
+// eval_bound.c     error bounds of elementwise arithmetic, and of operands of products
 // eval_split.c     loops whose steps a schedule divides
 // eval_contract.c  sums of products over an index: exact, and by tensor-core steps
 // eval_quant.c     conversions to scaled formats, granule by granule
@@ -163,6 +163,11 @@ val val_neg(val a);
 val val_builtin(const eval *x, builtin_kind f, const val *args);
 val val_swiglu(const eval *x, val gate, val up);
 double val_num(val a);
+// Of operands of products.
+double bound_least_normal(elem_kind e);
+double bound_element_top(const ast_format *f, double elem, double scale);
+double bound_fold_error(elem_kind scale, double w);
+double bound_fold_top(elem_kind scale, double w);
 
 // eval_contract.c: target += sum over the indices that the target lacks.
 void exec_accumulate(eval *x, const ast_stmt *s);

@@ -73,6 +73,16 @@
 
 #include "ast.h"
 
+#include <string.h>
+
+// 2^e as a double, for exponents far from its ends.
+static inline double mach_power_of_two(int e) {
+    uint64_t bits = (uint64_t)(1023 + e) << 52;
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
 typedef enum { MACH_SM90A, MACH_SM100A, MACH_SM120A } mach_target;
 
 const char *mach_target_name(mach_target t);

@@ -281,7 +281,7 @@ static void set_tfdpa(mach_panel *p, int64_t row, const uint32_t *codes, const u
             u.cls = CLS_NAN;
         }
         p->value[base + k] =
-            ldexp(u.sig, scale - 127 + (u.sig != 0 ? u.exp - man_bits(p->elem) : 0));
+            u.sig * mach_power_of_two(scale - 127 + (u.sig != 0 ? u.exp - man_bits(p->elem) : 0));
         p->exp[base + k] = (int16_t)(u.exp + scale - 127);
         p->cls[base + k] = u.cls;
         if (u.cls != CLS_FINITE) {
@@ -429,23 +429,15 @@ static uint32_t special_step(const mach_panel *a, int64_t ia, const mach_panel *
     return pinf ? 0x7F800000u : 0xFF800000u;
 }
 
-// 2^e as a double, for exponents far from its ends.
-static inline double power_of_two(int e) {
-    uint64_t bits = (uint64_t)(1023 + e) << 52;
-    double d;
-    memcpy(&d, &bits, sizeof d);
-    return d;
-}
-
 // A product of two operands is exact in a double, and so is its scaling by a power of two; the
 // conversion to an integer then truncates towards zero. |product| < 4 * 2^emax, so it fits 32 bits.
-static uint32_t step_tfdpa(const mach_panel *a, int64_t ia, const mach_panel *b, int64_t ib,
-                           accumulator c) {
+// Compiled for each length of an instruction.
+static inline __attribute__((always_inline)) uint32_t
+step_of(int n, const mach_panel *a, int64_t ia, const mach_panel *b, int64_t ib, accumulator c) {
     const int16_t *ea = a->exp + ia;
     const int16_t *eb = b->exp + ib;
     const double *va = a->value + ia;
     const double *vb = b->value + ib;
-    int n = a->in.k;
     int16_t most = FLOOR_TFDPA;
     for (int k = 0; k < n; k++) {
         int16_t x = (int16_t)(ea[k] + eb[k]);
@@ -453,7 +445,7 @@ static uint32_t step_tfdpa(const mach_panel *a, int64_t ia, const mach_panel *b,
     }
     int emax = c.sig != 0 && c.exp > most ? c.exp : most;
     int frac = a->in.frac;
-    double unit = power_of_two(frac - emax);
+    double unit = mach_power_of_two(frac - emax);
     int32_t t[MAX_K];
     for (int k = 0; k < n; k++) {
         t[k] = (int32_t)(va[k] * vb[k] * unit);
@@ -463,6 +455,15 @@ static uint32_t step_tfdpa(const mach_panel *a, int64_t ia, const mach_panel *b,
         sum += t[k];
     }
     return round_toward_zero(sum, emax - frac, a->in.out_frac);
+}
+
+static uint32_t step_tfdpa(const mach_panel *a, int64_t ia, const mach_panel *b, int64_t ib,
+                           accumulator c) {
+    switch (a->in.k) {
+    case 8: return step_of(8, a, ia, b, ib, c);
+    case 16: return step_of(16, a, ia, b, ib, c);
+    default: return step_of(32, a, ia, b, ib, c);
+    }
 }
 
 static inline int32_t group_sum(const int8_t *a, const int8_t *b) {

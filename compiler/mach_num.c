@@ -45,11 +45,16 @@ static uint32_t narrow_code(elem_kind e, uint32_t code) {
 
 double mach_decode(elem_kind e, uint32_t code) {
     const elem_shape *s = &shapes[e];
+    if (e == ELEM_F32) {
+        float f;
+        memcpy(&f, &code, sizeof f);
+        return isnan(f) ? NAN : (double)f;
+    }
     if (s->cls == CLASS_I || s->cls == CLASS_B) {
         return s->cls == CLASS_B ? (double)(code & 1) : (double)(int32_t)code;
     }
     if (e == ELEM_UE8M0) {
-        return code == 0xFF ? NAN : ldexp(1.0, (int)code - 127);
+        return code == 0xFF ? NAN : mach_power_of_two((int)code - 127);
     }
     code = narrow_code(e, code);
     uint32_t field = code >> s->man & ((1u << s->exp) - 1);
@@ -62,8 +67,8 @@ double mach_decode(elem_kind e, uint32_t code) {
     if ((e == ELEM_E4M3 || e == ELEM_UE4M3) && field == top && frac == 7) {
         return NAN;
     }
-    double mag = field == 0 ? ldexp((double)frac, 1 - s->bias - s->man)
-                            : ldexp((double)(frac | 1u << s->man), (int)field - s->bias - s->man);
+    double sig = field == 0 ? (double)frac : (double)(frac | 1u << s->man);
+    double mag = sig * mach_power_of_two((field == 0 ? 1 : (int)field) - s->bias - s->man);
     return neg ? -mag : mag;
 }
 
@@ -79,7 +84,7 @@ static uint32_t largest_code(elem_kind e) {
 
 double mach_largest(elem_kind e) {
     if (e == ELEM_UE8M0) {
-        return ldexp(1.0, 127);
+        return mach_power_of_two(127);
     }
     uint32_t code = largest_code(e);
     return mach_decode(e, e == ELEM_TF32 ? code << 13 : code);
@@ -121,13 +126,15 @@ static uint32_t encode_magnitude(elem_kind e, double a) {
         return overflow_code(e);
     }
     int emin = 1 - s->bias;
-    int x = ilogb(a);
+    uint64_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    int x = (int)(bits >> 52) - 1023; // a subnormal double is far below emin
     x = x < emin ? emin : x;
     if (x > emin + (1 << s->exp)) {
         return overflow_code(e);
     }
     // In units of the last place: nearest, ties to even (the default rounding mode of rint).
-    double units = rint(ldexp(a, s->man - x));
+    double units = rint(a * mach_power_of_two(s->man - x));
     // A carry out of the fraction moves into the exponent field by itself.
     uint32_t code = ((uint32_t)(x - emin + 1) << s->man) + (uint32_t)units - (1u << s->man);
     return code > largest_code(e) ? overflow_code(e) : code;
@@ -205,7 +212,7 @@ static mach_granule quantise_ue4m3(elem_kind elem, float amax, float hs) {
 static mach_granule quantise_ue8m0(elem_kind elem, float amax) {
     float inv = 1.0f / (float)mach_largest(elem);
     uint32_t code = mach_encode(ELEM_UE8M0, (double)(amax * inv));
-    return (mach_granule){(uint8_t)code, ldexp(1.0, 127 - (int)code)};
+    return (mach_granule){(uint8_t)code, mach_power_of_two(127 - (int)code)};
 }
 
 mach_granule mach_quantise(elem_kind elem, elem_kind scale, double amax, double hs, bool exact) {
