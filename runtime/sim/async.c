@@ -619,6 +619,14 @@ bool async_pending_cp(const struct warp *w, uint32_t upto) {
     return false;
 }
 
+// A load of an exiting CTA into its own memory: an error, but one that kernels in the field get away with.
+static bool is_own_load(const struct async_op *o, const struct cta *c) {
+    bool load = o->kind == ASYNC_TMA_LOAD || o->kind == ASYNC_BULK_LOAD;
+    uint32_t to = o->mask != 0 ? o->mask : 1u << (o->smem >> RANK_SHIFT);
+    return load && o->cta == c && to == 1u << c->rank && c->x->haz != NULL &&
+           c->x->haz->profile == SIM_HAZARDS_PRACTICE;
+}
+
 // Stores of a CTA whose threads have ended: the hardware keeps its shared memory until they have
 // read it, kernels in the field rely on that.
 void async_drain_stores(struct cta *c) {
@@ -627,7 +635,12 @@ void async_drain_stores(struct cta *c) {
     struct async_op *before = NULL;
     for (struct async_op *o = q->head; o != NULL && !x->failed;) {
         struct async_op *next = o->next;
-        if (o->cta != c || !is_store(o)) {
+        bool load = is_own_load(o, c);
+        if (load) {
+            haz_report(x->haz, HAZ_EXIT_LOAD, (uint32_t)(o->u - o->warp->code), UINT32_MAX,
+                       "no wait of CTA %u for its mbarrier", c->rank);
+        }
+        if (!load && (o->cta != c || !is_store(o))) {
             before = o;
             o = next;
             continue;
@@ -647,20 +660,35 @@ void async_drain_stores(struct cta *c) {
     }
 }
 
+// An operation of a tensor pipe works on the memory of its CTA, with cta_group::2 of the pair; a commit signals where
+// its address or its multicast mask say.
+static bool tensor_uses(const struct async_op *o, const struct cta *c) {
+    if (o->cta == c) {
+        return true;
+    }
+    if (o->kind == ASYNC_COMMIT) {
+        return (o->mask != 0 ? o->mask : 1u << (o->mbar >> RANK_SHIFT)) >> c->rank & 1;
+    }
+    return o->group == 2 && (o->cta->rank ^ c->rank) == 1;
+}
+
 // Commits that are first in line have nothing left to wait for: hardware lets them arrive before the
 // memory of the CTA goes to another.
 void async_drain_commits(struct cta *c) {
     struct exec *x = c->x;
-    struct op_queue *q = &c->cluster->tensor[c->rank];
-    while (q->head != NULL && q->head->kind == ASYNC_COMMIT && q->head->cta == c && !x->failed) {
-        struct async_op *o = q->head;
-        q->head = o->next;
-        q->tail = q->head == NULL ? NULL : q->tail;
-        x->n_async--;
-        c->warps_alive = 1; // its memory is still there
-        async_perform(o);
-        c->warps_alive = 0;
-        free(o);
+    for (uint32_t r = 0; r < c->cluster->size; r++) {
+        struct op_queue *q = &c->cluster->tensor[r];
+        while (q->head != NULL && q->head->kind == ASYNC_COMMIT && tensor_uses(q->head, c) &&
+               !x->failed) {
+            struct async_op *o = q->head;
+            q->head = o->next;
+            q->tail = q->head == NULL ? NULL : q->tail;
+            x->n_async--;
+            c->warps_alive = 1; // its memory is still there
+            async_perform(o);
+            c->warps_alive = 0;
+            free(o);
+        }
     }
 }
 
@@ -673,7 +701,7 @@ const struct async_op *async_uses(const struct cta *c) {
     }
     for (uint32_t q = 0; q < c->cluster->size; q++) {
         for (const struct async_op *o = c->cluster->tensor[q].head; o != NULL; o = o->next) {
-            if (o->cta == c || (q ^ c->rank) <= 1) {
+            if (tensor_uses(o, c)) {
                 return o;
             }
         }

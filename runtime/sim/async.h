@@ -83,7 +83,7 @@ struct lm_aux {
 // wgmma (wgmma.c).
 struct wgmma_aux {
     struct unit_wgmma op; // form and constants
-    uint32_t d[128], a[4];
+    uint32_t d[128], a[4], meta;
     uint32_t adesc, bdesc; // rows
     uint32_t pred;
     bool pred_negated;

@@ -360,16 +360,14 @@ static void plain_kind(struct ptx_parser *p, struct unit_msync *op) {
     }
 }
 
-// The metadata and its selector, behind c. Of the shapes that are known all lanes hold metadata: the selector is 0.
+// The metadata and its selector, behind c.
 static void take_metadata(struct ptx_parser *p, struct msync_aux *x) {
-    bool bytes = x->op.kind >= UNIT_KIND_F8F6F4 && (!x->op.no_kind || x->op.native_fp8);
-    if (!bytes || x->op.k * (x->op.kind >= UNIT_KIND_MXF4 ? 1 : 2) != 64) {
-        ptx_refuse(p, "unsupported sparse shape or types");
-    }
     x->op.sparse = true;
     ptx_fragment(p, 4, 1, &x->meta, false);
-    if (ptx_need_int(p, ptx_arg(p->ins, 5)) != 0) {
-        ptx_refuse(p, "the sparsity selector of this shape is 0");
+    uint64_t selector = ptx_need_int(p, ptx_arg(p->ins, 5));
+    x->op.selector = selector < 4 ? (int)selector : -1;
+    if (!unit_msync_form(&x->op)) {
+        ptx_refuse(p, "unsupported sparse shape, types or sparsity selector");
     }
 }
 
@@ -417,7 +415,7 @@ void dec_mma(struct ptx_parser *p, struct ptx_ins *i) {
     narrow |= bytes && x->op.k == 16;
     x->nd = x->op.d == NUM_F16 ? 2 : 4;
     x->na = narrow ? 2 : 4;
-    x->nb = sparse ? 4 : narrow ? 1 : 2;
+    x->nb = (narrow ? 1 : 2) * (sparse ? 2 : 1);
     ptx_fragment(p, 1, x->na, x->a, false);
     ptx_fragment(p, 2, x->nb, x->b, false);
     ptx_fragment(p, 3, x->nd, x->c, false);

@@ -57,21 +57,32 @@ static void read_scales(struct ptx_parser *p, struct wgmma_aux *x, int at) {
     }
 }
 
-// d, a-desc | {a0..a3}, b-desc, scale-d, ...
+// sp-meta, sp-sel, from argument 3 on
+static void read_metadata(struct ptx_parser *p, struct wgmma_aux *x) {
+    ptx_fragment(p, 3, 1, &x->meta, false);
+    uint64_t selector = ptx_need_int(p, ptx_arg(p->ins, 4));
+    if (selector > (bits_of(x->op.a) == 8 ? 0 : 1)) {
+        ptx_refuse(p, "the sparsity selector is 0, or of 16- and 32-bit elements 0 or 1");
+    }
+    x->op.selector = (int)selector;
+}
+
+// d, a-desc | {a0..a3}, b-desc, {sp-meta, sp-sel,} scale-d, ...
 static void dec_mma_async(struct ptx_parser *p, struct ptx_ins *i) {
     struct wgmma_aux *x = ptx_aux_alloc(p, sizeof *x);
     if (!ptx_take(i, W_M64NK)) {
         ptx_refuse(p, "unsupported shape");
     }
+    x->op.sparse = ptx_take(i, W_SP);
     x->op.saturate = ptx_take(i, W_SATFINITE);
     x->op.d = ptx_need_format(p);
     x->op.a = ptx_need_format(p);
     x->op.b = ptx_need_format(p);
     x->op.n = i->shape_n;
-    ptx_need_args(p, 4, 8);
+    ptx_need_args(p, 4, 10);
     x->op.a_in_regs = ptx_arg(i, 1)->kind == OP_VECTOR;
     int bits = bits_of(x->op.a);
-    if (bits == 0 || i->shape_k * bits != 256 || !unit_wgmma_form(&x->op) ||
+    if (bits == 0 || i->shape_k * bits != (x->op.sparse ? 512 : 256) || !unit_wgmma_form(&x->op) ||
         (x->op.saturate && x->op.d != NUM_I32)) {
         ptx_refuse(p, "unsupported shape or types");
     }
@@ -81,7 +92,11 @@ static void dec_mma_async(struct ptx_parser *p, struct ptx_ins *i) {
         x->adesc = ptx_row_src(p, ptx_arg(i, 1), W_B64);
     }
     x->bdesc = ptx_row_src(p, ptx_arg(i, 2), W_B64);
-    read_scales(p, x, 3);
+    if (x->op.sparse) {
+        ptx_need_args(p, 6, 10);
+        read_metadata(p, x);
+    }
+    read_scales(p, x, x->op.sparse ? 5 : 3);
     ptx_fragment(p, 0, unit_wgmma_regs(&x->op), x->d, true);
     ptx_emit(p, run_wgmma)->aux = x;
 }

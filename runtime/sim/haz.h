@@ -19,7 +19,9 @@
 #include "mem.h"
 #include "sync.h"
 
-enum haz_plane { PLANE_G, PLANE_A, PLANE_W, N_PLANES };
+// What happened before: for the generic proxy, for the async proxy, for it by the writer's own fence, and for the
+// tensormap proxy, where a kernel has fences of that (else clocks have no such plane).
+enum haz_plane { PLANE_G, PLANE_A, PLANE_W, PLANE_MAP, N_PLANES };
 
 enum haz_comp {
     COMP_OWN,    // its own instructions
@@ -39,11 +41,11 @@ enum haz_comp {
 
 struct haz_foreign {
     uint32_t uid, n; // cluster, components
-    u32 *v[2];       // PLANE_G, PLANE_A
+    u32 *v[3];       // PLANE_G, PLANE_A, PLANE_MAP
 };
 struct haz_clock {
     struct haz_clock *next; // all of the cluster, for growing
-    u32 *v;                 // [N_PLANES][capacity]
+    u32 *v;                 // [planes of the cluster][capacity]
     struct haz_foreign *foreign;
     uint32_t n_foreign;
 };
@@ -116,7 +118,6 @@ struct haz_thread {
     struct haz_clock fenced;  // ... before its last fence that releases
     struct haz_clock pending; // observed by relaxed operations, not acquired yet
     struct haz_clock active;  // what fence::after_thread_sync has let through
-    struct haz_clock maps;    // tensor maps acquired
     struct haz_clock commits; // what happened before its last tcgen05.commit
     struct haz_clock issued;  // ... before the first wgmma of the last group
     uint32_t issued_group;    // that group, + 1
@@ -173,7 +174,7 @@ struct haz_cta {
 struct haz_cluster {
     struct haz *haz;
     struct cluster *cluster;
-    uint32_t uid, n_comps, capacity;
+    uint32_t uid, n_comps, capacity, planes;
     struct haz_clock *clocks;
     uint32_t n_threads;
     struct haz_thread *thread; // [rank * warps of a CTA + warp]
@@ -197,7 +198,7 @@ struct haz {
     bool failed; // out of memory
     struct sim_kernel kernel;
     struct haz_ins *ins;
-    bool has_pdl;
+    bool has_pdl, has_maps;
     struct haz_watch { // an instruction's use of a watched register
         uint32_t id;
         bool write, guard;
@@ -270,6 +271,7 @@ void haz_clock_free(struct haz_clock *k); // its foreign part; v goes with the c
 void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
 void haz_copy(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
 void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own); // A := G
+void haz_publish_maps(struct haz_cluster *cl, struct haz_clock *k); // MAP := G
 bool haz_known(const struct haz_cluster *cl, const struct haz_clock *k, int plane,
                const struct haz_rec *x);
 uint32_t haz_new_comp(struct haz_cluster *cl); // 0: out of memory

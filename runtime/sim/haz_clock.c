@@ -11,7 +11,7 @@ static void fail(struct haz_cluster *cl) {
 
 bool haz_clock_make(struct haz_cluster *cl, struct haz_clock *k) {
     *k = (struct haz_clock){.next = cl->clocks};
-    k->v = calloc((size_t)N_PLANES * cl->capacity, sizeof *k->v);
+    k->v = calloc((size_t)cl->planes * cl->capacity, sizeof *k->v);
     if (k->v == NULL) {
         fail(cl);
         return false;
@@ -24,6 +24,7 @@ static void free_foreign(struct haz_foreign *f, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         free(f[i].v[0]);
         free(f[i].v[1]);
+        free(f[i].v[2]);
     }
     free(f);
 }
@@ -36,12 +37,12 @@ void haz_clock_free(struct haz_clock *k) {
 static bool grow(struct haz_cluster *cl) {
     uint32_t more = cl->capacity + MORE_COMPS;
     for (struct haz_clock *k = cl->clocks; k != NULL; k = k->next) {
-        u32 *v = calloc((size_t)N_PLANES * more, sizeof *v);
+        u32 *v = calloc((size_t)cl->planes * more, sizeof *v);
         if (v == NULL) {
             fail(cl);
             return false;
         }
-        for (int p = 0; p < N_PLANES; p++) {
+        for (uint32_t p = 0; p < cl->planes; p++) {
             memcpy(v + (size_t)p * more, k->v + (size_t)p * cl->capacity,
                    cl->capacity * sizeof *v);
         }
@@ -83,7 +84,7 @@ static struct haz_foreign *find(struct haz_foreign **list, uint32_t *n, uint32_t
         *f = (struct haz_foreign){.uid = uid};
     }
     if (f->n < comps) {
-        for (int p = 0; p < 2; p++) {
+        for (int p = 0; p < 3; p++) {
             u32 *v = realloc(f->v[p], comps * sizeof *v);
             if (v == NULL) {
                 return NULL;
@@ -101,12 +102,15 @@ static bool join_foreign(struct haz_foreign **list, uint32_t *n, const struct ha
     if (f != NULL) {
         join_row(f->v[0], from->v[0], from->n);
         join_row(f->v[1], from->v[1], from->n);
+        if (from->v[2] != NULL) {
+            join_row(f->v[2], from->v[2], from->n);
+        }
     }
     return f != NULL;
 }
 
 void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from) {
-    for (int p = 0; p < N_PLANES; p++) {
+    for (uint32_t p = 0; p < cl->planes; p++) {
         size_t at = (size_t)p * cl->capacity;
         join_row(to->v + at, from->v + at, cl->n_comps);
     }
@@ -118,7 +122,7 @@ void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clo
 }
 
 void haz_copy(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from) {
-    memcpy(to->v, from->v, (size_t)N_PLANES * cl->capacity * sizeof *to->v);
+    memcpy(to->v, from->v, (size_t)cl->planes * cl->capacity * sizeof *to->v);
     for (uint32_t i = 0; i < from->n_foreign; i++) {
         if (!join_foreign(&to->foreign, &to->n_foreign, &from->foreign[i])) {
             fail(cl);
@@ -137,12 +141,22 @@ void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own) {
     }
 }
 
+// fence.proxy.tensormap::generic.acquire. Whoever it happens before need not have one of its own (PTX ISA "Causality
+// Order": a proxy fence along the path); another cluster needs one, as its SMs have read the map on their own.
+void haz_publish_maps(struct haz_cluster *cl, struct haz_clock *k) {
+    u32 *g = k->v;
+    memcpy(g + (size_t)PLANE_MAP * cl->capacity, g, cl->n_comps * sizeof *g);
+    for (uint32_t i = 0; i < k->n_foreign; i++) {
+        memcpy(k->foreign[i].v[2], k->foreign[i].v[0], k->foreign[i].n * sizeof *g);
+    }
+}
+
 void haz_set(struct haz_cluster *cl, struct haz_clock *k, uint32_t comp, uint32_t epoch) {
     u32 *v = k->v + comp;
     *v = *v > epoch ? *v : epoch;
     // Completed asynchronous work needs no proxy fence (PTX ISA "Async proxy"), but for cp.async.
     bool generic = comp < cl->n_threads * N_COMPS && comp % N_COMPS == COMP_CP;
-    for (int p = PLANE_A; p < N_PLANES && !generic; p++) {
+    for (int p = PLANE_A; p <= PLANE_W && !generic; p++) {
         u32 *a = k->v + (size_t)p * cl->capacity + comp;
         *a = *a > epoch ? *a : epoch;
     }
@@ -163,7 +177,8 @@ bool haz_known(const struct haz_cluster *cl, const struct haz_clock *k, int plan
     for (uint32_t i = 0; i < k->n_foreign; i++) {
         const struct haz_foreign *f = &k->foreign[i];
         if (f->uid == x->uid) {
-            return x->comp < f->n && f->v[plane == PLANE_G ? 0 : 1][x->comp] >= x->epoch;
+            int row = plane == PLANE_G ? 0 : plane == PLANE_MAP ? 2 : 1;
+            return x->comp < f->n && f->v[row][x->comp] >= x->epoch;
         }
     }
     return false;
@@ -219,10 +234,12 @@ void haz_place_release(struct haz *h, uint64_t key, struct haz_thread *t,
         return;
     }
     struct haz_foreign own = {
-        .uid = cl->uid, .n = cl->n_comps, .v = {k->v, k->v + cl->capacity}};
+        .uid = cl->uid, .n = cl->n_comps, .v = {k->v, k->v + cl->capacity, NULL}};
     h->failed |= !join_foreign(&p->v, &p->n, &own);
     for (uint32_t i = 0; i < k->n_foreign; i++) {
-        h->failed |= !join_foreign(&p->v, &p->n, &k->foreign[i]);
+        struct haz_foreign f = k->foreign[i];
+        f.v[2] = NULL;
+        h->failed |= !join_foreign(&p->v, &p->n, &f);
     }
 }
 

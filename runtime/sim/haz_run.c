@@ -72,6 +72,7 @@ bool haz_begin(struct exec *x) {
         h->ins[n].with = wrapper_of(&h->ins[n]);
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
+        h->has_maps |= h->ins[n].fence == FENCE_MAP_ACQUIRE;
     }
     bool practice = h->profile == SIM_HAZARDS_PRACTICE;
     bool ok = (!practice || haz_guesses_begin(h)) && haz_regs_begin(h) && haz_held_begin(h);
@@ -107,6 +108,7 @@ void haz_end(struct exec *x) {
         for (uint32_t f = 0; f < h->place[p].n; f++) {
             free(h->place[p].v[f].v[0]);
             free(h->place[p].v[f].v[1]);
+            free(h->place[p].v[f].v[2]);
         }
         free(h->place[p].v);
     }
@@ -135,9 +137,8 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
     bool ok = t->written != NULL && t->touched != NULL && (k->under == NULL || t->owned != NULL) &&
               haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
-              haz_clock_make(cl, &t->maps) && haz_clock_make(cl, &t->every) &&
-              haz_clock_make(cl, &t->commits) && haz_clock_make(cl, &t->issued) &&
-              haz_clock_make(cl, &t->late);
+              haz_clock_make(cl, &t->every) && haz_clock_make(cl, &t->commits) &&
+              haz_clock_make(cl, &t->issued) && haz_clock_make(cl, &t->late);
     if (ok) {
         t->now.v[t->base + COMP_OWN] = 1;
     }
@@ -174,6 +175,7 @@ bool haz_cluster_start(struct cluster *c) {
     cl->n_threads = c->size * c->cta[0].n_warps;
     cl->n_comps = cl->n_threads * N_COMPS;
     cl->capacity = cl->n_comps + FIRST_COMPS;
+    cl->planes = cl->haz->has_maps ? N_PLANES : PLANE_MAP;
     cl->thread = calloc(cl->n_threads, sizeof *cl->thread);
     bool ok = cl->thread != NULL && haz_clock_make(cl, &cl->cur) && haz_clock_make(cl, &cl->done);
     for (uint32_t r = 0; ok && r < c->size; r++) {
@@ -635,7 +637,8 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
         haz_set(cl, &t->fenced, t->base + COMP_INIT, t->inits);
         break;
     case FENCE_MAP_ACQUIRE:
-        haz_copy(cl, &t->maps, &t->now);
+        haz_publish_maps(cl, &t->now);
+        haz_tick(t);
         break;
     case FENCE_BEFORE:
         haz_set(cl, &t->now, t->base + COMP_BEFORE, t->tcgen05);

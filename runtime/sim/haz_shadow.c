@@ -212,6 +212,11 @@ static enum haz_kind unordered(const struct haz_access *a, const struct haz_rec 
     if ((x->flags & REC_MAP) != 0 && known_as_issued(a, x)) {
         return HAZ_MAP_READ;
     }
+    const struct haz_rec *y = rec_at(a->h, a->rec);
+    uint8_t both = x->flags & y->flags;
+    if ((both & REC_WRITE) != 0 && (both & REC_ASYNC) != 0 && !a->global) {
+        return HAZ_OVERWRITE;
+    }
     return !in_flight ? HAZ_RACE : (x->flags & REC_WRITE) != 0 ? HAZ_INCOMPLETE : HAZ_SOURCE;
 }
 
@@ -279,6 +284,11 @@ static enum haz_kind judge_tensor(const struct haz_access *a, const struct haz_r
         return haz_known(cl, active, PLANE_G, x) ? HAZ_COUNT : HAZ_TENSOR_AFTER;
     }
     if (!pipelined(x, y)) {
+        bool moves = (x->pipe == PIPE_LD || x->pipe == PIPE_ST) &&
+                     (y->pipe == PIPE_LD || y->pipe == PIPE_ST);
+        if (moves && !same && known_as_issued(a, x)) {
+            return HAZ_TENSOR_WAIT;
+        }
         bool reuse = x->pipe <= PIPE_SHIFT && y->pipe <= PIPE_SHIFT && y->pipe != PIPE_NONE;
         return reuse && same ? HAZ_TENSOR_PIPE : HAZ_TENSOR;
     }
@@ -337,12 +347,14 @@ static void swizzles(const struct haz_access *a, uint32_t id, uint64_t address) 
     }
 }
 
-// Does a reader stand between the last write and this one? What it waited for has been done.
+// Does a reader stand between the last write and this one? What it waited for has been done. Fences that are missing
+// between the reader and here are told of when the reader is judged.
 static bool through_reader(const struct haz_access *a, uint32_t readers, bool tensor) {
     for (uint32_t at = readers; at != 0; at = set_next(a->h, at)) {
         const struct haz_rec *x = rec_at(a->h, set_head(a->h, at));
         enum haz_kind k = tensor ? judge_tensor(a, x) : judge_memory(a, x);
-        if (k == HAZ_COUNT && (x->flags & REC_WRITE) == 0) {
+        bool done = k == HAZ_COUNT || k == HAZ_TENSOR_BEFORE || k == HAZ_TENSOR_AFTER;
+        if (done && (x->flags & REC_WRITE) == 0) {
             return true;
         }
     }
@@ -552,7 +564,7 @@ void haz_map_read(const struct haz_access *y, uint64_t address) {
         }
         uint32_t w = CELL_ID(c->w);
         const struct haz_rec *x = rec_at(y->h, w);
-        bool acquired = haz_known(y->t->cluster, &y->t->maps, PLANE_G, x);
+        bool acquired = y->h->has_maps && haz_known(y->t->cluster, &y->t->now, PLANE_MAP, x);
         bool ordered = haz_known(y->t->cluster, &y->t->now, PLANE_G, x);
         if (!acquired) {
             haz_report_conflict(ordered ? HAZ_MAP : HAZ_RACE,

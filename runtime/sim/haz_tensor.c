@@ -627,11 +627,12 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
     struct operand o = {.fetch = {.rows = x->op.n,
                                   .elem_bytes = elem_bytes_of(x->op.b),
                                   .mn_major = x->op.mn_b},
-                        .bytes = 32,
+                        .bytes = x->op.sparse ? 64 : 32,
                         .rank = w->cta->rank};
     if (unit_desc_wgmma(&o.fetch.desc, ((const u64 *)row(w, x->bdesc))[0]) == UNIT_OK) {
         operand(&s, &o, PIPE_NONE);
     }
+    o.bytes = 32;
     o.fetch.rows = 64;
     o.fetch.elem_bytes = elem_bytes_of(x->op.a);
     o.fetch.mn_major = x->op.mn_a;

@@ -72,6 +72,7 @@ struct ptx_symbol {
     // SYM_REG: a range prefix<count> when count > 0; rows are given out at the first use
     enum ptx_word type;
     uint32_t count;
+    uint32_t vector; // registers of one, 1 but for .v2 and .v4
     uint32_t *rows; // row or predicate number of each, 0 = not used yet
     // SYM_VAR
     enum ptx_space space;

@@ -64,15 +64,46 @@ static bool special_register(struct ptx_parser *p, struct ptx_operand *o) {
     return true;
 }
 
+static void read_register(struct ptx_parser *p, struct ptx_operand *o, const struct ptx_symbol *y,
+                          uint32_t index) {
+    o->kind = y->type == W_PRED ? OP_PRED : OP_REG;
+    o->type = y->type;
+    o->row = row_of(p, y, index);
+}
+
+// A vector of registers: v.x, .r and so on, or all of it. PTX ISA "Vectors as Operands".
+static void read_components(struct ptx_parser *p, struct ptx_operand *o, const struct ptx_symbol *y,
+                            uint32_t index) {
+    static const char names[] = "xyzwrgba";
+    const struct ptx_token *next = &p->ahead;
+    if (next->kind == TK_DOT && next->text == p->tok.text + p->tok.length) {
+        const char *at = next->length == 2 ? memchr(names, next->text[1], 8) : NULL;
+        uint32_t part = at == NULL ? 4 : (uint32_t)(at - names) % 4;
+        ptx_next(p);
+        if (part >= y->vector) {
+            ptx_fail(p, p->tok.line, "the vector has no such component");
+        }
+        read_register(p, o, y, index * y->vector + part);
+        return;
+    }
+    o->kind = OP_VECTOR;
+    o->first = (uint16_t)p->ins->n_pool;
+    o->n = (uint16_t)y->vector;
+    for (uint32_t part = 0; part < y->vector; part++) {
+        uint16_t number;
+        read_register(p, new_operand(p, &number), y, index * y->vector + part);
+    }
+}
+
 static void read_word(struct ptx_parser *p, struct ptx_operand *o) {
     o->name = p->tok.text;
     o->length = p->tok.length;
     uint32_t index;
     const struct ptx_symbol *y = ptx_lookup(p, o->name, o->length, &index);
-    if (y != NULL && y->kind == SYM_REG) {
-        o->kind = y->type == W_PRED ? OP_PRED : OP_REG;
-        o->type = y->type;
-        o->row = row_of(p, y, index);
+    if (y != NULL && y->kind == SYM_REG && y->vector > 1) {
+        read_components(p, o, y, index);
+    } else if (y != NULL && y->kind == SYM_REG) {
+        read_register(p, o, y, index);
     } else if (y != NULL && y->kind == SYM_VAR) {
         o->kind = OP_VAR;
         o->symbol = y;

@@ -353,20 +353,21 @@ static void parse_variables(struct ptx_parser *p, enum ptx_space space, bool is_
 static void parse_registers(struct ptx_parser *p) {
     struct declaration d = {.space = SP_GENERIC};
     parse_type(p, &d);
-    if (d.vector != 1 || ptx_type_bits(d.type) > 128) {
-        ptx_fail(p, p->tok.line, "vector registers are not supported");
+    if (d.vector * (uint32_t)ptx_type_bits(d.type) > 128 || (d.vector != 1 && d.type == W_PRED)) {
+        ptx_fail(p, p->tok.line, "a register has at most 128 bits, and predicates form no vectors");
     }
     do {
         expect_word(p, "the name of a register");
         struct ptx_symbol *y = ptx_new_symbol(p, SYM_REG);
         y->type = d.type;
+        y->vector = d.vector;
         uint32_t n = 1;
         if (ptx_accept(p, '<')) {
             y->count = expect_u32(p, 10000000, "the number of registers");
             n = y->count;
             ptx_expect(p, '>');
         }
-        y->rows = ptx_new(p, ((size_t)n + 1) * sizeof *y->rows);
+        y->rows = ptx_new(p, ((size_t)n + 1) * y->vector * sizeof *y->rows);
     } while (ptx_accept(p, ','));
     ptx_expect(p, ';');
 }

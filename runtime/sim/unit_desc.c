@@ -92,6 +92,7 @@ static uint32_t mn_major_offset(const struct unit_fetch *f, uint32_t row, uint32
 }
 
 uint32_t unit_operand_address(const struct unit_fetch *f, int row, int kb) {
+    kb += f->first;
     uint32_t offset = f->mn_major ? mn_major_offset(f, (uint32_t)row, (uint32_t)kb)
                                   : k_major_offset(&f->desc, (uint32_t)row, (uint32_t)kb);
     uint32_t address = (f->desc.start + offset) & ADDRESS_MASK;

@@ -5,9 +5,7 @@
 // (g, q) = (lane / 4, lane % 4) holds bytes 4q + 16*(r / 2) of row g + 8*(r % 2) of A, and bytes
 // 4q + 16*r of row g of B. The half-K shapes use the first 16 bytes.
 //
-// With a sparse A (PTX ISA "mma.sp") A holds two of every four bytes of K, B has 64 bytes a row, and 2 bits of
-// metadata say which byte of its four each byte of A is: those of row g + 8*(q % 2), bytes 16*(q / 2) and on, lie in
-// lane (g, q), low bits first. Bytes are elements, but for m16n8k128, where they are pairs of e2m1.
+// With a sparse A (PTX ISA "mma.sp") A holds half of K and B has twice the bytes a row: unit_sparse.c.
 #include "unit_operand.h"
 
 #define M 16
@@ -72,10 +70,20 @@ static bool types_allowed(const struct unit_msync *op) {
     }
 }
 
+bool unit_msync_form(const struct unit_msync *op) {
+    if (!types_allowed(op) || !scale_allowed(op)) {
+        return false;
+    }
+    bool short_fp8 = is_narrow(op->a) && row_bytes(op) == 16; // these two exist with a dense A only
+    bool emulated = op->no_kind && !op->native_fp8;
+    int selectors = is_narrow(op->a) ? 1 : is_int(op->a) ? 32 / row_bytes(op) : 64 / row_bytes(op);
+    return !op->sparse ||
+           (!short_fp8 && !emulated && op->selector >= 0 && op->selector < selectors);
+}
+
 // Selectors: the bytes of a scale register come in aligned groups of one instruction's K blocks.
 static enum unit_status check(const struct unit_msync *op, const struct unit_msync_regs *r) {
-    bool whole = row_bytes(op) == 32 && (is_narrow(op->a) || is_int(op->a));
-    if (!types_allowed(op) || !scale_allowed(op) || (op->sparse && !whole)) {
+    if (!unit_msync_form(op)) {
         return UNIT_SHAPE;
     }
     if (op->block == 0) {
@@ -105,8 +113,9 @@ static void unpack(enum num_fmt f, uint8_t (*rows)[32], int n) {
 static void read_operands(const struct unit_msync *op, const struct unit_msync_regs *r,
                           struct warp_rows *w) {
     int halves = row_bytes(op) / 16;
+    memset(w->wide, 0, op->sparse ? sizeof w->wide : 0);
     for (int g = 0; op->sparse && g < 8; g++) {
-        for (int h = 0; h < 4; h++) {
+        for (int h = 0; h < 2 * halves; h++) {
             memcpy(&w->wide[g][16 * h], r->b[h] + 4 * g, 16);
         }
     }
@@ -122,9 +131,7 @@ static void read_operands(const struct unit_msync *op, const struct unit_msync_r
     }
     if (is_narrow(op->a) && op->k == 32) {
         unpack(op->a, w->a, M);
-        if (!op->sparse) { // else after the choice
-            unpack(op->b, w->b, N);
-        }
+        unpack(op->b, op->sparse ? (uint8_t(*)[32])w->wide : w->b, op->sparse ? 2 * N : N);
     }
 }
 
@@ -192,18 +199,16 @@ static struct num_mm arithmetic(const struct unit_msync *op) {
     return mm;
 }
 
-// Row m of A meets the bytes of B that its metadata names.
-static void choose(const struct unit_msync *op, const uint32_t *meta, int m, struct warp_rows *w) {
-    for (int i = 0; i < 32; i++) {
-        uint32_t word = meta[4 * (m % 8) + 2 * (i / 16) + m / 8];
-        int at = 4 * (i / 2) + (int)(word >> 2 * (i % 16) & 3);
-        for (int n = 0; n < N; n++) {
-            w->b[n][i] = w->wide[n][at];
-        }
+static void multiply_sparse(const struct unit_msync *op, const struct num_mm *mm,
+                            const uint32_t *meta, struct warp_rows *w) {
+    uint64_t indices[M];
+    struct unit_sparse_form f = {is_narrow(op->a) || is_int(op->a) ? 1 : 2, row_bytes(op),
+                                 op->selector};
+    struct unit_sparse s = {indices, f.unit, (const uint8_t(*)[64])w->wide};
+    for (int m = 0; m < M; m++) {
+        indices[m] = unit_sparse_indices(&f, meta, m);
     }
-    if (is_narrow(op->b) && op->k == 32) {
-        unpack(op->b, w->b, N);
-    }
+    unit_sparse_run(mm, &s, &w->d[0][0], M);
 }
 
 enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync_regs *r) {
@@ -219,18 +224,16 @@ enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync
     read_addend(op, r->c, &w);
     struct num_mm mm = arithmetic(op);
     mm.accumulate = true;
-    mm.m = op->sparse ? 1 : M;
+    mm.m = M;
     mm.n = N;
     mm.a = (const uint8_t(*)[32])w.a;
     mm.b = (const uint8_t(*)[32])w.b;
     mm.sa = (const uint8_t(*)[4])w.sa;
     mm.sb = (const uint8_t(*)[4])w.sb;
-    if (!op->sparse) {
+    if (op->sparse) {
+        multiply_sparse(op, &mm, r->meta, &w);
+    } else {
         num_mm_run(&mm, &w.d[0][0], M);
-    }
-    for (int m = 0; op->sparse && m < M; m++, mm.a++, mm.sa++) {
-        choose(op, r->meta, m, &w);
-        num_mm_portable(&mm, &w.d[0][m], M);
     }
     write_result(op, &w, r->d);
     return UNIT_OK;

@@ -1,6 +1,7 @@
 // wgmma.mma_async m64nNk(32 bytes) of a warpgroup: A from shared memory or registers, B from shared
 // memory, D in registers (PTX ISA "Asynchronous Warpgroup Level Matrix Operations"; fragment maps
 // and descriptors measured on H200). FP8 keeps 13 fraction bits on Hopper, the addend's included.
+// With a sparse A ("wgmma.mma_async.sp") B has 64 bytes of K; metadata as for mma.sp, a warp its 16 rows.
 #include "unit_operand.h"
 
 #define ROWS 64
@@ -52,11 +53,32 @@ static enum unit_status check(const struct unit_wgmma *op) {
     return mn && elem_bytes_of(op->a) != 2 ? UNIT_DESC_MAJOR : UNIT_OK;
 }
 
-static enum unit_status fetch(uint64_t desc, int rows, enum num_fmt f, bool mn,
-                              const struct unit_cta *cta, uint8_t (*out)[32]) {
-    struct unit_fetch r = {.rows = rows, .elem_bytes = elem_bytes_of(f), .mn_major = mn};
+static enum unit_status fetch(uint64_t desc, struct unit_fetch r, const struct unit_cta *cta,
+                              uint8_t (*out)[32]) {
     enum unit_status s = unit_desc_wgmma(&r.desc, desc);
     return s == UNIT_OK ? unit_fetch_operand(&r, cta, out) : s;
+}
+
+struct operands {
+    uint8_t a[ROWS][32];
+    uint8_t b[UNIT_MAX_N][32];
+    uint8_t wide[UNIT_MAX_N][64]; // B beside a sparse A
+};
+
+static enum unit_status fetch_b(const struct unit_wgmma *op, const struct unit_cta *cta,
+                                struct operands *o) {
+    struct unit_fetch r = {.rows = op->n, .elem_bytes = elem_bytes_of(op->b), .mn_major = op->mn_b};
+    if (!op->sparse) {
+        return fetch(op->bdesc, r, cta, o->b);
+    }
+    enum unit_status s = UNIT_OK;
+    for (; s == UNIT_OK && r.first < 64; r.first += 32) {
+        s = fetch(op->bdesc, r, cta, o->b);
+        for (int n = 0; n < op->n; n++) {
+            memcpy(o->wide[n] + r.first, o->b[n], 32);
+        }
+    }
+    return s;
 }
 
 // Register r of A holds row 16w + g + 8*(r&1), bytes 4q + 16*(r>>1), for every element width.
@@ -114,38 +136,59 @@ static struct num_mm arithmetic(const struct unit_wgmma *op) {
     return mm;
 }
 
+static void negate(const struct unit_wgmma *op, struct operands *o) {
+    if (op->neg_a && op->d != NUM_I32) {
+        unit_negate(op->a, false, o->a, ROWS);
+    }
+    if (op->neg_b && op->d != NUM_I32) {
+        uint8_t(*b)[32] = op->sparse ? (uint8_t(*)[32])o->wide : o->b;
+        unit_negate(op->b, false, b, op->sparse ? 2 * op->n : op->n);
+    }
+}
+
+static void multiply(const struct unit_wgmma *op, const struct operands *o,
+                     const uint32_t *const *meta, uint32_t (*tile)[ROWS]) {
+    struct num_mm mm = arithmetic(op);
+    mm.accumulate = op->scale_d;
+    mm.m = ROWS;
+    mm.n = op->n;
+    mm.a = (const uint8_t(*)[32])o->a;
+    mm.b = (const uint8_t(*)[32])o->b;
+    if (!op->sparse) {
+        num_mm_run(&mm, &tile[0][0], ROWS);
+        return;
+    }
+    uint64_t indices[ROWS];
+    struct unit_sparse_form f = {is_byte(op->a) ? 1 : 2, 32, op->selector};
+    struct unit_sparse s = {indices, f.unit, (const uint8_t(*)[64])o->wide};
+    for (int m = 0; m < ROWS; m++) {
+        indices[m] = unit_sparse_indices(&f, meta[m / 16], m % 16);
+    }
+    unit_sparse_run(&mm, &s, &tile[0][0], ROWS);
+}
+
 enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *cta,
-                            uint32_t *const *d, const uint32_t *const *a) {
-    uint8_t rows_a[ROWS][32];
-    uint8_t rows_b[UNIT_MAX_N][32];
+                            const struct unit_wgmma_regs *r) {
+    struct operands o;
     uint32_t tile[UNIT_MAX_N][ROWS];
     enum unit_status s = check(op);
     if (s == UNIT_OK) {
-        s = fetch(op->bdesc, op->n, op->b, op->mn_b, cta, rows_b);
+        s = fetch_b(op, cta, &o);
     }
     if (s == UNIT_OK && !op->a_in_regs) {
-        s = fetch(op->adesc, ROWS, op->a, op->mn_a, cta, rows_a);
+        struct unit_fetch f = {
+            .rows = ROWS, .elem_bytes = elem_bytes_of(op->a), .mn_major = op->mn_a};
+        s = fetch(op->adesc, f, cta, o.a);
     }
     if (s != UNIT_OK) {
         return s;
     }
     if (op->a_in_regs) {
-        a_from_regs(a, rows_a);
+        a_from_regs(r->a, o.a);
     }
-    if (op->neg_a && !(is_byte(op->a) && !num_is_fp8(op->a))) {
-        unit_negate(op->a, false, rows_a, ROWS);
-    }
-    if (op->neg_b && !(is_byte(op->b) && !num_is_fp8(op->b))) {
-        unit_negate(op->b, false, rows_b, op->n);
-    }
-    move_d(op, d, tile, false);
-    struct num_mm mm = arithmetic(op);
-    mm.accumulate = op->scale_d;
-    mm.m = ROWS;
-    mm.n = op->n;
-    mm.a = (const uint8_t(*)[32])rows_a;
-    mm.b = (const uint8_t(*)[32])rows_b;
-    num_mm_run(&mm, &tile[0][0], ROWS);
-    move_d(op, d, tile, true);
+    negate(op, &o);
+    move_d(op, r->d, tile, false);
+    multiply(op, &o, r->meta, tile);
+    move_d(op, r->d, tile, true);
     return UNIT_OK;
 }

@@ -179,10 +179,11 @@ struct unit_fetch {
     int rows;
     int elem_bytes;
     bool mn_major;
+    int first; // byte of K that the rows begin with: 32 for the second half of B beside a sparse A
 };
 enum unit_status unit_fetch_operand(const struct unit_fetch *f, const struct unit_cta *cta,
                                     uint8_t (*out)[32]);
-// Shared address of byte 'kb' (0..31) of row 'row' after swizzling.
+// Shared address of byte 'kb' from 'first' on of row 'row' after swizzling.
 uint32_t unit_operand_address(const struct unit_fetch *f, int row, int kb);
 
 // ---- tcgen05.mma (unit_idesc.c, unit_mma.c) ----------------------------------------------------
@@ -274,19 +275,25 @@ struct unit_wgmma {
     bool neg_a, neg_b; // imm-scale = -1
     bool scale_d;      // false: D = A*B
     bool saturate;     // integer
+    bool sparse;       // A holds half of K, 32 bytes a row
+    int selector;      // .sp of 16 and 32 bits: lanes 4g + 2 * selector and the next hold the metadata
     uint64_t adesc, bdesc;
 };
-// d[w * regs + r] and a[w * 4 + r] are register r of warp w (0..3); regs = unit_wgmma_regs().
+struct unit_wgmma_regs {
+    uint32_t *const *d;          // d[w * regs + r] is register r of warp w (0..3); regs = unit_wgmma_regs()
+    const uint32_t *const *a;    // a[w * 4 + r], with a_in_regs
+    const uint32_t *const *meta; // [w], with a sparse A
+};
 int unit_wgmma_regs(const struct unit_wgmma *op);
 bool unit_wgmma_form(const struct unit_wgmma *op); // n and the types exist
 enum unit_status unit_wgmma(const struct unit_wgmma *op, const struct unit_cta *cta,
-                            uint32_t *const *d, const uint32_t *const *a);
+                            const struct unit_wgmma_regs *r);
 
 // ---- mma.sync (unit_msync.c) -------------------------------------------------------------------
 
 // Forms: m16n8k64 mxf4/mxf4nvf4 (block 16, 32), m16n8k32 f8f6f4/mxf8f6f4/legacy FP8/s8/u8,
 // m16n8k16 f16/bf16 (and k8), m16n8k8 tf32 (and k4). k tells the form; kind is F16 for f16 and
-// bf16. With a sparse A: m16n8k64 of bytes and m16n8k128 of e2m1, where k counts what A holds, half of that.
+// bf16. With a sparse A k counts what A holds, half of the form's K.
 struct unit_msync {
     enum unit_kind kind;
     int k;
@@ -297,16 +304,18 @@ struct unit_msync {
     bool native_fp8; // sm_120: no_kind is the native instruction
     bool saturate;   // integer .satfinite
     bool sparse;
+    int selector;    // of the lanes that hold the metadata
     int byte_a, thread_a, byte_b, thread_b; // selectors
 };
 struct unit_msync_regs {
     uint32_t *const *d;       // 4 (f32, s32) or 2 (f16)
     const uint32_t *const *a; // 4 (2 for k8 16-bit and k4 tf32)
-    const uint32_t *const *b; // 2 (1), 4 with a sparse A
+    const uint32_t *const *b; // 2 (1), 4 (2) with a sparse A
     const uint32_t *const *c;
     const uint32_t *sfa, *sfb; // rows of 32 lanes, or NULL
     const uint32_t *meta;      // of a sparse A, or NULL
 };
+bool unit_msync_form(const struct unit_msync *op); // types, K and sparsity exist together
 enum unit_status unit_msync(const struct unit_msync *op, const struct unit_msync_regs *r);
 
 // ---- ldmatrix / stmatrix / movmatrix (unit_matrix.c) -------------------------------------------

@@ -128,6 +128,11 @@ static bool read_issue(struct warp *w, const struct uop *u, struct wgmma_issue *
     return true;
 }
 
+// The metadata of a sparse A, a row of lanes a warp, lies behind the operation.
+static uint32_t *metadata_of(const struct async_op *o, uint32_t warp) {
+    return (uint32_t *)(o + 1) + warp * LANES;
+}
+
 // The oldest operation of the warpgroup that this warp has not issued; a new one when it is first.
 static struct async_op *find_or_add(struct warp *w, const struct uop *u,
                                     const struct wgmma_issue *in) {
@@ -145,7 +150,8 @@ static struct async_op *find_or_add(struct warp *w, const struct uop *u,
             return o;
         }
     }
-    struct async_op *o = calloc(1, sizeof *o);
+    bool sparse = ((const struct wgmma_aux *)u->aux)->op.sparse;
+    struct async_op *o = calloc(1, sizeof *o + (sparse ? 4 * ROW_BYTES : 0));
     if (o == NULL) {
         sim_fault(w, u, "out of host memory");
         return NULL;
@@ -183,6 +189,10 @@ const struct uop *run_wgmma(struct warp *w, const struct uop *u) {
     o->wg.joined |= (uint8_t)(1u << at);
     o->wg.warp[at] = w;
     o->wg.group[at] = w->wgmma_committed;
+    const struct wgmma_aux *aux = u->aux;
+    if (aux->op.sparse) { // read as it is issued: unlike D and A no wait guards it
+        memcpy(metadata_of(o, at), row(w, aux->meta), ROW_BYTES);
+    }
     struct exec *x = w->x;
     if (x->config.policy != SIM_EAGER) {
         return shadow_take(w, u->aux) ? u + 1 : sim_fault(w, u, "out of host memory");
@@ -314,6 +324,7 @@ bool wgmma_perform(const struct async_op *op) {
     int n = unit_wgmma_regs(&x->op);
     uint32_t *d[4 * 128];
     const uint32_t *a[16] = {NULL};
+    const uint32_t *meta[4] = {NULL};
     for (int k = 0; k < 4; k++) {
         const struct warp *w = op->wg.warp[k];
         for (int r = 0; r < n; r++) {
@@ -322,12 +333,14 @@ bool wgmma_perform(const struct async_op *op) {
         for (int r = 0; r < 4 && x->op.a_in_regs; r++) {
             a[4 * k + r] = accumulator(w, x->a[r]);
         }
+        meta[k] = x->op.sparse ? metadata_of(op, (uint32_t)k) : NULL;
     }
     struct unit_wgmma form = x->op;
     form.adesc = op->wg.a;
     form.bdesc = op->wg.b;
     form.scale_d = op->wg.scale_d;
-    enum unit_status s = unit_wgmma(&form, &op->cta->unit, d, a);
+    struct unit_wgmma_regs regs = {d, a, meta};
+    enum unit_status s = unit_wgmma(&form, &op->cta->unit, &regs);
     if (s != UNIT_OK) {
         sim_fault_op(op, "%s (descriptors 0x%016llx, 0x%016llx)", unit_reason(s),
                      (unsigned long long)op->wg.a, (unsigned long long)op->wg.b);

@@ -15,8 +15,13 @@ static struct ref_random r = {555};
 static uint32_t fa[4][32], fb[4][32], fmeta[32], fc[4][32], fd[4][32], fsa[32], fsb[32];
 static uint32_t a[16][64], b[8][64]; // codes
 static uint32_t wide[8][128];         // of B beside a sparse A
-static int place[16][32];             // in B of what a sparse A holds
+static int place[16][32];             // in B of what a sparse A holds, in units of 1 or 2 bytes
 static uint8_t sa[16][4], sb[8][4];
+
+struct unit_sparse_case {
+    int unit, bytes, selector;
+    bool tf32, packed;
+};
 
 // ---- mma.sync ---------------------------------------------------------------------------------
 
@@ -45,8 +50,9 @@ static void build_fragments(const struct unit_msync *op) {
                 fa[reg][lane] |= contained(op, op->a, code) << bits_a * j;
             }
         }
-        for (int reg = 0; reg < (op->sparse ? 4 : 2); reg++) {
-            for (int j = 0; j < per && (per * q + j + 4 * per * reg < op->k || op->sparse); j++) {
+        int k = op->sparse ? 2 * op->k : op->k;
+        for (int reg = 0; reg < 4; reg++) {
+            for (int j = 0; j < per && per * q + j + 4 * per * reg < k; j++) {
                 const uint32_t *from = op->sparse ? wide[g] : b[g];
                 fb[reg][lane] |= contained(op, op->b, from[per * q + j + 4 * per * reg])
                                  << bits_a * j;
@@ -78,26 +84,61 @@ static void build_scales(const struct unit_msync *op) {
     }
 }
 
-// Two of every four bytes, in order; those of rows g and g + 8 in lanes 4g + 2h and 4g + 2h + 1, half h of K.
-static void build_metadata(void) {
-    static const int pairs[6][2] = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
-    memset(fmeta, 0, sizeof fmeta);
+// Where the 4 bits of units n and n + 1 of row i lie (the figures of the manual, "Sparse MMA ... metadata layout").
+// Bytes: of rows g and g + 8 in lanes 4g + 2h and 4g + 2h + 1, half h of K. Two bytes: of half h in lane 4g + 2s + h,
+// rows g and g + 8 in its halves. K of 16 bytes is one half: h is the selector there, or the selector the lane.
+static uint32_t *metadata_bits(const struct unit_sparse_case *c, int i, int n, int *shift) {
+    int lane = 4 * (i % 8);
+    if (c->unit == 1) {
+        *shift = 2 * (n % 16);
+        return &fmeta[lane + 2 * (c->bytes == 32 ? n / 16 : c->selector) + i / 8];
+    }
+    *shift = 16 * (i / 8) + 2 * (n % 8);
+    return &fmeta[lane + (c->bytes == 32 ? 2 * c->selector + n / 8 : c->selector)];
+}
+
+// Two of every four units, in order; of TF32 one element, which is the first or the last two. What is not selected
+// is garbage.
+static void build_metadata(const struct unit_sparse_case *c) {
+    static const int pairs[6][2] = {{0, 1}, {2, 3}, {0, 2}, {0, 3}, {1, 2}, {1, 3}};
+    for (int lane = 0; lane < 32; lane++) {
+        fmeta[lane] = ref_u32(&r);
+    }
     for (int i = 0; i < 16; i++) {
-        for (int n = 0; n < 32; n += 2) {
-            const int *pair = pairs[ref_below(&r, 6)];
-            uint32_t bits = (uint32_t)(pair[0] | pair[1] << 2);
-            fmeta[4 * (i % 8) + 2 * (n / 16) + i / 8] |= bits << 2 * (n % 16);
+        for (int n = 0; n < c->bytes / c->unit; n += 2) {
+            const int *pair = pairs[ref_below(&r, c->tf32 ? 2 : 6)];
+            int shift;
+            uint32_t *word = metadata_bits(c, i, n, &shift);
+            *word = (*word & ~(15u << shift)) | (uint32_t)(pair[0] | pair[1] << 2) << shift;
             place[i][n] = 2 * n + pair[0];
             place[i][n + 1] = 2 * n + pair[1];
         }
     }
 }
 
+// The element of B that meets element k of row 'row', when a byte (unit 1) or two hold 'each' elements.
+static int partner(const struct unit_sparse_case *c, int row, int k) {
+    if (c->tf32) {
+        return place[row][2 * k] / 2;
+    }
+    int each = c->packed ? 2 : 1;
+    return each * place[row][k / each] + k % each;
+}
+
+static struct unit_sparse_case sparse_case(const struct unit_msync *op) {
+    int bits = elem_bits(op, op->a);
+    return (struct unit_sparse_case){.unit = bits > 8 ? 2 : 1,
+                                     .bytes = op->k * bits / 8,
+                                     .selector = op->selector,
+                                     .tf32 = bits == 32,
+                                     .packed = bits == 4};
+}
+
 static void choose(const struct unit_msync *op, int row) {
-    int each = op->k / 32; // elements a byte
+    struct unit_sparse_case c = sparse_case(op);
     for (int n = 0; n < 8; n++) {
         for (int k = 0; k < op->k; k++) {
-            b[n][k] = wide[n][each * place[row][k / each] + k % each];
+            b[n][k] = wide[n][partner(&c, row, k)];
         }
     }
 }
@@ -198,7 +239,8 @@ static void check_msync(const struct unit_msync *op) {
         for (int n = 0; n < 8 && op->sparse; n++) {
             ref_row(&r, op->b, integer ? REF_BITS : REF_MILD, 2 * op->k, wide[n]);
         }
-        build_metadata();
+        struct unit_sparse_case c = sparse_case(op);
+        build_metadata(&c);
         build_fragments(op);
         if (op->block) {
             build_scales(op);
@@ -340,7 +382,26 @@ static void test_msync_sparse(void **state) {
     }
     op = (struct unit_msync){.kind = UNIT_KIND_I8, .k = 32, .a = NUM_S8, .b = NUM_U8, .d = NUM_I32, .sparse = true};
     check_msync(&op);
+    op.selector = 1;
+    assert_int_equal(execute(&op), UNIT_SHAPE);
     op.k = 16;
+    check_msync(&op);
+    for (int half = 0; half < 2; half++) {
+        for (int selector = 0; selector < (half ? 4 : 2); selector++) {
+            op = (struct unit_msync){.kind = UNIT_KIND_F16, .k = half ? 8 : 16, .a = NUM_BF16,
+                                     .b = NUM_BF16, .d = NUM_F32, .sparse = true,
+                                     .selector = selector};
+            check_msync(&op);
+            op.a = op.b = op.d = NUM_F16;
+            check_msync(&op);
+            op.kind = UNIT_KIND_TF32;
+            op.k /= 2;
+            op.a = op.b = NUM_TF32;
+            op.d = NUM_F32;
+            check_msync(&op);
+        }
+    }
+    op.selector = 4;
     assert_int_equal(execute(&op), UNIT_SHAPE);
 }
 
@@ -349,19 +410,21 @@ static void test_msync_sparse(void **state) {
 #define WG_SMEM 65536
 static uint8_t smem[WG_SMEM];
 static struct unit_cta cta = {.smem = smem, .smem_bytes = WG_SMEM};
-static uint32_t wa[64][32], wb[256][32];
+static uint32_t wa[64][32], wb[256][64], wmeta[4][32];
+static int wplace[64][32]; // in wb of what a row of wa holds
 static uint32_t wregs[4 * 128][32], wold[4 * 128][32];
 static uint32_t wareg[16][32];
 
 struct wg_case {
     enum num_fmt a, b, d;
     int n;
-    bool a_in_regs, scale_d, neg_a;
+    bool a_in_regs, scale_d, neg_a, sparse;
+    int selector;
 };
 
-static void lay_row(enum num_fmt f, uint8_t *tile, int row, const uint32_t *codes) {
+static void lay_row(enum num_fmt f, uint8_t *tile, int row, const uint32_t *codes, int n) {
     int bytes = num_bits_of(f) / 8;
-    for (int k = 0; k < 32 / bytes; k++) { // 128-byte swizzle, first K step
+    for (int k = 0; k < n; k++) { // 128-byte swizzle, first K step
         int at = k * bytes;
         int chunk = at / 16 ^ row % 8;
         memcpy(tile + 128 * row + 16 * chunk + at % 16, &codes[k], (size_t)bytes);
@@ -378,16 +441,30 @@ static uint32_t wg_element(const struct wg_case *c, uint32_t (*regs)[32], int ro
     return regs[w * c->n / 2 + n / 8 * 4 + row % 16 / 8 * 2 + n % 2][lane];
 }
 
+// Each warp tells where the elements of its 16 rows lie.
+static void build_wgmma_metadata(const struct wg_case *c, int k) {
+    int bits = num_bits_of(c->a);
+    struct unit_sparse_case s = {
+        .unit = bits > 8 ? 2 : 1, .bytes = 32, .selector = c->selector, .tf32 = bits == 32};
+    for (int w = 0; w < 4; w++) {
+        build_metadata(&s);
+        memcpy(wmeta[w], fmeta, sizeof fmeta);
+        for (int i = 0; i < 16 * k; i++) {
+            wplace[16 * w + i / k][i % k] = c->sparse ? partner(&s, i / k, i % k) : i % k;
+        }
+    }
+}
+
 static void check_wgmma(const struct wg_case *c) {
     bool fp8 = num_bits_of(c->a) == 8;
     int k = 32 * 8 / num_bits_of(c->a);
     for (int i = 0; i < 64; i++) {
         ref_row(&r, c->a, i % 5 ? REF_MILD : REF_BITS, k, wa[i]);
-        lay_row(c->a, smem, i, wa[i]);
+        lay_row(c->a, smem, i, wa[i], k);
     }
     for (int i = 0; i < c->n; i++) {
-        ref_row(&r, c->b, REF_MILD, k, wb[i]);
-        lay_row(c->b, smem + 16384, i, wb[i]);
+        ref_row(&r, c->b, REF_MILD, c->sparse ? 2 * k : k, wb[i]);
+        lay_row(c->b, smem + 16384, i, wb[i], c->sparse ? 2 * k : k);
     }
     int bits = num_bits_of(c->a);
     int per = 32 / bits;
@@ -421,9 +498,14 @@ static void check_wgmma(const struct wg_case *c) {
                             .a_in_regs = c->a_in_regs,
                             .neg_a = c->neg_a,
                             .scale_d = c->scale_d,
+                            .sparse = c->sparse,
+                            .selector = c->selector,
                             .adesc = 0x40000040ull << 32,
                             .bdesc = 16384 >> 4 | 0x40000040ull << 32};
-    assert_int_equal(unit_wgmma(&op, &cta, d, areg), UNIT_OK);
+    const uint32_t *meta[4] = {wmeta[0], wmeta[1], wmeta[2], wmeta[3]};
+    struct unit_wgmma_regs regs = {d, areg, meta};
+    build_wgmma_metadata(c, k);
+    assert_int_equal(unit_wgmma(&op, &cta, &regs), UNIT_OK);
     struct ref_dot p = {c->a, c->b,
                         k,    fp8 ? 13 : 25,
                         -133, c->d == NUM_F16 ? NUM_OUT_F16 : fp8 ? NUM_OUT_E8M13 : NUM_OUT_F32,
@@ -435,7 +517,11 @@ static void check_wgmma(const struct wg_case *c) {
         }
         for (int n = 0; n < c->n; n++) {
             uint32_t old = c->scale_d ? wg_element(c, wold, row, n) : 0;
-            uint32_t want = ref_tfdpa(&p, codes, wb[n], old);
+            uint32_t met[32];
+            for (int i = 0; i < k; i++) {
+                met[i] = wb[n][wplace[row][i]];
+            }
+            uint32_t want = ref_tfdpa(&p, codes, met, old);
             if (wg_element(c, wregs, row, n) != want) {
                 fail_msg("wgmma %d %d n%d: (%d,%d)", c->a, c->b, c->n, row, n);
             }
@@ -446,22 +532,28 @@ static void check_wgmma(const struct wg_case *c) {
 static void test_wgmma(void **state) {
     (void)state;
     static const struct wg_case cases[] = {
-        {NUM_E4M3, NUM_E4M3, NUM_F32, 64, false, true, false},
-        {NUM_E4M3, NUM_E5M2, NUM_F32, 24, true, true, false},
-        {NUM_E5M2, NUM_E5M2, NUM_F16, 256, false, true, false},
-        {NUM_BF16, NUM_BF16, NUM_F32, 128, false, true, true},
-        {NUM_F16, NUM_F16, NUM_F16, 16, true, true, false},
-        {NUM_F16, NUM_F16, NUM_F32, 8, true, false, false},
-        {NUM_TF32, NUM_TF32, NUM_F32, 32, false, true, false},
+        {NUM_E4M3, NUM_E4M3, NUM_F32, 64, false, true, false, false, 0},
+        {NUM_E4M3, NUM_E5M2, NUM_F32, 24, true, true, false, false, 0},
+        {NUM_E5M2, NUM_E5M2, NUM_F16, 256, false, true, false, false, 0},
+        {NUM_BF16, NUM_BF16, NUM_F32, 128, false, true, true, false, 0},
+        {NUM_F16, NUM_F16, NUM_F16, 16, true, true, false, false, 0},
+        {NUM_F16, NUM_F16, NUM_F32, 8, true, false, false, false, 0},
+        {NUM_TF32, NUM_TF32, NUM_F32, 32, false, true, false, false, 0},
+        {NUM_E4M3, NUM_E5M2, NUM_F32, 64, false, true, true, true, 0},
+        {NUM_E5M2, NUM_E4M3, NUM_F16, 8, true, false, false, true, 0},
+        {NUM_BF16, NUM_BF16, NUM_F32, 256, false, true, false, true, 1},
+        {NUM_F16, NUM_F16, NUM_F16, 24, true, true, false, true, 0},
+        {NUM_TF32, NUM_TF32, NUM_F32, 40, false, true, true, true, 1},
+        {NUM_TF32, NUM_TF32, NUM_F32, 16, true, true, false, true, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_wgmma(&cases[i]);
     }
     struct unit_wgmma op = {.a = NUM_E4M3, .b = NUM_E4M3, .d = NUM_F32, .n = 12};
-    assert_int_equal(unit_wgmma(&op, &cta, NULL, NULL), UNIT_SHAPE);
+    assert_int_equal(unit_wgmma(&op, &cta, NULL), UNIT_SHAPE);
     op.n = 16;
     op.mn_b = true;
-    assert_int_equal(unit_wgmma(&op, &cta, NULL, NULL), UNIT_DESC_MAJOR);
+    assert_int_equal(unit_wgmma(&op, &cta, NULL), UNIT_DESC_MAJOR);
 }
 
 // ---- ldmatrix and friends ---------------------------------------------------------------------
