@@ -603,9 +603,11 @@ static void finish_step(cg *c, const promoted_loop *l) {
     }
 }
 
+// Scales of blocks are few and read behind the first products; where every column has its own their reads, behind
+// products, would queue behind those of the tensor core, and the sums with them.
 static void promoted_product(cg *c, const promoted_loop *l, const product *p, bool last) {
     int n = p->m->k_elems / p->m->promote * p->per_group;
-    wgmma_factors *f = NULL;
+    wgmma_factors *f = wgmma_begin_factors(c, p->m).n_blocks == 0 ? load_factors(c, p->m) : NULL;
     for (int i = 0; i < n; i++) {
         int granule = i / p->per_group, j = i % p->per_group;
         issue_granule(c, p, granule, j);
