@@ -95,6 +95,7 @@ static void ints(side *s, int64_t n, const int32_t *values) {
 
 #define BLOCK_A "e4m3*f32/1x128"
 #define BLOCK_B "e4m3*f32/128x128"
+#define BLOCK_SUMS "e4m3*f32/1x128@mn_major"
 
 // Where groups begin, from their sizes; returns the end of the last one.
 static int64_t firsts(const int32_t *sizes, int64_t groups, int32_t *first) {
@@ -109,10 +110,10 @@ static void make_grouped(side *s, const shape *p, const int32_t *sizes) {
     int32_t first[GROUPS + 1];
     int64_t total = firsts(sizes, p->groups, first);
     const char *a = p->kind == OFFSETS ? "e4m3" : BLOCK_A;
-    const char *b = p->kind == OFFSETS ? "e4m3" : p->kind == SUMS ? BLOCK_A : BLOCK_B;
+    const char *b = p->kind == OFFSETS ? "e4m3" : BLOCK_B;
     if (p->kind == SUMS) {
-        tensor(s, a, 2, (int64_t[]){p->k, total});
-        tensor(s, b, 2, (int64_t[]){p->n, total});
+        tensor(s, BLOCK_SUMS, 2, (int64_t[]){p->k, total});
+        tensor(s, BLOCK_SUMS, 2, (int64_t[]){p->n, total});
         ints(s, p->groups + 1, first);
         tensor(s, "f32", 3, (int64_t[]){p->groups, p->k, p->n});
         return;
