@@ -189,9 +189,11 @@ static void publish_inits(v_machine *m, uint32_t thread) {
 }
 
 bool v_fence(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
+    // PTX ISA "membar/fence": a fence.proxy.async that names a state space is restricted to it.
+    bool shared = strncmp(i->op, "fence.proxy.async", 17) == 0 && strstr(i->op, ".global") == NULL;
     V_EACH(lane, mask) {
         v_thread *t = &m->thread[w->first + lane];
-        if (strncmp(i->op, "fence.proxy.async", 17) == 0) {
+        if (shared) {
             // The fence table: by each writer. What others wrote is not published by this one.
             publish_inits(m, w->first + lane);
             t->a_now = w->now;

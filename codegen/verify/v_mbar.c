@@ -83,6 +83,8 @@ static void turn(v_machine *m, v_mbar *b) {
     b->pending = b->count;
     b->tx = 0;
     b->loaded = false;
+    b->far_done |= b->far;
+    b->far = false;
     for (int n = 0; n < 3; n++) {
         v_clock_drop(m, b->done[n]);
         b->done[n] = b->cur[n];
@@ -138,6 +140,12 @@ static void expect_bytes(v_mbar *b, int64_t bytes) {
     b->expected += bytes;
 }
 
+// A release and an acquire meet when the scope of each includes the other's thread (PTX ISA "Morally strong
+// operations"); mbarrier operations without a scope have .cta.
+static bool spans_blocks(const v_ins *i) {
+    return strstr(i->op, ".cluster") != NULL || strstr(i->op, ".gpu") != NULL || strstr(i->op, ".sys") != NULL;
+}
+
 // mbarrier.arrive[.expect_tx][.sem.scope][.shared] state, [address]{, n or bytes}
 bool v_mbar_arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     bool state = i->arg[0].kind != VO_ADDRESS; // before the address
@@ -153,6 +161,11 @@ bool v_mbar_arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         uint32_t id = w->first + lane;
         if (at.cta != w->cta) {
             v_remote(m, w, i, at.cta, id, w->now);
+            b->far |= !v_has(i, VW_relaxed);
+            if (!v_has(i, VW_relaxed) && !spans_blocks(i)) {
+                v_refuse(m, w, i, "%s of a barrier of CTA %d has the scope of its own block: .release.cluster", i->op,
+                         at.cta);
+            }
         }
         if (!v_has(i, VW_relaxed)) {
             v_release(m, b->cur, w, 1u << lane);
@@ -225,6 +238,12 @@ bool v_mbar_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     V_EACH(l, mask) {
         too_early(m, w, i, b, l);
+    }
+    if (b->far_done && !v_has(i, VW_relaxed) && !spans_blocks(i)) {
+        v_refuse(m, w, i,
+                 "threads of other CTAs arrived at the mbarrier at %u, and %s has the scope of its own block: "
+                 ".acquire.cluster",
+                 b->offset, i->op);
     }
     if (!v_has(i, VW_relaxed)) {
         v_clock *told = NULL;

@@ -3,10 +3,11 @@
 // A launch with the detector on runs a copy of the kernel's code whose micro-operations first tell
 // the detector what they are about to do; with it off none of this exists. A clock has one component
 // for every way in which a warp's work can be known to be done (haz_comp) and one for every mbarrier
-// (phases completed), in three planes:
+// (phases completed), in planes:
 //   G  what happened before, in the usual sense
 //   A  the part of it whose generic accesses are published to the async proxy (fence.proxy.async)
 //   W  the same, but published by the warp that made the access
+//   B  as A, for global memory; there only where fences name the space that they are of
 // An access is a record: (component, epoch). It happened before a warp's next instruction when the
 // warp's clock holds at least that epoch. Copies that signal an mbarrier get theirs as they signal.
 // Between clusters a clock holds copies of the others' components (foreign), which only memory
@@ -19,9 +20,9 @@
 #include "mem.h"
 #include "sync.h"
 
-// What happened before: for the generic proxy, for the async proxy, for it by the writer's own fence, and for the
-// tensormap proxy, where a kernel has fences of that (else clocks have no such plane).
-enum haz_plane { PLANE_G, PLANE_A, PLANE_W, PLANE_MAP, N_PLANES };
+// What happened before: for the generic proxy, for the async proxy, for it by the writer's own fence, for it and global
+// memory, and for the tensormap proxy, where a kernel has fences of that (else clocks have no such plane).
+enum haz_plane { PLANE_G, PLANE_A, PLANE_W, PLANE_B, PLANE_MAP, N_PLANES };
 
 enum haz_comp {
     COMP_OWN,    // its own instructions
@@ -41,7 +42,7 @@ enum haz_comp {
 
 struct haz_foreign {
     uint32_t uid, n; // cluster, components
-    u32 *v[3];       // PLANE_G, PLANE_A, PLANE_MAP
+    u32 *v[3];       // PLANE_G, what is published of global memory, PLANE_MAP
 };
 struct haz_clock {
     struct haz_clock *next; // all of the cluster, for growing
@@ -56,6 +57,8 @@ enum haz_fence {
     FENCE_NONE,
     FENCE_MEMORY,
     FENCE_ASYNC,
+    FENCE_ASYNC_SHARED, // of this space only
+    FENCE_ASYNC_GLOBAL,
     FENCE_MBAR_INIT,
     FENCE_MAP_ACQUIRE,
     FENCE_BEFORE,
@@ -159,6 +162,7 @@ struct haz_bar {
     uint32_t peer_phase, peer_uop; // the last signal of another CTA's operation: phase + 1
     uint32_t peer_comp, peer_epoch; // what it was the commit of, 0: none
     bool peer_own; // the CTA's own commit
+    bool far, far_done; // a thread of another CTA released to this phase, or to one that is complete
     uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {
@@ -198,7 +202,7 @@ struct haz {
     bool failed; // out of memory
     struct sim_kernel kernel;
     struct haz_ins *ins;
-    bool has_pdl, has_maps;
+    bool has_pdl, has_maps, of_space; // it has fences that say so
     struct haz_watch { // an instruction's use of a watched register
         uint32_t id;
         bool write, guard;
@@ -270,7 +274,7 @@ bool haz_clock_make(struct haz_cluster *cl, struct haz_clock *k);
 void haz_clock_free(struct haz_clock *k); // its foreign part; v goes with the cluster
 void haz_join(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
 void haz_copy(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clock *from);
-void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own); // A := G
+void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own, enum haz_fence f); // A := G
 void haz_publish_maps(struct haz_cluster *cl, struct haz_clock *k); // MAP := G
 bool haz_known(const struct haz_cluster *cl, const struct haz_clock *k, int plane,
                const struct haz_rec *x);

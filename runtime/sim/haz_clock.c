@@ -130,13 +130,17 @@ void haz_copy(struct haz_cluster *cl, struct haz_clock *to, const struct haz_clo
     }
 }
 
-void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own) {
+// PTX ISA "membar/fence": a fence.proxy.async that names a state space is restricted to it.
+void haz_publish(struct haz_cluster *cl, struct haz_clock *k, uint32_t own, enum haz_fence f) {
     u32 *g = k->v;
-    memcpy(g + cl->capacity, g, cl->n_comps * sizeof *g);
-    for (uint32_t c = own; c < own + N_COMPS; c++) {
-        g[(size_t)PLANE_W * cl->capacity + c] = g[c];
+    if (f != FENCE_ASYNC_GLOBAL) {
+        memcpy(g + cl->capacity, g, cl->n_comps * sizeof *g);
+        memcpy(g + (size_t)PLANE_W * cl->capacity + own, g + own, N_COMPS * sizeof *g);
     }
-    for (uint32_t i = 0; i < k->n_foreign; i++) {
+    if (f != FENCE_ASYNC_SHARED && cl->planes > PLANE_B) {
+        memcpy(g + (size_t)PLANE_B * cl->capacity, g, cl->n_comps * sizeof *g);
+    }
+    for (uint32_t i = 0; i < k->n_foreign && f != FENCE_ASYNC_SHARED; i++) {
         memcpy(k->foreign[i].v[1], k->foreign[i].v[0], k->foreign[i].n * sizeof *g);
     }
 }
@@ -156,7 +160,7 @@ void haz_set(struct haz_cluster *cl, struct haz_clock *k, uint32_t comp, uint32_
     *v = *v > epoch ? *v : epoch;
     // Completed asynchronous work needs no proxy fence (PTX ISA "Async proxy"), but for cp.async.
     bool generic = comp < cl->n_threads * N_COMPS && comp % N_COMPS == COMP_CP;
-    for (int p = PLANE_A; p <= PLANE_W && !generic; p++) {
+    for (uint32_t p = PLANE_A; p <= PLANE_B && p < cl->planes && !generic; p++) {
         u32 *a = k->v + (size_t)p * cl->capacity + comp;
         *a = *a > epoch ? *a : epoch;
     }

@@ -78,8 +78,10 @@ static uint8_t fence_of(const struct words *w) {
             bool map = has(w, "tensormap::generic");
             bool async = has(w, "async") || has(w, "async::generic");
             return map && has(w, "acquire") ? FENCE_MAP_ACQUIRE
-                   : async                  ? FENCE_ASYNC
-                                            : FENCE_NONE;
+                   : !async                 ? FENCE_NONE
+                   : has(w, "global")       ? FENCE_ASYNC_GLOBAL
+                   : has(w, "shared::cta") || has(w, "shared::cluster") ? FENCE_ASYNC_SHARED
+                                                                        : FENCE_ASYNC;
         }
         return has(w, "mbarrier_init") ? FENCE_MBAR_INIT : FENCE_MEMORY;
     }

@@ -73,6 +73,7 @@ bool haz_begin(struct exec *x) {
         h->kernel.code[n].fn = h->ins[n].with;
         h->has_pdl |= h->ins[n].fence == FENCE_PDL_WAIT;
         h->has_maps |= h->ins[n].fence == FENCE_MAP_ACQUIRE;
+        h->of_space |= h->ins[n].fence == FENCE_ASYNC_SHARED || h->ins[n].fence == FENCE_ASYNC_GLOBAL;
     }
     bool practice = h->profile == SIM_HAZARDS_PRACTICE;
     bool ok = (!practice || haz_guesses_begin(h)) && haz_regs_begin(h) && haz_held_begin(h);
@@ -175,7 +176,7 @@ bool haz_cluster_start(struct cluster *c) {
     cl->n_threads = c->size * c->cta[0].n_warps;
     cl->n_comps = cl->n_threads * N_COMPS;
     cl->capacity = cl->n_comps + FIRST_COMPS;
-    cl->planes = cl->haz->has_maps ? N_PLANES : PLANE_MAP;
+    cl->planes = cl->haz->has_maps ? N_PLANES : cl->haz->of_space ? PLANE_MAP : PLANE_B;
     cl->thread = calloc(cl->n_threads, sizeof *cl->thread);
     bool ok = cl->thread != NULL && haz_clock_make(cl, &cl->cur) && haz_clock_make(cl, &cl->done);
     for (uint32_t r = 0; ok && r < c->size; r++) {
@@ -397,6 +398,7 @@ const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
             struct haz_cta *hc = &t->cluster->cta[rank];
             hc->remote[t->index] = t->now.v[t->base + COMP_OWN];
             hc->remote_uop[t->index] = uop;
+            hb->far |= i->order >= ORDER_RELEASE && i->scope != SCOPE_CTA;
             if (i->scope == SCOPE_CTA) {
                 haz_report(t->cluster->haz, HAZ_SCOPE, uop, UINT32_MAX,
                            "it arrives on a barrier of CTA %u of the cluster", rank);
@@ -416,6 +418,8 @@ void haz_phase(struct cta *c, const struct mbar *b) {
     if (hb != NULL) {
         haz_set(cl, &hb->cur, hb->comp, (uint32_t)b->phase + 1);
         haz_copy(cl, &hb->done, &hb->cur);
+        hb->far_done |= hb->far;
+        hb->far = false;
     }
 }
 
@@ -522,6 +526,10 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
         }
         check_init(t, hb, uop, false);
         acquire(t, &hb->done, i->order, m);
+        if (hb->far_done && i->order != ORDER_RELAXED && i->scope == SCOPE_CTA) {
+            haz_report(t->cluster->haz, HAZ_SCOPE, uop, UINT32_MAX,
+                       "threads of other CTAs of the cluster arrived on the barrier that it waits for");
+        }
         check_phase(t, hb, uop, (uint32_t)b->phase + 1);
     }
     return next;
@@ -625,10 +633,13 @@ const struct uop *haz_fence(struct warp *w, const struct uop *u) {
         }
         break;
     case FENCE_ASYNC:
+    case FENCE_ASYNC_SHARED:
         haz_set(cl, &t->now, t->base + COMP_INIT, t->inits);
-        haz_publish(cl, &t->now, t->base);
+        // fall through
+    case FENCE_ASYNC_GLOBAL:
+        haz_publish(cl, &t->now, t->base, (enum haz_fence)i->fence);
         if (t->part != 0 && m == w->alive) {
-            haz_publish(cl, &t->every, t->base);
+            haz_publish(cl, &t->every, t->base, (enum haz_fence)i->fence);
         }
         haz_tick(t);
         break;

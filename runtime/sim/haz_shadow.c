@@ -237,8 +237,9 @@ static enum haz_kind judge_memory(const struct haz_access *a, const struct haz_r
         return haz_known(cl, now, PLANE_G, x) ? HAZ_COUNT : unordered(a, x);
     }
     bool wrote = (x->flags & REC_WRITE) != 0;
-    if (haz_known(cl, now, PLANE_A, x)) {
-        bool by_writer = x->uid != cl->uid || haz_known(cl, now, PLANE_W, x);
+    int published = a->global && a->h->of_space ? PLANE_B : PLANE_A;
+    if (haz_known(cl, now, published, x)) {
+        bool by_writer = x->uid != cl->uid || published == PLANE_B || haz_known(cl, now, PLANE_W, x);
         return wrote && !by_writer ? HAZ_PROXY_PLACE : HAZ_COUNT;
     }
     if (!haz_known(cl, now, PLANE_G, x)) {
