@@ -141,7 +141,8 @@ static void expect_bytes(v_mbar *b, int64_t bytes) {
 }
 
 // A release and an acquire meet when the scope of each includes the other's thread (PTX ISA "Morally strong
-// operations"); mbarrier operations without a scope have .cta.
+// operations"). Mbarrier operations without a scope have .cta; an arrival without one at a barrier of another CTA is
+// everywhere in use (at cluster scope ptxas puts a membar.gl in front), and is taken for a release.
 static bool spans_blocks(const v_ins *i) {
     return strstr(i->op, ".cluster") != NULL || strstr(i->op, ".gpu") != NULL || strstr(i->op, ".sys") != NULL;
 }
@@ -161,8 +162,8 @@ bool v_mbar_arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         uint32_t id = w->first + lane;
         if (at.cta != w->cta) {
             v_remote(m, w, i, at.cta, id, w->now);
-            b->far |= !v_has(i, VW_relaxed);
-            if (!v_has(i, VW_relaxed) && !spans_blocks(i)) {
+            b->far |= !v_has(i, VW_relaxed) && spans_blocks(i);
+            if (!v_has(i, VW_relaxed) && strstr(i->op, ".release.cta") != NULL) {
                 v_refuse(m, w, i, "%s of a barrier of CTA %d has the scope of its own block: .release.cluster", i->op,
                          at.cta);
             }

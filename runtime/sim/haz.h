@@ -75,7 +75,7 @@ struct haz_ins {
     uint32_t touch, n_touch; // registers of tensor instructions (haz_held.c), and what it would run without
     uop_fn *inner;
     uint8_t order, scope, fence;
-    bool read, nc, store;
+    bool read, nc, store, says_cta;
     bool strong; // not weak
 };
 
@@ -162,7 +162,7 @@ struct haz_bar {
     uint32_t peer_phase, peer_uop; // the last signal of another CTA's operation: phase + 1
     uint32_t peer_comp, peer_epoch; // what it was the commit of, 0: none
     bool peer_own; // the CTA's own commit
-    bool far, far_done; // a thread of another CTA released to this phase, or to one that is complete
+    bool far, far_done; // a thread of another CTA released at cluster scope to this phase, or to one that is complete
     uint32_t *seen; // [warps of the cluster] phases completed at its last wait, + 1
 };
 struct haz_cta {

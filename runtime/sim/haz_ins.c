@@ -105,6 +105,7 @@ void haz_read_ins(const struct sim_kernel *k, uint32_t n, struct haz_ins *out) {
                             .fence = fence_of(&w),
                             .read = has(&w, "read"),
                             .nc = has(&w, "nc"),
+                            .says_cta = has(&w, "cta"),
                             .store = has(&w, "wait::st")};
     out->strong = out->order != ORDER_WEAK;
 }

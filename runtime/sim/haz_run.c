@@ -400,7 +400,7 @@ const struct uop *haz_mbar_arrive(struct warp *w, const struct uop *u) {
             hc->remote_uop[t->index] = uop;
             hb->far |= i->order >= ORDER_RELEASE && i->scope != SCOPE_CTA;
             if (i->scope == SCOPE_CTA) {
-                haz_report(t->cluster->haz, HAZ_SCOPE, uop, UINT32_MAX,
+                haz_report(t->cluster->haz, i->says_cta ? HAZ_SCOPE_CTA : HAZ_SCOPE, uop, UINT32_MAX,
                            "it arrives on a barrier of CTA %u of the cluster", rank);
             }
         }
@@ -527,7 +527,7 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
         check_init(t, hb, uop, false);
         acquire(t, &hb->done, i->order, m);
         if (hb->far_done && i->order != ORDER_RELAXED && i->scope == SCOPE_CTA) {
-            haz_report(t->cluster->haz, HAZ_SCOPE, uop, UINT32_MAX,
+            haz_report(t->cluster->haz, HAZ_SCOPE_CTA, uop, UINT32_MAX,
                        "threads of other CTAs of the cluster arrived on the barrier that it waits for");
         }
         check_phase(t, hb, uop, (uint32_t)b->phase + 1);

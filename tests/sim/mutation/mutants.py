@@ -125,7 +125,7 @@ class Mutant:
         self.name, self.start, self.end, self.text = name, match.start(), match.end(), text
         self.line = whole.count("\n", 0, match.start()) + 1
         self.was = " ".join(whole[max(0, match.start() - 700):match.end()].split())
-        self.next = " ".join(whole[match.end():match.end() + 300].split())
+        self.next = " ".join(whole[match.end():match.end() + 700].split())
 
 
 KINDS = [(name, re.compile(pattern), change)
