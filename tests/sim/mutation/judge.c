@@ -86,6 +86,16 @@ static int64_t tiles(int64_t tile, int64_t n) {
     return tile == 1 ? n + 1 : n * tile - tile / 4 - 1;
 }
 
+// Groups of warps take tiles by turns: each of them is to come back twice to what it hands over.
+static bool takes_turns(const tir_kernel *k) {
+    for (int r = 0; r < k->n_roles; r++) {
+        if (k->roles[r].turns > 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Along a 'for' loop two steps more than the deepest ring has slots, for each CTA that shares it; over a part of
 // a dimension, which is one of two, twice that: one of them then goes round. Without such a loop, tiles are all
 // that goes round. One over single elements stands around others, which do that.
@@ -96,7 +106,8 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
         depth = k->channels[i].depth > depth ? k->channels[i].depth : depth;
     }
     for (int i = 0; i < k->n_loops; i++) {
-        int64_t n = kind == ODD ? (i + 1 == k->n_loops ? 3 : 1) : k->n_fors > 0 ? 2 : 4;
+        bool last = i + 1 == k->n_loops;
+        int64_t n = kind == ODD ? (last ? 3 : 1) : k->n_fors > 0 ? 2 + (last && takes_turns(k)) : 4;
         if (kind == MANY && i + 1 == k->n_loops && k->walk.kind == WALK_ONE) { // and that ring goes round
             n = k->walk.depth + 2;
         }
