@@ -100,6 +100,7 @@ struct sim_kernel {
     uint32_t n_uses;
     struct kernel_sreg sregs[64];
     uint32_t n_sregs;
+    bool cooperative; // reads where the workspace of the grid is
     uint32_t static_smem, dynamic_align, local_bytes;
     uint32_t max_threads[3], req_threads[3], cluster[3], max_regs, min_ctas;
 };

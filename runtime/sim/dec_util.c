@@ -242,6 +242,7 @@ static uint32_t row_sreg(struct ptx_parser *p, uint32_t sreg, int bits) {
         }
     }
     k->sregs[k->n_sregs] = (struct kernel_sreg){ptx_new_row(p, bits), sreg};
+    k->cooperative |= sreg == SREG_ENVREG1 || sreg == SREG_ENVREG2;
     return k->sregs[k->n_sregs++].row;
 }
 

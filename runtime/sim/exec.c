@@ -652,14 +652,13 @@ static int prepare(struct sim *s, const struct sim_kernel *k, struct exec *x) {
     }
     for (uint32_t n = 0; n < k->n_sregs; n++) {
         x->stats.order |= k->sregs[n].sreg == SREG_SMID ? SIM_ORDER_PLACE : 0;
-        bool grid = k->sregs[n].sreg == SREG_ENVREG1 || k->sregs[n].sreg == SREG_ENVREG2;
-        if (grid && x->workspace == 0) {
-            x->workspace = sim_alloc(s, WORKSPACE_BYTES);
-            if (x->workspace == 0) {
-                return SIM_ERROR_MEMORY;
-            }
-            sim_fill(s, x->workspace, 0, WORKSPACE_BYTES);
+    }
+    if (k->cooperative) {
+        x->workspace = sim_alloc(s, WORKSPACE_BYTES);
+        if (x->workspace == 0) {
+            return SIM_ERROR_MEMORY;
         }
+        sim_fill(s, x->workspace, 0, WORKSPACE_BYTES);
     }
     x->regs = k->max_regs;
     x->max_steps = c->max_steps > 0 ? c->max_steps : 1ull << 40;

@@ -145,7 +145,8 @@ void sim_kernel_get_info(const sim_kernel *k, sim_kernel_info *out) {
                              .param_bytes = k->param_bytes,
                              .static_smem = k->static_smem,
                              .max_regs = k->max_regs,
-                             .instructions = k->n_code};
+                             .instructions = k->n_code,
+                             .cooperative = k->cooperative};
     memcpy(out->max_threads, k->max_threads, sizeof out->max_threads);
     memcpy(out->req_threads, k->req_threads, sizeof out->req_threads);
     memcpy(out->cluster, k->cluster, sizeof out->cluster);

@@ -102,6 +102,7 @@ typedef struct {
     uint32_t cluster[3];     // .reqnctapercluster, 0 0 0 when absent
     uint32_t max_regs;       // .maxnreg or 0
     uint32_t instructions;
+    bool cooperative; // synchronises the whole grid, so it is for a cooperative launch
 } sim_kernel_info;
 void sim_kernel_get_info(const sim_kernel *k, sim_kernel_info *out);
 

@@ -1,5 +1,6 @@
 // fp4sim on the examples of its page: results against what C computes, reports, logs that replay,
-// and launch files with mistakes. argv[1] is the program, argv[2] the directory of the examples.
+// launch files with mistakes, and --gpu on a driver whose launches do nothing. argv[1] is the program, argv[2] the
+// directory of the examples, argv[3] that of the driver.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 
 #include <cmocka.h>
 
-static const char *program, *examples;
+static const char *program, *examples, *driver;
 
 static int sh(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static int sh(const char *format, ...) {
@@ -207,15 +208,45 @@ static void mistakes(void **state) {
     assert_true(says("fp4sim.txt", "3 parameters, 32 bytes: 8 at 0, 8 at 8, 16 at 16"));
 }
 
+static int on_gpu(const char *library, const char *name, const char *options) {
+    return sh("LD_LIBRARY_PATH='%s' '%s' '%s/%s.ptx' --launch '%s/%s.json' --out . --gpu %s > fp4sim.txt 2>&1",
+              library, program, examples, name, examples, name, options);
+}
+
+// What the kernels do not touch is equal on a GPU that does nothing, what they write is not.
+static void gpu(void **state) {
+    (void)state;
+    assert_int_equal(on_gpu(driver, "scale", "--report scale.report"), 1);
+    assert_true(says("fp4sim.txt", "  x: 1000 x f32, hash"));
+    assert_true(says("fp4sim.txt", ", equal on the GPU"));
+    assert_true(says("fp4sim.txt", "saved as y.bin, "));
+    assert_true(says("fp4sim.txt", " bytes differ on the GPU"));
+    assert_true(says("scale.report", "\"gpu_differing_bytes\":\t0"));
+    assert_int_equal(on_gpu(driver, "tile", ""), 1);
+    assert_true(says("fp4sim.txt", " bytes differ on the GPU"));
+    assert_int_equal(on_gpu(driver, "groups", ""), 1); // maps and addresses in buffers
+    assert_int_equal(on_gpu(driver, "scale", "--image nothing.cubin"), 1);
+    assert_true(says("fp4sim.txt", "cannot read 'nothing.cubin'"));
+    assert_int_equal(on_gpu("/nowhere", "scale", ""), 1);
+    assert_true(says("fp4sim.txt", "no NVIDIA driver"));
+    assert_int_equal(sh("sed 's/sm_90/sm_100a/' '%s/scale.ptx' > other.ptx; LD_LIBRARY_PATH='%s' '%s' other.ptx "
+                        "--launch '%s/scale.json' --gpu > fp4sim.txt 2>&1",
+                        examples, driver, program, examples),
+                     1);
+    assert_true(says("fp4sim.txt", "compiled for sm_100, the GPU"));
+}
+
 int main(int argc, char **argv) {
-    if (argc < 3) {
+    if (argc < 4) {
         return 2;
     }
     program = argv[1];
     examples = argv[2];
+    driver = argv[3];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scale),   cmocka_unit_test(tile),  cmocka_unit_test(groups),
         cmocka_unit_test(no_wait), cmocka_unit_test(order), cmocka_unit_test(mistakes),
+        cmocka_unit_test(gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -265,6 +265,13 @@ static bool send_one(struct job *j, struct buffer *b) {
     if (b->fields != NULL && !fields_pack(j, where, b->fields, b->host, b->bytes)) {
         return false;
     }
+    if (j->beside_gpu) {
+        b->start = malloc(b->bytes + 8);
+        if (b->start == NULL) {
+            return job_fail(j, where, "no memory for %llu bytes", (unsigned long long)b->bytes);
+        }
+        memcpy(b->start, b->host, b->bytes);
+    }
     return sim_copy_to(j->sim, b->address, b->host, b->bytes) == SIM_OK ||
            job_fail(j, where, "%s", sim_last_error(j->sim));
 }

@@ -1,6 +1,6 @@
 // fp4sim: runs a kernel given as PTX text on the simulated GPU, as a launch file says (fp4sim.md).
-// Exit status: 0 the launches ended without a hazard of severity error and every expected
-// buffer is equal; 1 otherwise; 2 bad usage.
+// Exit status: 0 the launches ended without a hazard of severity error, every expected buffer is equal,
+// and with --gpu every buffer; 1 otherwise; 2 bad usage.
 #include "job.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +20,8 @@ static const char usage[] =
     "  --log FILE       writes the scheduling decisions of a random run\n"
     "  --replay FILE    takes them from there\n"
     "  --out DIR        directory of saved buffers\n"
+    "  --gpu            makes the launches on a GPU of this machine too and compares all buffers\n"
+    "  --image FILE     what the GPU loads instead of the PTX: a cubin of the same kernels\n"
     "  --report FILE    the report as JSON; - is standard output\n"
     "  --quiet          no report as text\n";
 
@@ -41,6 +43,8 @@ static bool set_option(struct options *o, const char *name, const char *value) {
         o->replay = value;
     } else if (strcmp(name, "out") == 0) {
         o->out = value;
+    } else if (strcmp(name, "image") == 0) {
+        o->image = value;
     } else if (strcmp(name, "policy") == 0) {
         o->policy = strcmp(value, "eager") == 0    ? SIM_EAGER
                     : strcmp(value, "lazy") == 0   ? SIM_LAZY
@@ -78,6 +82,8 @@ static bool parse_options(int argc, char **argv, struct options *o) {
             o->list = true;
         } else if (strcmp(a, "--quiet") == 0) {
             o->quiet = true;
+        } else if (strcmp(a, "--gpu") == 0) {
+            o->gpu = true;
         } else if (strncmp(a, "--", 2) == 0) {
             char name[20];
             const char *eq = strchr(a, '=');
@@ -123,11 +129,14 @@ static int run(struct job *j, const struct options *o) {
         return 1;
     }
     int status = 0;
+    bool all_ended = true;
     for (int n = 0; n < j->n_results; n++) {
+        all_ended &= j->results[n].status == SIM_OK;
         status |= j->results[n].status != SIM_OK || j->results[n].n_errors > 0;
     }
+    status |= o->gpu && all_ended && !hardware_run(j);
     for (int n = 0; n < j->n_buffers; n++) {
-        status |= j->buffers[n].differing > 0;
+        status |= j->buffers[n].differing > 0 || j->buffers[n].gpu_differing > 0;
     }
     if (!o->quiet) {
         report_text(j);

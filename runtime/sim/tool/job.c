@@ -206,6 +206,8 @@ static bool load_module(struct job *j) {
 
 bool job_read(struct job *j, const struct options *o) {
     j->ptx_path = o->ptx;
+    j->image_path = o->image;
+    j->beside_gpu = o->gpu;
     j->launch_path = o->launch != NULL ? o->launch : "launch";
     if (o->launch != NULL) {
         size_t n;
@@ -331,10 +333,28 @@ static void keep_findings(struct job *j, struct launch_result *r) {
     }
 }
 
-static bool launch_one(struct job *j, const char *where, const cJSON *l) {
+// On the simulated GPU.
+static bool simulate(struct job *j, const char *where, const sim_kernel *k,
+                     const sim_launch_config *c) {
+    (void)where;
+    struct launch_result *r = &j->results[j->n_results++];
+    sim_kernel_info info;
+    sim_kernel_get_info(k, &info);
+    r->kernel = info.name;
+    r->config = *c;
+    r->status = sim_launch(j->sim, k, &r->config);
+    sim_get_stats(j->sim, &r->stats);
+    r->message = r->status == SIM_OK ? NULL : strdup(sim_last_error(j->sim));
+    keep_findings(j, r);
+    r->printed = strdup(sim_printed(j->sim, &r->printed_lost));
+    r->config.param_buffer = NULL;
+    return true;
+}
+
+static bool launch_one(struct job *j, const char *where, const cJSON *l, job_launch launch) {
     const sim_kernel *k = find_kernel(j, where, cJSON_GetObjectItemCaseSensitive(l, "kernel"));
-    struct launch_result *r = &j->results[j->n_results];
-    if (k == NULL || !read_config(j, where, l, &r->config)) {
+    sim_launch_config c = {.grid = {0}};
+    if (k == NULL || !read_config(j, where, l, &c)) {
         return false;
     }
     sim_kernel_info info;
@@ -343,21 +363,33 @@ static bool launch_one(struct job *j, const char *where, const cJSON *l) {
     if (params == NULL) {
         return job_fail(j, where, "out of memory");
     }
-    bool ok = params_pack(j, where, cJSON_GetObjectItemCaseSensitive(l, "params"), &info, params);
-    if (ok) {
-        r->kernel = info.name;
-        r->config.param_buffer = params;
-        r->config.param_buffer_bytes = info.param_bytes;
-        r->status = sim_launch(j->sim, k, &r->config);
-        sim_get_stats(j->sim, &r->stats);
-        r->message = r->status == SIM_OK ? NULL : strdup(sim_last_error(j->sim));
-        keep_findings(j, r);
-        r->printed = strdup(sim_printed(j->sim, &r->printed_lost));
-        r->config.param_buffer = NULL;
-        j->n_results++;
-    }
+    c.param_buffer = params;
+    c.param_buffer_bytes = info.param_bytes;
+    bool ok = params_pack(j, where, cJSON_GetObjectItemCaseSensitive(l, "params"), &info, params) &&
+              launch(j, where, k, &c);
     free(params);
     return ok;
+}
+
+bool job_launches(struct job *j, job_launch launch) {
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->root, "launches");
+    if (list == NULL) {
+        return launch_one(j, "", j->root, launch);
+    }
+    int n = cJSON_GetArraySize(list);
+    for (int k = 0; k < n; k++) {
+        char where[40];
+        snprintf(where, sizeof where, "launches[%d]", k);
+        const cJSON *l = cJSON_GetArrayItem(list, k);
+        if (!job_keys(j, where, l, " kernel grid block cluster shared params comment ") ||
+            !launch_one(j, where, l, launch)) {
+            return false;
+        }
+        if (j->results[k].status != SIM_OK) {
+            break;
+        }
+    }
+    return true;
 }
 
 bool job_run(struct job *j) {
@@ -367,22 +399,7 @@ bool job_run(struct job *j) {
     if (j->results == NULL || (list != NULL && !cJSON_IsArray(list))) {
         return job_fail(j, "launches", "a list [...] is expected");
     }
-    if (list == NULL) {
-        return launch_one(j, "", j->root);
-    }
-    for (int k = 0; k < n; k++) {
-        char where[40];
-        snprintf(where, sizeof where, "launches[%d]", k);
-        const cJSON *l = cJSON_GetArrayItem(list, k);
-        if (!job_keys(j, where, l, " kernel grid block cluster shared params comment ") ||
-            !launch_one(j, where, l)) {
-            return false;
-        }
-        if (j->results[k].status != SIM_OK) {
-            break;
-        }
-    }
-    return true;
+    return job_launches(j, simulate);
 }
 
 void job_free(struct job *j) {
@@ -396,6 +413,7 @@ void job_free(struct job *j) {
     }
     for (int n = 0; n < j->n_buffers; n++) {
         free(j->buffers[n].host);
+        free(j->buffers[n].start);
     }
     free(j->results);
     free(j->buffers);

@@ -1,5 +1,5 @@
 // fp4sim: what a launch file asks for. job.c reads its top, buffers.c makes the memory, params.c
-// packs parameters, report.c tells what happened.
+// packs parameters, hardware.c does the same on a GPU, report.c tells what happened.
 #ifndef FP4_SIM_TOOL_JOB_H
 #define FP4_SIM_TOOL_JOB_H
 
@@ -15,6 +15,9 @@ struct buffer {
     const cJSON *fields;       // addresses and tensor maps in it, NULL: none
     bool compared;
     uint64_t differing, first; // elements that differ from 'expect'
+    uint8_t *start;            // what it held at first, for the GPU; NULL: there is none
+    bool on_gpu, gpu_compared;
+    uint64_t gpu_differing, gpu_first; // bytes that differ from the GPU's
 };
 struct launch_result {
     const char *kernel;
@@ -34,7 +37,7 @@ struct finding {
     uint64_t count;
 };
 struct job {
-    const char *ptx_path, *launch_path;
+    const char *ptx_path, *launch_path, *image_path;
     char *directory; // of the launch file, with a / at its end, or ""
     cJSON *root;
     sim *sim;
@@ -49,16 +52,18 @@ struct job {
     sim_hazards hazards;
     uint64_t max_steps;
     sim_decisions replay, record;
-    bool replays, records;
+    bool replays, records, beside_gpu;
+    struct hardware *gpu; // while its launches are made, else NULL
+    char gpu_name[64];
     char error[700];
 };
 
 // The command line overrides the launch file where it says something.
 struct options {
-    const char *ptx, *launch, *report, *log, *replay, *out;
+    const char *ptx, *launch, *report, *log, *replay, *out, *image;
     int policy;  // -1: not given
     int hazards; // -1: not given
-    bool has_seed, list, quiet;
+    bool has_seed, list, quiet, gpu;
     uint64_t seed;
     int sms, threads; // 0: not given
 };
@@ -66,6 +71,10 @@ struct options {
 // All return false with a sentence in j->error.
 bool job_read(struct job *j, const struct options *o);
 bool job_run(struct job *j);
+// Does 'launch' for every launch of the file, with its parameters packed.
+typedef bool (*job_launch)(struct job *j, const char *where, const sim_kernel *k,
+                           const sim_launch_config *c);
+bool job_launches(struct job *j, job_launch launch);
 void job_free(struct job *j);
 // A sentence about a place in the launch file.
 bool job_fail(struct job *j, const char *where, const char *format, ...)
@@ -85,6 +94,9 @@ bool params_pack(struct job *j, const char *where, const cJSON *list, const sim_
                  uint8_t *out);
 // Values at their offsets in 'room' bytes of memory.
 bool fields_pack(struct job *j, const char *where, const cJSON *list, uint8_t *to, uint64_t room);
+
+bool hardware_run(struct job *j); // after the simulated GPU's; compares
+bool hardware_map(struct job *j, const char *where, const sim_tensormap *t, uint8_t out[128]);
 
 void report_kernels(const sim_module *m);
 void report_text(const struct job *j);

@@ -103,6 +103,9 @@ static bool encode_map(struct job *j, const char *where, const cJSON *o, uint8_t
     t.box = box;
     t.elem_stride = elem;
     t.oob_nan = cJSON_IsTrue(nan);
+    if (j->gpu != NULL) {
+        return hardware_map(j, where, &t, out);
+    }
     if (sim_tensormap_encode(j->sim, out, &t) != SIM_OK) {
         return job_fail(j, where, "map: %s", sim_last_error(j->sim));
     }

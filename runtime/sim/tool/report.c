@@ -96,6 +96,28 @@ static void findings_text(const struct job *j, const struct launch_result *r) {
     }
 }
 
+static void buffer_text(const struct job *j, const struct buffer *b) {
+    if (b->save == NULL && !b->compared && !b->gpu_compared) {
+        return;
+    }
+    printf("  %s: %llu x %s, hash %016llx%s%s", b->name, (unsigned long long)b->count,
+           buffer_type_name(b), (unsigned long long)hash_of(b),
+           b->save != NULL ? ", saved as " : "", b->save != NULL ? b->save : "");
+    if (b->compared && b->differing == 0) {
+        printf(", equals %s", b->expect);
+    } else if (b->compared) {
+        printf(", %llu elements differ from %s, the first is %llu",
+               (unsigned long long)b->differing, b->expect, (unsigned long long)b->first);
+    }
+    if (b->gpu_compared && b->gpu_differing == 0) {
+        printf(", equal on the GPU %s", j->gpu_name);
+    } else if (b->gpu_compared) {
+        printf(", %llu bytes differ on the GPU %s, the first is %llu",
+               (unsigned long long)b->gpu_differing, j->gpu_name, (unsigned long long)b->gpu_first);
+    }
+    printf("\n");
+}
+
 void report_text(const struct job *j) {
     for (int n = 0; n < j->n_results; n++) {
         const struct launch_result *r = &j->results[n];
@@ -121,20 +143,7 @@ void report_text(const struct job *j) {
         findings_text(j, r);
     }
     for (int n = 0; n < j->n_buffers; n++) {
-        const struct buffer *b = &j->buffers[n];
-        if (b->save == NULL && !b->compared) {
-            continue;
-        }
-        printf("  %s: %llu x %s, hash %016llx%s%s", b->name, (unsigned long long)b->count,
-               buffer_type_name(b), (unsigned long long)hash_of(b),
-               b->save != NULL ? ", saved as " : "", b->save != NULL ? b->save : "");
-        if (b->compared && b->differing == 0) {
-            printf(", equals %s", b->expect);
-        } else if (b->compared) {
-            printf(", %llu elements differ from %s, the first is %llu",
-                   (unsigned long long)b->differing, b->expect, (unsigned long long)b->first);
-        }
-        printf("\n");
+        buffer_text(j, &j->buffers[n]);
     }
 }
 
@@ -201,6 +210,9 @@ static cJSON *buffer_json(const struct buffer *b) {
     }
     if (b->compared && b->differing > 0) {
         cJSON_AddNumberToObject(o, "first_differing", (double)b->first);
+    }
+    if (b->gpu_compared) {
+        cJSON_AddNumberToObject(o, "gpu_differing_bytes", (double)b->gpu_differing);
     }
     return o;
 }
