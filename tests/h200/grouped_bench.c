@@ -67,7 +67,7 @@ static uint32_t mixed(uint32_t x) {
 }
 
 // Elements of 2^-3 to 2^0 in e4m3, scales of 0.5 to 1.
-static void tensor(side *s, const char *format, int rank, const int64_t *dims) {
+static void laid_tensor(side *s, const char *format, fp4_sf_layout layout, int rank, const int64_t *dims) {
     static uint32_t elements[NOISE / 4], scales[NOISE / 4];
     static bool made;
     for (uint32_t i = 0; i < NOISE / 4 && !made; i++) {
@@ -78,6 +78,9 @@ static void tensor(side *s, const char *format, int rank, const int64_t *dims) {
     fp4_tensor *t = &s->tensors[s->n_tensors++];
     *t = (fp4_tensor){.size = sizeof *t};
     check(fp4_tensor_init(t, format, rank, dims), "tensor");
+    if (layout != FP4_SF_NONE) {
+        t->format.layout = layout;
+    }
     check(fp4_tensor_alloc(ctx, t), "memory");
     s->args[s->n++] = fp4_arg_tensor(t);
     fp4_storage st = {.size = sizeof st};
@@ -88,6 +91,10 @@ static void tensor(side *s, const char *format, int rank, const int64_t *dims) {
     }
 }
 
+static void tensor(side *s, const char *format, int rank, const int64_t *dims) {
+    laid_tensor(s, format, FP4_SF_NONE, rank, dims);
+}
+
 static void ints(side *s, int64_t n, const int32_t *values) {
     tensor(s, "i32", 1, &n);
     check(fp4_copy_to(ctx, s->tensors[s->n_tensors - 1].data, values, 4 * n, NULL), "copy");
@@ -95,7 +102,6 @@ static void ints(side *s, int64_t n, const int32_t *values) {
 
 #define BLOCK_A "e4m3*f32/1x128"
 #define BLOCK_B "e4m3*f32/128x128"
-#define BLOCK_SUMS "e4m3*f32/1x128@mn_major"
 
 // Where groups begin, from their sizes; returns the end of the last one.
 static int64_t firsts(const int32_t *sizes, int64_t groups, int32_t *first) {
@@ -112,8 +118,8 @@ static void make_grouped(side *s, const shape *p, const int32_t *sizes) {
     const char *a = p->kind == OFFSETS ? "e4m3" : BLOCK_A;
     const char *b = p->kind == OFFSETS ? "e4m3" : BLOCK_B;
     if (p->kind == SUMS) {
-        tensor(s, BLOCK_SUMS, 2, (int64_t[]){p->k, total});
-        tensor(s, BLOCK_SUMS, 2, (int64_t[]){p->n, total});
+        laid_tensor(s, BLOCK_A, FP4_SF_MN_MAJOR, 2, (int64_t[]){p->k, total});
+        laid_tensor(s, BLOCK_A, FP4_SF_MN_MAJOR, 2, (int64_t[]){p->n, total});
         ints(s, p->groups + 1, first);
         tensor(s, "f32", 3, (int64_t[]){p->groups, p->k, p->n});
         return;
