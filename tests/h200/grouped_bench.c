@@ -150,7 +150,9 @@ static void make_grouped(side *s, const shape *p, const int32_t *sizes) {
 static void make_dense(side *s, const shape *p, int64_t total) {
     bool sums = p->kind == SUMS;
     int64_t m = sums ? p->k : total, k = sums ? total : p->k;
-    tensor(s, p->kind == OFFSETS ? "e4m3" : BLOCK_A, 2, (int64_t[]){m, k});
+    bool laid = p->kind != OFFSETS && !sums; // as fp8_block_gemm takes them
+    laid_tensor(s, p->kind == OFFSETS ? "e4m3" : BLOCK_A, laid ? FP4_SF_MN_MAJOR : FP4_SF_NONE, 2,
+                (int64_t[]){m, k});
     tensor(s, p->kind == OFFSETS ? "e4m3" : sums ? BLOCK_A : BLOCK_B, 2, (int64_t[]){p->n, k});
     tensor(s, sums ? "f32" : "bf16", 2, (int64_t[]){m, p->n});
     if (p->kind == OFFSETS) {
