@@ -54,8 +54,9 @@ static uint64_t parameter(v_machine *m, uint64_t address, bool *known) {
     for (int n = 0; n < m->k->n_params; n++) {
         const v_param *p = &m->k->params[n];
         if (offset >= p->offset && offset < p->offset + p->bytes) {
-            *known &= !p->array && p->type.kind != VT_F;
-            return m->param[n] >> (8 * (offset - p->offset));
+            bool in = offset - p->offset < 8; // of what is given
+            *known &= !p->array && p->type.kind != VT_F && in;
+            return in ? m->param[n] >> (8 * (offset - p->offset)) : 0;
         }
     }
     *known = false;

@@ -531,6 +531,11 @@ const struct uop *haz_mbar_wait(struct warp *w, const struct uop *u) {
                        "threads of other CTAs of the cluster arrived on the barrier that it waits for");
         }
         check_phase(t, hb, uop, (uint32_t)b->phase + 1);
+        if ((u->flag & 1) != 0 && (b->phase & 1) == ((const u32 *)row(w, u->b))[l]) {
+            haz_report(t->cluster->haz, HAZ_PHASE_LATE, uop, UINT32_MAX,
+                       "%u phases are complete, it waits for the one before the last",
+                       (uint32_t)b->phase);
+        }
     }
     return next;
 }

@@ -133,7 +133,7 @@ static void issue_load(const struct issue *s) {
     struct async_op *op = s->op;
     bool tensor = op->kind == ASYNC_TMA_LOAD;
     const struct sim_tmap *map = tensor ? map_of(s) : NULL;
-    if (tensor && (map == NULL || map->magic != SIM_TMAP_MAGIC)) {
+    if (tensor && (map == NULL || !unit_tmap_is_sound(map))) {
         return;
     }
     uint32_t bytes = tensor ? unit_tma_smem_bytes(map, (enum unit_tma_mode)op->dtype)
@@ -186,7 +186,7 @@ static void issue_store(const struct issue *s) {
     bool tensor = op->kind == ASYNC_TMA_STORE || op->kind == ASYNC_TMA_REDUCE;
     bool reduces = op->kind == ASYNC_TMA_REDUCE || op->kind == ASYNC_BULK_REDUCE;
     const struct sim_tmap *map = tensor ? map_of(s) : NULL;
-    if (tensor && (map == NULL || map->magic != SIM_TMAP_MAGIC)) {
+    if (tensor && (map == NULL || !unit_tmap_is_sound(map))) {
         return;
     }
     if (t->n_open == t->open_capacity) {

@@ -12,7 +12,7 @@
 #define MAX_ROW_BYTES 2048
 #define CHUNK 16 // bytes that a store takes or leaves together
 
-// Sizes of a box as the copy sees it.
+// Sizes of a box as the copy sees it; of a map that is none nothing.
 struct box {
     const struct sim_tmap *map;
     uint32_t gmem_bytes; // of one row
@@ -23,7 +23,11 @@ struct box {
 };
 
 static struct box box_of(const struct sim_tmap *map, enum unit_tma_mode mode) {
-    struct box b = {.map = map, .n_rows = 1};
+    struct box b = {.map = map};
+    if (!unit_tmap_is_sound(map)) {
+        return b;
+    }
+    b.n_rows = 1;
     b.gmem_bytes = map->box[0] * (uint32_t)unit_tmap_elem_bits(map->dtype) / 8;
     b.smem_bytes = unit_tmap_is_padded(map->dtype) ? map->box[0] : b.gmem_bytes;
     uint32_t span = unit_tmap_swizzle_span(map->swizzle);
@@ -159,11 +163,11 @@ static enum unit_status check(const struct unit_tma *t, const struct unit_cta *c
     if (map->magic != SIM_TMAP_MAGIC) {
         return UNIT_MAP_MAGIC;
     }
-    if (map->interleave || map->dtype >= TMAP_DTYPE_COUNT || map->swizzle >= TMAP_SW_COUNT) {
+    if (map->interleave) {
         return UNIT_UNSUPPORTED;
     }
     bool gather_ok = t->mode != TMA_GATHER4 || (map->rank == 2 && map->box[1] == 1);
-    if (map->rank != t->rank || map->rank < 1 || map->rank > 5 || !gather_ok) {
+    if (map->rank != t->rank || !unit_tmap_is_sound(map) || !gather_ok) {
         return UNIT_MAP_MODE;
     }
     *b = box_of(map, t->mode);

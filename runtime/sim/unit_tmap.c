@@ -67,6 +67,17 @@ bool unit_tmap_is_padded(int dtype) {
     return dtype == TMAP_B4X16_P64 || dtype == TMAP_B6X16_P32;
 }
 
+bool unit_tmap_is_sound(const struct sim_tmap *map) {
+    bool sound = map->magic == SIM_TMAP_MAGIC && map->dtype < TMAP_DTYPE_COUNT &&
+                 map->swizzle < TMAP_SW_COUNT && map->interleave < 3 && map->rank >= 1 &&
+                 map->rank <= 5;
+    for (int i = 0; i < 5; i++) {
+        sound &= map->box[i] >= 1 && map->box[i] <= 256 && map->elem_stride[i] >= 1 &&
+                 map->elem_stride[i] <= 8 && map->dim[i] <= 1ull << 32;
+    }
+    return sound;
+}
+
 static bool check_modes(struct encode *e) {
     const struct unit_tmap_args *in = e->in;
     int last_dtype = in->hopper ? TMAP_TF32_FTZ : TMAP_B6X16_P32;

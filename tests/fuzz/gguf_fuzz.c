@@ -61,6 +61,28 @@ static int load(const uint8_t *bytes, size_t n) {
     return status == FP4_OK;
 }
 
+#ifdef FP4_LIBFUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    load(data, size);
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed) {
+    const gguf_sample good = gguf_make();
+    if (seed % 64 == 0 && good.n <= most) {
+        memcpy(data, good.bytes, good.n);
+        size = good.n;
+    }
+    return LLVMFuzzerMutate(data, size, most);
+}
+
+#else
+
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 50000;
     fuzz_start(argc > 2 ? argv[2] : NULL);
@@ -90,3 +112,5 @@ int main(int argc, char **argv) {
     printf("%ld files, %ld loaded\n", iterations, n_loaded);
     return n_loaded > iterations / 20 && n_loaded < iterations ? 0 : 1;
 }
+
+#endif

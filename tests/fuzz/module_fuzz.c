@@ -143,6 +143,38 @@ static void load(const sample_file *file) {
     fp4_close(ctx);
 }
 
+#ifdef FP4_LIBFUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_state = 1 + size;
+    load(&(sample_file){(uint8_t *)(uintptr_t)data, size});
+    return 0;
+}
+
+// A file with another text of metadata or with other bytes; sealed again, or no reader would go on.
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed) {
+    fuzz_state = (seed + 1) * 0x9E3779B97F4A7C15u;
+    if (fuzz_below(8) == 0) {
+        char *meta = mutate_text(sample_gemm_meta);
+        sample_file good = sample_of(meta, sample_gemm_ptx);
+        size = good.n_bytes < most ? good.n_bytes : most;
+        memcpy(data, good.bytes, size);
+        free(meta);
+        free(good.bytes);
+    }
+    size = LLVMFuzzerMutate(data, size, most);
+    if (size >= 32) {
+        sample_seal(&(sample_file){data, size});
+    }
+    return size;
+}
+
+#else
+
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 20000;
     fuzz_start(argc > 2 ? argv[2] : NULL);
@@ -175,3 +207,5 @@ int main(int argc, char **argv) {
            n_refused);
     return n_loaded > iterations / 100 && n_refused > iterations / 4 ? 0 : 1;
 }
+
+#endif

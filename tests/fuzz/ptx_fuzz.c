@@ -6,6 +6,7 @@
 //
 // FILE holds programs between lines "//---- target". Mutants change tokens (others of the corpus,
 // extreme numbers, brackets), lines (gone, twice, from another program) or bytes, or end early.
+// Built with -DFP4_LIBFUZZER the same mutations and trials serve libFuzzer; PTX_FUZZ_CORPUS names FILE.
 #include "fuzz_random.h"
 #include "sim.h"
 #include "verify.h"
@@ -14,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SEEDS 64
-#define MOST_BYTES (1 << 20)
+#define MOST_SEEDS 512
+#define MOST_BYTES (1 << 23)
 
 struct text {
     char *s;
@@ -67,7 +68,9 @@ static void add_tokens(const struct text *t) {
     for (size_t at = 0; at < t->n;) {
         size_t e = token_end(t->s, at, t->n);
         if (!isspace((unsigned char)t->s[at])) {
-            tokens = realloc(tokens, (n_tokens + 1) * sizeof *tokens);
+            if ((n_tokens & (n_tokens - 1)) == 0) {
+                tokens = realloc(tokens, (2 * n_tokens + 1) * sizeof *tokens);
+            }
             tokens[n_tokens++] = copy_of(t->s + at, e - at);
         }
         at = e;
@@ -234,8 +237,10 @@ static void fill_params(sim *s, const sim_kernel_info *info, uint64_t memory, ui
         const sim_param *p = &info->params[n];
         if (p->bytes == 128) {
             memcpy(out + p->offset, map, 128);
+        } else if (p->bytes < 8) {
+            memcpy(out + p->offset, &(uint32_t){1u << fuzz_below(9)}, p->bytes < 4 ? p->bytes : 4);
         } else {
-            memcpy(out + p->offset, &memory, p->bytes < 8 ? p->bytes : 8);
+            memcpy(out + p->offset, &memory, 8);
         }
     }
 }
@@ -249,10 +254,11 @@ static void run(sim *s, const sim_kernel *k) {
     uint64_t memory = sim_alloc(s, 16384);
     uint8_t *params = calloc(1, info.param_bytes + 8);
     fill_params(s, &info, memory, params);
+    bool odd = fuzz_below(4) == 0; // not the block that the kernel says
     sim_launch_config c = {.grid = {2, 1, 1},
-                           .block = {fuzz_below(4) == 0 ? 33 : 128},
+                           .block = {odd ? 33 : info.req_threads[0] != 0 ? info.req_threads[0] : 128},
                            .cluster = {fuzz_below(4) == 0 ? 2 : 0},
-                           .dynamic_smem = 8192,
+                           .dynamic_smem = fuzz_below(4) == 0 ? 98304 : 8192,
                            .param_buffer = params,
                            .param_buffer_bytes = info.param_bytes,
                            .policy = (sim_policy)fuzz_below(3),
@@ -282,7 +288,10 @@ static void verify(const struct text *t) {
 }
 
 static void trial(const struct text *t, bool whole) {
-    sim *s = sim_open(&(sim_options){.sms = 2, .memory_bytes = 64 << 20});
+    sim *s = sim_open(&(sim_options){.sms = 2,
+                                     .memory_bytes = 64 << 20,
+                                     .threads = fuzz_below(8) == 0 ? 2 : 1,
+                                     .hazards = (sim_hazards)fuzz_below(4)});
     if (s == NULL) {
         exit(2);
     }
@@ -306,6 +315,57 @@ static void trial(const struct text *t, bool whole) {
     }
     sim_close(s);
 }
+
+#ifdef FP4_LIBFUZZER
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    const char *path = getenv("PTX_FUZZ_CORPUS");
+    return path != NULL && read_corpus(path) ? 0 : (exit(2), 1);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed) {
+    fuzz_state = (seed + 1) * 0x9E3779B97F4A7C15u;
+    if (fuzz_below(16) == 0) {
+        return LLVMFuzzerMutate(data, size, most);
+    }
+    struct text t = copy_of((const char *)data, size);
+    if (fuzz_below(64) == 0 || size < 2) {
+        const struct text *s = &seeds[fuzz_below(n_seeds)];
+        free(t.s);
+        t = copy_of(s->s, s->n);
+    }
+    for (size_t n = fuzz_below(4) + 1; n > 0; n--) {
+        mutate(&t);
+    }
+    size = t.n < most ? t.n : most;
+    memcpy(data, t.s, size);
+    free(t.s);
+    return size;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_state = 14695981039346656037u; // what is drawn in a trial depends on the text alone
+    for (size_t n = 0; n < size; n++) {
+        fuzz_state = (fuzz_state ^ data[n]) * 1099511628211u;
+    }
+    fuzz_state |= 1;
+    struct text t = copy_of((const char *)data, size);
+    trial(&t, false);
+    if (fuzz_below(10) == 0) {
+        verify(&t);
+    }
+    free(t.s);
+    return 0;
+}
+
+#else
 
 int main(int argc, char **argv) {
     if (argc < 2 || !read_corpus(argv[1])) {
@@ -355,3 +415,5 @@ int main(int argc, char **argv) {
                ? 0
                : 1;
 }
+
+#endif

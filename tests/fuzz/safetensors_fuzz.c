@@ -41,6 +41,32 @@ static int load(const uint8_t *bytes, size_t n) {
     return status == FP4_OK;
 }
 
+#ifdef FP4_LIBFUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    load(data, size);
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed) {
+    if (seed % 64 == 0 && 8 + sizeof header + DATA <= most) {
+        size = 8 + sizeof header + DATA;
+        memset(data, 0, size);
+        memcpy(data + 8, header, sizeof header);
+    }
+    size = LLVMFuzzerMutate(data, size, most);
+    if (seed % 4 != 0 && size > 8 + DATA) {
+        memcpy(data, &(uint64_t){size - 8 - DATA}, 8);
+    }
+    return size;
+}
+
+#else
+
 int main(int argc, char **argv) {
     long iterations = argc > 1 ? atol(argv[1]) : 50000;
     fuzz_start(argc > 2 ? argv[2] : NULL);
@@ -65,3 +91,5 @@ int main(int argc, char **argv) {
     printf("%ld files, %ld loaded\n", iterations, n_loaded);
     return n_loaded > iterations / 20 && n_loaded < iterations ? 0 : 1;
 }
+
+#endif

@@ -41,9 +41,17 @@ struct buffer *buffer_find(struct job *j, const char *name) {
 }
 
 // ---- elements -----------------------------------------------------------------------------------
+// Integers beyond 64 bits end at the last one; NaN is 0.
+static uint64_t encode_integer(bool sign, double v) {
+    if (sign || v < 0) {
+        return v != v ? 0 : v < -0x1p63 ? 1ull << 63 : v < 0x1p63 ? (uint64_t)(int64_t)v : INT64_MAX;
+    }
+    return v < 0x1p64 ? (uint64_t)v : v != v ? 0 : UINT64_MAX;
+}
+
 static uint64_t encode(const struct elem *e, double v) {
     if (e->class != CLASS_FLOAT) {
-        return e->class == CLASS_SIGNED || v < 0 ? (uint64_t)(int64_t)v : (uint64_t)v;
+        return encode_integer(e->class == CLASS_SIGNED, v);
     }
     return num_encode(e->fmt, (float)v, e->fmt == NUM_UE8M0 ? NUM_RP : NUM_RN, false);
 }
