@@ -5,5 +5,5 @@ set(launch_fuzz_c ${CMAKE_CURRENT_LIST_DIR}/launch_fuzz.c ${tool_dir}/job.c ${to
 add_executable(launch_fuzz ${launch_fuzz_c})
 target_include_directories(launch_fuzz PRIVATE ${tool_dir})
 target_link_libraries(launch_fuzz PRIVATE fp4_sim cjson)
-add_test(NAME fuzz.launch COMMAND launch_fuzz ${CMAKE_SOURCE_DIR}/tests/sim/fp4sim 2000)
+add_test(NAME fuzz.launch COMMAND launch_fuzz ${CMAKE_SOURCE_DIR}/tests/sim/fp4sim 1000)
 fuzz_cov(launch_fuzz SOURCES ${launch_fuzz_c} TARGETS fp4_sim INCLUDE ${tool_dir})
