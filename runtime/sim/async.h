@@ -50,8 +50,8 @@ struct tensor_aux {
     struct unit_mma mma; // form and constants
     struct unit_cp cp;
     int group;                         // cta_group
-    uint32_t d, a, b, idesc, sfa, sfb; // rows
-    int64_t d_off, a_off, sfa_off, sfb_off;
+    uint32_t d, a, b, meta, idesc, sfa, sfb; // rows
+    int64_t d_off, a_off, meta_off, sfa_off, sfb_off;
     uint32_t pred;
     bool pred_negated;
     uint32_t disable[8];
@@ -90,6 +90,7 @@ struct wgmma_aux {
 };
 uop_fn run_wgmma, run_wgmma_commit, run_wgmma_wait, run_wgmma_read;
 uint32_t sim_first_use(const struct sim_kernel *k, uint32_t uop); // in k->uses, or the next one
+bool wgmma_completes(const struct warp *w); // the three others of its warpgroup have issued its next wgmma
 const struct async_op *wgmma_owner(const struct warp *w, const struct uop *u);
 
 uop_fn run_msync, run_ldmatrix, run_stmatrix, run_movmatrix;

@@ -93,40 +93,45 @@ static void take_collectors(struct ptx_ins *i) {
     }
 }
 
-// [d], a-desc | [a], b-desc, idesc, ([sfa], [sfb], | {masks},) enable-input-d {, scale-input-d}
+// [d], a-desc | [a], b-desc, {[sp-meta],} idesc, ([sfa], [sfb], | {masks},) enable-input-d {, scale-input-d}
 static void dec_tc_mma(struct ptx_parser *p, struct ptx_ins *i) {
     struct tensor_aux *x = ptx_aux_alloc(p, sizeof *x);
     x->kind = ASYNC_MMA;
     x->group = take_group(p);
     int kind = take_kind(i);
+    bool sparse = ptx_take(i, W_SP);
     bool scaled = ptx_take(i, W_BLOCK_SCALE);
     int block = take_block(i, kind);
     bool needs = kind >= UNIT_KIND_MXF8F6F4;
     bool ws = ptx_take(i, W_WS);
     take_collectors(i);
-    ptx_need_args(p, 5, 8);
-    if (ws && (scaled || x->group != 1)) {
-        ptx_refuse(p, ".ws is for one CTA and has no scales");
+    ptx_need_args(p, sparse ? 6 : 5, sparse ? 9 : 8);
+    if (ws && (scaled || sparse || x->group != 1)) {
+        ptx_refuse(p, ".ws is for one CTA, a dense A and no scales");
     }
     if (kind < 0 || scaled != needs || (scaled && block == 0) || (!scaled && block != 0)) {
         ptx_refuse(p, "unsupported kind or scale vector size");
     }
-    x->mma.form = (struct unit_mma_form){(enum unit_kind)kind, x->group, block, ws};
+    x->mma.form = (struct unit_mma_form){(enum unit_kind)kind, x->group, block, ws, sparse};
     x->d = tmem_address(p, ptx_arg(i, 0), &x->d_off);
     x->mma.a_in_tmem = ptx_arg(i, 1)->kind == OP_ADDRESS;
     x->a = x->mma.a_in_tmem ? tmem_address(p, ptx_arg(i, 1), &x->a_off)
                             : ptx_row_src(p, ptx_arg(i, 1), W_B64);
     x->b = ptx_row_src(p, ptx_arg(i, 2), W_B64);
-    x->idesc = row_32(p, ptx_arg(i, 3));
+    int at = 3;
+    if (sparse) {
+        x->meta = tmem_address(p, ptx_arg(i, at++), &x->meta_off);
+    }
+    x->idesc = row_32(p, ptx_arg(i, at++));
     if (scaled) {
-        ptx_need_args(p, 7, 7);
-        x->sfa = tmem_address(p, ptx_arg(i, 4), &x->sfa_off);
-        x->sfb = tmem_address(p, ptx_arg(i, 5), &x->sfb_off);
+        ptx_need_args(p, at + 3, at + 3);
+        x->sfa = tmem_address(p, ptx_arg(i, at++), &x->sfa_off);
+        x->sfb = tmem_address(p, ptx_arg(i, at++), &x->sfb_off);
     }
     if (ws) {
         dec_ws_tail(p, x);
     } else {
-        dec_mma_tail(p, x, scaled ? 6 : 4);
+        dec_mma_tail(p, x, at);
     }
     emit_tensor(p, x);
 }

@@ -124,6 +124,7 @@ struct haz_thread {
     struct haz_clock commits; // what happened before its last tcgen05.commit
     struct haz_clock issued;  // ... before the first wgmma of the last group
     uint32_t issued_group;    // that group, + 1
+    struct haz_clock joined;  // what happened before a wgmma that all four warps have issued
     struct haz_clock late;    // ... before relaxed writes that it has seen: reads there are over
     struct haz_clock every;   // what all its lanes know, when 'part' of them know more
     uint32_t part, releasers; // lanes

@@ -139,7 +139,8 @@ static bool start_thread(struct haz_cluster *cl, uint32_t index, struct warp *w)
               haz_clock_make(cl, &t->now) && haz_clock_make(cl, &t->fenced) &&
               haz_clock_make(cl, &t->pending) && haz_clock_make(cl, &t->active) &&
               haz_clock_make(cl, &t->every) && haz_clock_make(cl, &t->commits) &&
-              haz_clock_make(cl, &t->issued) && haz_clock_make(cl, &t->late);
+              haz_clock_make(cl, &t->issued) && haz_clock_make(cl, &t->joined) &&
+              haz_clock_make(cl, &t->late);
     if (ok) {
         t->now.v[t->base + COMP_OWN] = 1;
     }

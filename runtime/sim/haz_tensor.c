@@ -313,7 +313,8 @@ static void tensor_access(const struct issue *s, uint32_t rec, uint32_t rank, ui
 
 // 16-lane groups of D: all, or with 64 rows of one CTA every other one.
 static uint32_t parts_of(const struct unit_mma *mma, const struct unit_idesc *id) {
-    bool quarters = id->m == 64 && !mma->form.ws && mma->form.cta_group == 1;
+    bool quarters = id->m == 64 * mma->form.cta_group && !mma->form.ws &&
+                    (mma->form.cta_group == 1 || id->sparse);
     return !quarters ? 0xFF : mma->d >> 16 == 16 ? 0xAA : 0x55;
 }
 
@@ -327,7 +328,7 @@ static void issue_mma(const struct issue *s) {
     uint32_t first = mma->form.cta_group == 2 ? own & ~1u : own;
     int rows = id.m / mma->form.cta_group;
     int elem = id.k == 8 ? 4 : id.k == 16 ? 2 : 1;
-    bool wide = mma->form.cta_group == 2 && id.m == 128;
+    bool wide = mma->form.cta_group == 2 && id.m == 128 && !id.sparse;
     uint32_t columns = (uint32_t)id.n / (wide || (mma->form.ws && rows < 128)
                                              ? (uint32_t)(UNIT_TMEM_LANES / rows)
                                              : 1u);
@@ -341,6 +342,7 @@ static void issue_mma(const struct issue *s) {
         }
         o.fetch.rows = id.n / mma->form.cta_group;
         o.fetch.mn_major = id.mn_b;
+        o.bytes = id.sparse ? 64 : 32;
         o.used = used_bytes(&mma->form, id.b);
         if (unit_desc_tcgen05(&o.fetch.desc, mma->b) == UNIT_OK) {
             operand(s, &o, PIPE_MMA);
@@ -349,6 +351,9 @@ static void issue_mma(const struct issue *s) {
         uint32_t write = tensor_record(s, COMP_MMA, PIPE_MMA, REC_ASYNC | REC_WRITE);
         if (mma->a_in_tmem) {
             tensor_access(s, read, rank, (uint32_t)mma->a, 8, parts_of(mma, &id));
+        }
+        if (id.sparse) {
+            tensor_access(s, read, rank, mma->meta, (uint32_t)unit_meta_cols(&id), parts_of(mma, &id));
         }
         if (mma->form.block != 0) {
             tensor_access(s, read, rank, mma->sfa & 0x3FFFFFFF, (uint32_t)(rows + 31) / 32, 0xFF);
@@ -601,8 +606,55 @@ static int elem_bytes_of(enum num_fmt f) {
     return f == NUM_TF32 ? 4 : f == NUM_F16 || f == NUM_BF16 ? 2 : 1;
 }
 
+// Shared memory that a wgmma reads.
+static void wgmma_operands(const struct issue *s, struct warp *w, const struct wgmma_aux *x) {
+    struct operand o = {.fetch = {.rows = x->op.n,
+                                  .elem_bytes = elem_bytes_of(x->op.b),
+                                  .mn_major = x->op.mn_b},
+                        .bytes = x->op.sparse ? 64 : 32,
+                        .rank = w->cta->rank};
+    if (unit_desc_wgmma(&o.fetch.desc, ((const u64 *)row(w, x->bdesc))[0]) == UNIT_OK) {
+        operand(s, &o, PIPE_NONE);
+    }
+    o.bytes = 32;
+    o.fetch.rows = 64;
+    o.fetch.elem_bytes = elem_bytes_of(x->op.a);
+    o.fetch.mn_major = x->op.mn_a;
+    if (!x->op.a_in_regs &&
+        unit_desc_wgmma(&o.fetch.desc, ((const u64 *)row(w, x->adesc))[0]) == UNIT_OK) {
+        operand(s, &o, PIPE_NONE);
+    }
+}
+
+// What they hold; each stays where it is in the list of the cluster's clocks.
+static void swap_clocks(struct haz_clock *a, struct haz_clock *b) {
+    struct haz_clock was = *a;
+    struct haz_clock *next = b->next;
+    *a = *b;
+    a->next = was.next;
+    *b = was;
+    b->next = next;
+}
+
+// A wgmma begins only once all four warps of its warpgroup have issued it, and what each of them did before comes
+// before it: kernels in the field hand over shared memory within a warpgroup so (CUTLASS, backward attention).
+static void wgmma_of_all(const struct issue *s, struct warp *w, const struct wgmma_aux *x) {
+    struct haz_thread *t = s->t;
+    haz_copy(t->cluster, &t->joined, &t->now);
+    for (uint32_t n = 0; n < 4; n++) {
+        const struct haz_thread *peer = &t->cluster->thread[(t->index & ~3u) + n];
+        if (peer->issued_group == w->wgmma_committed + 1) {
+            haz_join(t->cluster, &t->joined, &peer->issued);
+        }
+    }
+    swap_clocks(&t->now, &t->joined);
+    wgmma_operands(s, w, x);
+    swap_clocks(&t->now, &t->joined);
+}
+
 const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
     uint32_t m = exec_mask(w, u);
+    bool last = wgmma_completes(w);
     const struct wgmma_aux *x = u->aux;
     struct haz_thread *t = haz_thread_of(w);
     const struct uop *next = haz_do(w, u);
@@ -624,21 +676,10 @@ const struct uop *haz_wgmma(struct warp *w, const struct uop *u) {
     if (!t->wgmma_fenced) { // PTX ISA "wgmma.fence": before the first one in any case
         haz_report(s.h, HAZ_WGMMA_FENCE, s.uop, UINT32_MAX, "warp %u", w->index);
     }
-    struct operand o = {.fetch = {.rows = x->op.n,
-                                  .elem_bytes = elem_bytes_of(x->op.b),
-                                  .mn_major = x->op.mn_b},
-                        .bytes = x->op.sparse ? 64 : 32,
-                        .rank = w->cta->rank};
-    if (unit_desc_wgmma(&o.fetch.desc, ((const u64 *)row(w, x->bdesc))[0]) == UNIT_OK) {
-        operand(&s, &o, PIPE_NONE);
-    }
-    o.bytes = 32;
-    o.fetch.rows = 64;
-    o.fetch.elem_bytes = elem_bytes_of(x->op.a);
-    o.fetch.mn_major = x->op.mn_a;
-    if (!x->op.a_in_regs &&
-        unit_desc_wgmma(&o.fetch.desc, ((const u64 *)row(w, x->adesc))[0]) == UNIT_OK) {
-        operand(&s, &o, PIPE_NONE);
+    if (s.h->profile != SIM_HAZARDS_PRACTICE) {
+        wgmma_operands(&s, w, x);
+    } else if (last) {
+        wgmma_of_all(&s, w, x);
     }
     return next;
 }

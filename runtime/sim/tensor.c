@@ -171,6 +171,9 @@ static void fill_mma(const struct warp *w, struct async_op *op, const struct ten
         op->mma.sfa = value_32(w, x->sfa, l) + (uint32_t)x->sfa_off;
         op->mma.sfb = value_32(w, x->sfb, l) + (uint32_t)x->sfb_off;
     }
+    if (x->mma.form.sparse) {
+        op->mma.meta = value_32(w, x->meta, l) + (uint32_t)x->meta_off;
+    }
     for (int n = 0; n < x->n_disable; n++) {
         op->disable[n] = value_32(w, x->disable[n], l); // set: the lane keeps what it has
     }
@@ -238,6 +241,10 @@ static bool perform_mma(const struct async_op *op) {
         if (ok && mma.form.block != 0) {
             ok = owned(op, c0, mma.sfa & 0x3FFFFFFF, 1, "scales of A") &&
                  owned(op, c0, mma.sfb & 0x3FFFFFFF, sf, "scales of B");
+        }
+        if (ok && mma.form.sparse) {
+            uint32_t n = (uint32_t)unit_meta_cols(&id);
+            ok = owned(op, c0, mma.meta, n, "metadata") && (!two || owned(op, c1, mma.meta, n, "metadata"));
         }
         if (!ok) {
             return false;

@@ -93,12 +93,15 @@ static enum unit_status decode_scales(struct unit_idesc *r, const struct unit_mm
     return r->sfa_id % step || r->sfb_id % step ? UNIT_IDESC_SF_ID : UNIT_OK;
 }
 
-// Reserved bits: 6 everywhere, 23 and 29 (no scales) or 0, 1, 3, 24-26 (scales), 30-31 but for .ws.
+// Reserved bits: 0 and 1 but for the selector of a sparse A, 6 everywhere, 23 and 29 (no scales) or 0, 1, 3, 24-26 (scales), 30-31 but for .ws.
 static enum unit_status check_bits(const struct unit_mma_form *form, uint32_t bits) {
-    if (bits >> 2 & 1) {
+    if ((bits >> 2 & 1) != form->sparse) {
         return UNIT_IDESC_SPARSE;
     }
     uint32_t reserved = is_scaled(form->kind) ? 0x0700004Bu : 0x20800043u;
+    if (form->sparse && k_of(form->kind) <= 16) {
+        reserved &= ~1u; // the sparsity selector, 0 or 1
+    }
     if (!is_scaled(form->kind)) {
         reserved |= form->kind == UNIT_KIND_I8 ? 0x00006000u : 0x00000008u; // negate; saturate
         reserved |= form->ws ? 0 : 0xC0000000u;
@@ -118,7 +121,7 @@ static bool m_allowed(const struct unit_mma_form *form, int m) {
         return m == 32 || m == 64 || m == 128;
     }
     if (form->cta_group == 2) {
-        return m == 128 || m == 256;
+        return m == 256 || (m == 128 && !(form->sparse && is_scaled(form->kind)));
     }
     return m == 128 || (m == 64 && !is_scaled(form->kind));
 }
@@ -156,7 +159,9 @@ enum unit_status unit_idesc_decode(struct unit_idesc *out, const struct unit_mma
                            .neg_b = bits >> 14 & 1,
                            .mn_a = bits >> 15 & 1,
                            .mn_b = bits >> 16 & 1,
-                           .saturate = bits >> 3 & 1};
+                           .saturate = bits >> 3 & 1,
+                           .sparse = form->sparse,
+                           .selector = (int)(bits & 1)};
     if (form->ws && (form->cta_group != 1 || is_scaled(form->kind))) {
         return UNIT_SHAPE;
     }

@@ -23,6 +23,8 @@ struct placement {
 struct mma_operands {
     uint8_t a[2][UNIT_TMEM_LANES][32];
     uint8_t b[UNIT_MAX_N][32];
+    uint8_t wide[UNIT_MAX_N][64]; // b beside a sparse A
+    uint64_t indices[2][UNIT_TMEM_LANES];
     uint8_t sa[2][UNIT_TMEM_LANES][4];
     uint8_t sb[2][UNIT_MAX_N][4];
 };
@@ -57,20 +59,20 @@ static void place_quarters(struct placement *p, int n, int first_lane) {
     }
 }
 
-// Layouts A, B, D, E, F, G of the manual, for one CTA.
+// Layouts A to G of the manual, for one CTA.
 static enum unit_status place(struct placement *p, const struct unit_mma *op,
                               const struct unit_idesc *d) {
     int lane = (int)lane_of(op->d);
     int rows = d->m / op->form.cta_group;
-    if (op->form.ws || op->form.cta_group == 2) {
-        place_split(p, rows, d->n, UNIT_TMEM_LANES / rows);
-    } else if (rows == 64) {
+    bool half = rows == 64 && !op->form.ws && (op->form.cta_group == 1 || d->sparse);
+    if (half) {
         place_quarters(p, d->n, lane);
+    } else if (op->form.ws || op->form.cta_group == 2) {
+        place_split(p, rows, d->n, UNIT_TMEM_LANES / rows);
     } else {
         place_split(p, rows, d->n, 1);
     }
-    bool quarters = rows == 64 && !op->form.ws && op->form.cta_group == 1;
-    if (lane != 0 && !(quarters && lane == 16)) {
+    if (lane != 0 && !(half && lane == 16)) {
         return UNIT_TMEM_LANE;
     }
     int column = (int)column_of(op->d);
@@ -98,12 +100,12 @@ static enum unit_status check_swizzle(const struct unit_desc *d, const struct un
     return atom32 == (mn && i->k == 8) ? UNIT_OK : UNIT_DESC_MAJOR;
 }
 
-static enum unit_status fetch_smem(uint64_t bits, const struct unit_idesc *d, bool mn, int rows,
+static enum unit_status fetch_smem(uint64_t bits, const struct unit_idesc *d, struct unit_fetch f,
                                    const struct unit_cta *cta, uint8_t (*out)[32]) {
-    struct unit_fetch f = {.rows = rows, .elem_bytes = container_bytes(d), .mn_major = mn};
+    f.elem_bytes = container_bytes(d);
     enum unit_status s = unit_desc_tcgen05(&f.desc, bits);
     if (s == UNIT_OK) {
-        s = check_swizzle(&f.desc, d, mn);
+        s = check_swizzle(&f.desc, d, f.mn_major);
     }
     return s == UNIT_OK ? unit_fetch_operand(&f, cta, out) : s;
 }
@@ -142,8 +144,9 @@ static enum unit_status fetch_a(const struct unit_mma *op, const struct unit_ide
                                 const struct placement *p, const struct unit_cta *cta,
                                 uint8_t (*out)[32]) {
     int rows = d->m / op->form.cta_group;
-    enum unit_status s = op->a_in_tmem ? fetch_tmem_a(op, d, p, cta, out)
-                                       : fetch_smem(op->a, d, d->mn_a, rows, cta, out);
+    struct unit_fetch f = {.rows = rows, .mn_major = d->mn_a};
+    enum unit_status s =
+        op->a_in_tmem ? fetch_tmem_a(op, d, p, cta, out) : fetch_smem(op->a, d, f, cta, out);
     if (s == UNIT_OK) {
         unit_unpack_containers(d->a, is_packed(d), out, rows);
         if (d->neg_a) {
@@ -153,11 +156,13 @@ static enum unit_status fetch_a(const struct unit_mma *op, const struct unit_ide
     return s;
 }
 
-static enum unit_status fetch_b(const struct unit_mma *op, const struct unit_idesc *d,
+// The rows of B, 32 bytes of K from 'first' on.
+static enum unit_status fetch_b(const struct unit_mma *op, const struct unit_idesc *d, int first,
                                 const struct unit_cta *const *cta, uint8_t (*out)[32]) {
     int share = d->n / op->form.cta_group;
+    struct unit_fetch f = {.rows = share, .mn_major = d->mn_b, .first = first};
     for (int c = 0; c < op->form.cta_group; c++) {
-        enum unit_status s = fetch_smem(op->b, d, d->mn_b, share, cta[c], out + c * share);
+        enum unit_status s = fetch_smem(op->b, d, f, cta[c], out + c * share);
         if (s != UNIT_OK) {
             return s;
         }
@@ -167,6 +172,57 @@ static enum unit_status fetch_b(const struct unit_mma *op, const struct unit_ide
         unit_negate(d->b, is_packed(d), out, d->n);
     }
     return UNIT_OK;
+}
+
+// Metadata of a sparse A, in the lanes of its rows (PTX ISA "Sparsity selector"; how the 16-bit kinds fill them, from
+// the layouts that CUTLASS gives its metadata): of bytes 64 bits a row, in two columns. Of two bytes 16 rows share 16
+// lanes of one column, which the selector names: lane i % 8 + 8h has half h of the K of rows i and i + 8.
+int unit_meta_cols(const struct unit_idesc *d) {
+    return d->k <= 16 ? 1 + d->selector : 2;
+}
+
+static enum unit_status fetch_metadata(const struct unit_mma *op, const struct unit_idesc *d,
+                                       const struct placement *p, const struct unit_cta *cta,
+                                       uint64_t *out) {
+    uint32_t column = column_of(op->meta);
+    bool wide = d->k <= 16;
+    if (wide && column % 2 != 0) {
+        return UNIT_UNSUPPORTED; // the selector names a column of a pair
+    }
+    if (lane_of(op->meta) != lane_of(op->d)) {
+        return UNIT_TMEM_LANE;
+    }
+    if (column + (uint32_t)unit_meta_cols(d) > UNIT_TMEM_COLS) {
+        return UNIT_TMEM_RANGE;
+    }
+    uint32_t(*tmem)[UNIT_TMEM_LANES] = cta->tmem + column + (wide ? d->selector : 0);
+    for (int n = 0; n < p->n; n++) {
+        const struct piece *q = &p->piece[n];
+        for (int i = 0; i < q->rows && q->n0 == 0; i++) {
+            int lane = q->lane + i / 16 * 16 + i % 8;
+            int shift = 16 * (i / 8 % 2);
+            out[q->m0 + i] =
+                wide ? (tmem[0][lane] >> shift & 0xFFFF) | (tmem[0][lane + 8] >> shift & 0xFFFF) << 16
+                     : tmem[0][q->lane + i] | (uint64_t)tmem[1][q->lane + i] << 32;
+        }
+    }
+    return UNIT_OK;
+}
+
+static enum unit_status fetch_sparse(const struct unit_mma *op, const struct unit_idesc *d,
+                                     const struct placement *p, const struct unit_cta *const *cta,
+                                     struct mma_operands *o) {
+    enum unit_status s = UNIT_OK;
+    for (int first = 0; s == UNIT_OK && first < 64; first += 32) {
+        s = fetch_b(op, d, first, cta, o->b);
+        for (int n = 0; s == UNIT_OK && n < d->n; n++) {
+            memcpy(o->wide[n] + first, o->b[n], 32);
+        }
+    }
+    for (int c = 0; s == UNIT_OK && c < op->form.cta_group; c++) {
+        s = fetch_metadata(op, d, p, cta[c], o->indices[c]);
+    }
+    return s;
 }
 
 // Scale of (row, k block): lane row % 32 of column base + row / 32, byte id + block; the other
@@ -231,7 +287,8 @@ static enum unit_status fetch_sf(const struct unit_mma *op, const struct unit_id
 static enum unit_status fetch_all(const struct unit_mma *op, const struct unit_idesc *d,
                                   const struct placement *p, const struct unit_cta *const *cta,
                                   struct mma_operands *o) {
-    enum unit_status s = fetch_b(op, d, cta, o->b);
+    enum unit_status s =
+        d->sparse ? fetch_sparse(op, d, p, cta, o) : fetch_b(op, d, 0, cta, o->b);
     for (int c = 0; s == UNIT_OK && c < op->form.cta_group; c++) {
         s = fetch_a(op, d, p, cta[c], o->a[c]);
         if (s == UNIT_OK && d->block) {
@@ -256,14 +313,18 @@ static bool lane_kept(const struct unit_mma *op, int cta, int lane) {
 }
 
 static void multiply_piece(const struct unit_mma *op, const struct unit_idesc *d,
-                           const struct num_mm *mm, const struct piece *q,
-                           uint32_t (*tmem)[UNIT_TMEM_LANES]) {
+                           const struct num_mm *mm, const struct unit_sparse *sparse,
+                           const struct piece *q, uint32_t (*tmem)[UNIT_TMEM_LANES]) {
     for (int n = 0; op->enable_d && op->scale_d && n < q->cols; n++) {
         for (int m = 0; m < q->rows; m++) {
             scale_input(d, op->scale_d, &tmem[q->column + n][q->lane + m]);
         }
     }
-    num_mm_run(mm, &tmem[q->column][q->lane], UNIT_TMEM_LANES);
+    if (d->sparse) {
+        unit_sparse_run(mm, sparse, &tmem[q->column][q->lane], UNIT_TMEM_LANES);
+    } else {
+        num_mm_run(mm, &tmem[q->column][q->lane], UNIT_TMEM_LANES);
+    }
 }
 
 // Columns [first, first + n) of tensor memory, to put back the lanes that must not change.
@@ -305,7 +366,9 @@ static void multiply(const struct unit_mma *op, const struct unit_idesc *d,
             mm.b = o->b + q->n0;
             mm.sa = o->sa[c] + q->m0;
             mm.sb = o->sb[c] + q->n0;
-            multiply_piece(op, d, &mm, q, cta[c]->tmem);
+            struct unit_sparse sparse = {o->indices[c] + q->m0, d->k <= 16 ? 2 : 1,
+                                         (const uint8_t(*)[64])o->wide + q->n0};
+            multiply_piece(op, d, &mm, &sparse, q, cta[c]->tmem);
         }
         restore_lanes(op, c, cta[c], p, copy);
     }

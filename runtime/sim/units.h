@@ -203,13 +203,15 @@ struct unit_idesc {
     int block;                   // elements a scale serves: 16, 32, or 0
     bool mn_a, mn_b, neg_a, neg_b, saturate;
     int sfa_id, sfb_id;
+    bool sparse;  // A holds k elements of the 2k that B has
+    int selector; // of the metadata of 16- and 32-bit elements
 };
 // How the instruction is written: what the qualifiers say.
 struct unit_mma_form {
     enum unit_kind kind;
     int cta_group; // 1 or 2
     int block;     // 16, 32; 0 without block_scale (block32 = 1X of mxf8f6f4, 2X of mxf4*; 16 = 4X)
-    bool ws;
+    bool ws, sparse;
 };
 enum unit_status unit_idesc_decode(struct unit_idesc *out, const struct unit_mma_form *form,
                                    uint32_t bits);
@@ -221,11 +223,13 @@ struct unit_mma {
     bool check_replicas;  // report scale factors that differ between lane quarters
     int scale_d;          // scale-input-d: D * 2^-scale_d
     uint64_t a, b;        // descriptors; a is a TMEM address when a_in_tmem
+    uint32_t meta;        // TMEM address of the metadata of a sparse A
     uint32_t d, sfa, sfb; // TMEM addresses; bits 31:30 of sfa/sfb may carry the scale factor id
     uint32_t idesc;
     const uint32_t *disable_lanes; // NULL, or 4 (8 for cta_group::2) words, bit = lane kept
 };
 // cta[0] is the leader (even rank); cta[1] is read for cta_group::2 only.
+int unit_meta_cols(const struct unit_idesc *d); // columns of the metadata that one instruction reads
 enum unit_status unit_mma(const struct unit_mma *op, const struct unit_cta *const cta[2]);
 
 // ---- tcgen05.cp / ld / st / shift (unit_tmem.c) ------------------------------------------------

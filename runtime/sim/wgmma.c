@@ -165,6 +165,15 @@ static struct async_op *find_or_add(struct warp *w, const struct uop *u,
     return o;
 }
 
+bool wgmma_completes(const struct warp *w) {
+    uint32_t bit = 1u << w->index % 4;
+    const struct async_op *o = w->cta->wgmma[w->index / 4].head;
+    while (o != NULL && (o->wg.joined & bit) != 0) {
+        o = o->next;
+    }
+    return o != NULL && (o->wg.joined | bit) == ALL_JOINED;
+}
+
 bool wgmma_ready(const struct async_op *op) {
     return op->wg.joined == ALL_JOINED;
 }

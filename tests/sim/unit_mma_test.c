@@ -18,11 +18,14 @@
 #define D_COL 16
 #define SFA_COL 400
 #define SFB_COL 440
+#define META_COL 480
 
 struct machine {
     uint8_t smem[2][SMEM_BYTES];
     uint32_t tmem[2][UNIT_TMEM_COLS][UNIT_TMEM_LANES];
     uint32_t a[256][64], b[256][64]; // codes
+    uint32_t wide[256][128];         // B beside a sparse A
+    int place[256][64];              // in a row of it of what a row of the sparse A holds
     uint8_t sa[256][4], sb[256][4];
     struct unit_cta cta[2];
 };
@@ -51,6 +54,8 @@ struct job {
     uint32_t type_a, type_b; // codes of the instruction descriptor
     bool ws, accumulate;
     int step; // which of four K steps inside the 128-byte row
+    bool sparse;
+    int selector;
 };
 
 static int k_of(const struct job *j) {
@@ -104,8 +109,14 @@ static void random_operands(const struct job *j) {
     }
     for (int i = 0; i < j->n; i++) {
         enum ref_style style = j->d == NUM_I32 ? REF_BITS : i % 7 == 6 ? REF_FINITE : REF_MILD;
-        ref_row(&r, j->b, style, k_of(j), m->b[i]);
-        lay(j, j->b, m->smem[i / share] + B_AT, i % share, m->b[i]);
+        uint32_t *codes = j->sparse ? m->wide[i] : m->b[i];
+        ref_row(&r, j->b, style, (j->sparse ? 2 : 1) * k_of(j), codes);
+        lay(j, j->b, m->smem[i / share] + B_AT, i % share, codes);
+        struct job next = *j;
+        next.step++;
+        if (j->sparse) {
+            lay(&next, j->b, m->smem[i / share] + B_AT, i % share, codes + k_of(j));
+        }
     }
 }
 
@@ -150,6 +161,9 @@ static uint32_t *cell(const struct job *j, int row, int n) {
     if (j->group == 2 && j->mm == 256) {
         c = row / 128;
         lane = row % 128;
+    } else if (j->group == 2 && j->sparse) {
+        c = row / 64;
+        lane = row % 16 + 32 * (row % 64 / 16);
     } else if (j->group == 2) {
         c = row / 64;
         lane = row % 64 + (n >= j->n / 2 ? 64 : 0);
@@ -166,8 +180,38 @@ static uint32_t *cell(const struct job *j, int row, int n) {
     return &m->tmem[c][D_COL + col][lane];
 }
 
+// Two of every four units of a row, of TF32 one of two elements, which has two units. Units are bytes, or two of them;
+// bytes of packed e2m1 hold two elements. The indices lie where the rows of D do: bytes 64 bits in two columns, others
+// 16 bits a half of K in one column, halves in lanes 8 apart, rows 8 apart in the halves of a word.
+static void random_metadata(const struct job *j) {
+    static const int pairs[6][2] = {{0, 1}, {2, 3}, {0, 2}, {0, 3}, {1, 2}, {1, 3}};
+    bool wide = k_of(j) <= 16;
+    for (int row = 0; row < j->mm; row++) {
+        uint32_t *group = cell(j, row / 16 * 16, 0) + (META_COL - D_COL) * UNIT_TMEM_LANES;
+        int i = row % 16;
+        for (int u = 0; u < (wide ? 16 : 32); u += 2) {
+            const int *pair = pairs[ref_below(&r, j->a == NUM_TF32 ? 2 : 6)];
+            uint32_t *word = wide ? &group[UNIT_TMEM_LANES * j->selector + i % 8 + 8 * (u / 8)]
+                                  : &group[UNIT_TMEM_LANES * (u / 16) + i];
+            int shift = wide ? 16 * (i / 8) + 2 * (u % 8) : 2 * (u % 16);
+            *word = (*word & ~(15u << shift)) | (uint32_t)(pair[0] | pair[1] << 2) << shift;
+            for (int n = 0; n < 2; n++) {
+                int at = 2 * u + pair[n];
+                if (packed(j)) {
+                    m->place[row][2 * (u + n)] = 2 * at;
+                    m->place[row][2 * (u + n) + 1] = 2 * at + 1;
+                } else if (j->a == NUM_TF32) {
+                    m->place[row][u / 2] = at / 2;
+                } else {
+                    m->place[row][u + n] = at;
+                }
+            }
+        }
+    }
+}
+
 static uint32_t idesc_of(const struct job *j, int sf_id) {
-    uint32_t d = (uint32_t)(j->n / 8) << 17 | (uint32_t)(j->mm / 16) << 24 | j->type_a << 7 |
+    uint32_t d = (uint32_t)j->sparse << 2 | (uint32_t)j->selector | (uint32_t)(j->n / 8) << 17 | (uint32_t)(j->mm / 16) << 24 | j->type_a << 7 |
                  j->type_b << 10;
     if (j->block) {
         return d | (uint32_t)(j->scale == NUM_UE8M0) << 23 | (uint32_t)sf_id << 4 |
@@ -179,6 +223,9 @@ static uint32_t idesc_of(const struct job *j, int sf_id) {
 static uint32_t expected(const struct job *j, int row, int n, uint32_t c) {
     int k = k_of(j);
     c = j->accumulate ? c : 0;
+    for (int i = 0; j->sparse && i < k; i++) {
+        m->b[n][i] = m->wide[n][m->place[row][i]];
+    }
     if (j->kind >= UNIT_KIND_MXF4) {
         return ref_gst(j->scale, j->block, m->a[row], m->b[n], c, m->sa[row], m->sb[n]);
     }
@@ -207,7 +254,8 @@ static uint64_t operand_desc(uint32_t at, int step) {
 }
 
 static struct unit_mma instruction(const struct job *j, int sf_id) {
-    return (struct unit_mma){.form = {j->kind, j->group, j->block, j->ws},
+    return (struct unit_mma){.form = {j->kind, j->group, j->block, j->ws, j->sparse},
+                             .meta = META_COL,
                              .enable_d = j->accumulate,
                              .check_replicas = true,
                              .a = operand_desc(A_AT, j->step),
@@ -241,6 +289,9 @@ static void run_job(const struct job *j) {
     random_d(j);
     if (j->block) {
         random_scales(j, sf_id);
+    }
+    if (j->sparse) {
+        random_metadata(j);
     }
     memcpy(before, m->tmem, sizeof before);
     struct unit_mma op = instruction(j, sf_id);
@@ -311,6 +362,33 @@ static void test_plain(void **state) {
                      .type_b = 0,
                      .accumulate = true};
     run_job(&j);
+}
+
+static void test_sparse(void **state) {
+    (void)state;
+    static const struct job jobs[] = {
+        {UNIT_KIND_F16, 1, 128, 48, 0, NUM_BF16, NUM_BF16, NUM_F32, 0, 1, 1, false, true, 0, true, 1},
+        {UNIT_KIND_F16, 1, 64, 24, 0, NUM_F16, NUM_F16, NUM_F16, 0, 0, 0, false, true, 1, true, 0},
+        {UNIT_KIND_F16, 2, 128, 64, 0, NUM_F16, NUM_F16, NUM_F32, 0, 0, 0, false, true, 2, true, 0},
+        {UNIT_KIND_TF32, 2, 256, 32, 0, NUM_TF32, NUM_TF32, NUM_F32, 0, 2, 2, false, true, 0, true, 1},
+        {UNIT_KIND_I8, 1, 128, 32, 0, NUM_S8, NUM_U8, NUM_I32, 0, 1, 0, false, true, 1, true, 0},
+        {UNIT_KIND_F8F6F4, 1, 64, 16, 0, NUM_E2M1, NUM_E3M2, NUM_F32, 0, 5, 4, false, true, 0, true, 0},
+        {UNIT_KIND_F8F6F4, 2, 128, 32, 0, NUM_E5M2, NUM_E4M3, NUM_F32, 0, 1, 0, false, false, 2, true, 0},
+        {UNIT_KIND_MXF8F6F4, 1, 128, 40, 32, NUM_E4M3, NUM_E2M3, NUM_F32, NUM_UE8M0, 0, 3, false, true, 2, true, 0},
+        {UNIT_KIND_MXF4, 1, 128, 16, 32, NUM_E2M1, NUM_E2M1, NUM_F32, NUM_UE8M0, 1, 1, false, true, 1, true, 0},
+        {UNIT_KIND_MXF4NVF4, 2, 256, 48, 16, NUM_E2M1, NUM_E2M1, NUM_F32, NUM_UE4M3, 1, 1, false, true, 0, true, 0},
+    };
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        run_job(&jobs[i]);
+    }
+    struct unit_mma op = instruction(&jobs[0], 0);
+    op.form.sparse = false;
+    assert_int_equal(unit_mma(&op, pair()), UNIT_IDESC_SPARSE);
+    op.form.sparse = true;
+    op.meta = META_COL | 16u << 16;
+    assert_int_equal(unit_mma(&op, pair()), UNIT_TMEM_LANE);
+    op.meta = 511;
+    assert_int_equal(unit_mma(&op, pair()), UNIT_UNSUPPORTED);
 }
 
 static void test_f8f6f4(void **state) {
@@ -476,25 +554,25 @@ static void test_idesc(void **state) {
         enum unit_status want;
         int mm, n;
     } rows[] = {
-        {{UNIT_KIND_MXF4NVF4, 1, 16, false}, 0x08200480, UNIT_OK, 128, 128},
-        {{UNIT_KIND_MXF4, 1, 32, false}, 0x08A00480, UNIT_OK, 128, 128},
-        {{UNIT_KIND_MXF8F6F4, 1, 32, false}, 0x08A00000, UNIT_OK, 128, 128},
-        {{UNIT_KIND_MXF8F6F4, 1, 32, false}, 0x08A00000 | 3 << 4 | 3u << 29, UNIT_OK, 128, 128},
-        {{UNIT_KIND_MXF4NVF4, 2, 16, false}, 0x10400480, UNIT_OK, 256, 256},
-        {{UNIT_KIND_F16, 1, 0, false}, 0x08400490, UNIT_OK, 128, 256},
-        {{UNIT_KIND_F8F6F4, 1, 0, false}, 0x08200010, UNIT_OK, 128, 128},
-        {{UNIT_KIND_MXF4, 1, 32, false}, 0x08A00680, UNIT_IDESC_TYPE, 0, 0}, // type code 5
-        {{UNIT_KIND_MXF4NVF4, 1, 32, false}, 0x08200480, UNIT_IDESC_SCALE, 0, 0},
-        {{UNIT_KIND_MXF4, 1, 16, false}, 0x08A00480, UNIT_IDESC_SCALE, 0, 0},
-        {{UNIT_KIND_MXF4, 1, 32, false}, 0x08A00490, UNIT_IDESC_SF_ID, 0, 0},
-        {{UNIT_KIND_MXF4NVF4, 1, 16, false}, 0x08208480, UNIT_IDESC_BITS, 0, 0}, // transpose
-        {{UNIT_KIND_MXF4NVF4, 1, 16, false}, 0x04200480, UNIT_IDESC_BITS, 0, 0}, // M = 64
-        {{UNIT_KIND_F16, 1, 0, false}, 0x10400490, UNIT_IDESC_M, 0, 0},
-        {{UNIT_KIND_F16, 2, 0, false}, 0x08020490, UNIT_IDESC_N, 0, 0},
-        {{UNIT_KIND_F16, 1, 0, false}, 0x08420490, UNIT_IDESC_N, 0, 0},
-        {{UNIT_KIND_F16, 1, 0, false}, 0x08400480, UNIT_IDESC_TYPE, 0, 0}, // bf16 into f16
-        {{UNIT_KIND_F16, 1, 0, false}, 0x08400494, UNIT_IDESC_SPARSE, 0, 0},
-        {{UNIT_KIND_F16, 1, 0, false}, 0x48400490, UNIT_IDESC_BITS, 0, 0},
+        {{UNIT_KIND_MXF4NVF4, 1, 16, false, false}, 0x08200480, UNIT_OK, 128, 128},
+        {{UNIT_KIND_MXF4, 1, 32, false, false}, 0x08A00480, UNIT_OK, 128, 128},
+        {{UNIT_KIND_MXF8F6F4, 1, 32, false, false}, 0x08A00000, UNIT_OK, 128, 128},
+        {{UNIT_KIND_MXF8F6F4, 1, 32, false, false}, 0x08A00000 | 3 << 4 | 3u << 29, UNIT_OK, 128, 128},
+        {{UNIT_KIND_MXF4NVF4, 2, 16, false, false}, 0x10400480, UNIT_OK, 256, 256},
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x08400490, UNIT_OK, 128, 256},
+        {{UNIT_KIND_F8F6F4, 1, 0, false, false}, 0x08200010, UNIT_OK, 128, 128},
+        {{UNIT_KIND_MXF4, 1, 32, false, false}, 0x08A00680, UNIT_IDESC_TYPE, 0, 0}, // type code 5
+        {{UNIT_KIND_MXF4NVF4, 1, 32, false, false}, 0x08200480, UNIT_IDESC_SCALE, 0, 0},
+        {{UNIT_KIND_MXF4, 1, 16, false, false}, 0x08A00480, UNIT_IDESC_SCALE, 0, 0},
+        {{UNIT_KIND_MXF4, 1, 32, false, false}, 0x08A00490, UNIT_IDESC_SF_ID, 0, 0},
+        {{UNIT_KIND_MXF4NVF4, 1, 16, false, false}, 0x08208480, UNIT_IDESC_BITS, 0, 0}, // transpose
+        {{UNIT_KIND_MXF4NVF4, 1, 16, false, false}, 0x04200480, UNIT_IDESC_BITS, 0, 0}, // M = 64
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x10400490, UNIT_IDESC_M, 0, 0},
+        {{UNIT_KIND_F16, 2, 0, false, false}, 0x08020490, UNIT_IDESC_N, 0, 0},
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x08420490, UNIT_IDESC_N, 0, 0},
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x08400480, UNIT_IDESC_TYPE, 0, 0}, // bf16 into f16
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x08400494, UNIT_IDESC_SPARSE, 0, 0},
+        {{UNIT_KIND_F16, 1, 0, false, false}, 0x48400490, UNIT_IDESC_BITS, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct unit_idesc d;
@@ -532,6 +610,6 @@ int main(void) {
         cmocka_unit_test(test_plain),    cmocka_unit_test(test_f8f6f4),
         cmocka_unit_test(test_fp4),      cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_variants), cmocka_unit_test(test_idesc),
-        cmocka_unit_test(test_refusals)};
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_sparse)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
