@@ -21,6 +21,7 @@ typedef struct {
     int padded;       // bits of elements that are padded to bytes, 4 or 6; else 0
     ll_val sf_base;   // i32: address of the lane's scale word of the first 32 rows, K atom 0
     int sf_vec;       // words a lane reads at once: rows 32 apart
+    ll_val sf_shift;  // i32: bits of a word before the step's first scale; NULL: none
 } mma_operand;
 
 // First row and column of this warp in the CTA's tile, whose warps hold 'rows' by 'cols'.

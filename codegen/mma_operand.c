@@ -253,4 +253,7 @@ void mma_load_scale(cg *c, const mma_operand *o, int word, int frag, ll_val *out
         from = ll_add(b, ll_addi(b, o->slot, o->scale->offset + at), row);
     }
     ll_load_words(b, from, o->sf_vec, &out[first]);
+    for (int i = 0; o->sf_shift && i < o->sf_vec; i++) {
+        out[first + i] = ll_bin(b, LL_LSHR, out[first + i], o->sf_shift);
+    }
 }

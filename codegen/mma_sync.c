@@ -52,8 +52,18 @@ void cg_mma_sync_zero(cg *c, int acc) {
     }
 }
 
-static int sf_word(const product *p, int step) {
-    return step * p->kind->sf_bytes / 4;
+static int sf_number(const cg *c, const product *p, const mma_operand *o, int step) {
+    return cg_scale_number(c, p->kind, o->op, step);
+}
+
+static bool same_words(const cg *c, const product *p, int x, int y) {
+    const mma_operand *sides[] = {&p->a, &p->b};
+    for (int i = 0; i < 2 && p->kind->scale != ELEM_NONE; i++) {
+        if (sf_number(c, p, sides[i], x) / TIR_ATOM_COLS != sf_number(c, p, sides[i], y) / TIR_ATOM_COLS) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // --- Products ------------------------------------------------------------------------------------
@@ -95,7 +105,6 @@ static fragments new_fragments(cg *c, const product *p) {
 
 static void multiply(cg *c, const product *p, const fragments *f, int step, int m, int n) {
     ll *b = c->b;
-    ll_val byte = ll_i16(b, step * p->kind->sf_bytes % 4);
     ll_var *d = &p->acc->regs[(m * p->acc->n_n + n) * 4];
     ll_val args[16] = {f->a[4 * m],     f->a[4 * m + 1], f->a[4 * m + 2], f->a[4 * m + 3],
                        f->b[2 * n],     f->b[2 * n + 1], ll_get(b, d[0]), ll_get(b, d[1]),
@@ -103,8 +112,10 @@ static void multiply(cg *c, const product *p, const fragments *f, int step, int 
     int n_args = 10;
     if (p->kind->scale != ELEM_NONE) {
         mma_scale_place in_a = mma_scale_of(&p->a, m), in_b = mma_scale_of(&p->b, n);
-        ll_val scales[] = {f->sfa[in_a.word], byte, ll_i16(b, in_a.thread),
-                           f->sfb[in_b.word], byte, ll_i16(b, in_b.thread)};
+        ll_val byte_a = ll_i16(b, sf_number(c, p, &p->a, step) % TIR_ATOM_COLS);
+        ll_val byte_b = ll_i16(b, sf_number(c, p, &p->b, step) % TIR_ATOM_COLS);
+        ll_val scales[] = {f->sfa[in_a.word], byte_a, ll_i16(b, in_a.thread),
+                           f->sfb[in_b.word], byte_b, ll_i16(b, in_b.thread)};
         for (int i = 0; i < 6; i++) {
             args[n_args++] = scales[i];
         }
@@ -118,15 +129,21 @@ static void multiply(cg *c, const product *p, const fragments *f, int step, int 
 static void load_scale(cg *c, const product *p, const mma_operand *o, int step, int frag,
                        ll_val *out) {
     if (p->kind->scale != ELEM_NONE) {
-        mma_load_scale(c, o, sf_word(p, step), frag, out);
+        mma_load_scale(c, o, sf_number(c, p, o, step) / TIR_ATOM_COLS, frag, out);
     }
 }
 
-static void begin_slots(cg *c, product *p, ll_val slot_a, ll_val slot_b) {
+// 'k': the first element of the step in the slots.
+static void begin_slots(cg *c, product *p, ll_val slot_a, ll_val slot_b, ll_val k) {
+    mma_operand *sides[] = {&p->a, &p->b};
     p->a.frag_rows = FRAG_M;
     p->b.frag_rows = FRAG_N;
     mma_operand_begin(c, &p->a, p->m->a, slot_a, p->acc->rows);
     mma_operand_begin(c, &p->b, p->m->b, slot_b, p->acc->cols);
+    for (int i = 0; i < 2 && p->kind->scale != ELEM_NONE; i++) {
+        ll_val first = cg_first_scale(c, p->m, sides[i]->op, k);
+        sides[i]->sf_shift = first ? ll_bini(c->b, LL_SHL, first, 3) : NULL;
+    }
 }
 
 static void load_step(cg *c, const product *p, int step, fragments *f) {
@@ -163,7 +180,7 @@ static void begin_ahead(cg *c, ahead *next, const fragments *now, int step) {
     } else {
         cg_warp_sync(c);
     }
-    next->same_word = !next->more && sf_word(next->p, step) == sf_word(next->p, next->step);
+    next->same_word = !next->more && same_words(c, next->p, step, next->step);
     if (next->same_word) {
         next->out.sfa = now->sfa;
         next->out.sfb = now->sfb;
@@ -258,8 +275,9 @@ void cg_mma_sync(cg *c, const tir_mma *m, int release) {
     if (!begin_product(c, m, &p)) {
         return;
     }
+    ll_val k = m->loop >= 0 ? c->starts[c->k->n_loops + m->loop] : ll_i32(c->b, 0);
     begin_slots(c, &p, cg_slot_addr(c, c->k->operands[m->a].channel),
-                cg_slot_addr(c, c->k->operands[m->b].channel));
+                cg_slot_addr(c, c->k->operands[m->b].channel), k);
     fragments f = new_fragments(c, &p);
     load_step(c, &p, 0, &f);
     f = multiply_slot(c, &p, f);
@@ -398,7 +416,7 @@ void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     ll_set(b, empty, cg_empty_bar(c, ch));
     ll_if some = ll_if_begin(b, any);
     cg_await(c, ch);
-    begin_slots(c, &p, ll_get(b, at), ll_get(b, at));
+    begin_slots(c, &p, ll_get(b, at), ll_get(b, at), steps.from);
     load_step(c, &p, 0, &f);
     carry(c, &p, &v, &f);
     ll_if_end(b, some);
@@ -407,14 +425,15 @@ void cg_mma_sync_loop(cg *c, int loop, const tir_mma *m, int ch) {
     ll_val now = ll_get(b, left), slot = ll_get(b, at), bar = ll_get(b, empty);
     ll_set(b, left, ll_addi(b, now, -step));
     ll_val more = ll_cmpi(b, LL_SGT, now, step);
-    begin_slots(c, &p, slot, slot);
+    ll_val k = ll_sub(b, steps.to, now);
+    begin_slots(c, &p, slot, slot, k);
     f = multiply_slot(c, &p, taken(c, &p, &v));
     cg_warp_sync(c);
     cg_arrive_if(c, bar, ll_cmp(b, LL_SGT, now, above));
     cg_advance(c, ch);
     ll_set(b, empty, ll_select(b, more, cg_empty_bar(c, ch), bar));
     ll_set(b, at, ll_select(b, more, cg_slot_addr(c, ch), slot));
-    begin_slots(c, &next, ll_get(b, at), ll_get(b, at));
+    begin_slots(c, &next, ll_get(b, at), ll_get(b, at), ll_select(b, more, ll_addi(b, k, step), k));
     ahead then = {.p = &next, .more = more, .channel = ch, .out = new_fragments(c, &p)};
     multiply_step(c, &p, &f, p.steps - 1, &then);
     carry(c, &p, &v, &then.out);

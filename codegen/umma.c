@@ -166,9 +166,6 @@ static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
                (a->scale >= 0) != (b->scale >= 0)) {
         cg_fail(c, "%s needs %s scales of both operands", info->name,
                 info->scale != ELEM_NONE ? "the" : "no");
-    } else if (info->scale != ELEM_NONE && m->k_elems % (4 * info->granule) != 0) {
-        cg_fail(c, "a step of %d along k cuts a tile of 4 scales, which is %d", m->k_elems,
-                4 * info->granule);
     }
 }
 
@@ -180,8 +177,20 @@ static int word_columns(const tir_operand *o) {
     return ATOM_COLUMNS * (o->sf_rows / TIR_ATOM_ROWS);
 }
 
-static int words_of(const tir_mma *m, const mma_info *info) {
-    return m->k_elems / (4 * info->granule);
+static int words_of(const cg *c, const tir_mma *m, const tir_operand *o) {
+    return tir_scale_words(m->k_elems, c->k->params[o->param].granule);
+}
+
+ll_val cg_first_scale(cg *c, const tir_mma *m, const tir_operand *o, ll_val k) {
+    int granule = c->k->params[o->param].granule;
+    if (m->k_elems % (TIR_ATOM_COLS * granule) == 0) {
+        return NULL;
+    }
+    return ll_bini(c->b, LL_AND, ll_bini(c->b, LL_UDIV, k, granule), TIR_ATOM_COLS - 1);
+}
+
+int cg_scale_number(const cg *c, const mma_info *info, const tir_operand *o, int step) {
+    return step * info->sf_bytes / (c->k->params[o->param].granule / info->granule);
 }
 
 // Shared memory holds [row tile][k word] of 512 bytes; the copy spreads tile j, word s to 4 columns
@@ -256,7 +265,8 @@ typedef struct {
     ll_val a, b; // descriptors of the tiles' first bytes
     ll_val sfa, sfb;
     int64_t idesc;
-    ll_val columns; // of the instruction, in the place that its descriptor has for them
+    ll_val columns; // of the instruction, in the place that its descriptor has for them; and the first scales
+    bool parts;     // a step is a part of a tile of scales
     int group;      // cta_group
 } umma_op;
 
@@ -267,8 +277,10 @@ static void issue_plain(cg *c, const umma_op *op, ll_val a, ll_val b, ll_val kee
             ll_i32(c->b, f16 ? KIND_F16 : KIND_F8F6F4), ll_i32(c->b, op->group), ll_i32(c->b, 0));
 }
 
-// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4; the byte's number goes into both scale
-// id fields of the instruction descriptor (PTX ISA "tcgen05 block scaling", scale factor id).
+// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4, or those of the step before where they share them; the
+// byte's number goes into the scale id field of the operand in the instruction descriptor, bits 4-5 for B and 29-30
+// for A (PTX ISA "tcgen05 block scaling", scale factor id). A word that the step has a part of begins at a byte that
+// 'columns' has: the fields are added to, and never carry, as the step ends inside of the word.
 static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2], ll_val keep) {
     ll *b = c->b;
     const mma_info *info = op->info;
@@ -276,11 +288,14 @@ static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2
         info->scale == ELEM_UE4M3 ? "llvm.nvvm.tcgen05.mma.shared.mxf4nvf4.block_scale.block16"
         : info->k == 64           ? "llvm.nvvm.tcgen05.mma.shared.mxf4.block_scale.block32"
                                   : "llvm.nvvm.tcgen05.mma.shared.mxf8f6f4.block_scale.block32";
-    int word = step * info->sf_bytes / 4;
-    int64_t id = step * info->sf_bytes % 4;
-    ll_val sfa = ll_addi(b, op->sfa, word * word_columns(&c->k->operands[op->m->a]));
-    ll_val sfb = ll_addi(b, op->sfb, word * word_columns(&c->k->operands[op->m->b]));
-    ll_val idesc = ll_bini(b, LL_OR, op->columns, op->idesc | id << 4 | id << 29);
+    const tir_operand *oa = &c->k->operands[op->m->a];
+    const tir_operand *ob = &c->k->operands[op->m->b];
+    int in_a = cg_scale_number(c, info, oa, step), in_b = cg_scale_number(c, info, ob, step);
+    ll_val sfa = ll_addi(b, op->sfa, in_a / TIR_ATOM_COLS * word_columns(oa));
+    ll_val sfb = ll_addi(b, op->sfb, in_b / TIR_ATOM_COLS * word_columns(ob));
+    int64_t id = (int64_t)(in_b % TIR_ATOM_COLS) << 4 | (int64_t)(in_a % TIR_ATOM_COLS) << 29;
+    ll_val idesc = op->parts ? ll_addi(b, op->columns, op->idesc | id)
+                             : ll_bini(b, LL_OR, op->columns, op->idesc | id);
     LL_INTR(b, name, op->d, desc[0], desc[1], idesc, keep, sfa, sfb,
             ll_i32(b, op->group), ll_i32(b, 0));
 }
@@ -326,6 +341,16 @@ static ll_val acc_address(cg *c, const tir_acc *acc) {
     return ll_add(c->b, c->tmem, column);
 }
 
+// The byte that an operand's scales begin at, into its field of the instruction descriptor at 'bit'.
+static void begin_scales(cg *c, umma_op *op, const tir_operand *o, int bit) {
+    ll_val k = op->m->loop >= 0 ? c->starts[c->k->n_loops + op->m->loop] : ll_i32(c->b, 0);
+    ll_val first = cg_first_scale(c, op->m, o, k);
+    if (first) {
+        op->parts = true;
+        op->columns = ll_add(c->b, op->columns, ll_bini(c->b, LL_SHL, first, bit));
+    }
+}
+
 void cg_umma(cg *c, const tir_mma *m) {
     const mma_info *info = &mma_kinds[m->kind];
     const tir_operand *a = &c->k->operands[m->a];
@@ -342,11 +367,13 @@ void cg_umma(cg *c, const tir_mma *m) {
     tile_descs descs = {0};
     if (info->scale != ELEM_NONE) {
         if (plan->copy_a[number]) {
-            copy_scales(c, &descs, a, words_of(m, info));
+            copy_scales(c, &descs, a, words_of(c, m, a));
         }
         if (plan->copy_b[number]) {
-            copy_scales(c, &descs, b, words_of(m, info));
+            copy_scales(c, &descs, b, words_of(c, m, b));
         }
+        begin_scales(c, &op, a, 29);
+        begin_scales(c, &op, b, 4);
         op.sfa = scale_address(c, a);
         op.sfb = scale_address(c, b);
     }

@@ -137,6 +137,7 @@ typedef struct {
     int fold;           // decoded to e4m3: the exponent c that the chain is scaled by; else 0
     int promote;        // f32 scales: elements of K that are summed from 0 before fma.rn adds the sum,
                         // times the mul.rn of both scales, to the accumulator; 0: none
+    int granule_b;      // of b where it is another than a's; else 0
 } mach_instr;
 
 // The instruction that multiplies the two formats on a target. False if there is none.

@@ -85,13 +85,14 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
                             64,       35,
                             23,       a->elem,
                             b->elem,  a->scale,
-                            b->scale, (int)ga, false, false, 0, 0};
+                            b->scale, (int)ga, false, false, 0, 0, 0};
         return nv || mx;
     }
-    bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga == 32);
-    bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb == 32);
-    *out =
-        (mach_instr){MACH_TFDPA, "mxf8f6f4", 32, 25, 23, a->elem, b->elem, a->scale, b->scale, 32, false, false, 0, 0};
+    // An instruction has a scale for its 32 elements; the same may serve several.
+    bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga % 32 == 0);
+    bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb % 32 == 0);
+    *out = (mach_instr){MACH_TFDPA, "mxf8f6f4", 32,        25,    23,    a->elem, b->elem,
+                        a->scale,   b->scale,   ga ? (int)ga : 32, false, false, 0, 0, gb ? (int)gb : 32};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
@@ -159,7 +160,7 @@ bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_i
     if (a->scale != ELEM_NONE || b->scale != ELEM_NONE) {
         return t != MACH_SM90A && choose_scaled(a, b, out);
     }
-    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0, 0};
+    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0, 0, 0};
     if (is_narrow(a->elem) && is_narrow(b->elem)) {
         out->name = "f8f6f4";
         out->k = 32;
@@ -192,6 +193,7 @@ mach_panel *mach_panel_new(const mach_instr *in, bool is_a, int64_t rows, int64_
     p->elem = is_a ? in->a : in->b;
     p->scale = is_a ? in->sa : in->sb;
     p->decode = is_a ? in->decode_a : in->decode_b;
+    p->in.granule = !is_a && in->granule_b != 0 ? in->granule_b : in->granule;
     p->rows = rows;
     p->k = k;
     p->steps = (k + in->k - 1) / in->k;

@@ -24,6 +24,7 @@ typedef struct {
 } mma_info;
 
 extern const mma_info mma_kinds[MMA_KINDS];
+enum { MMA_MX_GRANULE = 32 }; // elements along k that share a ue8m0 scale in the instructions that take one of them
 enum { MMA_STEP_BYTES = 32 }; // of a row in shared memory that an instruction reads, whatever its kind
 // Bits of shared memory that an element takes.
 static inline int mma_container(const mma_info *kind) {
@@ -42,6 +43,9 @@ bool mma_folds(int kind, bool decode); // whether products of this kind and deco
 enum { MMA_TABLE_ENTRY = 8, MMA_TABLE_COPIES = 8 };
 int mma_table_codes(elem_kind scale);
 int mma_table_bytes(elem_kind scale);
+// Whether it multiplies operands with a scale for 'granule' elements: where an instruction takes one scale of a row,
+// several in turn may take the same.
+bool mma_takes(const mma_info *kind, int granule);
 // The row for these operand formats, or -1.
 int mma_find(elem_kind a, elem_kind b, elem_kind scale, int granule, int family);
 

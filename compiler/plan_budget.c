@@ -124,7 +124,7 @@ static const char *scale_sum(planner *p) {
             continue;
         }
         int granule = p->k->params[op->param].granule;
-        int atoms = p->operands[i].k_elems / (granule * TIR_ATOM_COLS);
+        int atoms = tir_scale_words(p->operands[i].k_elems, granule);
         int blocks = op->sf_rows / TIR_ATOM_ROWS;
         const char *name = p->k->params[op->param].name;
         const char *one = blocks > 1 ? arena_printf(p->mem, "%s %d x %d", name, blocks, 4 * atoms)

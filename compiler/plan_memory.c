@@ -230,7 +230,7 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
     int param = go->param->id;
     int n = go->expr->n_args;
     int granule = k->params[param].granule;
-    int atoms = po->k_elems / (granule * TIR_ATOM_COLS);
+    int atoms = tir_scale_words(po->k_elems, granule);
     bool along = k->cluster > 1 && k->cluster_loop == po->row_loop;
     // The N side of a pair multiplies all N columns in both CTAs: both need all its scales.
     bool own = along && !(k->pair && !po->is_m_side);
@@ -440,7 +440,7 @@ static void plan_scale_columns(planner *p) {
         if (op->scale >= 0 && p->arch->family == MMA_TCGEN05) {
             int granule = p->k->params[op->param].granule;
             op->sf_column = p->sf_columns;
-            p->sf_columns += op->sf_rows / 32 * (p->operands[i].k_elems / (granule * TIR_ATOM_COLS));
+            p->sf_columns += op->sf_rows / 32 * tir_scale_words(p->operands[i].k_elems, granule);
         }
     }
 }

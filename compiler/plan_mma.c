@@ -284,12 +284,17 @@ static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bi
         plan_help_with(p, index, round_up(k_elems, TIR_PAD_ELEMS), "whole boxes a step");
         return false;
     }
-    int atom = info->granule * TIR_ATOM_COLS;
-    if (info->granule > 0 && k_elems % atom != 0) {
-        PLAN_REFUSE(p, "A111", index->span,
-                    "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d elements", k_elems,
-                    index->name, atom);
-        plan_help_with(p, index, round_up(k_elems, atom), "whole scale tiles a step");
+    return true;
+}
+
+// Scales come as whole 128x4 tiles; a step is some of them, or one of several that share one.
+static bool check_scales(planner *p, const graph_mma *m, const tir_param *t, int k_elems) {
+    int span = t->granule * TIR_ATOM_COLS;
+    if (tir_scale_words(k_elems, t->granule) == 0) {
+        PLAN_REFUSE(p, "A111", m->k->span,
+                    "a step of %d along '%s' cuts a 128x4 scale tile of '%s', which spans %d elements, in other than "
+                    "equal parts of whole scales", k_elems, m->k->name, t->name, span);
+        plan_help_with(p, m->k, round_up(k_elems, span), "whole scale tiles a step");
         return false;
     }
     return true;
@@ -349,7 +354,8 @@ static bool set_major(planner *p, const graph_operand *go, plan_operand *o, cons
     return true;
 }
 
-static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, const ast_sym *k) {
+static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, const graph_mma *gm) {
+    const ast_sym *k = gm->k;
     plan_operand *o = &p->operands[operand];
     const graph_operand *go = &p->g->operands[operand];
     const tir_acc *acc = &p->k->accs[m->acc];
@@ -377,6 +383,9 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
     o->k_loop = p->k->n_loops + graph_for_of(p->g, k);
     o->container = container;
     o->row_loop = m_side ? acc->row_loop : acc->col_loop;
+    if (o->scaled && !check_scales(p, gm, &p->k->params[go->param->id], m->k_elems)) {
+        return false;
+    }
     o->tile_rows = p->k->loops[o->row_loop].tile;
     if (!set_major(p, go, o, k)) {
         return false;
@@ -402,8 +411,8 @@ static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     int bits = mma_container(info);
     if (check_k(p, gm, info, m->decode ? packed_a : bits, packed_a, m->k_elems) &&
         (packed_a == packed_b || check_k(p, gm, info, bits, packed_b, m->k_elems)) &&
-        set_side(p, m->a, true, m, gm->k)) {
-        set_side(p, m->b, false, m, gm->k);
+        set_side(p, m->a, true, m, gm)) {
+        set_side(p, m->b, false, m, gm);
     }
 }
 
@@ -509,6 +518,20 @@ static void plan_exponents(planner *p) {
     }
 }
 
+// The instruction for two operands that agree in the type of their scales: that of the granule that they share, or
+// the one of the least granule, which takes both. 'wide': the scales are no instruction's.
+static int find_kind(const planner *p, const ast_format *fa, const ast_format *fb, bool wide) {
+    elem_kind a = multiplied(p, fa), b = multiplied(p, fb);
+    int family = p->arch->family;
+    if (wide || fa->scale == ELEM_NONE) {
+        return mma_find(a, b, ELEM_NONE, 0, family);
+    }
+    int ga = (int)fa->granule[fa->n_granule - 1], gb = (int)fb->granule[fb->n_granule - 1];
+    int kind = ga == gb ? mma_find(a, b, fa->scale, ga, family) : -1;
+    int least = mma_find(a, b, fa->scale, MMA_MX_GRANULE, family);
+    return kind >= 0 || least < 0 || !mma_takes(&mma_kinds[least], ga) || !mma_takes(&mma_kinds[least], gb) ? kind : least;
+}
+
 static void plan_mma(planner *p, int number) {
     const graph *g = p->g;
     const graph_mma *gm = &g->mmas[number];
@@ -535,15 +558,12 @@ static void plan_mma(planner *p, int number) {
     }
     // f32 scales are no instruction's: sums of one granule of k are scaled and added outside of it.
     bool wide = l->scale == ELEM_F32 && p->arch->family == MMA_WGMMA && elem_bits(l->elem) == 8;
-    int kind = granule == r_granule && l->scale == r->scale
-                   ? mma_find(multiplied(p, fa), multiplied(p, fb), wide ? ELEM_NONE : fa->scale, wide ? 0 : granule,
-                              p->arch->family)
-                   : -1;
+    int kind = l->scale != r->scale || (wide && granule != r_granule) ? -1 : find_kind(p, fa, fb, wide);
     if (kind < 0) {
         PLAN_REFUSE(p, "A110", gm->stmt->span, "no instruction in use on %s multiplies %s by %s", p->arch->name,
                     l->name, r->name);
-        diag_because(p->d, "both operands need the same scale type and granule, and a pair of element "
-                           "types that one instruction takes");
+        diag_because(p->d, "both operands need the same scale type and granule (of FP8, multiples of 32), and a pair of "
+                           "element types that one instruction takes");
         if (l->elem == ELEM_F32 && r->elem == ELEM_F32 && p->f->has_mma && p->arch->family == MMA_WGMMA) {
             diag_fix(p->d, plan_fact_span(p, p->f->mma_span), "mma wgmma tf32;", "without their 13 low bits");
         } else if (l->elem == ELEM_F32 && r->elem == ELEM_F32) {

@@ -503,6 +503,10 @@ int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
+// 128x4 tiles of scales along k that a step of 'k_elems' brings: whole ones, or the one that it is a part of.
+// 0: it is neither, or cuts a granule.
+int tir_scale_words(int k_elems, int granule);
+
 // The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot.
 // Scale i of a granule is that of rows (start - into) + i * share and on, 'start' the first of the
 // CTA's rows.

@@ -81,6 +81,14 @@ bool tir_is_promoted(const tir_kernel *k, int acc) {
     return false;
 }
 
+int tir_scale_words(int k_elems, int granule) {
+    int span = granule * TIR_ATOM_COLS;
+    if (k_elems % granule != 0 || (k_elems % span != 0 && span % k_elems != 0)) {
+        return 0;
+    }
+    return k_elems < span ? 1 : k_elems / span;
+}
+
 tir_factor tir_factors(const tir_kernel *k, int operand) {
     tir_factor f = {.mma = -1};
     for (int i = 0; i < k->n_mmas && f.mma < 0; i++) {

@@ -380,7 +380,7 @@ static int64_t scale_columns(const tir_kernel *k, int operand) {
     const tir_operand *o = &k->operands[operand];
     for (int i = 0; i < k->n_mmas; i++) {
         if (k->mmas[i].a == operand || k->mmas[i].b == operand) {
-            int words = k->mmas[i].k_elems / (TIR_ATOM_COLS * k->params[o->param].granule);
+            int words = tir_scale_words(k->mmas[i].k_elems, k->params[o->param].granule);
             return (int64_t)o->sf_rows / TIR_ATOM_ROWS * TIR_ATOM_COLS * words;
         }
     }

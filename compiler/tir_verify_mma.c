@@ -201,7 +201,7 @@ static bool verify_side_format(verifier *v, const side *s) {
     }
     bool wide = s->m->promote > 0 && p->scale == ELEM_F32 && p->granule == s->m->promote;
     bool cut = elem == ELEM_TF32 && p->elem == ELEM_F32; // its low bits are not looked at
-    VERIFY(v, (p->elem == elem || cut) && (wide || (p->scale == s->kind->scale && p->granule == s->kind->granule)),
+    VERIFY(v, (p->elem == elem || cut) && (wide || (p->scale == s->kind->scale && mma_takes(s->kind, p->granule))),
            "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name, elem_name(p->elem),
            p->scale == ELEM_NONE ? "none" : elem_name(p->scale), p->granule);
     return true;
@@ -288,7 +288,10 @@ static bool verify_side_scales(verifier *v, const side *s) {
     const tir_channel *c = &k->channels[s->o->channel];
     const tir_box *data = &c->boxes[s->o->data];
     const tir_box *scale = &c->boxes[s->o->scale];
-    int words = s->m->k_elems / (TIR_ATOM_COLS * k->params[s->o->param].granule);
+    int granule = k->params[s->o->param].granule;
+    int words = tir_scale_words(s->m->k_elems, granule);
+    VERIFY(v, words > 0, "operand '%s': a step of %d elements cuts its scales, one for %d", s->name, s->m->k_elems,
+           granule);
     VERIFY(v, k->maps[scale->map].box[1] == words, "operand '%s': %d scale tiles along k, a step has %d",
            s->name, k->maps[scale->map].box[1], words);
     const tir_coord *row = &data->coords[row_axis(s->o, &k->maps[data->map])];
@@ -326,8 +329,7 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     const tir_acc *acc = &k->accs[m->acc];
     VERIFY(v, (kind->families & v->arch->family) != 0, "mma #%d: %s has no %s", number, v->arch->name,
            kind->name);
-    VERIFY(v, tir_in(m->k_elems, 1, 1 << 16) && m->k_elems % kind->k == 0 &&
-                  (kind->granule == 0 || m->k_elems % (TIR_ATOM_COLS * kind->granule) == 0),
+    VERIFY(v, tir_in(m->k_elems, 1, 1 << 16) && m->k_elems % kind->k == 0,
            "mma #%d: a step of %d elements of k in instructions of %d", number, m->k_elems, kind->k);
     VERIFY(v, m->promote == 0 || (v->arch->family == MMA_WGMMA && tir_in(m->promote, 1, m->k_elems) &&
                                   m->promote % kind->k == 0 && m->k_elems % m->promote == 0),

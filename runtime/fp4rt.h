@@ -213,9 +213,10 @@ FP4_API fp4_status fp4_host_decode(const fp4_host *host, double *values);
 // Each value to the nearest code; for formats without scales (others: fp4_quantize).
 FP4_API fp4_status fp4_host_encode(const fp4_host *host, const double *values);
 
-// Copies a tensor into another packing: shape, scale type and granule are the same, pitch and
-// layout (gguf included) as each of them says, elements of another type only when every number has
-// a code there (e2m1 in e4m3). Padding becomes 0. The memories do not overlap.
+// Copies a tensor into another packing: the shape is the same, pitch and layout (gguf included) as
+// each of them says. Elements and scales may be of another type when every number has a code there
+// (e2m1 in e4m3, ue8m0 in f32), and several granules may share what one had (128 x 128 to 1 x 32).
+// Padding becomes 0. The memories do not overlap.
 FP4_API fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to);
 
 // Ragged tensors: a matrix [rows, cols] whose rows are cut in groups, group g from first[g] to

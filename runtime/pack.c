@@ -287,12 +287,13 @@ static fp4_status check_same(const fp4_host *from, const fp4_host *to) {
     }
     const fp4_format *a = &from->format;
     const fp4_format *b = &to->format;
-    if (a->scale != b->scale || (rt_format_scaled(a) && (a->granule_rows != b->granule_rows ||
-                                                         a->granule_cols != b->granule_cols))) {
+    bool scaled = rt_format_scaled(a);
+    if (scaled != rt_format_scaled(b) ||
+        (scaled && (a->granule_rows % b->granule_rows != 0 || a->granule_cols % b->granule_cols != 0))) {
         char have[FP4_MAX_NAME];
         char want[FP4_MAX_NAME];
         return rt_fail(FP4_ERROR_ARGUMENT,
-                       "fp4_host_repack(): %s and %s have scales of another type or granule",
+                       "fp4_host_repack(): granules of %s do not consist of whole ones of %s",
                        rt_format_text(a, have), rt_format_text(b, want));
     }
     return FP4_OK;
@@ -311,6 +312,25 @@ static fp4_status convert(const fp4_host *from, const fp4_host *to, int64_t row,
                        (long long)row, (long long)col, value, fp4_elem_name(new));
     }
     fp4_host_set_code(to, row, col, code);
+    return FP4_OK;
+}
+
+// The scale of an element in another type.
+static fp4_status copy_scale(const fp4_host *from, const fp4_host *to, int64_t row, int64_t col) {
+    fp4_elem old = from->format.scale;
+    fp4_elem new = to->format.scale;
+    uint64_t code = fp4_host_scale_code(from, row, col);
+    if (old != new) {
+        double value = fp4_decode(old, code);
+        code = fp4_encode(new, value);
+        double back = fp4_decode(new, code);
+        if (back != value && !(value != value && back != back)) {
+            return rt_fail(FP4_ERROR_ARGUMENT,
+                           "fp4_host_repack(): the scale of element (%lld, %lld) is %g, which %s cannot hold",
+                           (long long)row, (long long)col, value, fp4_elem_name(new));
+        }
+    }
+    fp4_host_set_scale_code(to, row, col, code);
     return FP4_OK;
 }
 
@@ -355,8 +375,8 @@ fp4_status fp4_host_repack(const fp4_host *from, const fp4_host *to) {
     for (int64_t row = 0; row < ours.n_matrices * ours.rows && status == FP4_OK; row++) {
         status = copy_row(from, to, &theirs, row);
         bool first = rt_format_scaled(&to->format) && row % ours.rows % step_rows == 0;
-        for (int64_t col = 0; first && col < ours.cols; col += to->format.granule_cols) {
-            fp4_host_set_scale_code(to, row, col, fp4_host_scale_code(from, row, col));
+        for (int64_t col = 0; first && status == FP4_OK && col < ours.cols; col += to->format.granule_cols) {
+            status = copy_scale(from, to, row, col);
         }
     }
     return status;

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_BYTES = FP4_PREPACK_NAME };
@@ -32,6 +33,8 @@ static const convention conventions[] = {
     {"gpt-oss MXFP4", "_blocks", "U8", "_scales", "U8", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, true, false},
     {"DeepSeek FP8", ".weight", "F8_E4M3", ".weight_scale_inv", "F32", NULL, FP4_GLOBAL_MULTIPLY,
      "e4m3*f32/128x128", 1, false, false},
+    {"DeepSeek FP8 of powers of two", ".weight", "F8_E4M3", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY,
+     "e4m3*ue8m0/128x128", 1, false, false},
     {"DeepSeek MXFP4", ".weight", "I8", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, false,
      false},
     {"fp4-prepack NVFP4", FP4_PREPACK_DATA, "F4", FP4_PREPACK_SCALE, "F8_E4M3", FP4_PREPACK_GLOBAL,
@@ -40,6 +43,8 @@ static const convention conventions[] = {
      FP4_GLOBAL_MULTIPLY, "mxfp4", 1, false, true},
     {"fp4-prepack FP8", FP4_PREPACK_DATA, "F8_E4M3", FP4_PREPACK_SCALE, "F32", FP4_PREPACK_GLOBAL,
      FP4_GLOBAL_MULTIPLY, "e4m3*f32/128x128", 1, false, true},
+    {"fp4-prepack FP8 of powers of two", FP4_PREPACK_DATA, "F8_E4M3", FP4_PREPACK_SCALE, "F8_E8M0",
+     FP4_PREPACK_GLOBAL, FP4_GLOBAL_MULTIPLY, "e4m3*ue8m0/128x128", 1, false, true},
 };
 
 typedef struct {
@@ -193,7 +198,42 @@ fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *la
     }
     fp4_prepack_layer l;
     fp4_status status = fp4_prepack_find(file, layer, &l);
-    return status == FP4_OK ? fp4_tensor_import(ctx, &l.host, l.global, FP4_GLOBAL_MULTIPLY, tensor) : status;
+    if (status != FP4_OK) {
+        return status;
+    }
+    bool rows = l.host.format.scale == FP4_ELEM_UE8M0 && l.host.format.granule_rows > 1;
+    return rows ? fp4_prepack_import(ctx, &l, "e4m3*ue8m0/1x128", tensor)
+                : fp4_tensor_import(ctx, &l.host, l.global, FP4_GLOBAL_MULTIPLY, tensor);
+}
+
+fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *layer, const char *format, fp4_tensor *tensor) {
+    if (!ctx || !layer || !format || !tensor) {
+        return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack_import(): NULL argument");
+    }
+    const fp4_host *from = &layer->host;
+    fp4_host to = {.size = sizeof to};
+    fp4_format f;
+    fp4_storage s = {.size = sizeof s};
+    fp4_status status = fp4_format_find(format, &f);
+    if (status == FP4_OK) {
+        status = fp4_host_init(&to, &f, from->rank, from->dims);
+    }
+    if (status == FP4_OK) {
+        status = fp4_storage_of(&f, from->rank, from->dims, 0, &s);
+    }
+    if (status != FP4_OK) {
+        return status;
+    }
+    to.data = malloc((size_t)s.data_bytes + 1);
+    to.scale = malloc((size_t)s.scale_bytes + 1);
+    status = to.data && to.scale ? fp4_host_repack(from, &to)
+                                 : fp4_fail(FP4_ERROR_MEMORY, "fp4_prepack_import(): no memory left");
+    if (status == FP4_OK) {
+        status = fp4_tensor_import(ctx, &to, layer->global, FP4_GLOBAL_MULTIPLY, tensor);
+    }
+    free(to.data);
+    free(to.scale);
+    return status;
 }
 
 // Endings of different conventions may be the end of one name: the layer is one whose part this is.

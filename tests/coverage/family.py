@@ -19,7 +19,8 @@ DECLARED = {"fp8_k128": "e4m3 * f32 per [1, 128]", "fp8_128x128": "e4m3 * f32 pe
 # Operands -> elements of a step along k. Granules of 16 (nvfp4), 32 (mx) and 128.
 PAIRS = {("nvfp4", "nvfp4"): 256, ("mxfp4", "mxfp4"): 256, ("mxfp8", "mxfp8"): 128, ("mxfp8_e5m2", "mxfp8_e5m2"): 128,
          ("mxfp8", "mxfp8_e5m2"): 128, ("mxfp8_e5m2", "mxfp8"): 128, ("mxfp8", "mxfp4"): 128, ("mxfp4", "mxfp8"): 128,
-         ("mxfp8_k128", "mxfp8_k128"): 512, ("fp8_k128", "fp8_128x128"): 128, ("fp8_k128", "fp8_k128"): 128,
+         ("mxfp8_k128", "mxfp8_k128"): 128, ("mxfp8_k128", "mxfp4"): 128,
+         ("fp8_k128", "fp8_128x128"): 128, ("fp8_k128", "fp8_k128"): 128,
          ("e4m3", "e4m3"): 128, ("e4m3", "e5m2"): 128, ("bf16", "bf16"): 64, ("e4m3", "nvfp4"): 128,
          ("e4m3", "mxfp4"): 128, ("bf16", "nvfp4"): 128, ("bf16", "mxfp4"): 128}
 RESULTS = ["bf16", "f32", "f32+=", "bias", "nvfp4", "mxfp8"]

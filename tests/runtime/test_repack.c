@@ -202,7 +202,7 @@ static void refusals(void **state) {
     packing c = new_packing("nvfp4", FP4_SF_LINEAR, (int64_t[]){3, 1, 64}, 0);
     fp4_storage s;
     assert_int_equal(fp4_host_repack(&a.host, &b.host), FP4_ERROR_ARGUMENT);
-    assert_non_null(strstr(fp4_last_error(), "nvfp4 @ linear and mxfp4 @ linear have scales of"));
+    assert_non_null(strstr(fp4_last_error(), "nvfp4 @ linear do not consist of whole ones of mxfp4"));
     assert_int_equal(fp4_host_repack(&a.host, &c.host), FP4_ERROR_ARGUMENT);
     assert_non_null(strstr(fp4_last_error(), "different shapes"));
     assert_int_equal(fp4_host_repack(NULL, &a.host), FP4_ERROR_ARGUMENT);
