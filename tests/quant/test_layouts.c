@@ -66,14 +66,17 @@ static const move moves[] = {
     {"ue4m3_pack", "ue4m3", "ue4m3 @ sf128x4", 1, 1, false},
     {"ue4m3_unpack", "ue4m3 @ sf128x4", "ue4m3", 1, 1, false},
     {"ue4m3_pack8", "ue4m3 @ sf128x4", "ue4m3 @ sf8x4", 1, 1, false},
+    {"ue4m3_unpack8", "ue4m3 @ sf8x4", "ue4m3", 1, 1, false},
     {"ue8m0_pack", "ue8m0", "ue8m0 @ sf128x4", 1, 1, false},
     {"ue8m0_unpack", "ue8m0 @ sf128x4", "ue8m0", 1, 1, false},
     {"ue8m0_words", "ue8m0", "ue8m0 @ mn_packed", 1, 1, true},
+    {"words_to_rows", "ue8m0 @ mn_packed", "ue8m0", 1, 1, true},
     {"words_to_blocks", "ue8m0 @ mn_packed", "ue8m0 @ sf128x4", 1, 1, true},
     {"f32_words", "f32", "ue8m0 @ mn_packed", 1, 1, false},
     {"f32_block_words", "f32", "ue8m0 @ mn_packed", 128, 1, false},
     {"f32_split_words", "f32", "ue8m0 @ mn_packed", 1, 4, false},
     {"f32_mn", "f32", "f32 @ mn_major", 1, 1, false},
+    {"f32_rows", "f32 @ mn_major", "f32", 1, 1, false},
 };
 
 // Place of an element among those of its matrix, as the layouts' users write it.

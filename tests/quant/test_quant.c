@@ -163,9 +163,22 @@ static void try_apart(const apart *t, int64_t rows, int64_t cols) {
     free_operand(&x);
 }
 
-// Kernels whose result is one scaled tensor.
+// The numbers of x with rows and columns exchanged, for the host alone.
+static operand turn(const operand *x) {
+    operand t = {.rows = x->cols, .cols = x->rows};
+    t.values = malloc((size_t)(x->rows * x->cols + 1) * sizeof *t.values);
+    NEED(t.values);
+    for (int64_t i = 0; i < x->rows * x->cols; i++) {
+        t.values[i % x->cols * x->rows + i / x->cols] = x->values[i];
+    }
+    return t;
+}
+
+// Kernels whose result is one scaled tensor; those of channels give it turned around.
 static void try_scaled(const char *kernel, const char *format, float global, int64_t rows, int64_t cols) {
-    operand x = new_operand(rows, cols);
+    bool turned = strstr(kernel, "_channel") != NULL;
+    operand x = turned ? new_operand(cols, rows) : new_operand(rows, cols);
+    operand seen = turned ? turn(&x) : x;
     fp4_tensor y;
     fp4_storage st = {.size = sizeof st};
     int64_t dims[] = {rows, cols};
@@ -177,7 +190,7 @@ static void try_scaled(const char *kernel, const char *format, float global, int
     }
     launch(kernel, args, global == 0 ? 2 : 3);
     fp4_quantize_options options = {.size = sizeof options, .global_scale = global, .arith = FP4_ARITH_KERNEL};
-    fp4_host want = reference(format, FP4_SF_128X4, &x, &options);
+    fp4_host want = reference(format, FP4_SF_128X4, &seen, &options);
     uint8_t *data = malloc((size_t)st.data_bytes + 1);
     uint8_t *scale = malloc((size_t)st.scale_bytes + 1);
     NEED(data && scale && fp4_tensor_read(ctx, &y, data, scale, NULL) == FP4_OK);
@@ -189,6 +202,9 @@ static void try_scaled(const char *kernel, const char *format, float global, int
     free(scale);
     free_host(&want);
     fp4_tensor_free(&y);
+    if (turned) {
+        free(seen.values);
+    }
     free_operand(&x);
 }
 
@@ -239,6 +255,8 @@ static void try_all(bool fp8) {
             try_scaled("mxfp4_quantise", "mxfp4", 0, sizes[i][0], sizes[i][1]);
             try_scaled("mxfp6_quantise", "e2m3*ue8m0/1x32", 0, sizes[i][0], sizes[i][1]);
             try_scaled("mxfp8_quantise", "mxfp8", 0, sizes[i][0], sizes[i][1]);
+            try_scaled("mxfp8_channel", "mxfp8", 0, sizes[i][0], sizes[i][1]);
+            try_scaled("nvfp4_channel", "nvfp4", 0.0078f, sizes[i][0], sizes[i][1]);
         }
     }
 }
