@@ -173,6 +173,24 @@ static void reads_blocks(void) {
     fp4_tensor_free(&t);
 }
 
+// The same with powers of two: each of the 128 rows gets them, in tiles of 128 x 4.
+static void reads_powers(void) {
+    static const uint8_t block[2][2] = {{120, 131}, {127, 1}};
+    static uint8_t data[N * K], scale[2 * 512];
+    draw(16, 7);
+    begin();
+    add("l.weight", "F8_E4M3", "130,160", codes[0], N * K);
+    add("l.scale", "F8_E8M0", "2,2", block, sizeof block);
+    fp4_tensor t;
+    NEED(pack("l", &t) == FP4_OK);
+    NEED(t.format.granule_rows == 1 && t.format.granule_cols == 128 && t.format.layout == FP4_SF_128X4);
+    NEED(fp4_tensor_read(ctx, &t, data, scale, NULL) == FP4_OK && memcmp(data, codes[0], sizeof data) == 0);
+    for (int n = 0; n < N; n++) {
+        NEED(memcmp(&scale[n / 128 * 512 + n % 32 * 16 + n % 128 / 32 * 4], block[n / 128], 2) == 0);
+    }
+    fp4_tensor_free(&t);
+}
+
 static void refuses(const char *sentence) {
     fp4_tensor t;
     NEED(pack("l", &t) != FP4_OK);
@@ -253,6 +271,7 @@ int main(void) {
     NEED(fp4_open(&config, &ctx) == FP4_OK);
     reads_samples();
     reads_blocks();
+    reads_powers();
     refuses_mistakes();
     reads_torn_files();
     fp4_stats stats;
