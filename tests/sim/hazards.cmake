@@ -18,12 +18,12 @@ if(Python3_FOUND AND TARGET fp4c)
     set(mutants mutation.lib)
     add_test(NAME mutation.holes COMMAND ${mutation} holes ${CMAKE_SOURCE_DIR})
     add_test(NAME mutation.lib COMMAND ${mutation} lib $<TARGET_FILE:mutation_judge> $<TARGET_FILE:fp4c>
-        ${CMAKE_SOURCE_DIR} --every 40 --only "fp8_token sm_90a|moe_up sm_120a|nvfp4_masked sm_100a")
+        ${CMAKE_SOURCE_DIR} --every 56 --only "fp8_token sm_90a|moe_up sm_120a|nvfp4_masked sm_100a")
     foreach(arch sm_100a sm_120a)
         add_test(NAME sim.mutation.${arch} COMMAND ${mutation} one $<TARGET_FILE:mutation_judge> $<TARGET_FILE:fp4c>
-            ${arch} ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk --tool detector --every 13)
+            ${arch} ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk --tool detector --every 17)
         add_test(NAME verify.mutants.${arch} COMMAND ${mutation} one $<TARGET_FILE:mutation_judge> $<TARGET_FILE:fp4c>
-            ${arch} ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk --tool verifier --every 7)
+            ${arch} ${CMAKE_SOURCE_DIR}/lib/gemm/gemm.tk --tool verifier --every 11)
         list(APPEND mutants sim.mutation.${arch} verify.mutants.${arch})
         foreach(order eager lazy random) # the kernel itself runs without a word
             add_test(NAME sim.silent.${arch}.${order} COMMAND fp4c run
@@ -31,5 +31,10 @@ if(Python3_FOUND AND TARGET fp4c)
                 --schedule ${order} --hazards strict)
         endforeach()
     endforeach()
+    add_test(NAME mutation.anybody COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/mutation/anybody.py
+        $<TARGET_FILE:fp4sim> ${CMAKE_CURRENT_LIST_DIR}/fp4sim/tile.ptx ${CMAKE_CURRENT_LIST_DIR}/fp4sim/tile.json
+        --hazards strict) # a kernel may end when its stores have been read
+    set_tests_properties(mutation.anybody PROPERTIES PASS_REGULAR_EXPRESSION
+        "survived  ptx:35 wait_group waits for reads only.*15 mutants: 7 fault, 7 reported, 1 survived")
     set_tests_properties(${mutants} PROPERTIES LABELS long)
 endif()

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// MANY: several tiles a cluster, and every ring goes round. ODD: three tiles, so that of two groups that
+// MANY: several tiles a cluster, and every ring goes round. ODD: three tiles, or seven, so that of two groups that
 // take turns one has more.
 typedef enum { MANY, ODD, DRAWN } sizes_kind;
 
@@ -86,7 +86,8 @@ static int64_t tiles(int64_t tile, int64_t n) {
     return tile == 1 ? n + 1 : n * tile - tile / 4 - 1;
 }
 
-// Groups of warps take tiles by turns: each of them is to come back twice to what it hands over.
+// Groups of warps take tiles by turns: each is to hand over so often that a count of arrivals which is wrong by one
+// in four has moved by a phase.
 static bool takes_turns(const tir_kernel *k) {
     for (int r = 0; r < k->n_roles; r++) {
         if (k->roles[r].turns > 1) {
@@ -107,7 +108,8 @@ static int64_t large(const tir_kernel *k, int dim, sizes_kind kind) {
     }
     for (int i = 0; i < k->n_loops; i++) {
         bool last = i + 1 == k->n_loops;
-        int64_t n = kind == ODD ? (last ? 3 : 1) : k->n_fors > 0 ? 2 + (last && takes_turns(k)) : 4;
+        int64_t odd = !last ? 1 : takes_turns(k) ? 7 : 3;
+        int64_t n = kind == ODD ? odd : k->n_fors > 0 ? 2 : 4;
         if (kind == MANY && i + 1 == k->n_loops && k->walk.kind == WALK_ONE) { // and that ring goes round
             n = k->walk.depth + 2;
         }
