@@ -26,6 +26,7 @@ Options of 'one' and 'lib':
 --bless writes scores.tsv: the lines of the kernels that were judged, the others stay."""
 import argparse
 import concurrent.futures
+import functools
 import hashlib
 import json
 import os
@@ -137,11 +138,15 @@ class Judge:
         self.process = None
 
 
+@functools.lru_cache(maxsize=None)
+def digest_of(text):
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
 def key_of(cell, variant, index, tool):
-    text, m = cell.texts[variant], cell.mutants[variant][index] if index is not None else None
+    m = cell.mutants[variant][index] if index is not None else None
     what = "unchanged" if m is None else f"{m.start} {m.end} {m.text}"
-    digest = hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
-    return f"{cell.kernel} {cell.arch} {digest} {tool} {hashlib.sha256(what.encode('ascii')).hexdigest()[:12]}"
+    return f"{cell.kernel} {cell.arch} {digest_of(cell.texts[variant])} {tool} {hashlib.sha256(what.encode('ascii')).hexdigest()[:12]}"
 
 
 class Journal:
