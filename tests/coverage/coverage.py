@@ -138,10 +138,16 @@ def run(fp4c, root, quick):
 # ---- README's table --------------------------------------------------------------------------------
 
 
+def spread(values, digits):
+    return " to ".join(dict.fromkeys(f"{end(values):.{digits}f}" for end in (min, max)))
+
+
 # Per M of a file of results: the range of TFLOP/s (GB/s for few rows), and how cuBLASLt's time compares.
 def speed_of(root, name):
     if name == "-":
         return ""
+    if name.startswith("grouped:"):
+        return speed_of_groups(root, name.split(":")[1])
     with open(os.path.join(root, "tests/h200/results", name + ".json")) as f:
         shapes = json.load(f)["shapes"]
     parts = []
@@ -150,10 +156,25 @@ def speed_of(root, name):
         unit, scale = ("TFLOP/s", 1) if m > 128 else ("TB/s", 1e-3)
         value = [scale * r["tflops" if m > 128 else "gbs"] for r in results]
         digits = 0 if m > 128 else 2
-        ends = [f"{end(value):.{digits}f}" for end in (min, max)]
-        text = f"M = {m}: {' to '.join(dict.fromkeys(ends))} {unit}"
+        text = f"M = {m}: {spread(value, digits)} {unit}"
         ratios = [math.log(r["ratio"]) for r in results if "ratio" in r]
         parts.append(text + (f", {math.exp(sum(ratios) / len(ratios)):.2f} x cuBLASLt" if ratios else ""))
+    return "; ".join(parts)
+
+
+# Of a kind of grouped.txt, per number of groups: the ranges of TFLOP/s and TB/s.
+def speed_of_groups(root, kind):
+    groups = {}
+    with open(os.path.join(root, "tests/h200/results/grouped.txt")) as f:
+        for line in f:
+            if line.startswith(kind + " ") or line.startswith(kind + ","):
+                count, *rest = line[len(kind):].replace(", +=", "").split()
+                groups.setdefault(int(count), []).append((float(rest[6]), float(rest[7])))
+    parts = []
+    for count, speeds in groups.items():
+        flops, bytes_ = zip(*speeds)
+        ranges = [spread(flops, 0) + " TFLOP/s", spread(bytes_, 2) + " TB/s"]
+        parts.append(f"{count} groups: {', '.join(ranges)}")
     return "; ".join(parts)
 
 

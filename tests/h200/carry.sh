@@ -15,7 +15,7 @@ awk -F '\t' '/^[^#]/ && $6 == "ok" { print $1, $2 }' "$here/../coverage/table.ts
     "$build/bin/fp4c" "$here/../../lib/$file" --kernel "$kernel" -arch sm_90a -o "$out/lib_$kernel.tkm"
 done
 # A list of shapes is for the kernel that README's table names with it.
-awk -F '\t' '/^[^#]/ && $8 != "-" { print $2, $8 }' "$here/../coverage/table.tsv" | while read -r kernel list; do
+awk -F '\t' '/^[^#]/ && $8 !~ /^-$|^grouped:/ { print $2, $8 }' "$here/../coverage/table.tsv" | while read -r kernel list; do
     cp "$out/lib_$kernel.tkm" "$out/bench_$list.tkm"
 done
 cp "$build/tests/h200/grouped_bench" "$build/tests/h200/h200_check" "$build/tests/h200/h200_probe" "$build/lib/fp4-bench" "$build/tests/runtime/runtime_bench_launch" "$here/run.sh" "$here/sanitize.sh" "$here"/*.shapes "$out"
