@@ -1,5 +1,7 @@
 // The arithmetic for any machine, and the choice between the two compilations.
+#ifndef __SANITIZE_ADDRESS__ // with checks in them, loops become no vectors
 #pragma GCC optimize("O3")
+#endif
 #define TABLE alu_base
 #include "alu_rows.h"
 

@@ -1,15 +1,17 @@
 #!/bin/sh
 # Builds a shared library of generated wrappers and calls it from Python. ffi.sh FP4C ROOT LIBDIR WORK
+# FFI_VENV: where Python's packages lie, WORK/venv if not set.
 set -eu
 fp4c=$1
 root=$2
 libdir=$3
 work=$4
 mkdir -p "$work"
-python=$work/venv/bin/python
+venv=${FFI_VENV:-$work/venv}
+python=$venv/bin/python
 if ! "$python" -c 'import numpy, tvm_ffi' 2>"$work/pip.log"; then
-    rm -rf "$work/venv"
-    python3 -m venv "$work/venv" || { echo "skipped: python3 has no venv"; exit 77; }
+    rm -rf "$venv"
+    python3 -m venv "$venv" || { echo "skipped: python3 has no venv"; exit 77; }
     if ! "$python" -m pip install -q "numpy<3" "apache-tvm-ffi==0.1.*" >"$work/pip.log" 2>&1; then
         echo "skipped: pip cannot install numpy and apache-tvm-ffi here: $(tail -n 1 "$work/pip.log")"
         exit 77
