@@ -16,6 +16,8 @@ typedef struct {
     planner *p;
     const frame *top;
     int depth;
+    bool bound;   // of a loop: cut off at the ends of its dimension
+    bool covered; // what is made of this fits in 32 bits, or only its low ones count
 } lowering;
 
 static tir_expr *lower(lowering *l, const ast_expr *e);
@@ -44,8 +46,7 @@ static tir_expr *refuse(lowering *l, const ast_expr *e, const char *what) {
     return NULL;
 }
 
-// i32 -> f32 where the other side is f32.
-static tir_expr *as_f32(planner *p, tir_expr *x) {
+tir_expr *plan_as_f32(planner *p, tir_expr *x) {
     if (x->type == ELEM_F32) {
         return x;
     }
@@ -239,13 +240,25 @@ bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
 
 static tir_expr *lower(lowering *l, const ast_expr *e);
 
+// Lanes reduce in f32.
+static bool is_real(planner *p, const ast_expr *e, const tir_expr *of) {
+    if (of->type != ELEM_F32) {
+        PLAN_REFUSE(p, "X101", e->span, "whole numbers are not reduced: no lowering yet");
+        diag_help(p->d, "reduce f32(...) of them");
+    }
+    return of->type == ELEM_F32;
+}
+
 // Over all of a loop that is no side of the tile: each lane walks it for its row.
 static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how, int loop, tir_expr *of) {
     const tir_acc *tile = &p->k->accs[0];
+    if (!is_real(p, e, of)) {
+        return NULL;
+    }
     tir_expr *x = new_node(p, TX_REDUCE, ELEM_F32, 1);
     x->reduce = how;
     x->ref = loop;
-    x->args[0] = as_f32(p, of);
+    x->args[0] = of;
     if (tir_varies(x, tile->col_loop)) {
         PLAN_REFUSE(p, "X101", e->span, "this differs between the columns '%s' of the tile, and a lane has a row: no "
                     "lowering yet", p->k->loops[tile->col_loop].index);
@@ -320,6 +333,9 @@ static tir_expr *lower_name(lowering *l, const ast_expr *e) {
         if (s->n_dims > 0) {
             return refuse(l, e, "a whole tensor");
         }
+        if (s->format->elem == ELEM_I64) {
+            return refuse(l, e, "a scalar of i64");
+        }
         x = new_expr(p, TX_SCALAR, elem_is_int(s->format->elem) ? ELEM_I32 : ELEM_F32);
         x->ref = s->id;
         return x;
@@ -360,15 +376,23 @@ static bool is_compare(ast_op op) {
 
 static tir_expr *lower_binary(lowering *l, const ast_expr *e) {
     planner *p = l->p;
+    bool wraps = e->op == OP_ADD || e->op == OP_SUB || e->op == OP_MUL;
+    bool outer = l->covered;
+    bool wide = e->type != NULL && elem_is_int(e->type->elem) && (wraps || e->op == OP_SHL);
+    if (wide && !l->bound && !outer && !plan_fits(p, e)) {
+        return NULL;
+    }
+    l->covered = wraps && (wide || outer);
     tir_expr *a = lower(l, e->a);
     tir_expr *b = a != NULL ? lower(l, e->b) : NULL;
+    l->covered = outer;
     if (b == NULL) {
         return NULL;
     }
     bool logical = e->op == OP_AND || e->op == OP_OR;
     if (!logical && (a->type == ELEM_F32 || b->type == ELEM_F32)) {
-        a = as_f32(p, a);
-        b = as_f32(p, b);
+        a = plan_as_f32(p, a);
+        b = plan_as_f32(p, b);
     }
     tir_expr *x = new_node(p, TX_BINARY, is_compare(e->op) || logical ? ELEM_BOOL : a->type, 2);
     x->op = e->op;
@@ -402,15 +426,21 @@ static tir_expr *lower_builtin(lowering *l, const ast_expr *e) {
     if (e->builtin == BI_CEILDIV) {
         return refuse(l, e, "'ceildiv', which is for sizes,");
     }
+    bool whole = e->builtin == BI_MIN || e->builtin == BI_MAX || e->builtin == BI_ABS ||
+                 e->builtin == BI_RELU || e->builtin == BI_CLAMP;
     tir_expr *x = new_node(l->p, TX_CALL, ELEM_F32, e->n_args);
     x->builtin = e->builtin;
     for (int i = 0; i < e->n_args; i++) {
-        tir_expr *a = lower(l, e->args[i]);
-        if (a == NULL) {
+        x->args[i] = lower(l, e->args[i]);
+        if (x->args[i] == NULL) {
             return NULL;
         }
-        x->args[i] = as_f32(l->p, a);
+        whole = whole && x->args[i]->type == ELEM_I32;
     }
+    for (int i = 0; i < e->n_args && !whole; i++) {
+        x->args[i] = plan_as_f32(l->p, x->args[i]);
+    }
+    x->type = whole ? ELEM_I32 : ELEM_F32;
     return x;
 }
 
@@ -419,13 +449,19 @@ static tir_expr *lower_convert(lowering *l, const ast_expr *e) {
     if (f->scale != ELEM_NONE || e->n_args != 1) {
         return refuse(l, e, "a scaled format inside an expression");
     }
+    if (f->elem == ELEM_I64) {
+        return refuse(l, e, "a conversion to i64");
+    }
+    bool outer = l->covered;
+    l->covered = f->elem == ELEM_I32; // the low bits
     tir_expr *a = lower(l, e->args[0]);
+    l->covered = outer;
     if (a == NULL || (f->elem == ELEM_F32 && a->type == ELEM_F32)) {
         return a;
     }
     tir_expr *x = new_node(l->p, TX_CONVERT, elem_is_int(f->elem) ? ELEM_I32 : ELEM_F32, 1);
     x->elem = f->elem;
-    x->args[0] = elem_is_int(f->elem) ? a : as_f32(l->p, a);
+    x->args[0] = elem_is_int(f->elem) ? a : plan_as_f32(l->p, a);
     return x;
 }
 
@@ -450,8 +486,8 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
         return NULL;
     }
     if (a->type != b->type) {
-        a = as_f32(l->p, a);
-        b = as_f32(l->p, b);
+        a = plan_as_f32(l->p, a);
+        b = plan_as_f32(l->p, b);
     }
     tir_expr *x = new_node(l->p, TX_SELECT, a->type, 3);
     x->args[0] = c;
@@ -483,7 +519,7 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
         return refuse(l, e, "a reduction over a part of a dimension");
     }
     tir_expr *a = lower(l, e->a);
-    if (a == NULL) {
+    if (a == NULL || !is_real(p, e, a)) {
         return NULL;
     }
     if (e->reduce == RED_SUM && loop == tile->row_loop) {
@@ -502,8 +538,20 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     tir_expr *x = new_node(p, TX_REDUCE, ELEM_F32, 1);
     x->reduce = e->reduce;
     x->ref = loop;
-    x->args[0] = as_f32(p, a);
+    x->args[0] = a;
     return tir_reads_acc(x) ? refuse(l, e, "a reduction of an accumulator") : x;
+}
+
+// What takes all bits of its operands.
+static tir_expr *lower_whole(lowering *l, const ast_expr *e) {
+    bool outer = l->covered;
+    l->covered = false;
+    tir_expr *x = e->kind == EX_CALL     ? lower_call(l, e)
+                  : e->kind == EX_SELECT ? lower_select(l, e)
+                  : e->kind == EX_REDUCE ? lower_reduce(l, e)
+                                         : refuse(l, e, "this expression");
+    l->covered = outer;
+    return x;
 }
 
 static tir_expr *lower_kind(lowering *l, const ast_expr *e) {
@@ -526,16 +574,10 @@ static tir_expr *lower_kind(lowering *l, const ast_expr *e) {
     }
     case EX_BINARY:
         return lower_binary(l, e);
-    case EX_CALL:
-        return lower_call(l, e);
     case EX_INDEX:
         return lower_slice(l, e);
-    case EX_SELECT:
-        return lower_select(l, e);
-    case EX_REDUCE:
-        return lower_reduce(l, e);
     default:
-        return refuse(l, e, "this expression");
+        return lower_whole(l, e);
     }
 }
 
@@ -554,7 +596,11 @@ static tir_expr *lower(lowering *l, const ast_expr *e) {
 }
 
 tir_expr *plan_expr(planner *p, const ast_expr *e) {
-    lowering l = {p, NULL, 0};
-    tir_expr *x = lower(&l, e);
-    return x;
+    lowering l = {.p = p, .bound = true};
+    return lower(&l, e);
+}
+
+tir_expr *plan_value(planner *p, const ast_expr *e) {
+    lowering l = {.p = p};
+    return lower(&l, e);
 }

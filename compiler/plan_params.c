@@ -162,6 +162,15 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
                     sym->name);
         return false;
     }
+    if (sym->n_dims > 0 && elem_bits(f->elem) > 32) {
+        PLAN_REFUSE(p, "X101", sym->span, "'%s': tensors of %s have no lowering yet", sym->name, f->name);
+        return false;
+    }
+    if (sym->n_dims == 0 && f->elem == ELEM_BOOL) {
+        PLAN_REFUSE(p, "X101", sym->span, "'%s': scalars of bool have no lowering yet", sym->name);
+        diag_help(p->d, "'%s : i32', and '%s != 0' where it is asked", sym->name, sym->name);
+        return false;
+    }
     out->dims = ARENA_ARRAY(p->mem, tir_size *, sym->n_dims + 1);
     for (int i = 0; i < sym->n_dims; i++) {
         out->dims[i] = plan_size(p, sym->dims[i]);
@@ -366,7 +375,8 @@ void plan_params(planner *p) {
             k->n_params++;
         }
     }
-    k->where = ARENA_ARRAY(p->mem, tir_where, a->n_where + GRAPH_MAX); // and those of stores (plan_stores.c)
+    // And those of stores (plan_stores.c) and of their values (plan_wide.c).
+    k->where = ARENA_ARRAY(p->mem, tir_where, a->n_where + 2 * GRAPH_MAX);
     for (int i = 0; i < a->n_where && p->ok; i++) {
         add_where(p, a->where[i]);
     }

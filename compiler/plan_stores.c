@@ -122,17 +122,19 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
     s->granule = f->scale != ELEM_NONE ? (int)f->granule[f->n_granule - 1] : 0;
     bool converts = e->kind == EX_CALL && e->call == CALL_CONVERT;
     if (converts && f->scale != ELEM_NONE && e->n_args == 2) {
-        s->divide = plan_expr(p, e->args[1]);
+        s->divide = plan_value(p, e->args[1]);
         if (s->divide == NULL) {
             return false;
         }
+        s->divide = plan_as_f32(p, s->divide);
     }
     // What is added is rounded before, the sum once more; whole numbers are stored as they are.
     bool bare = converts && !g->stmt->accumulate && !elem_is_int(f->elem);
-    s->value = plan_expr(p, bare ? e->args[0] : e);
+    s->value = plan_value(p, bare ? e->args[0] : e);
     if (s->value == NULL) {
         return false;
     }
+    s->value = elem_is_int(f->elem) ? s->value : plan_as_f32(p, s->value);
     if (g->stmt->accumulate && f->scale != ELEM_NONE) {
         PLAN_REFUSE(p, "X101", g->stmt->span, "'+=' on a scaled tensor has no lowering yet");
         return false;
@@ -171,7 +173,7 @@ static bool plan_sum(planner *p, const graph_store *g, tir_store *s) {
     }
     tir_expr *old = plan_expr(p, g->stmt->target);
     tir_expr *sum = ARENA_NEW(p->mem, tir_expr);
-    *sum = (tir_expr){.kind = TX_BINARY, .type = ELEM_F32, .op = OP_ADD, .n_args = 2};
+    *sum = (tir_expr){.kind = TX_BINARY, .type = s->value->type, .op = OP_ADD, .n_args = 2};
     sum->args = ARENA_ARRAY(p->mem, tir_expr *, 2);
     sum->args[0] = old;
     sum->args[1] = s->value;

@@ -126,6 +126,12 @@ python3 -c 'import json; assert json.load(open("out"))["differ"] == 0' || compla
 grep -q "$(printf '\033')" out && complain "escape codes in a pipe"
 nothing_written
 
+# Sizes and indices counted in 32 bits: a launch that would need more is refused.
+echo 'kernel k(X : f32[M], Y : out f32[M]) { tile m:64 of M { Y[m] = X[m] + f32(m * 100000); } }' >wide.tk
+expect 0 "bit-exact" run wide.tk -arch sm_120a M=21000 --check
+expect 1 "m \* 100000 in 32 bits" run wide.tk -arch sm_120a M=22000
+rm -f wide.tk
+
 # The manual: its programs are taken everywhere, and it names every fact and function.
 awk '/^```tk$/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("manual" n ".tk") }' "$root/lang/LANGUAGE.md"
 [ -f manual2.tk ] || complain "LANGUAGE.md has no programs"
