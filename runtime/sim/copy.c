@@ -80,15 +80,13 @@ static bool fill_tensor(struct warp *w, const struct uop *u, struct async_op *op
     return true;
 }
 
-// The lanes from 'lane' on that issue the same tensor store into the same bulk group. CUTLASS lets a whole warp store
-// a tile; ptxas makes one UTMASTG of it, with no loop over the lanes as it puts around loads and reductions, and the
-// bytes are the same.
+// The lanes from 'lane' on that issue the same tensor store. CUTLASS lets a whole warp store a tile; ptxas makes one
+// UTMASTG of it, with no loop over the lanes as it puts around loads and reductions, and the bytes are the same.
 static uint32_t same_store(struct warp *w, const struct uop *u, int lane) {
     const struct copy_aux *x = u->aux;
     uint32_t lanes = 0;
     FOR_LANES(l, exec_mask(w, u) & ~0u << lane) {
-        bool same = (w->bulk == NULL || w->bulk[l] == w->bulk[lane]) &&
-                    sim_shared_address(w, x->smem, x->smem_off, l) ==
+        bool same = sim_shared_address(w, x->smem, x->smem_off, l) ==
                         sim_shared_address(w, x->smem, x->smem_off, lane) &&
                     value_64(w, x->map, x->map_off, l) == value_64(w, x->map, x->map_off, lane);
         for (int n = 0; n < x->n_coord; n++) {
@@ -97,6 +95,19 @@ static uint32_t same_store(struct warp *w, const struct uop *u, int lane) {
         lanes |= (uint32_t)same << l;
     }
     return lanes;
+}
+
+// The group of a store that several lanes issue has one number: lanes that have committed fewer groups than others
+// (one alone stored something before) get empty groups, which are done.
+static uint32_t common_group(struct warp *w, uint32_t lanes) {
+    uint32_t most = 0;
+    FOR_LANES(l, lanes) {
+        most = w->bulk[l] > most ? w->bulk[l] : most;
+    }
+    FOR_LANES(l, lanes) {
+        w->bulk[l] = most;
+    }
+    return most;
 }
 
 const struct uop *run_copy(struct warp *w, const struct uop *u) {
@@ -121,7 +132,7 @@ const struct uop *run_copy(struct warp *w, const struct uop *u) {
             if (!groups_of(w)) {
                 return sim_fault(w, u, "out of host memory");
             }
-            op.group = w->bulk[l];
+            op.group = common_group(w, op.lanes);
         }
         if (!ok || !async_submit(w, &op)) {
             return STOP;

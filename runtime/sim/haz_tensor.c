@@ -643,7 +643,7 @@ static void wgmma_of_all(const struct issue *s, struct warp *w, const struct wgm
     haz_copy(t->cluster, &t->joined, &t->now);
     for (uint32_t n = 0; n < 4; n++) {
         const struct haz_thread *peer = &t->cluster->thread[(t->index & ~3u) + n];
-        if (peer->issued_group == w->wgmma_committed + 1) {
+        if (peer->issued_group >= w->wgmma_committed + 1) { // it may be ahead
             haz_join(t->cluster, &t->joined, &peer->issued);
         }
     }
