@@ -168,15 +168,15 @@ typedef struct ast_ragged {
     ast_expr *by;    // E: number of groups
     ast_expr *at;    // offsets: a const i32 tensor of E + 1 entries, or a record field
     bool to;         // 'at' holds the E ends: a group begins where the one before it ends, or at 0
-    ast_expr *align; // offsets, or with 'to' where groups begin, are rounded up to multiples of this [static];
-                     // NULL: they are not
+    ast_expr *align; // offsets, or with 'to' where groups begin, are rounded up to multiples of
+                     // this [static]; NULL: they are not
     ast_span span;
 } ast_ragged;
 
 enum { RAGGED_MOST_ALIGN = 65536 };
 
-// The groups lie behind each other without a gap. Scales in 128x4 tiles then begin with a fresh one in every group;
-// else they lie where their rows do.
+// The groups lie behind each other without a gap. Scales in 128x4 tiles then begin with a fresh one
+// in every group; else they lie where their rows do.
 static inline bool ragged_is_packed(const ast_ragged *r) {
     return !r->to && r->align == NULL;
 }

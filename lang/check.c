@@ -102,16 +102,18 @@ static void introduce_dims(checker *c, const ast_sym *tensor) {
     }
 }
 
-// The layout of plain elements is that of their matrices, where scales are read and written as numbers.
+// The layout of plain elements is that of their matrices, where scales are read and
+// written as numbers.
 static void check_plain_layout(checker *c, ast_sym *sym) {
     const ast_format *f = sym->format;
     layout_kind l = layout_find(sym->layout);
     bool matrices = sym->n_dims >= 2 || l == LAYOUT_LINEAR;
     if (l == LAYOUT_COUNT || !layout_holds(l, f->elem) || !matrices) {
-        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span, "'%s' of %s with %d ax%s cannot lie as '%s'",
-                    sym->name, f->name, sym->n_dims, sym->n_dims == 1 ? "is" : "es", sym->layout);
-        diag_because(c->d, "matrices of one-byte elements can lie as sf128x4, sf8x4, mn_packed and mn_major, "
-                           "wider ones as mn_major, all as linear");
+        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span,
+                    "'%s' of %s with %d ax%s cannot lie as '%s'", sym->name, f->name, sym->n_dims,
+                    sym->n_dims == 1 ? "is" : "es", sym->layout);
+        diag_because(c->d, "matrices of one-byte elements can lie as sf128x4, sf8x4, mn_packed and "
+                           "mn_major, wider ones as mn_major, all as linear");
         sym->is_bad = true;
     }
 }
@@ -120,10 +122,11 @@ static void check_plain_layout(checker *c, ast_sym *sym) {
 static void check_scale_layout(checker *c, ast_sym *sym, const ast_format *f) {
     layout_kind l = f->layout != NULL ? layout_find(f->layout) : LAYOUT_LINEAR;
     if (!layout_holds(l, f->scale) && (l != LAYOUT_GGUF || elem_bits(f->scale) != 8)) {
-        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span, "the %s scales of '%s' cannot lie as '%s'",
-                    elem_name(f->scale), sym->name, f->layout);
-        diag_because(c->d, "scales of one byte can lie as sf128x4, sf8x4, mn_packed, mn_major and linear, "
-                           "f32 ones as mn_major and linear");
+        diag_report(c->d, DIAG_ERROR, "E108", sym->type_span,
+                    "the %s scales of '%s' cannot lie as '%s'", elem_name(f->scale), sym->name,
+                    f->layout);
+        diag_because(c->d, "scales of one byte can lie as sf128x4, sf8x4, mn_packed, mn_major and "
+                           "linear, f32 ones as mn_major and linear");
         sym->is_bad = true;
     }
 }

@@ -104,7 +104,8 @@ void check_call(checker *c, ast_expr *e);
 ast_sym *tensor_of(const ast_expr *e);
 void check_index(checker *c, ast_expr *e, bool is_target);
 void check_member(checker *c, ast_expr *e);
-// The index of a subscript that is made of it and of numbers known at compile time; NULL: another one.
+// The index of a subscript that is made of it and of numbers known at compile time; NULL: another
+// one.
 ast_sym *mapped_index(const ast_expr *e);
 bool reads_only_const(const ast_expr *e);
 void check_reads(checker *c, const ast_expr *e, ast_sym *sym);
@@ -120,7 +121,8 @@ bool tune_expand(checker *c, ast_schedule *s);
 // --- check_sched.c ---
 void check_tparams(checker *c, ast_kernel *k);
 void check_schedules(checker *c);
-const ast_sym *check_find_tparam(const ast_kernel *k, const char *name); // NULL: it has none of that name
+// NULL: it has none of that name
+const ast_sym *check_find_tparam(const ast_kernel *k, const char *name);
 void check_where_values(checker *c, ast_kernel *k);
 
 #endif

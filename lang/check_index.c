@@ -2,8 +2,8 @@
 //
 // An axis is walked by an index of its dimension, left whole by ':', or picked by a number: a
 // constant, a 'const' scalar, an entry of a 'const' tensor or of a record. 'j / 2' walks an axis at
-// half the pace; that the sizes fit becomes a where clause of the kernel. 'm / S * S' is the first of
-// the S places that 'm' lies among.
+// half the pace; that the sizes fit becomes a where clause of the kernel. 'm / S * S' is the first
+// of the S places that 'm' lies among.
 #include "check.h"
 
 #include <string.h>
@@ -62,13 +62,15 @@ static ast_sym *rounded_index(const ast_expr *e) {
     return index != NULL && size_equal(divisor, e->b) ? index : NULL;
 }
 
-// 'n + (n + R) / (L + R) * G': made of one index and numbers known at compile time; NULL: of anything else.
+// 'n + (n + R) / (L + R) * G': made of one index and numbers known at compile time;
+// NULL: of anything else.
 ast_sym *mapped_index(const ast_expr *e) {
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_INDEX) {
         return e->sym;
     }
-    bool arithmetic = e->kind == EX_BINARY && (e->op == OP_ADD || e->op == OP_SUB || e->op == OP_MUL ||
-                                               e->op == OP_DIV || e->op == OP_MOD);
+    bool arithmetic =
+        e->kind == EX_BINARY && (e->op == OP_ADD || e->op == OP_SUB || e->op == OP_MUL ||
+                                 e->op == OP_DIV || e->op == OP_MOD);
     if (!arithmetic || is_poison(e)) {
         return NULL;
     }
@@ -148,9 +150,9 @@ static void imply_where(checker *c, ast_expr *clause) {
     k->where[k->n_where++] = clause;
 }
 
-// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that walks
-// in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K + BK; and so may
-// the last place be that is only read.
+// 'j / 2' on an axis of size d stays inside, and reaches all of it, where d * 2 == J. An index that
+// walks in tiles of BK names a place a tile at 'k / BK', the last one perhaps cut: K <= d * BK < K
+// + BK; and so may the last place be that is only read.
 static void add_implied_where(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index,
                               bool is_target) {
     ast_expr *reached = new_binary(c, OP_MUL, dim, arg->b);
@@ -175,13 +177,15 @@ static ast_expr *at_the_end(checker *c, const ast_expr *e, const ast_sym *index)
     return out;
 }
 
-// A map of an index reaches the place of its dimension's end just behind the axis: what a tile covers beyond
-// the dimension then lies beyond the axis as well, as maps that are admitted increase (plan_expr.c, map_axis).
+// A map of an index reaches the place of its dimension's end just behind the axis: what a tile
+// covers beyond the dimension then lies beyond the axis as well, as maps that are admitted increase
+// (plan_expr.c, map_axis).
 static bool check_mapped(checker *c, const ast_expr *arg, ast_expr *dim, const ast_sym *index) {
-    if (index->tile == NULL || index->lo != NULL || index->group != NULL || index->walk != WALK_TILE) {
+    if (index->tile == NULL || index->lo != NULL || index->group != NULL ||
+        index->walk != WALK_TILE) {
         diag_report(c->d, DIAG_ERROR, "O107", arg->span,
-                    "'%s' maps '%s', which does not walk all of a dimension in tiles", expr_text(c->mem, arg),
-                    index->name);
+                    "'%s' maps '%s', which does not walk all of a dimension in tiles",
+                    expr_text(c->mem, arg), index->name);
         return false;
     }
     ast_expr *end = at_the_end(c, arg, index);
@@ -247,8 +251,8 @@ bool reads_only_const(const ast_expr *e) {
     }
 }
 
-// Whether an expression is the same all over a tile of the index: it asks for the tile's number only,
-// 'index / TILE'.
+// Whether an expression is the same all over a tile of the index: it asks for the tile's number
+// only, 'index / TILE'.
 static bool is_of_tile(const ast_expr *e, const ast_sym *index) {
     const ast_expr *divisor = NULL;
     if (e == NULL || (divided_index(e, &divisor) == index && size_equal(index->tile, divisor))) {
@@ -257,7 +261,8 @@ static bool is_of_tile(const ast_expr *e, const ast_sym *index) {
     if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET) {
         return is_of_tile(e->sym->stmt->value, index);
     }
-    bool is = (e->kind != EX_NAME || e->sym != index) && is_of_tile(e->a, index) && is_of_tile(e->b, index);
+    bool is = (e->kind != EX_NAME || e->sym != index) && is_of_tile(e->a, index) &&
+              is_of_tile(e->b, index);
     for (int i = 0; i < e->n_args && is; i++) {
         is = is_of_tile(e->args[i], index);
     }
@@ -286,7 +291,8 @@ void check_uniform(checker *c, ast_expr *e, const char *what) {
             diag_help(c->d, "reduce it: min[%s](...), max[%s](...)", axis->name, axis->name);
             if (axis->tile != NULL) {
                 const char *tile = expr_text(c->mem, axis->tile);
-                diag_help(c->d, "or take that of the tile's first: '%s / %s * %s'", axis->name, tile, tile);
+                diag_help(c->d, "or take that of the tile's first: '%s / %s * %s'", axis->name,
+                          tile, tile);
             }
             set_poison(e);
             return;
@@ -307,8 +313,8 @@ static bool check_pick(checker *c, ast_expr *e, int axis, const subject *s) {
     if (!gathers || !reads_only_const(arg)) {
         diag_report(c->d, DIAG_ERROR, "D109", arg->span, "'%s' cannot be a subscript",
                     expr_text(c->mem, arg));
-        diag_because(c->d, "an axis takes an index, 'index / number', 'index / number * number', ':', "
-                           "a number, or an entry of a 'const' tensor");
+        diag_because(c->d, "an axis takes an index, 'index / number', 'index / number * number', "
+                           "':', a number, or an entry of a 'const' tensor");
         return false;
     }
     int64_t at;

@@ -338,8 +338,10 @@ static void check_same_target(checker *c, const ast_schedule *s, int at) {
             diag_report(c->d, DIAG_ERROR, "K105", s->head_span,
                         "kernel '%s' has two schedules for %s", s->kernel->name, s->arch);
             diag_note(c->d, other->head_span, "the other one is here");
-            diag_help(c->d, "say which one counts where: schedule %s on %s when ..., or what each costs: "
-                            "cost ceildiv(M, BM);", s->kernel->name, s->arch);
+            diag_help(c->d,
+                      "say which one counts where: schedule %s on %s when ..., or what each costs: "
+                      "cost ceildiv(M, BM);",
+                      s->kernel->name, s->arch);
             return;
         }
     }

@@ -280,9 +280,8 @@ static bool is_size(const ast_expr *e) {
         return true;
     case EX_NAME:
     case EX_MEMBER:
-        return e->sym != NULL &&
-               (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM || e->sym->kind == SYM_DIM ||
-                e->sym->kind == SYM_SMS);
+        return e->sym != NULL && (e->sym->kind == SYM_CONST || e->sym->kind == SYM_TPARAM ||
+                                  e->sym->kind == SYM_DIM || e->sym->kind == SYM_SMS);
     case EX_UNARY:
         return is_size(e->a);
     case EX_BINARY:

@@ -144,8 +144,8 @@ static void check_count(checker *c, const ast_ragged *r, const ast_sym *sym) {
     diag_note(c->d, sym->span, "'%s' is declared here", sym->name);
 }
 
-// Offsets are a const tensor of one entry more than there are groups, or the offsets of a record; ends a
-// const tensor of one entry a group.
+// Offsets are a const tensor of one entry more than there are groups, or the offsets of a record;
+// ends a const tensor of one entry a group.
 static void check_offsets(checker *c, ast_ragged *r) {
     ast_expr *at = r->at;
     if (at->kind == EX_MEMBER) {
@@ -188,7 +188,8 @@ static void check_align(checker *c, ast_ragged *r) {
     if (r->align != NULL && check_static(c, r->align, "the alignment of groups") &&
         size_value(r->align, NULL, &n) == SIZE_OK && (n < 1 || n > RAGGED_MOST_ALIGN)) {
         diag_report(c->d, DIAG_ERROR, "D107", r->align->span,
-                    "groups begin at multiples of %lld: 1 to %d is possible", (long long)n, RAGGED_MOST_ALIGN);
+                    "groups begin at multiples of %lld: 1 to %d is possible", (long long)n,
+                    RAGGED_MOST_ALIGN);
     }
 }
 

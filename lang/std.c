@@ -73,8 +73,8 @@ int layout_cols(layout_kind l) {
 }
 
 bool layout_holds(layout_kind l, elem_kind e) {
-    bool memory = l == LAYOUT_LINEAR || l == LAYOUT_128X4 || l == LAYOUT_8X4 || l == LAYOUT_MN_PACKED ||
-                  l == LAYOUT_MN_MAJOR;
+    bool memory = l == LAYOUT_LINEAR || l == LAYOUT_128X4 || l == LAYOUT_8X4 ||
+                  l == LAYOUT_MN_PACKED || l == LAYOUT_MN_MAJOR;
     return memory && (l == LAYOUT_LINEAR || elem_bits(e) >= 8) &&
            (layouts[l].bytes == 0 || layouts[l].bytes * 8 == elem_bits(e));
 }

@@ -1,10 +1,10 @@
-// 'tune BN in {128, 192, 256}, d in 3..6;': a schedule with open parameters stands for one schedule for
-// each combination of their values, in text order, the first name slowest.
+// 'tune BN in {128, 192, 256}, d in 3..6;': a schedule with open parameters stands for one schedule
+// for each combination of their values, in text order, the first name slowest.
 //
-// In: a schedule as parsed. Out: its variants, schedules without the fact. A name that is a compile-time
-// parameter of the kernel becomes a binding ('with BN = 128'); every other name stands for a number in
-// the facts and in the cost, which takes its place. Without a cost each variant costs 0: the first one
-// is launched, unless measured times say otherwise.
+// In: a schedule as parsed. Out: its variants, schedules without the fact. A name that is a
+// compile-time parameter of the kernel becomes a binding ('with BN = 128'); every other name stands
+// for a number in the facts and in the cost, which takes its place. Without a cost each variant
+// costs 0: the first one is launched, unless measured times say otherwise.
 #include "check.h"
 
 #include <string.h>
@@ -72,8 +72,8 @@ static bool add_value(tuning *t, tuned_name *name, int64_t value) {
         }
     }
     if (name->n == MAX_VALUES) {
-        diag_report(t->c->d, DIAG_ERROR, "F106", name->span, "more than %d values of '%s'", MAX_VALUES,
-                    name->name);
+        diag_report(t->c->d, DIAG_ERROR, "F106", name->span, "more than %d values of '%s'",
+                    MAX_VALUES, name->name);
         return false;
     }
     name->values[name->n++] = value;
@@ -111,7 +111,8 @@ static bool read_values(tuning *t, tuned_name *name) {
 static bool is_role(const ast_schedule *s, const char *name) {
     for (int f = 0; f < s->n_facts; f++) {
         const ast_fact *fact = &s->facts[f];
-        if (fact->n_toks > 1 && strcmp(fact->toks[0].text, "role") == 0 && strcmp(fact->toks[1].text, name) == 0) {
+        if (fact->n_toks > 1 && strcmp(fact->toks[0].text, "role") == 0 &&
+            strcmp(fact->toks[1].text, name) == 0) {
             return true;
         }
     }
@@ -173,7 +174,8 @@ static bool check_name(tuning *t, tuned_name *name) {
     }
     for (int i = 0; i < t->s->n_with; i++) {
         if (strcmp(t->s->with[i].name, name->name) == 0) {
-            diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is given by 'with' and tuned", name->name);
+            diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is given by 'with' and tuned",
+                        name->name);
             diag_note(d, t->s->with[i].span, "it is given here");
             return false;
         }
@@ -181,14 +183,14 @@ static bool check_name(tuning *t, tuned_name *name) {
     name->is_tparam = check_find_tparam(k, name->name) != NULL;
     const char *meaning = name->is_tparam ? NULL : other_meaning(t->s, name->name);
     if (meaning != NULL) {
-        diag_report(d, DIAG_ERROR, "F105", name->span, "'%s' is %s in kernel '%s', it cannot be tuned",
-                    name->name, meaning, k->name);
+        diag_report(d, DIAG_ERROR, "F105", name->span,
+                    "'%s' is %s in kernel '%s', it cannot be tuned", name->name, meaning, k->name);
         return false;
     }
     if (!name->is_tparam && !is_number_in_facts(t->s, name->name)) {
         diag_report(d, DIAG_ERROR, "F103", name->span,
-                    "'%s' is no compile-time parameter of '%s', and no fact has it for a number", name->name,
-                    k->name);
+                    "'%s' is no compile-time parameter of '%s', and no fact has it for a number",
+                    name->name, k->name);
         diag_because(d, "a number of a fact can be open:   pipe A, B : %s in smem;", name->name);
         return false;
     }
@@ -202,13 +204,15 @@ static bool read_names(tuning *t) {
             return malformed(t, "a name");
         }
         if (t->n == MAX_NAMES) {
-            diag_report(t->c->d, DIAG_ERROR, "F106", tok->span, "more than %d open parameters", MAX_NAMES);
+            diag_report(t->c->d, DIAG_ERROR, "F106", tok->span, "more than %d open parameters",
+                        MAX_NAMES);
             return false;
         }
         tuned_name *name = &t->names[t->n];
         *name = (tuned_name){.name = tok->text, .span = tok->span};
         t->at++;
-        if (!check_name(t, name) || !(accept(t, "in") || malformed(t, "'in'")) || !read_values(t, name)) {
+        if (!check_name(t, name) || !(accept(t, "in") || malformed(t, "'in'")) ||
+            !read_values(t, name)) {
             return false;
         }
         t->n++;
@@ -262,7 +266,8 @@ static void bind_values(const tuning *t, const int64_t *values, ast_schedule *v)
     }
 }
 
-static ast_fact copy_fact(const tuning *t, const int64_t *values, const ast_fact *fact, ast_schedule *v) {
+static ast_fact copy_fact(const tuning *t, const int64_t *values, const ast_fact *fact,
+                          ast_schedule *v) {
     ast_fact out = *fact;
     out.toks = ARENA_ARRAY(t->c->mem, fact_tok, fact->n_toks);
     memcpy(out.toks, fact->toks, sizeof *out.toks * (size_t)fact->n_toks);
@@ -347,8 +352,8 @@ bool tune_expand(checker *c, ast_schedule *s) {
                 all *= t.names[j].n;
             }
             diag_report(c->d, DIAG_ERROR, "F106", t.fact->span,
-                        "%lld combinations, of at most %d that a schedule may stand for", (long long)all,
-                        MAX_VARIANTS);
+                        "%lld combinations, of at most %d that a schedule may stand for",
+                        (long long)all, MAX_VARIANTS);
             diag_because(c->d, "each becomes a kernel of the module");
             return false;
         }
