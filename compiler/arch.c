@@ -23,8 +23,8 @@ static int fewer(int n, int have, int need) {
     return need > 0 && have / need < n ? have / need : n;
 }
 
-// An SM has one CTA's shared memory and what that takes beside; a warp's registers come in units of 256,
-// which a multiple of 8 a thread is.
+// An SM has one CTA's shared memory and what that takes beside; a warp's registers come in units of
+// 256, which a multiple of 8 a thread is.
 int arch_ctas_per_sm(const tir_kernel *k) {
     const arch_info *a = &arch_infos[k->arch];
     int n = fewer(a->sm_threads, a->sm_threads, k->threads);

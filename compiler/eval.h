@@ -50,7 +50,8 @@ typedef struct {
     const eval_scalar *scalars;   // by parameter id
     eval_mode mode;
     mach_target target;           // EVAL_MACHINE, and the machine that bounds speak of
-    int clusters;                 // that the device runs at once: ranges of 'split k over sms', at most
+    int clusters;                 // that the device runs at once: ranges of 'split k over sms', at
+                                  // most
     double **bounds;              // EVAL_EXACT: NULL, or by parameter id: NULL or one double an
                                   // element, zeroed by the caller: |machine - exact|, decoded
 } eval_job;

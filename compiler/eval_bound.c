@@ -329,7 +329,8 @@ double bound_element_top(const ast_format *f, double elem, double scale) {
     return fmax(fabs(elem), bound_least_normal(f->elem)) * s;
 }
 
-// Weights that the machine rounds to e4m3 after a multiplication by 2^-c (mach.h): how far w may be off ...
+// Weights that the machine rounds to e4m3 after a multiplication by 2^-c (mach.h): how
+// far w may be off ...
 double bound_fold_error(elem_kind scale, double w) {
     int c = mma_fold(scale);
     double size = fabs(w);

@@ -34,7 +34,8 @@ typedef struct {
     ast_sym *inner; // K of the instruction: the last of sum
     int64_t cols;
     factor f[2];
-    int side;      // the factor that moves along the target's last axis, where the columns go SIDE at a time
+    int side;      // the factor that moves along the target's last axis, where the columns go SIDE
+                   // at a time
     double *sides; // its rows SIDE at a time: element k of all of them, then element k + 1
 } product;
 
@@ -96,12 +97,13 @@ static void factor_rows(eval *x, product *m, factor *f) {
     }
 }
 
-// The contracted index that is innermost in memory, or else the one that walks the most at once, becomes
-// the last of the sum: the instruction's K.
+// The contracted index that is innermost in memory, or else the one that walks the most at once,
+// becomes the last of the sum: the instruction's K.
 static void choose_inner(eval *x, product *m) {
     m->inner = m->sum.sym[0];
     for (int i = 1; i < m->sum.n; i++) {
-        m->inner = range_extent(x, m->sum.sym[i]) > range_extent(x, m->inner) ? m->sum.sym[i] : m->inner;
+        m->inner =
+            range_extent(x, m->sum.sym[i]) > range_extent(x, m->inner) ? m->sum.sym[i] : m->inner;
     }
     for (int i = 1; i >= 0; i--) {
         const ast_expr *e = m->f[i].e;
@@ -227,7 +229,8 @@ static double gather_run(const eval *x, const factor *f, const run *r, double *o
         }
         double elem = eval_code_value(x, fm->elem, (uint32_t)eval_get_code(r->t, at));
         out[k] = elem * scale;
-        double most = f->folded ? bound_fold_top(fm->scale, out[k]) : bound_element_top(fm, elem, scale);
+        double most =
+            f->folded ? bound_fold_top(fm->scale, out[k]) : bound_element_top(fm, elem, scale);
         top = x->bounds ? fmax(top, most) : 0;
         if (err != NULL) {
             err[k] = r->st->bound != NULL ? r->st->bound[at] : 0;
@@ -353,7 +356,8 @@ static exact_sum dot(const double *p, const double *q, int64_t n, double acc) {
 }
 
 // SIDE sums at once hide the latency of the additions; each keeps its own ascending order.
-static void dot_sides(const double *p, const double *sides, int64_t n, double acc[SIDE], double size[SIDE]) {
+static void dot_sides(const double *p, const double *sides, int64_t n, double acc[SIDE],
+                      double size[SIDE]) {
     typedef double two __attribute__((vector_size(16)));
     typedef int64_t two_words __attribute__((vector_size(16)));
     two_words magnitude = {INT64_MAX, INT64_MAX};
@@ -390,15 +394,16 @@ static void add_exact(eval *x, product *m, machine_error me) {
     if (at < 0) {
         return;
     }
-    exact_sum s = dot(m->f[0].v + rows[0] * m->cols, m->f[1].v + rows[1] * m->cols, m->cols, t->v[at]);
+    exact_sum s =
+        dot(m->f[0].v + rows[0] * m->cols, m->f[1].v + rows[1] * m->cols, m->cols, t->v[at]);
     if (t->err != NULL) {
         t->err[at] = sum_error(m, me, t->v[at], t->err[at], s.size, rows);
     }
     t->v[at] = s.v;
 }
 
-// Whether the target is a row of the accumulator's box at each point of all axes but the last, and only
-// one factor moves along that: then its columns can go several at a time.
+// Whether the target is a row of the accumulator's box at each point of all axes but the last, and
+// only one factor moves along that: then its columns can go several at a time.
 static bool find_side(const eval *x, product *m) {
     const tile *t = m->target.tile;
     const ast_expr *e = m->s->target;
@@ -407,17 +412,19 @@ static bool find_side(const eval *x, product *m) {
         return false;
     }
     for (int i = 0; i <= last; i++) {
-        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != t->axes.sym[i] || t->axes.sym[i] != m->tp.axes.sym[i]) {
+        if (e->args[i]->kind != EX_NAME || e->args[i]->sym != t->axes.sym[i] ||
+            t->axes.sym[i] != m->tp.axes.sym[i]) {
             return false;
         }
     }
     const range *r = &x->ranges[t->axes.sym[last]->id];
     m->side = m->f[1].stride[last] != 0;
-    return m->f[1 - m->side].stride[last] == 0 && m->f[m->side].stride[last] == 1 && r->lo >= t->origin[last] &&
-           r->hi <= t->origin[last] + t->extent[last];
+    return m->f[1 - m->side].stride[last] == 0 && m->f[m->side].stride[last] == 1 &&
+           r->lo >= t->origin[last] && r->hi <= t->origin[last] + t->extent[last];
 }
 
-// Blocks of SIDE rows, for each of the other points of the factor; the last is filled up with zeros.
+// Blocks of SIDE rows, for each of the other points of the factor; the last is
+// filled up with zeros.
 static bool fill_sides(eval *x, product *m, int64_t rows) {
     const factor *f = &m->f[m->side];
     int64_t blocks = (rows + SIDE - 1) / SIDE;
@@ -452,7 +459,8 @@ static void add_exact_row(eval *x, product *m, machine_error me, int64_t cols) {
         memcpy(acc, t->v + at + j, (size_t)n * sizeof *acc);
         dot_sides(p, q + j * m->cols, m->cols, acc, size);
         for (int64_t i = 0; i < n && t->err != NULL; i++, rows[m->side]++) {
-            t->err[at + j + i] = sum_error(m, me, t->v[at + j + i], t->err[at + j + i], size[i], rows);
+            t->err[at + j + i] =
+                sum_error(m, me, t->v[at + j + i], t->err[at + j + i], size[i], rows);
         }
         memcpy(t->v + at + j, acc, (size_t)n * sizeof *acc);
     }
@@ -709,7 +717,8 @@ static bool add_point(eval *x, const product *m, update *u) {
     return true;
 }
 
-// Memory is added to as it is stored to (eval.c): once for all points that name an element (D[m, n / BN]).
+// Memory is added to as it is stored to (eval.c): once for all points that name an
+// element (D[m, n / BN]).
 static void exec_points(eval *x, product *m) {
     update_list l = {0};
     update u = {.at = -1};
@@ -741,7 +750,8 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
     }
     target_begin(x, s, &m.target, &m.tp);
     contracted_axes(x, s->value, &m.tp, &m.sum);
-    // Products of matrices are for the tensor cores; what is summed up in a vector is added one by one.
+    // Products of matrices are for the tensor cores; what is summed up in a vector
+    // is added one by one.
     bool is_product = s->value->kind == EX_BINARY && s->value->op == OP_MUL && m.sum.n > 0 &&
                       m.target.tile != NULL && m.tp.n_colon == 0 && m.tp.axes.n > 1;
     if (!is_product) {

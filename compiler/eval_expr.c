@@ -27,7 +27,8 @@ val eval_load(eval *x, storage *s, const int64_t *coords) {
     }
     val r = {.v = eval_code_value(x, e, (uint32_t)code)};
     if (s->t.format->scale != ELEM_NONE) {
-        r.v *= eval_code_value(x, s->t.format->scale, eval_scale_code(&s->t, eval_scale_index(&s->t, coords)));
+        r.v *= eval_code_value(x, s->t.format->scale,
+                               eval_scale_code(&s->t, eval_scale_index(&s->t, coords)));
         r.v = x->machine ? (double)(float)r.v : r.v;
     }
     r.err = s->bound != NULL ? s->bound[i] : 0;
@@ -317,8 +318,8 @@ static val eval_call(eval *x, const ast_expr *e) {
         int64_t quotient = 0;
         if (e->builtin == BI_CEILDIV) {
             if (!lang_ceildiv(args[0].i, args[1].i, &quotient)) {
-                eval_fail(x, EVAL_EDATA, e->span, "ceildiv(%lld, %lld) has no value", (long long)args[0].i,
-                          (long long)args[1].i);
+                eval_fail(x, EVAL_EDATA, e->span, "ceildiv(%lld, %lld) has no value",
+                          (long long)args[0].i, (long long)args[1].i);
             }
             return val_int(quotient);
         }
@@ -340,7 +341,8 @@ static val reduce_step(const eval *x, reduce_kind kind, val acc, val v) {
 static val eval_reduce(eval *x, const ast_expr *e) {
     axis_list axes = {.n = 1, .sym = {e->index}};
     bool outside = x->outside;
-    int64_t before = x->ranges[e->index->id].pos; // of a reduction or store around it over the same index
+    // of a reduction or store around it over the same index
+    int64_t before = x->ranges[e->index->id].pos;
     bool any = false;
     val acc = {.v = e->reduce == RED_SUM ? 0 : e->reduce == RED_MAX ? -INFINITY : INFINITY};
     for (bool more = points_begin(x, &axes); more && !x->failed; more = points_next(x, &axes)) {

@@ -1,7 +1,8 @@
-// A loop whose steps a schedule divides. 'split k by s': each range of steps is summed from zero, the
-// sums are added in order, in f32 on a machine; the n steps are divided as tir_for.split says. 'split
-// k by s groups': the same inside of a range, where group g has steps g, g + s, ... 'split k over sms': the
-// ranges are those into which the steps of all tiles are cut, in the order of the walk (codegen/stream.c).
+// A loop whose steps a schedule divides. 'split k by s': each range of steps is summed from zero,
+// the sums are added in order, in f32 on a machine; the n steps are divided as tir_for.split says.
+// 'split k by s groups': the same inside of a range, where group g has steps g, g + s, ... 'split k
+// over sms': the ranges are those into which the steps of all tiles are cut, in the order of the
+// walk (codegen/stream.c).
 #include "eval_impl.h"
 
 #include "facts.h"
@@ -115,7 +116,7 @@ static void exec_groups(eval *x, const ast_stmt *s, step_range steps, split_sums
     }
 }
 
-// --- Steps of all tiles ------------------------------------------------------------------------------
+// --- Steps of all tiles --------------------------------------------------------------------------
 
 typedef struct {
     int64_t at, n; // tile that is run, of so many
@@ -125,7 +126,8 @@ typedef struct {
 static tile_place place_of(eval *x, const ast_sym *index) {
     int64_t lo, end, step = index->tile != NULL ? eval_int(x, index->tile) : 1;
     index_bounds(x, index, &lo, &end);
-    return (tile_place){(x->ranges[index->id].lo - lo) / step, end > lo ? (end - lo + step - 1) / step : 0};
+    return (tile_place){(x->ranges[index->id].lo - lo) / step,
+                        end > lo ? (end - lo + step - 1) / step : 0};
 }
 
 // Loops as the walk has them, outermost first.
@@ -141,8 +143,8 @@ static int ordered_loops(const eval *x, const fact_order *o, const ast_sym **out
     return n;
 }
 
-// The tile's number: the last loop fastest; 'raster i by g' cuts the tiles of i in groups of g, inside of
-// which i runs faster than the innermost other loop j.
+// The tile's number: the last loop fastest; 'raster i by g' cuts the tiles of i in groups of g,
+// inside of which i runs faster than the innermost other loop j.
 static tile_place tile_number(eval *x) {
     fact_order o = facts_order_of(x->job->schedule);
     const ast_sym *loops[FACTS_MAX_NAMES];
@@ -154,7 +156,8 @@ static tile_place tile_number(eval *x) {
     int j = i == n - 1 ? i - 1 : n - 1;
     if (i >= 0) {
         tile_place ti = place_of(x, loops[i]), tj = place_of(x, loops[j]);
-        int64_t first = ti.at / o.group * o.group, size = ti.n - first < o.group ? ti.n - first : o.group;
+        int64_t first = ti.at / o.group * o.group,
+                size = ti.n - first < o.group ? ti.n - first : o.group;
         plane = (tile_place){first * tj.n + tj.at * size + ti.at - first, ti.n * tj.n};
     }
     for (int l = 0; l < n; l++) {
@@ -166,8 +169,8 @@ static tile_place tile_number(eval *x) {
     return (tile_place){number.at * plane.n + plane.at, number.n * plane.n};
 }
 
-// Where the range that has a unit ends, of 'ranges' ranges that have 'all' units: as many in each, one more
-// in each of the first ones.
+// Where the range that has a unit ends, of 'ranges' ranges that have 'all' units: as many in each,
+// one more in each of the first ones.
 static int64_t range_end(int64_t unit, int64_t all, int64_t ranges) {
     int64_t each = all / ranges, longer = all % ranges;
     if (unit < longer * (each + 1)) {
@@ -178,7 +181,8 @@ static int64_t range_end(int64_t unit, int64_t all, int64_t ranges) {
 
 static void exec_stream(eval *x, const ast_stmt *s, int64_t steps, int groups, split_sums *sums) {
     if (x->job->clusters < 1) {
-        eval_fail(x, EVAL_EPROGRAM, s->span, "'split over sms': how many clusters there are was not given");
+        eval_fail(x, EVAL_EPROGRAM, s->span,
+                  "'split over sms': how many clusters there are was not given");
         return;
     }
     tile_place here = tile_number(x);

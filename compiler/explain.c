@@ -44,7 +44,8 @@ static void group_channels(const planner *p, int *group) {
         for (int j = 0; j < i; j++) {
             const plan_channel *a = &p->channels[i];
             const plan_channel *b = &p->channels[j];
-            if (a->stated != NULL ? a->stated == b->stated : b->stated == NULL && share_name(p, a, b)) {
+            if (a->stated != NULL ? a->stated == b->stated
+                                  : b->stated == NULL && share_name(p, a, b)) {
                 int one = group[i] < group[j] ? group[i] : group[j];
                 int other = group[i] + group[j] - one;
                 for (int n = 0; n <= i; n++) {
@@ -60,7 +61,8 @@ static bool is_named(const planner *p, const int *group, int channel, int value)
     const char *name = value_name(p, &p->channels[channel], value);
     for (int c = 0; c <= channel; c++) {
         const plan_channel *pc = &p->channels[c];
-        for (int v = 0; group[c] == group[channel] && v < (c < channel ? pc->n_values : value); v++) {
+        for (int v = 0; group[c] == group[channel] && v < (c < channel ? pc->n_values : value);
+             v++) {
             if (strcmp(value_name(p, pc, v), name) == 0) {
                 return true;
             }
@@ -76,13 +78,15 @@ static void print_edge(FILE *out, const planner *p, int number) {
     const char *to = p->k->roles[c->to].name;
     const char *every = pc->level == GRAPH_TILE_LEVEL ? "tile" : p->k->fors[pc->level].index;
     if (c->space == SPACE_SMEM) {
-        fprintf(out, "    // edge %s -> %s once per %s: %d slots of %d bytes at %d; full: 1 arrival, %d bytes; "
-                     "empty: %d arrival%s\n",
+        fprintf(out,
+                "    // edge %s -> %s once per %s: %d slots of %d bytes at %d; full: 1 arrival, %d "
+                "bytes; empty: %d arrival%s\n",
                 from, to, every, c->depth, c->stride, c->offset, c->full_bytes, c->empty_count,
                 c->empty_count == 1 ? "" : "s");
         return;
     }
-    fprintf(out, "    // edge %s -> %s once per %s: slots at TMEM columns %d", from, to, every, c->offset);
+    fprintf(out, "    // edge %s -> %s once per %s: slots at TMEM columns %d", from, to, every,
+            c->offset);
     for (int i = 1; i < c->depth; i++) {
         fprintf(out, "%s %d", i + 1 == c->depth ? " and" : ",", c->offset + i * c->stride);
     }
@@ -127,7 +131,8 @@ static void print_value(FILE *out, bool *first, const char *name) {
 
 static void print_role(FILE *out, const planner *p, int number) {
     const plan_role *r = &p->roles[number];
-    fprintf(out, "    role %s : %d warp%s regs %d ", r->name, r->warps, r->warps == 1 ? "" : "s", r->regs);
+    fprintf(out, "    role %s : %d warp%s regs %d ", r->name, r->warps, r->warps == 1 ? "" : "s",
+            r->regs);
     bool first = true;
     for (int i = 0; i < p->g->n_operands; i++) {
         bool seen = false;
@@ -180,7 +185,8 @@ static void print_store(FILE *out, const planner *p, int number) {
     fprintf(out, "    store %s via smem by %d x %d;\n", name, s->sub_cols, s->stages);
     fprintf(out, "    // staging of %d bytes", s->stage_bytes);
     if (s->scale_offset >= 0) {
-        fprintf(out, ": %d of data, %d of scales", s->scale_offset, s->stage_bytes - s->scale_offset);
+        fprintf(out, ": %d of data, %d of scales", s->scale_offset,
+                s->stage_bytes - s->scale_offset);
     }
     fprintf(out, "%s\n", s->add ? ", added by the copy engine" : "");
 }
@@ -192,7 +198,8 @@ static void print_launch(FILE *out, const planner *p) {
         fprintf(out, "%s%s", i == 0 ? "    pdl wait " : ", ", f->pdl.at[i].text);
     }
     if (f->pdl.n > 0) {
-        fprintf(out, " launch %s;\n    // the kernel before is over for", f->pdl_first ? "first" : "last");
+        fprintf(out, " launch %s;\n    // the kernel before is over for",
+                f->pdl_first ? "first" : "last");
         bool first = true;
         for (int i = 0; i < k->n_roles; i++) {
             if (k->roles[i].waits) {
@@ -223,13 +230,15 @@ static void print_totals(FILE *out, const planner *p) {
     }
     fprintf(out, "    // shared memory %d of %d bytes", k->smem_bytes, p->arch->smem_bytes);
     if (k->tmem_columns > 0) {
-        fprintf(out, "; TMEM %d of %d columns", p->sf_first_column + p->sf_columns, p->arch->tmem_columns);
+        fprintf(out, "; TMEM %d of %d columns", p->sf_first_column + p->sf_columns,
+                p->arch->tmem_columns);
         if (p->sf_columns > 0) {
-            fprintf(out, ", scales at %d..%d", p->sf_first_column, p->sf_first_column + p->sf_columns - 1);
+            fprintf(out, ", scales at %d..%d", p->sf_first_column,
+                    p->sf_first_column + p->sf_columns - 1);
         }
     }
-    fprintf(out, "\n    // registers %d of %d, %d threads, %d registers each at launch\n", regs, ARCH_REGS,
-            k->threads, k->entry_regs);
+    fprintf(out, "\n    // registers %d of %d, %d threads, %d registers each at launch\n", regs,
+            ARCH_REGS, k->threads, k->entry_regs);
 }
 
 // The order of the tile loops, where it is not that of the program.
@@ -247,7 +256,8 @@ static void print_bounds(FILE *out, const tir_kernel *k) {
     for (int i = 0; i < k->n_loops; i++) {
         if (k->loops[i].hi != NULL) {
             fprintf(out, "    // %s finds the tiles of '%s', one group after the other\n",
-                    k->walk.kind == WALK_ONE ? "the scheduler" : "every role by itself", k->loops[i].index);
+                    k->walk.kind == WALK_ONE ? "the scheduler" : "every role by itself",
+                    k->loops[i].index);
         }
     }
 }
@@ -275,13 +285,17 @@ bool explain_print(FILE *out, const planner *p) {
     if (k->walk.stream >= 0) {
         const tir_for *t = &k->fors[k->walk.stream];
         fprintf(out, "    split %s over sms;\n", t->index);
-        fprintf(out, "    // the steps of all tiles in equal ranges, the last cluster has the first one; who has a tile's "
-                     "first step adds up, in order,\n    // and stores; %d bytes of workspace a CTA\n",
+        fprintf(out,
+                "    // the steps of all tiles in equal ranges, the last cluster has the first "
+                "one; who has a tile's first step adds up, in order,\n    // and stores; %d bytes "
+                "of workspace a CTA\n",
                 tir_left_bytes(k));
     }
     if (p->f->groups_by > 1) {
         fprintf(out, "    split %s by %d groups;\n", p->f->groups.text, p->f->groups_by);
-        fprintf(out, "    // group g of the warps that multiply does steps g, g + %d, ...; group 0 adds up\n",
+        fprintf(out,
+                "    // group g of the warps that multiply does steps g, g + %d, ...; group 0 adds "
+                "up\n",
                 p->f->groups_by);
     }
     if (!plan_is_elementwise(p)) {
@@ -298,8 +312,9 @@ bool explain_print(FILE *out, const planner *p) {
     }
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
-        fprintf(out, "    // %s: %s, %d elements of %s a step in instructions of %d\n", k->accs[m->acc].name,
-                mma_kinds[m->kind].name, m->k_elems, k->fors[m->loop].index, mma_kinds[m->kind].k);
+        fprintf(out, "    // %s: %s, %d elements of %s a step in instructions of %d\n",
+                k->accs[m->acc].name, mma_kinds[m->kind].name, m->k_elems, k->fors[m->loop].index,
+                mma_kinds[m->kind].k);
     }
     fprintf(out, "    walk %s", k->walk.kind == WALK_CLC ? "clc" : "static");
     if (k->walk.raster >= 0) {
@@ -309,9 +324,11 @@ bool explain_print(FILE *out, const planner *p) {
     fprintf(out, "%s;\n", k->walk.kind == WALK_ONE ? " from one" : "");
     print_bounds(out, k);
     if (tir_has_scheduler(k)) {
-        fprintf(out, "    // scheduler: warp %d%s; %d responses of %d bytes, each read by %d warps\n",
-                k->roles[k->n_roles - 1].first_warp, k->roles[k->n_roles - 1].leader_only ? " of CTA 0" : "",
-                k->walk.depth, tir_response_bytes(k), k->walk.empty_count);
+        fprintf(out,
+                "    // scheduler: warp %d%s; %d responses of %d bytes, each read by %d warps\n",
+                k->roles[k->n_roles - 1].first_warp,
+                k->roles[k->n_roles - 1].leader_only ? " of CTA 0" : "", k->walk.depth,
+                tir_response_bytes(k), k->walk.empty_count);
     }
     print_pipes(out, p);
     for (int i = 0; i < p->n_roles; i++) {

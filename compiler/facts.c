@@ -1,7 +1,8 @@
 // Tokens of facts -> struct facts.
 //
-// One production serves all facts (WORD and what follows it up to ';'); facts.def lists the words and
-// the function that reads the rest of each. Nothing here knows kernels: names are looked up later.
+// One production serves all facts (WORD and what follows it up to ';'); facts.def lists
+// the words and the function that reads the rest of each. Nothing here knows kernels:
+// names are looked up later.
 #include "facts.h"
 
 #include "arch.h"
@@ -70,8 +71,9 @@ static bool expect_int(cursor *c, int least, int most, int *out) {
     }
     if (t->ivalue < least || t->ivalue > most) {
         if (!c->failed) {
-            diag_report(c->d, DIAG_ERROR, "F102", t->span, "%lld is out of range, %d to %d is possible",
-                        (long long)t->ivalue, least, most);
+            diag_report(c->d, DIAG_ERROR, "F102", t->span,
+                        "%lld is out of range, %d to %d is possible", (long long)t->ivalue, least,
+                        most);
             diag_because(c->d, "it is written like:   %s;", c->form);
         }
         c->failed = true;
@@ -456,8 +458,8 @@ static void parse_cache(cursor *c) {
     }
     for (int i = 0; i < names.n; i++) {
         if (names_have(&f->keep, names.at[i].text) || names_have(&f->stream, names.at[i].text)) {
-            diag_report(c->d, DIAG_ERROR, "F104", names.at[i].span, "what the cache does with '%s' is stated twice",
-                        names.at[i].text);
+            diag_report(c->d, DIAG_ERROR, "F104", names.at[i].span,
+                        "what the cache does with '%s' is stated twice", names.at[i].text);
             c->failed = true;
             return;
         }
@@ -560,7 +562,8 @@ fact_sums facts_sums_of(const ast_schedule *sched, const char *index) {
     fact_sums sums = {1, 1, false};
     for (int i = 0; sched != NULL && i < sched->n_facts; i++) {
         const ast_fact *f = &sched->facts[i];
-        if (f->n_toks < 4 || strcmp(f->toks[0].text, "split") != 0 || strcmp(f->toks[1].text, index) != 0) {
+        if (f->n_toks < 4 || strcmp(f->toks[0].text, "split") != 0 ||
+            strcmp(f->toks[1].text, index) != 0) {
             continue;
         }
         if (f->toks[3].kind == FT_INT) {

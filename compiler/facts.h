@@ -83,7 +83,8 @@ typedef struct {
     fact_name groups; // index of the loop whose steps groups of warps take by turns ...
     int groups_by;    // ... so many groups; 0: not stated
     ast_span over_span;
-    fact_name over; // index of the loop of which all tiles' steps are divided over the SMs; no text: not stated
+    fact_name over; // index of the loop of which all tiles' steps are divided over the SMs; no
+                    // text: not stated
     ast_span swap_span;
     fact_names swap; // accumulators whose N index feeds the M side of the instruction
     ast_span pdl_span;

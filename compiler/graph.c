@@ -88,7 +88,7 @@ static int tile_of(builder *b, const ast_sym *index) {
     return (int)n;
 }
 
-// --- Operands and products -------------------------------------------------------------------------
+// --- Operands and products -----------------------------------------------------------------------
 
 static bool same_slice(const ast_expr *x, const ast_expr *y) {
     if (x->n_args != y->n_args || x->a->sym != y->a->sym) {
@@ -113,8 +113,9 @@ static int add_operand(builder *b, const ast_expr *e) {
     for (int i = 0; i < e->n_args; i++) {
         if (e->args[i]->kind != EX_NAME || e->args[i]->sym == NULL ||
             e->args[i]->sym->kind != SYM_INDEX) {
-            REFUSE(b, "X101", e->args[i]->span,
-                   "an operand of a product is subscripted by plain loop indices to be loaded by TMA");
+            REFUSE(
+                b, "X101", e->args[i]->span,
+                "an operand of a product is subscripted by plain loop indices to be loaded by TMA");
             return -1;
         }
         if (e->args[i]->sym->walk == WALK_ALL) {
@@ -142,8 +143,8 @@ static int add_operand(builder *b, const ast_expr *e) {
     return g->n_operands++;
 }
 
-// Indices of the tile loop stand still. Of those summed over one walks in steps, the K of instructions;
-// others walk element by element, inside it or around it.
+// Indices of the tile loop stand still. Of those summed over one walks in steps, the K of
+// instructions; others walk element by element, inside it or around it.
 static bool find_summed(builder *b, const ast_stmt *s, graph_mma *m) {
     const graph *g = b->g;
     const ast_sym *single = NULL;
@@ -154,16 +155,17 @@ static bool find_summed(builder *b, const ast_stmt *s, graph_mma *m) {
             continue;
         }
         if (loop < 0) {
-            REFUSE(b, "X101", s->span, "the summed index '%s' is not that of a loop around the product",
-                   index->name);
+            REFUSE(b, "X101", s->span,
+                   "the summed index '%s' is not that of a loop around the product", index->name);
             return false;
         }
         if (g->steps[loop] == 1) {
             single = index;
         } else if (m->k != NULL) {
-            REFUSE(b, "X101", s->span,
-                   "a product sums over '%s' and '%s' in steps of several elements: one may have them",
-                   m->k->name, index->name);
+            REFUSE(
+                b, "X101", s->span,
+                "a product sums over '%s' and '%s' in steps of several elements: one may have them",
+                m->k->name, index->name);
             diag_help(b->d, "walk the other one element by element: for %s:1 of ...", m->k->name);
             return false;
         } else {
@@ -183,9 +185,11 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
     if (full(b, g->n_mmas, s->span, "products")) {
         return;
     }
-    if (v->kind != EX_BINARY || v->op != OP_MUL || !is_tensor_slice(v->a) || !is_tensor_slice(v->b)) {
-        REFUSE(b, "X101", v->span,
-               "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
+    if (v->kind != EX_BINARY || v->op != OP_MUL || !is_tensor_slice(v->a) ||
+        !is_tensor_slice(v->b)) {
+        REFUSE(
+            b, "X101", v->span,
+            "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
         return;
     }
     graph_mma m = {.stmt = s, .acc = s->target->a->sym, .level = level};
@@ -201,7 +205,7 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
     g->mmas[g->n_mmas++] = m;
 }
 
-// --- Sums without products ------------------------------------------------------------------------
+// --- Sums without products -----------------------------------------------------------------------
 
 // What an expression reads of sums is whole: their loops stand before it.
 static void check_sums_read(builder *b, const ast_expr *e, int level) {
@@ -213,7 +217,8 @@ static void check_sums_read(builder *b, const ast_expr *e, int level) {
     }
     int sum = e->kind == EX_NAME ? graph_sum_of(b->g, e->sym) : -1;
     if (sum >= 0 && (b->g->sums[sum].stmt == NULL || b->g->sums[sum].level == level)) {
-        REFUSE(b, "X101", e->span, "'%s' is read before the loop that sums it up has ended: no lowering yet",
+        REFUSE(b, "X101", e->span,
+               "'%s' is read before the loop that sums it up has ended: no lowering yet",
                e->sym->name);
     }
     check_sums_read(b, e->a, level);
@@ -226,8 +231,8 @@ static void check_sums_read(builder *b, const ast_expr *e, int level) {
 static void add_sum(builder *b, const ast_stmt *s, int sum, int level) {
     graph_sum *m = &b->g->sums[sum];
     if (m->stmt != NULL) {
-        REFUSE(b, "X101", s->span, "'%s' is added to a second time: no lowering yet without products",
-               m->acc->name);
+        REFUSE(b, "X101", s->span,
+               "'%s' is added to a second time: no lowering yet without products", m->acc->name);
         return;
     }
     if (level == GRAPH_TILE_LEVEL || b->g->fors[level].parent != GRAPH_TILE_LEVEL) {
@@ -237,12 +242,14 @@ static void add_sum(builder *b, const ast_stmt *s, int sum, int level) {
     }
     const ast_sym *index = b->g->fors[level].sym;
     if (index->lo != NULL || index->group != NULL) {
-        REFUSE(b, "X101", s->span, "'%s' takes no products: its sum over a part of a dimension has no lowering yet",
+        REFUSE(b, "X101", s->span,
+               "'%s' takes no products: its sum over a part of a dimension has no lowering yet",
                m->acc->name);
         return;
     }
     if (s->n_contracted != 1 || s->contracted[0] != index) {
-        REFUSE(b, "X101", s->value->span, "'%s' sums over '%s' alone: what is added %s", m->acc->name, index->name,
+        REFUSE(b, "X101", s->value->span, "'%s' sums over '%s' alone: what is added %s",
+               m->acc->name, index->name,
                s->n_contracted > 0 ? "varies with other indices too: no lowering yet"
                                    : "does not vary with it, a product by the number of steps");
         return;
@@ -252,14 +259,15 @@ static void add_sum(builder *b, const ast_stmt *s, int sum, int level) {
     m->level = level;
 }
 
-// --- Stores ---------------------------------------------------------------------------------------
+// --- Stores --------------------------------------------------------------------------------------
 
 // Collects the accumulators that an expression reads, through lets and functions' arguments.
 static void collect_accs(builder *b, const ast_expr *e, graph_store *st) {
     if (e == NULL) {
         return;
     }
-    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET && graph_sum_of(b->g, e->sym) < 0) {
+    if (e->kind == EX_NAME && e->sym != NULL && e->sym->kind == SYM_LET &&
+        graph_sum_of(b->g, e->sym) < 0) {
         if (!e->sym->is_acc) {
             collect_accs(b, e->sym->stmt->value, st);
             return;
@@ -301,7 +309,7 @@ static void add_store(builder *b, const ast_stmt *s, int level) {
     g->stores[g->n_stores++] = st;
 }
 
-// --- Statements ------------------------------------------------------------------------------------
+// --- Statements ----------------------------------------------------------------------------------
 
 static void add_block(builder *b, ast_stmt *const *body, int n, int level);
 
@@ -414,7 +422,7 @@ static void add_block(builder *b, ast_stmt *const *body, int n, int level) {
     }
 }
 
-// --- The tile space ---------------------------------------------------------------------------------
+// --- The tile space ------------------------------------------------------------------------------
 
 bool graph_mentions(const ast_expr *e, const ast_sym *name) {
     bool found = e != NULL && e->kind == EX_NAME && e->sym == name;
@@ -430,7 +438,8 @@ static bool is_bounded(const ast_sym *index) {
 }
 
 static bool bounds_depend(const ast_sym *bounded, const ast_sym *index) {
-    return bounded->group == index || graph_mentions(bounded->lo, index) || graph_mentions(bounded->hi, index);
+    return bounded->group == index || graph_mentions(bounded->lo, index) ||
+           graph_mentions(bounded->hi, index);
 }
 
 // Whether the bounds of other tile loops depend on this one.
@@ -462,8 +471,9 @@ static void groups_first(builder *b) {
     for (int i = 0; i < g->n_groups; i++) {
         if (is_bounded(g->loops[i])) {
             REFUSE(b, "X101", g->loops[i]->span,
-                   "'%s' has bounds of its own, and the bounds of another tile loop depend on it: no "
-                   "lowering yet", g->loops[i]->name);
+                   "'%s' has bounds of its own, and the bounds of another tile loop depend on it: "
+                   "no lowering yet",
+                   g->loops[i]->name);
         }
     }
 }
@@ -540,8 +550,8 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
         }
     }
     if (b.ok && out->n_sums > 0 && out->n_accs > 0) {
-        REFUSE(&b, "X101", out->sums[0].zero->span, "'%s' is summed up beside products: no lowering yet",
-               out->sums[0].acc->name);
+        REFUSE(&b, "X101", out->sums[0].zero->span,
+               "'%s' is summed up beside products: no lowering yet", out->sums[0].acc->name);
         diag_help(d, "give it a kernel of its own");
     }
     return b.ok && graph_check_order(out, d);

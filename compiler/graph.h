@@ -58,7 +58,8 @@ typedef struct {
     const ast_schedule *sched;
     int64_t *tparams; // values by id
     const ast_stmt *tile;
-    int n_groups; // of the loops, the first ones: they number the groups that others' bounds depend on
+    int n_groups; // of the loops, the first ones: they number the groups that others' bounds depend
+                  // on
     int n_loops;
     const ast_sym *loops[GRAPH_MAX];
     int tiles[GRAPH_MAX]; // elements of a tile
@@ -80,8 +81,8 @@ typedef struct {
     graph_node nodes[4 * GRAPH_MAX];
 } graph;
 
-// Builds the graph. False, with diagnostics, if the theorem's conditions fail or if the program has a
-// shape that no lowering exists for.
+// Builds the graph. False, with diagnostics, if the theorem's conditions fail or if the program has
+// a shape that no lowering exists for.
 bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, diag *d, graph *out);
 
 int graph_loop_of(const graph *g, const ast_sym *index); // -1: not a tile loop
@@ -90,7 +91,8 @@ int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulat
 int graph_sum_of(const graph *g, const ast_sym *acc);    // -1: not a sum without products
 // The declaration that cuts a dimension in groups, or NULL.
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
-// graph_order.c. Whether all that is read of stored tensors has one value in every order; graph_build asks.
+// graph_order.c. Whether all that is read of stored tensors has one value in every
+// order; graph_build asks.
 bool graph_check_order(const graph *g, diag *d);
 bool graph_mentions(const ast_expr *e, const ast_sym *name);
 

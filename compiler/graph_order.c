@@ -1,9 +1,9 @@
 // What a kernel reads of tensors that it also stores.
 //
-// Requires: a whole graph. Sums and lets are computed where they are used (plan_expr.c), tiles in any order.
-// Refuses: a let or a sum that reads a tensor which is stored between it and its use: it would see the new
-// value; and reads of a stored tensor at other elements than the stored ones: another lane or tile may
-// have stored them already, or not yet.
+// Requires: a whole graph. Sums and lets are computed where they are used (plan_expr.c), tiles in
+// any order. Refuses: a let or a sum that reads a tensor which is stored between it and its use: it
+// would see the new value; and reads of a stored tensor at other elements than the stored ones:
+// another lane or tile may have stored them already, or not yet.
 #include "graph.h"
 
 typedef struct {
@@ -20,8 +20,9 @@ static bool same_tree(const ast_expr *x, const ast_expr *y) {
     if (x == NULL || y == NULL) {
         return x == y;
     }
-    bool same = x->kind == y->kind && x->op == y->op && x->sym == y->sym && x->ivalue == y->ivalue &&
-                x->n_args == y->n_args && x->kind != EX_ALL && same_tree(x->a, y->a) && same_tree(x->b, y->b);
+    bool same = x->kind == y->kind && x->op == y->op && x->sym == y->sym &&
+                x->ivalue == y->ivalue && x->n_args == y->n_args && x->kind != EX_ALL &&
+                same_tree(x->a, y->a) && same_tree(x->b, y->b);
     for (int i = 0; same && i < x->n_args; i++) {
         same = same_tree(x->args[i], y->args[i]);
     }
@@ -50,8 +51,9 @@ static void check_elements(order *o, const ast_expr *e, const graph_store *st) {
     }
     o->ok = false;
     diag_report(o->d, DIAG_ERROR, "X101", e->span,
-                "'%s' is read here at other elements than a point of the tile stores: another tile may have "
-                "stored them before, or not yet", name);
+                "'%s' is read here at other elements than a point of the tile stores: another tile "
+                "may have stored them before, or not yet",
+                name);
     diag_note(o->d, t->span, "stored here");
     diag_help(o->d, "store into an output of its own, and '%s' is an input", name);
 }
@@ -63,8 +65,9 @@ static void check_held(order *o, const graph_store *st) {
     }
     o->ok = false;
     diag_report(o->d, DIAG_ERROR, "X101", o->used,
-                "'%s' reads '%s', which is stored between '%s' and here: it is computed where it is used, no lowering "
-                "keeps it", o->held->name, st->param->name, o->held->name);
+                "'%s' reads '%s', which is stored between '%s' and here: it is computed where it "
+                "is used, no lowering keeps it",
+                o->held->name, st->param->name, o->held->name);
     diag_note(o->d, at, "'%s' is stored here", st->param->name);
     diag_help(o->d, "store '%s' last", st->param->name);
 }

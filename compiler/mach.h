@@ -21,8 +21,8 @@
 //                          ue8m0 scale near the ends of the f32 range)
 // Constant expressions of floats are folded in double and rounded once. A NaN that arithmetic
 // produces is 0x7FFFFFFF. The approx functions are bounded, not defined, by PTX ("Floating Point
-// Instructions: ex2, lg2, rsqrt, tanh"); mach_mufu.c has them bit for bit as sm_90 computes them, and
-// takes the other targets to do the same, which nobody has measured.
+// Instructions: ex2, lg2, rsqrt, tanh"); mach_mufu.c has them bit for bit as sm_90 computes them,
+// and takes the other targets to do the same, which nobody has measured.
 //
 // Conversions:
 //   f32(x)                 identity on f32
@@ -56,18 +56,19 @@
 // A step is T-FDPA(L, F) or GST-FDPA(F = 35) as PTX "Matrix multiply-accumulate" leaves it to the
 // hardware and measurement pins it: exact products, each truncated towards zero to a multiple of
 // 2^(emax - F), summed exactly, rounded towards zero to f32.
-// 'split k by s': the chains of s ranges of the loop's n steps, r * n / s up to (r + 1) * n / s, start from 0
-// each; their results are added by add.rn.f32 in the order of the ranges. A range of no steps is 0.
-// 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16', as the other operand is): element times scale
-// in that type, exact but for a ue8m0 scale at the end of the range; then its plain product.
-// By FP8 ('mma wgmma dequant e4m3', the other operand e4m3 or e5m2): cvt.rn.satfinite.e4m3 of element times
-// scale times 2^-c, c being mma_fold of the scale's type (mma.h); the FP8 chain over these, started from the
-// accumulator times 2^-c; its end times 2^c, which is exact. A number w that is not 0 is off by
+// 'split k by s': the chains of s ranges of the loop's n steps, r * n / s up to (r + 1) * n / s,
+// start from 0 each; their results are added by add.rn.f32 in the order of the ranges. A range of
+// no steps is 0. 4-bit weights on sm_90a ('mma wgmma dequant bf16 | f16', as the other operand is):
+// element times scale in that type, exact but for a ue8m0 scale at the end of the range; then its
+// plain product. By FP8 ('mma wgmma dequant e4m3', the other operand e4m3 or e5m2):
+// cvt.rn.satfinite.e4m3 of element times scale times 2^-c, c being mma_fold of the scale's type
+// (mma.h); the FP8 chain over these, started from the accumulator times 2^-c; its end times 2^c,
+// which is exact. A number w that is not 0 is off by
 //   |w| < 2^(c-6): at most 2^(c-10);  else at most 2^-4 |w| with ue4m3 scales, 0 with ue8m0;
 //   |w| > 448 * 2^c: |w| - 448 * 2^c, the part that saturates (ue8m0 only: c keeps ue4m3 below).
 // f32 operands on sm_90a ('mma wgmma tf32'): TF32, the 13 low bits dropped.
-// Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule of
-// K starts from 0; part * (sa * sb) is added by fma.rn.f32(part, mul.rn.f32(sa, sb), acc).
+// Operands with f32 scales (e4m3 * f32 per [1, 128] and the like, sm_90a): the chain of one granule
+// of K starts from 0; part * (sa * sb) is added by fma.rn.f32(part, mul.rn.f32(sa, sb), acc).
 #ifndef FP4_COMPILER_MACH_H
 #define FP4_COMPILER_MACH_H
 
@@ -132,11 +133,12 @@ typedef struct {
     elem_kind a, b;     // element types
     elem_kind sa, sb;   // scale types; ELEM_NONE: scale 1
     int granule;        // elements of K that share a scale; 0 when unscaled
-    bool decode_a, decode_b; // 4-bit elements whose value with the scale, rounded to the type a or b, is
-                             // what the instruction multiplies (sa, sb and granule are theirs)
+    bool decode_a, decode_b; // 4-bit elements whose value with the scale, rounded to the type a or
+                             // b, is what the instruction multiplies (sa, sb and granule are
+                             // theirs)
     int fold;           // decoded to e4m3: the exponent c that the chain is scaled by; else 0
-    int promote;        // f32 scales: elements of K that are summed from 0 before fma.rn adds the sum,
-                        // times the mul.rn of both scales, to the accumulator; 0: none
+    int promote;        // f32 scales: elements of K that are summed from 0 before fma.rn adds the
+                        // sum, times the mul.rn of both scales, to the accumulator; 0: none
     int granule_b;      // of b where it is another than a's; else 0
 } mach_instr;
 

@@ -91,8 +91,9 @@ static bool choose_scaled(const ast_format *a, const ast_format *b, mach_instr *
     // An instruction has a scale for its 32 elements; the same may serve several.
     bool a_fits = a->scale == ELEM_NONE || (a->scale == ELEM_UE8M0 && ga % 32 == 0);
     bool b_fits = b->scale == ELEM_NONE || (b->scale == ELEM_UE8M0 && gb % 32 == 0);
-    *out = (mach_instr){MACH_TFDPA, "mxf8f6f4", 32,        25,    23,    a->elem, b->elem,
-                        a->scale,   b->scale,   ga ? (int)ga : 32, false, false, 0, 0, gb ? (int)gb : 32};
+    *out = (mach_instr){MACH_TFDPA, "mxf8f6f4", 32,       25,       23,
+                        a->elem,    b->elem,    a->scale, b->scale, ga ? (int)ga : 32,
+                        false,      false,      0,        0,        gb ? (int)gb : 32};
     return a_fits && b_fits && is_narrow(a->elem) && is_narrow(b->elem);
 }
 
@@ -105,7 +106,8 @@ static int factor_granule(const ast_format *f) {
 }
 
 // FP8 with f32 scales: plain products, promoted once a granule.
-static bool choose_promoted(mach_target t, const ast_format *a, const ast_format *b, mach_instr *out) {
+static bool choose_promoted(mach_target t, const ast_format *a, const ast_format *b,
+                            mach_instr *out) {
     int ga = factor_granule(a);
     int gb = factor_granule(b);
     int g = ga > 0 ? ga : gb;
@@ -160,7 +162,8 @@ bool mach_choose(mach_target t, const ast_format *a, const ast_format *b, mach_i
     if (a->scale != ELEM_NONE || b->scale != ELEM_NONE) {
         return t != MACH_SM90A && choose_scaled(a, b, out);
     }
-    *out = (mach_instr){MACH_TFDPA, "f16", 16, 25, 23, a->elem, b->elem, ELEM_NONE, ELEM_NONE, 0, false, false, 0, 0, 0};
+    *out = (mach_instr){MACH_TFDPA, "f16", 16,    25,    23, a->elem, b->elem, ELEM_NONE,
+                        ELEM_NONE,  0,     false, false, 0,  0,       0};
     if (is_narrow(a->elem) && is_narrow(b->elem)) {
         out->name = "f8f6f4";
         out->k = 32;
@@ -334,7 +337,8 @@ static void set_decoded(mach_panel *p, int64_t row, const uint32_t *codes, const
     uint32_t *wide = malloc((size_t)(p->k + 1) * sizeof *wide);
     for (int64_t k = 0; wide != NULL && k < p->k; k++) {
         double scale = mach_decode(p->scale, scales[k / p->in.granule]);
-        wide[k] = mach_encode(p->elem, ldexp(mach_decode(ELEM_E2M1, codes[k] & 15) * scale, -p->in.fold));
+        wide[k] =
+            mach_encode(p->elem, ldexp(mach_decode(ELEM_E2M1, codes[k] & 15) * scale, -p->in.fold));
     }
     if (wide != NULL) {
         set_tfdpa(p, row, wide, NULL);
@@ -522,8 +526,8 @@ static float f32_of(uint32_t bits) {
     return f;
 }
 
-static uint32_t dot_steps(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, int64_t first,
-                          int64_t last, uint32_t c) {
+static uint32_t dot_steps(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb,
+                          int64_t first, int64_t last, uint32_t c) {
     int64_t sa = ra * a->steps;
     int64_t sb = rb * b->steps;
     for (int64_t s = first; s < last; s++) {
@@ -550,7 +554,8 @@ static uint32_t scaled_by(uint32_t c, int by) {
 
 uint32_t mach_dot(const mach_panel *a, int64_t ra, const mach_panel *b, int64_t rb, uint32_t c) {
     if (a->in.fold != 0) {
-        return scaled_by(dot_steps(a, ra, b, rb, 0, a->steps, scaled_by(c, -a->in.fold)), a->in.fold);
+        return scaled_by(dot_steps(a, ra, b, rb, 0, a->steps, scaled_by(c, -a->in.fold)),
+                         a->in.fold);
     }
     if (a->in.promote == 0) {
         return dot_steps(a, ra, b, rb, 0, a->steps, c);

@@ -1,5 +1,6 @@
-// Number formats and f32 functions of mach.h: codes to values and back, quantisation of one granule. Values travel as doubles, which hold every format exactly.
-// Formats: PTX ISA "Alternate floating-point data formats"; rounding: PTX ISA "cvt".
+// Number formats and f32 functions of mach.h: codes to values and back, quantisation of one
+// granule. Values travel as doubles, which hold every format exactly. Formats: PTX ISA "Alternate
+// floating-point data formats"; rounding: PTX ISA "cvt".
 #include "mach.h"
 
 #include <math.h>

@@ -20,7 +20,8 @@ int mma_find(elem_kind a, elem_kind b, elem_kind scale, int granule, int family)
 }
 
 bool mma_takes(const mma_info *kind, int granule) {
-    return granule == kind->granule || (kind->sf_bytes == 1 && granule > 0 && granule % kind->granule == 0);
+    return granule == kind->granule ||
+           (kind->sf_bytes == 1 && granule > 0 && granule % kind->granule == 0);
 }
 
 int mma_fold(elem_kind scale) {

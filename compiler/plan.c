@@ -48,8 +48,8 @@ void plan_help_with(planner *p, const ast_sym *index, int value, const char *sen
     const ast_expr *tile = index->tile;
     bool parameter = tile != NULL && tile->kind == EX_NAME && tile->sym->kind == SYM_TPARAM;
     if (tile != NULL && tile->kind == EX_INT) {
-        diag_fix(p->d, span_to(index->span, tile->span), arena_printf(p->mem, "%s:%d", index->name, value),
-                 "%s", sentence);
+        diag_fix(p->d, span_to(index->span, tile->span),
+                 arena_printf(p->mem, "%s:%d", index->name, value), "%s", sentence);
     } else if (s == NULL && parameter && !tile->sym->is_defined && tile->sym->init != NULL) {
         diag_fix(p->d, span_to(tile->sym->span, tile->sym->init->span),
                  arena_printf(p->mem, "%s = %d", tile->sym->name, value), "%s", sentence);
@@ -74,15 +74,16 @@ void plan_help_with(planner *p, const ast_sym *index, int value, const char *sen
         at.off--;
     }
     at.len = 0;
-    diag_fix(p->d, at, arena_printf(p->mem, "%s %s = %d", s->n_with > 0 ? "," : " with", name, value),
-             "%s", sentence);
+    diag_fix(p->d, at,
+             arena_printf(p->mem, "%s %s = %d", s->n_with > 0 ? "," : " with", name, value), "%s",
+             sentence);
 }
 
 static bool run_passes(planner *p) {
-    static void (*const passes[])(planner *) = {plan_params, plan_products, plan_split,   plan_tiles,
-                                                plan_roles,  plan_stores,   plan_sums,    plan_channels,
-                                                plan_budgets, plan_shares,   plan_barriers, plan_project,
-                                                plan_launch};
+    static void (*const passes[])(planner *) = {
+        plan_params,   plan_products, plan_split,    plan_tiles,   plan_roles,
+        plan_stores,   plan_sums,     plan_channels, plan_budgets, plan_shares,
+        plan_barriers, plan_project,  plan_launch};
     for (size_t i = 0; i < sizeof passes / sizeof passes[0] && p->ok; i++) {
         passes[i](p);
     }

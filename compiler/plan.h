@@ -23,8 +23,8 @@ tir_kernel *plan_kernel(const plan_request *r);
 // a diagnostic was reported.
 bool plan_explain(FILE *out, const plan_request *r);
 
-// The schedules of a kernel for a machine, in file order, one with 'tune' as those that it stands for
-// and some launch may use; returns their number.
+// The schedules of a kernel for a machine, in file order, one with 'tune' as those that it stands
+// for and some launch may use; returns their number.
 int plan_schedules(const ast_file *file, const ast_kernel *kernel, tir_arch arch,
                    const ast_schedule **out, int max);
 

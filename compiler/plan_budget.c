@@ -6,10 +6,10 @@
 
 #include <string.h>
 
-// --- Registers and threads ----------------------------------------------------------------------------
+// --- Registers and threads -----------------------------------------------------------------------
 
-// What setmaxnreg may move about is what the launch took: every thread the same multiple of 8 (PTX ISA
-// "setmaxnreg": from the CTA's own pool).
+// What setmaxnreg may move about is what the launch took: every thread the same multiple of 8 (PTX
+// ISA "setmaxnreg": from the CTA's own pool).
 static int register_pool(int threads, int total) {
     int pool = ARCH_REGS / threads / 8 * 8 * threads;
     return total > ARCH_REGS ? ARCH_REGS : pool;
@@ -29,8 +29,8 @@ static void budget_registers(planner *p) {
         const fact_role *most = NULL;
         const tir_role *big = NULL;
         for (int i = 0; i < p->n_roles; i++) {
-            if (p->roles[i].stated != NULL && (most == NULL || p->roles[i].regs * p->roles[i].warps >
-                                                                  most->regs * most->warps)) {
+            if (p->roles[i].stated != NULL &&
+                (most == NULL || p->roles[i].regs * p->roles[i].warps > most->regs * most->warps)) {
                 most = p->roles[i].stated;
                 big = &k->roles[i];
             }
@@ -40,20 +40,22 @@ static void budget_registers(planner *p) {
         char sum[256] = "";
         size_t n = 0;
         for (int i = 0; i < groups && n < sizeof sum - 40; i++) {
-            n += (size_t)snprintf(sum + n, sizeof sum - n, "%s128 x %d", i > 0 ? " + " : "", k->wg_regs[i]);
+            n += (size_t)snprintf(sum + n, sizeof sum - n, "%s128 x %d", i > 0 ? " + " : "",
+                                  k->wg_regs[i]);
         }
         diag_because(p->d, "%s = %d of %d", sum, total, have);
         int share = big != NULL ? (big->n_warps + 3) / 4 : 1;
-        int less = most != NULL ? most->regs - round_up((total - have + share * 128 - 1) / (share * 128), 8)
-                                : 0;
+        int less = most != NULL
+                       ? most->regs - round_up((total - have + share * 128 - 1) / (share * 128), 8)
+                       : 0;
         if (most != NULL && most->regs > 0 && less >= 24) {
-            diag_fix(p->d, most->regs_span, arena_printf(p->mem, "%d", less), "registers for role '%s'",
-                     most->name.text);
+            diag_fix(p->d, most->regs_span, arena_printf(p->mem, "%d", less),
+                     "registers for role '%s'", most->name.text);
         }
         return;
     }
-    // Launched with an even share; setmaxnreg moves registers between warpgroups afterwards. A kernel
-    // whose groups want the same asks for it at launch.
+    // Launched with an even share; setmaxnreg moves registers between warpgroups afterwards. A
+    // kernel whose groups want the same asks for it at launch.
     int each = round_up((total / 128 + groups - 1) / groups, 8);
     k->entry_regs = each > ARCH_MAX_REGS ? ARCH_MAX_REGS : each;
     for (int i = 0; i < groups && !differ; i++) {
@@ -66,11 +68,12 @@ static int work_regs(const planner *p) {
     return p->arch->family == MMA_WGMMA ? PLAN_WGMMA_REGS : PLAN_WORK_REGS;
 }
 
-// Accumulators in registers (mma.sync, wgmma): what a thread of the role holds, beside fragments and
-// addresses, must fit what the role has.
+// Accumulators in registers (mma.sync, wgmma): what a thread of the role holds, beside fragments
+// and addresses, must fit what the role has.
 static void budget_accumulators(planner *p) {
     tir_kernel *k = p->k;
-    for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p) && !plan_is_elementwise(p); r++) {
+    for (int r = 0; r < p->n_roles && p->ok && plan_acc_in_regs(p) && !plan_is_elementwise(p);
+         r++) {
         const tir_role *role = &k->roles[r];
         int threads = tir_group_warps(role) * 32;
         int held = 0;
@@ -87,10 +90,11 @@ static void budget_accumulators(planner *p) {
             continue;
         }
         PLAN_REFUSE(p, "R201", p->roles[r].stated != NULL ? p->roles[r].stated->span : p->at,
-                    "accumulators of role '%s' need %d registers a thread, it has %d", role->name, held,
-                    p->roles[r].regs);
-        diag_because(p->d, "%d x %d elements a tile over %d threads, and at least %d registers to work with",
-                     last->rows, last->cols, threads, work_regs(p));
+                    "accumulators of role '%s' need %d registers a thread, it has %d", role->name,
+                    held, p->roles[r].regs);
+        diag_because(
+            p->d, "%d x %d elements a tile over %d threads, and at least %d registers to work with",
+            last->rows, last->cols, threads, work_regs(p));
         bool wide = last->cols >= last->rows;
         int loop = wide ? last->col_loop : last->row_loop;
         int tile = k->loops[loop].tile;
@@ -104,16 +108,18 @@ static void budget_accumulators(planner *p) {
     }
 }
 
-// --- TMEM --------------------------------------------------------------------------------------------
+// --- TMEM ----------------------------------------------------------------------------------------
 
-static const char *pipe_fact(planner *p, const plan_channel *pc, int depth, bool overlap, const char *space) {
+static const char *pipe_fact(planner *p, const plan_channel *pc, int depth, bool overlap,
+                             const char *space) {
     const char *names = NULL;
     for (int i = 0; i < pc->n_values; i++) {
         const char *v = pc->columns > 0 ? p->g->accs[pc->values[i]]->name
                                         : p->g->operands[pc->values[i]].param->name;
         names = names == NULL ? v : arena_printf(p->mem, "%s, %s", names, v);
     }
-    return arena_printf(p->mem, "pipe %s : %d in %s%s;", names, depth, space, overlap ? " overlap" : "");
+    return arena_printf(p->mem, "pipe %s : %d in %s%s;", names, depth, space,
+                        overlap ? " overlap" : "");
 }
 
 static const char *scale_sum(planner *p) {
@@ -144,9 +150,10 @@ static void tmem_over(planner *p, const plan_channel *pc, int depth, int total) 
     int acc = pc->columns;
     PLAN_REFUSE(p, "T201", pc->stated != NULL ? pc->stated->values.at[0].span : p->at,
                 "tensor memory over by %d columns on %s", total - have, p->arch->name);
-    diag_label(p->d, "%s accumulator%s of %d columns", count_word(depth), depth == 1 ? "" : "s", acc);
-    diag_because(p->d, "scales: %s = %d columns; %d x %d + %d = %d of %d", scale_sum(p), p->sf_columns,
-                 depth, acc, p->sf_columns, depth * acc + p->sf_columns, have);
+    diag_label(p->d, "%s accumulator%s of %d columns", count_word(depth), depth == 1 ? "" : "s",
+               acc);
+    diag_because(p->d, "scales: %s = %d columns; %d x %d + %d = %d of %d", scale_sum(p),
+                 p->sf_columns, depth, acc, p->sf_columns, depth * acc + p->sf_columns, have);
     int shared = 2 * acc + p->sf_columns - have;
     ast_span fact = pc->stated != NULL ? plan_fact_span(p, pc->stated->span) : p->at;
     if (pc->stated != NULL && depth == 2 && shared > 0 && shared <= acc / 2) {
@@ -195,8 +202,8 @@ static void budget_tmem(planner *p) {
         c->shared = overlap && c->depth == 2 && can_share ? shared : 0;
         c->stride = acc - c->shared;
         if (overlap && pc->stated != NULL && c->depth != 2) {
-            PLAN_REFUSE(p, "F105", pc->stated->span, "'overlap' shares columns between 2 slots, not %d",
-                        c->depth);
+            PLAN_REFUSE(p, "F105", pc->stated->span,
+                        "'overlap' shares columns between 2 slots, not %d", c->depth);
             return;
         }
         int total = used + c->depth * acc - c->shared + p->sf_columns;
@@ -219,7 +226,8 @@ static void budget_tmem(planner *p) {
     }
 }
 
-// The last store that reads a channel releases it, once its shared columns (or all) are in registers.
+// The last store that reads a channel releases it, once its shared columns (or all) are in
+// registers.
 static void plan_release(planner *p) {
     tir_kernel *k = p->k;
     for (int i = 0; i < k->n_channels; i++) {
@@ -262,7 +270,7 @@ static void plan_release(planner *p) {
     }
 }
 
-// --- Shared memory ------------------------------------------------------------------------------------
+// --- Shared memory -------------------------------------------------------------------------------
 
 // Partial sums of a split loop are a tile in f32, which a narrower tile makes smaller.
 static void sums_over(planner *p, int over) {
@@ -299,8 +307,8 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
                 "shared memory over by %d bytes on %s", total - have, p->arch->name);
     diag_label(p->d, "%d slot%s of %d bytes", depth, depth == 1 ? "" : "s", slot_bytes(pc));
     int tables = plan_table_bytes(p);
-    diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s%s = %d of %d bytes", PLAN_BARRIER_BYTES,
-                 depth, slot_bytes(pc), p->staging_bytes,
+    diag_because(p->d, "barriers %d + slots %d x %d + staging %d%s%s = %d of %d bytes",
+                 PLAN_BARRIER_BYTES, depth, slot_bytes(pc), p->staging_bytes,
                  tables > 0 ? arena_printf(p->mem, " + table of scales %d", tables) : "",
                  total == PLAN_BARRIER_BYTES + depth * slot_bytes(pc) + p->staging_bytes + tables
                      ? ""
@@ -317,8 +325,8 @@ static void smem_over(planner *p, const plan_channel *pc, int depth, int total) 
         const fact_store *f = facts_store_of(p->f, p->k->params[s->param].name);
         if (f != NULL && s->stages > 1 && total - (s->stages - 1) * s->stage_bytes <= have) {
             diag_fix(p->d, plan_fact_span(p, f->span),
-                     arena_printf(p->mem, "store %s via smem by %d x 1;", p->k->params[s->param].name,
-                                  s->sub_cols),
+                     arena_printf(p->mem, "store %s via smem by %d x 1;",
+                                  p->k->params[s->param].name, s->sub_cols),
                      "or one staging buffer");
         }
     }
@@ -373,7 +381,7 @@ static void budget_smem(planner *p) {
     }
 }
 
-// --- The walk ------------------------------------------------------------------------------------------
+// --- The walk ------------------------------------------------------------------------------------
 
 static void plan_walk(planner *p) {
     const facts *f = p->f;
@@ -387,22 +395,27 @@ static void plan_walk(planner *p) {
     }
     if (f->has_walk && strcmp(f->walk, "clc") == 0) {
         w->kind = WALK_CLC;
-        if (p->arch->family == MMA_WGMMA) { // PTX ISA "clusterlaunchcontrol.try_cancel": from sm_100 on
+        // PTX ISA "clusterlaunchcontrol.try_cancel": from sm_100 on
+        if (p->arch->family == MMA_WGMMA) {
             PLAN_REFUSE(p, "A110", f->walk_span, "%s has no cluster launch control", p->arch->name);
             diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "a fixed walk");
             return;
         }
     }
     if (w->kind == WALK_CLC && f->from_one) {
-        PLAN_REFUSE(p, "F105", f->from_span, "'walk clc' has the hardware hand out tiles: 'from one' is of a static walk");
-        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static from one;", "tiles from one warp");
+        PLAN_REFUSE(p, "F105", f->from_span,
+                    "'walk clc' has the hardware hand out tiles: 'from one' is of a static walk");
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static from one;",
+                 "tiles from one warp");
         return;
     }
     w->kind = f->from_one ? WALK_ONE : w->kind;
     if (w->kind == WALK_ONE && tir_record_words(p->k) > TIR_RECORD_MOST) {
-        PLAN_REFUSE(p, "X101", f->from_span, "a tile takes %d words to hand out, a warp hands out %d",
+        PLAN_REFUSE(p, "X101", f->from_span,
+                    "a tile takes %d words to hand out, a warp hands out %d",
                     tir_record_words(p->k), TIR_RECORD_MOST);
-        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "every role counts by itself");
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;",
+                 "every role counts by itself");
         return;
     }
     const tir_loop *bounded = NULL;
@@ -411,9 +424,11 @@ static void plan_walk(planner *p) {
     }
     if (w->kind == WALK_CLC && bounded != NULL) {
         PLAN_REFUSE(p, "X101", f->walk_span,
-                    "'walk clc' launches a cluster a tile, but only the device knows how many tiles '%s' has",
+                    "'walk clc' launches a cluster a tile, but only the device knows how many "
+                    "tiles '%s' has",
                     bounded->index);
-        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "clusters that take tiles by turns");
+        diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;",
+                 "clusters that take tiles by turns");
         return;
     }
     if (!f->has_raster) {
@@ -425,12 +440,14 @@ static void plan_walk(planner *p) {
         }
     }
     if (w->raster < 0) {
-        PLAN_REFUSE(p, "F103", f->raster.span, "'%s' is not an index of the tile loop", f->raster.text);
+        PLAN_REFUSE(p, "F103", f->raster.span, "'%s' is not an index of the tile loop",
+                    f->raster.text);
         return;
     }
     if (w->raster < w->groups) {
         PLAN_REFUSE(p, "A111", f->raster.span,
-                    "'%s' numbers the groups that bounds depend on: the walk takes one group after the other",
+                    "'%s' numbers the groups that bounds depend on: the walk takes one group after "
+                    "the other",
                     f->raster.text);
         return;
     }

@@ -59,7 +59,7 @@ tir_expr *plan_as_f32(planner *p, tir_expr *x) {
     return c;
 }
 
-// --- Positions ---------------------------------------------------------------------------------------
+// --- Positions -----------------------------------------------------------------------------------
 
 // Loops are numbered through, those of the tile first; -1: an index that no loop walks.
 static int loop_of(const planner *p, const ast_sym *index) {
@@ -102,7 +102,8 @@ static bool axis_of(planner *p, const ast_expr *e, tir_axis *out) {
     }
 }
 
-// A subscript as of * index + add + times * ((index + shift) / piece); piece 0: without the last term.
+// A subscript as of * index + add + times * ((index + shift) / piece); piece 0:
+// without the last term.
 typedef struct {
     int loop; // -1: no index so far
     int64_t of, add, times, shift, piece;
@@ -133,7 +134,8 @@ static bool map_sum(planner *p, const ast_expr *e, index_map *out) {
 static bool map_product(planner *p, const ast_expr *e, index_map *out) {
     int64_t v = 0;
     bool left = lang_const_int(e->a, p->g->tparams, &v);
-    if ((!left && !lang_const_int(e->b, p->g->tparams, &v)) || !fits(v) || !map_of(p, left ? e->b : e->a, out)) {
+    if ((!left && !lang_const_int(e->b, p->g->tparams, &v)) || !fits(v) ||
+        !map_of(p, left ? e->b : e->a, out)) {
         return false;
     }
     out->of *= v;
@@ -194,12 +196,12 @@ static const char *map_axis(planner *p, const ast_expr *e, tir_axis *out) {
     }
     m.piece = m.times == 0 ? 0 : m.piece;
     if (m.of != 1) {
-        return arena_printf(p->mem, "takes %lld steps from one element to the next%s", (long long)m.of,
-                            m.of == 0 ? ": many lie at one place" : "");
+        return arena_printf(p->mem, "takes %lld steps from one element to the next%s",
+                            (long long)m.of, m.of == 0 ? ": many lie at one place" : "");
     }
     if (m.times < 0 || m.times > 1 << 20) {
-        return arena_printf(p->mem, "goes %lld places back after each %lld elements", (long long)-m.times,
-                            (long long)m.piece);
+        return arena_printf(p->mem, "goes %lld places back after each %lld elements",
+                            (long long)-m.times, (long long)m.piece);
     }
     if (m.add < 0) {
         return arena_printf(p->mem, "begins at %lld", (long long)m.add);
@@ -212,13 +214,15 @@ static const char *map_axis(planner *p, const ast_expr *e, tir_axis *out) {
 
 // Where an output is written: an index, or a map of one that increases.
 bool plan_target_axis(planner *p, const ast_expr *e, tir_axis *out) {
-    if (axis_of(p, e, out) && (e->kind != EX_BINARY || (out->mul == 1 && out->div != 1 && out->floor == 0))) {
+    if (axis_of(p, e, out) &&
+        (e->kind != EX_BINARY || (out->mul == 1 && out->div != 1 && out->floor == 0))) {
         return true;
     }
     const char *why = map_axis(p, e, out);
     if (why != NULL) {
         PLAN_REFUSE(p, "O107", e->span, "'%s' %s", expr_text(p->mem, e), why);
-        diag_because(p->d, "an element is written once: 'n + (n + SHIFT) / PIECE * GAP' with a gap of 0 or more does");
+        diag_because(p->d, "an element is written once: 'n + (n + SHIFT) / PIECE * GAP' with a gap "
+                           "of 0 or more does");
     }
     return why == NULL;
 }
@@ -236,7 +240,7 @@ bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out) {
     return true;
 }
 
-// --- Leaves --------------------------------------------------------------------------------------------
+// --- Leaves --------------------------------------------------------------------------------------
 
 static tir_expr *lower(lowering *l, const ast_expr *e);
 
@@ -250,7 +254,8 @@ static bool is_real(planner *p, const ast_expr *e, const tir_expr *of) {
 }
 
 // Over all of a loop that is no side of the tile: each lane walks it for its row.
-static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how, int loop, tir_expr *of) {
+static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how, int loop,
+                                 tir_expr *of) {
     const tir_acc *tile = &p->k->accs[0];
     if (!is_real(p, e, of)) {
         return NULL;
@@ -260,8 +265,10 @@ static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how,
     x->ref = loop;
     x->args[0] = of;
     if (tir_varies(x, tile->col_loop)) {
-        PLAN_REFUSE(p, "X101", e->span, "this differs between the columns '%s' of the tile, and a lane has a row: no "
-                    "lowering yet", p->k->loops[tile->col_loop].index);
+        PLAN_REFUSE(p, "X101", e->span,
+                    "this differs between the columns '%s' of the tile, and a lane has a row: no "
+                    "lowering yet",
+                    p->k->loops[tile->col_loop].index);
         diag_help(p->d, "store it by a kernel of its own, whose tile is along '%s' alone",
                   p->k->loops[tile->col_loop].index);
         return NULL;
@@ -362,13 +369,14 @@ static tir_expr *lower_name(lowering *l, const ast_expr *e) {
         }
         return refuse(l, e, "this name");
     case SYM_CONST:
-        return s->is_float ? constant(p, ELEM_F32, s->fvalue) : constant(p, ELEM_I32, (double)s->ivalue);
+        return s->is_float ? constant(p, ELEM_F32, s->fvalue)
+                           : constant(p, ELEM_I32, (double)s->ivalue);
     default:
         return refuse(l, e, "this name");
     }
 }
 
-// --- Operations ---------------------------------------------------------------------------------------
+// --- Operations ----------------------------------------------------------------------------------
 
 static bool is_compare(ast_op op) {
     return op >= OP_LT && op <= OP_NE;
@@ -496,8 +504,9 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
     return x;
 }
 
-// Over the tile of an index that is a side of the tile. Lanes hold rows: along the columns each reduces its
-// own in order, across the rows they meet, where only a maximum or minimum does not depend on the order.
+// Over the tile of an index that is a side of the tile. Lanes hold rows: along the columns each
+// reduces its own in order, across the rows they meet, where only a maximum or minimum does not
+// depend on the order.
 static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     planner *p = l->p;
     int loop = graph_loop_of(p->g, e->index);
@@ -510,9 +519,10 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
         return of != NULL ? whole_reduction(p, e, e->reduce, loop_of(p, e->index), of) : NULL;
     }
     if (loop < 0 || (loop != tile->row_loop && loop != tile->col_loop)) {
-        PLAN_REFUSE(p, "X101", e->span, "'%s' is no side of the tile of '%s' and '%s': a reduction over it "
-                    "has no lowering yet", e->index->name, p->k->loops[tile->row_loop].index,
-                    p->k->loops[tile->col_loop].index);
+        PLAN_REFUSE(
+            p, "X101", e->span,
+            "'%s' is no side of the tile of '%s' and '%s': a reduction over it has no lowering yet",
+            e->index->name, p->k->loops[tile->row_loop].index, p->k->loops[tile->col_loop].index);
         return NULL;
     }
     if (p->k->loops[loop].hi != NULL) {
@@ -523,15 +533,18 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
         return NULL;
     }
     if (e->reduce == RED_SUM && loop == tile->row_loop) {
-        PLAN_REFUSE(p, "X101", e->span, "a sum over '%s', which lanes of a warp hold, has no lowering yet",
+        PLAN_REFUSE(p, "X101", e->span,
+                    "a sum over '%s', which lanes of a warp hold, has no lowering yet",
                     e->index->name);
-        diag_help(p->d, "a sum over the columns of the tile has; the order of the loops in the 'tile' says "
-                        "which they are");
+        diag_help(p->d, "a sum over the columns of the tile has; the order of the loops in the "
+                        "'tile' says which they are");
         return NULL;
     }
     if (loop == tile->row_loop && tir_varies(a, tile->col_loop)) {
-        PLAN_REFUSE(p, "X101", e->span, "'%s' and '%s' are each reduced for the other's elements: a tile turned "
-                    "both ways has no lowering yet", e->index->name, p->k->loops[tile->col_loop].index);
+        PLAN_REFUSE(p, "X101", e->span,
+                    "'%s' and '%s' are each reduced for the other's elements: a tile turned both "
+                    "ways has no lowering yet",
+                    e->index->name, p->k->loops[tile->col_loop].index);
         diag_help(p->d, "give one of them a kernel of its own");
         return NULL;
     }

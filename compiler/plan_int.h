@@ -9,15 +9,17 @@
 
 enum {
     PLAN_BARRIER_BYTES = 1024, // start of shared memory: barriers, responses, the TMEM address
-    PLAN_ALIGN = 1024,         // of every swizzled tile (the 128-byte swizzle's pattern repeats there)
+    PLAN_ALIGN = 1024,         // of every swizzled tile (the 128-byte swizzle's pattern repeats
+                               // there)
     PLAN_MAX_AXES = 5,         // of a tensor map
     PLAN_MAX_DEPTH = 8,        // of a derived pipe
     PLAN_CLC_DEPTH = 2,        // responses a clc walk keeps
     PLAN_ONE_DEPTH = 4,        // tiles that one warp hands out before all have begun the first
     PLAN_MATH_WARPS = 16,      // of a role that multiplies, at most
     PLAN_WGMMA_REGS = 40,      // beside accumulators of wgmma: scales, addresses, counters
-    PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x 4
-                               // fragment registers of B for two k steps, 16 of A, scales, counters)
+    PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x
+                               // 4 fragment registers of B for two k steps, 16 of A, scales,
+                               // counters)
 };
 
 // A group of warps with what the projection puts on it.
@@ -119,7 +121,8 @@ tir_size *size_int(arena *mem, int64_t v);
 tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants
 tir_expr *plan_expr(planner *p, const ast_expr *e);  // of a bound
 tir_expr *plan_value(planner *p, const ast_expr *e); // that is stored
-bool plan_fits(planner *p, const ast_expr *e); // in 32 bits, by a check of the launch where sizes decide
+bool plan_fits(planner *p, const ast_expr *e); // in 32 bits, by a check of the launch where sizes
+                                               // decide
 tir_expr *plan_as_f32(planner *p, tir_expr *x); // converts what is i32
 bool plan_target_axis(planner *p, const ast_expr *subscript, tir_axis *out);
 bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out); // subscripts as positions

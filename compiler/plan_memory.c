@@ -38,10 +38,13 @@ static int axis_of(const planner *p, int number, int loop) {
 static void check_scaled_rows(planner *p, int number) {
     const graph_operand *go = &p->g->operands[number];
     int n = go->expr->n_args;
-    if (go->param->format->scale != ELEM_NONE && axis_of(p, number, p->operands[number].row_loop) != n - 2) {
+    if (go->param->format->scale != ELEM_NONE &&
+        axis_of(p, number, p->operands[number].row_loop) != n - 2) {
         PLAN_REFUSE(p, "A111", go->expr->span,
-                    "scale factors of '%s' are tiled over '%s' and '%s', but its rows in this product are '%s'",
-                    go->param->name, go->expr->args[n - 2]->sym->name, go->expr->args[n - 1]->sym->name,
+                    "scale factors of '%s' are tiled over '%s' and '%s', but its rows in this "
+                    "product are '%s'",
+                    go->param->name, go->expr->args[n - 2]->sym->name,
+                    go->expr->args[n - 1]->sym->name,
                     p->k->loops[p->operands[number].row_loop].index);
     }
 }
@@ -54,17 +57,21 @@ static void check_line_start(planner *p, int number) {
     int step = 128 / elem_bits(go->param->format->elem);
     if (po->mn_major && l->lo != NULL && !tir_is_multiple(l->lo, step)) {
         PLAN_REFUSE(p, "X101", go->expr->span,
-                    "tiles of '%s' begin anywhere, but '%s' has them along its last axis, where a copy begins at a "
-                    "multiple of %d elements", l->index, go->param->name, step);
-        diag_help(p->d, "turn '%s' around, or let groups begin at such places: ragged ... to ... align %d;",
-                  go->param->name, step);
+                    "tiles of '%s' begin anywhere, but '%s' has them along its last axis, where a "
+                    "copy begins at a multiple of %d elements",
+                    l->index, go->param->name, step);
+        diag_help(
+            p->d,
+            "turn '%s' around, or let groups begin at such places: ragged ... to ... align %d;",
+            go->param->name, step);
     }
 }
 
 // Whether the last step of a part that the summed loop walks can end before all it covers.
 static bool cuts_steps(const planner *p, const plan_operand *po) {
     const tir_for *f = po->k_loop >= p->k->n_loops ? &p->k->fors[po->k_loop - p->k->n_loops] : NULL;
-    return f != NULL && f->hi != NULL && !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
+    return f != NULL && f->hi != NULL &&
+           !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
 }
 
 // What such a step covers behind the part is another part's, and must not be added: lines can be
@@ -78,15 +85,21 @@ static void check_part(planner *p, int number) {
     const tir_for *f = &p->k->fors[po->k_loop - p->k->n_loops];
     if (!po->mn_major) {
         PLAN_REFUSE(p, "X101", go->expr->span,
-                    "'%s' walks a part of its dimension, which is the last axis of '%s': the last step of %d would "
-                    "bring elements of the next part", f->index, go->param->name, f->step);
-        diag_because(p->d, "copies leave out whole lines; '%s' would have a line for each '%s' if it were turned "
-                           "around", go->param->name, f->index);
-        diag_help(p->d, "or let parts begin and end at whole steps: ragged ... by ... at ... align %d;", f->step);
+                    "'%s' walks a part of its dimension, which is the last axis of '%s': the last "
+                    "step of %d would bring elements of the next part",
+                    f->index, go->param->name, f->step);
+        diag_because(p->d,
+                     "copies leave out whole lines; '%s' would have a line for each '%s' if it "
+                     "were turned around",
+                     go->param->name, f->index);
+        diag_help(p->d,
+                  "or let parts begin and end at whole steps: ragged ... by ... at ... align %d;",
+                  f->step);
     } else if (go->expr->n_args == PLAN_MAX_AXES) {
         PLAN_REFUSE(p, "X101", go->expr->span,
-                    "'%s' walks a part of its dimension, for which a tensor map has an axis more than '%s': %d are "
-                    "possible", f->index, go->param->name, PLAN_MAX_AXES);
+                    "'%s' walks a part of its dimension, for which a tensor map has an axis more "
+                    "than '%s': %d are possible",
+                    f->index, go->param->name, PLAN_MAX_AXES);
     }
 }
 
@@ -101,7 +114,8 @@ static void open_window(planner *p, int at, tir_map *m, tir_box *b) {
     m->rank++;
     m->window = at;
     m->dims[at] = size_int(p->mem, m->box[at]);
-    m->dims[at + 1] = size_bin(p->mem, SZ_ADD, m->dims[at + 1], size_int(p->mem, 1)); // behind the last line
+    // behind the last line
+    m->dims[at + 1] = size_bin(p->mem, SZ_ADD, m->dims[at + 1], size_int(p->mem, 1));
     m->box[at + 1] = 1;
 }
 
@@ -130,10 +144,11 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
     m.swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : SWZ_32B;
     m.dims[0] = k->params[param].dims[n - 1];
     if (!padded) {
-        m.dims[0] = packed == 4 ? size_bin(p->mem, SZ_CEILDIV, m.dims[0], size_int(p->mem, 2))
-                                : size_bin(p->mem, SZ_DIV,
-                                           size_bin(p->mem, SZ_MUL, m.dims[0], size_int(p->mem, packed)),
-                                           size_int(p->mem, 8));
+        m.dims[0] = packed == 4
+                        ? size_bin(p->mem, SZ_CEILDIV, m.dims[0], size_int(p->mem, 2))
+                        : size_bin(p->mem, SZ_DIV,
+                                   size_bin(p->mem, SZ_MUL, m.dims[0], size_int(p->mem, packed)),
+                                   size_int(p->mem, 8));
     }
     m.box[0] = span;
     tir_box b = {.n_boxes = bytes / span,
@@ -150,8 +165,9 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
     for (int axis = 1; axis < n; axis++) {
         int i = n - 1 - axis; // the map's axes begin with the innermost one
         m.dims[axis] = k->params[param].dims[i];
-        m.strides[axis] = axis == 1 ? pitch_of(p, param)
-                                    : size_bin(p->mem, SZ_MUL, m.strides[axis - 1], k->params[param].dims[i + 1]);
+        m.strides[axis] =
+            axis == 1 ? pitch_of(p, param)
+                      : size_bin(p->mem, SZ_MUL, m.strides[axis - 1], k->params[param].dims[i + 1]);
         m.box[axis] = i == line ? box_lines : 1;
         bool split = multicast || (halved && !po->mn_major);
         b.coords[axis] = i == line
@@ -162,7 +178,8 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
         open_window(p, n - 1 - line, &m, &b);
     }
     if (padded) {
-        k->params[param].align = 32; // cuda.h "cuTensorMapEncodeTiled": addresses and strides of padded types
+        // cuda.h "cuTensorMapEncodeTiled": addresses and strides of padded types
+        k->params[param].align = 32;
     }
     b.map = plan_add_map(p, &m);
     op->rows = rows;
@@ -200,12 +217,13 @@ static bool check_scale_rows(planner *p, const graph_operand *go, int loop) {
     }
     if (t->groups != NULL) {
         PLAN_REFUSE(p, "X101", go->expr->span,
-                    "the rows of '%s' are ragged, and so are its scales: walk them group by group, '%s of %s[...]'",
+                    "the rows of '%s' are ragged, and so are its scales: walk them group by group, "
+                    "'%s of %s[...]'",
                     t->name, l->index, go->param->dims[go->param->n_dims - 2]->name);
     } else {
         PLAN_REFUSE(p, "X101", go->expr->span,
-                    "tiles of '%s' begin anywhere, but the scales of '%s' lie in tiles of 128 rows", l->index,
-                    t->name);
+                    "tiles of '%s' begin anywhere, but the scales of '%s' lie in tiles of 128 rows",
+                    l->index, t->name);
         diag_help(p->d, "begin at 0, or cut the dimension: ragged ... by ... at ...;");
     }
     return false;
@@ -218,7 +236,8 @@ static tir_size *scale_blocks(planner *p, const tir_param *t) {
         return size_bin(p->mem, SZ_CEILDIV, rows, size_int(p->mem, TIR_ATOM_ROWS));
     }
     tir_size *room = size_bin(p->mem, SZ_MUL, t->groups, size_int(p->mem, TIR_ATOM_ROWS - 1));
-    return size_bin(p->mem, SZ_DIV, size_bin(p->mem, SZ_ADD, rows, room), size_int(p->mem, TIR_ATOM_ROWS));
+    return size_bin(p->mem, SZ_DIV, size_bin(p->mem, SZ_ADD, rows, room),
+                    size_int(p->mem, TIR_ATOM_ROWS));
 }
 
 // Scales come as whole 128x4 tiles. A tile that starts inside one brings it whole; 'sf_loop' says
@@ -259,7 +278,8 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
                  .mask = multicast ? 3 : 0,
                  .rank_offset = multicast ? bytes : 0};
     b.coords[0] = (tir_coord){-1, 1, 1, 0, 0};
-    b.coords[1] = (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * TIR_ATOM_COLS, 0, 0};
+    b.coords[1] =
+        (tir_coord){loop_number(p, go->expr->args[n - 1]->sym), 1, granule * TIR_ATOM_COLS, 0, 0};
     b.coords[2] = (tir_coord){po->row_loop, 1, TIR_ATOM_ROWS, 0,
                               own ? rows / TIR_ATOM_ROWS : multicast ? box_blocks : 0};
     outer_scales(p, go, &m, &b);
@@ -269,7 +289,8 @@ static tir_box scale_box(planner *p, int number, tir_operand *op) {
 
 // --- Channels of operands ------------------------------------------------------------------------
 
-static bool same_channel(const planner *p, const plan_channel *c, int operand, const fact_pipe *pipe) {
+static bool same_channel(const planner *p, const plan_channel *c, int operand,
+                         const fact_pipe *pipe) {
     const plan_operand *first = &p->operands[c->values[0]];
     return c->stated == pipe && c->level == p->g->operands[operand].level &&
            first->role == p->operands[operand].role;
@@ -386,7 +407,8 @@ static void group_accs(planner *p) {
             }
         }
         if (c == p->n_channels) {
-            p->channels[p->n_channels++] = (plan_channel){.stated = pipe, .level = GRAPH_TILE_LEVEL};
+            p->channels[p->n_channels++] =
+                (plan_channel){.stated = pipe, .level = GRAPH_TILE_LEVEL};
         }
         plan_channel *ch = &p->channels[c];
         p->k->accs[i].channel = c;
@@ -515,7 +537,8 @@ static void channel_barriers(planner *p, tir_channel *c) {
     c->full_bar = take_barriers(p, c->depth);
     c->empty_bars = c->shared > 0 ? 1 : c->depth;
     c->empty_bar = take_barriers(p, c->empty_bars);
-    c->full_count = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0); // the arming arrival, or the commit; lanes' copies
+    // the arming arrival, or the commit; lanes' copies
+    c->full_count = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0);
     if (c->space == SPACE_SMEM) {
         c->full_bytes = full_bytes(k, c);
         bool shared = k->pair || has_multicast(c);
@@ -553,7 +576,8 @@ static elem_kind table_of(const planner *p, const tir_mma *m) {
 // The first product that reads the same table: one of the same role, which fills it.
 static int first_with(const planner *p, int mma) {
     for (int i = 0; i < mma; i++) {
-        if (p->mma_role[i] == p->mma_role[mma] && table_of(p, &p->k->mmas[i]) == table_of(p, &p->k->mmas[mma])) {
+        if (p->mma_role[i] == p->mma_role[mma] &&
+            table_of(p, &p->k->mmas[i]) == table_of(p, &p->k->mmas[mma])) {
             return i;
         }
     }
@@ -564,7 +588,9 @@ int plan_table_bytes(const planner *p) {
     int bytes = 0;
     for (int i = 0; i < p->k->n_mmas; i++) {
         elem_kind scale = table_of(p, &p->k->mmas[i]);
-        bytes += scale != ELEM_NONE && first_with(p, i) == i ? round_up(mma_table_bytes(scale), PLAN_ALIGN) : 0;
+        bytes += scale != ELEM_NONE && first_with(p, i) == i
+                     ? round_up(mma_table_bytes(scale), PLAN_ALIGN)
+                     : 0;
     }
     return bytes;
 }

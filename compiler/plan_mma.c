@@ -27,7 +27,8 @@ static void suggest_decoding(planner *p, int operand) {
     bool fits = other == ELEM_F16 && g->operands[operand].param->format->scale == ELEM_UE4M3;
     if (fp8 || fits || other == ELEM_BF16) {
         const char *type = fp8 ? "e4m3" : elem_name(other);
-        diag_fix(p->d, plan_fact_span(p, p->f->mma_span), arena_printf(p->mem, "mma wgmma dequant %s;", type),
+        diag_fix(p->d, plan_fact_span(p, p->f->mma_span),
+                 arena_printf(p->mem, "mma wgmma dequant %s;", type),
                  fp8 ? "decode it on the way, element times scale rounded to e4m3"
                      : "decode it on the way, exactly");
     }
@@ -48,7 +49,8 @@ static bool check_family(planner *p) {
         packed |= elem == ELEM_E2M1;
     }
     if (f->tf32 && !cuts) {
-        PLAN_REFUSE(p, "A110", f->mma_span, "no operand is f32: there is nothing to multiply as TF32");
+        PLAN_REFUSE(p, "A110", f->mma_span,
+                    "no operand is f32: there is nothing to multiply as TF32");
         diag_fix(p->d, plan_fact_span(p, f->mma_span), "mma wgmma;", "as the operands are");
         return false;
     }
@@ -74,7 +76,7 @@ static bool check_family(planner *p) {
     return true;
 }
 
-// --- Cluster -----------------------------------------------------------------------------------------
+// --- Cluster -------------------------------------------------------------------------------------
 
 static void plan_cluster(planner *p) {
     const facts *f = p->f;
@@ -91,8 +93,8 @@ static void plan_cluster(planner *p) {
             }
         }
         if (loop < 0) {
-            PLAN_REFUSE(p, "F103", f->cluster_along.at[i].span, "'%s' is not an index of the tile loop",
-                        f->cluster_along.at[i].text);
+            PLAN_REFUSE(p, "F103", f->cluster_along.at[i].span,
+                        "'%s' is not an index of the tile loop", f->cluster_along.at[i].text);
             return;
         }
         if (size == 1) {
@@ -119,7 +121,7 @@ static void plan_cluster(planner *p) {
     }
 }
 
-// --- Sides and shapes ---------------------------------------------------------------------------------
+// --- Sides and shapes ----------------------------------------------------------------------------
 
 static bool has_index(const ast_expr *slice, const ast_sym *index) {
     for (int i = 0; i < slice->n_args; i++) {
@@ -146,8 +148,9 @@ static void check_swap(planner *p) {
             found |= strcmp(p->f->swap.at[i].text, p->g->accs[j]->name) == 0;
         }
         if (!found) {
-            PLAN_REFUSE(p, "F103", p->f->swap.at[i].span, "kernel '%s' has no accumulator called '%s'",
-                        p->req->kernel->name, p->f->swap.at[i].text);
+            PLAN_REFUSE(p, "F103", p->f->swap.at[i].span,
+                        "kernel '%s' has no accumulator called '%s'", p->req->kernel->name,
+                        p->f->swap.at[i].text);
         }
     }
 }
@@ -178,7 +181,8 @@ static int share_of(const planner *p, int loop) {
 // Where nothing is stated, 256 rows of tcgen05 are the two halves of a pair of CTAs.
 static void derive_pair(planner *p) {
     tir_kernel *k = p->k;
-    if (p->arch->family != MMA_TCGEN05 || p->f->has_cluster || p->f->has_mma || p->f->split_by > 1) {
+    if (p->arch->family != MMA_TCGEN05 || p->f->has_cluster || p->f->has_mma ||
+        p->f->split_by > 1) {
         return;
     }
     int rows = -1;
@@ -216,9 +220,10 @@ static void plan_acc_shape(planner *p, int acc) {
     a->col_rank_step = k->cluster_loop == col ? a->cols : 0;
     ast_span at = p->g->acc_stmts[acc]->span;
     if (k->pair && (k->cluster != 2 || k->cluster_loop != row)) {
-        PLAN_REFUSE(p, "F105", p->f->mma_span,
-                    "'tcgen05.pair' splits the M side over two CTAs, but no cluster of 2 runs along '%s'",
-                    k->loops[row].index);
+        PLAN_REFUSE(
+            p, "F105", p->f->mma_span,
+            "'tcgen05.pair' splits the M side over two CTAs, but no cluster of 2 runs along '%s'",
+            k->loops[row].index);
         const char *fact = arena_printf(p->mem, "cluster 2 along %s;", k->loops[row].index);
         if (p->f->has_cluster) {
             diag_fix(p->d, plan_fact_span(p, p->f->cluster_span), fact, "pair along the M side");
@@ -239,20 +244,23 @@ static void plan_acc_shape(planner *p, int acc) {
             PLAN_REFUSE(p, "A111", at,
                         "the N side of tcgen05.mma is 16 to 256 in steps of 16, tile '%s' gives %d",
                         k->loops[col].index, a->cols);
-            plan_help_with(p, p->g->loops[col],
-                           a->cols > 256 ? 256 : round_up(a->cols, 32), "the nearest that is possible");
+            plan_help_with(p, p->g->loops[col], a->cols > 256 ? 256 : round_up(a->cols, 32),
+                           "the nearest that is possible");
         }
     } else if (p->arch->family == MMA_WGMMA) {
-        // PTX ISA "wgmma.mma_async": m64nNk*, N 8 to 256 in steps of 8; columns leave in pairs of 8.
+        // PTX ISA "wgmma.mma_async": m64nNk*, N 8 to 256 in steps of 8; columns
+        // leave in pairs of 8.
         if (a->rows % 64 != 0 || a->rows > 256) {
-            PLAN_REFUSE(p, "A111", at, "a warpgroup multiplies 64 rows at once, tile '%s' gives %d a CTA",
+            PLAN_REFUSE(p, "A111", at,
+                        "a warpgroup multiplies 64 rows at once, tile '%s' gives %d a CTA",
                         k->loops[row].index, a->rows);
             plan_help_with(p, p->g->loops[row],
                            (a->rows > 256 ? 256 : round_up(a->rows, 64)) *
                                (k->cluster_loop == row ? k->cluster : 1),
                            "whole instructions");
         } else if (a->cols % 16 != 0 || a->cols > 256) {
-            PLAN_REFUSE(p, "A111", at, "the N side of wgmma is 16 to 256 in steps of 16, tile '%s' gives %d",
+            PLAN_REFUSE(p, "A111", at,
+                        "the N side of wgmma is 16 to 256 in steps of 16, tile '%s' gives %d",
                         k->loops[col].index, a->cols);
             plan_help_with(p, p->g->loops[col], a->cols > 256 ? 256 : round_up(a->cols, 32),
                            "the nearest that is possible");
@@ -264,23 +272,26 @@ static void plan_acc_shape(planner *p, int acc) {
     }
 }
 
-// A step along k that is a line in shared memory, or several ('bits' an element there, 'packed' in memory).
-static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bits, int packed, int k_elems) {
+// A step along k that is a line in shared memory, or several ('bits' an element there,
+// 'packed' in memory).
+static bool check_k(planner *p, const graph_mma *m, const mma_info *info, int bits, int packed,
+                    int k_elems) {
     int bytes = k_elems * bits / 8;
     const ast_sym *index = m->k;
     if (k_elems % info->k != 0 || (bytes > 128 ? bytes % 128 != 0 : (bytes & (bytes - 1)) != 0)) {
         PLAN_REFUSE(p, "A111", index->span,
-                    "a step of %d along '%s' is %d bytes: it must be 32, 64 or a multiple of 128, in "
-                    "whole instructions of %d elements",
+                    "a step of %d along '%s' is %d bytes: it must be 32, 64 or a multiple of 128, "
+                    "in whole instructions of %d elements",
                     k_elems, index->name, bytes, info->k);
         plan_help_with(p, index, 128 * 8 / bits, "one 128-byte row a step");
         return false;
     }
     // PTX ISA "cp.async.bulk.tensor": boxes of .b4x16_p64 and .b6x16_p32 have 128 elements.
     if (bits > packed && k_elems % TIR_PAD_ELEMS != 0) {
-        PLAN_REFUSE(p, "A111", index->span,
-                    "a step of %d along '%s': %d-bit elements that are padded to bytes come %d at once", k_elems,
-                    index->name, packed, TIR_PAD_ELEMS);
+        PLAN_REFUSE(
+            p, "A111", index->span,
+            "a step of %d along '%s': %d-bit elements that are padded to bytes come %d at once",
+            k_elems, index->name, packed, TIR_PAD_ELEMS);
         plan_help_with(p, index, round_up(k_elems, TIR_PAD_ELEMS), "whole boxes a step");
         return false;
     }
@@ -292,20 +303,22 @@ static bool check_scales(planner *p, const graph_mma *m, const tir_param *t, int
     int span = t->granule * TIR_ATOM_COLS;
     if (tir_scale_words(k_elems, t->granule) == 0) {
         PLAN_REFUSE(p, "A111", m->k->span,
-                    "a step of %d along '%s' cuts a 128x4 scale tile of '%s', which spans %d elements, in other than "
-                    "equal parts of whole scales", k_elems, m->k->name, t->name, span);
+                    "a step of %d along '%s' cuts a 128x4 scale tile of '%s', which spans %d "
+                    "elements, in other than equal parts of whole scales",
+                    k_elems, m->k->name, t->name, span);
         plan_help_with(p, m->k, round_up(k_elems, span), "whole scale tiles a step");
         return false;
     }
     return true;
 }
 
-// Why an operand whose last axis is not k cannot be read; NULL if it can. PTX ISA: "tcgen05 instruction
-// descriptor" (transpose A, B: 8 bits and more), "wgmma.mma_async" (imm-trans: 16 bits),
-// "ldmatrix" (.trans: b16, m16n16.b8).
+// Why an operand whose last axis is not k cannot be read; NULL if it can. PTX ISA: "tcgen05
+// instruction descriptor" (transpose A, B: 8 bits and more), "wgmma.mma_async" (imm-trans: 16
+// bits), "ldmatrix" (.trans: b16, m16n16.b8).
 static const char *rows_last_wrong(const planner *p, const ast_format *f) {
     if (f->scale != ELEM_NONE) {
-        return "its scales are shared along its last axis, which must be the one that is summed over";
+        return "its scales are shared along its last axis, which must be the one that is summed "
+               "over";
     }
     if (elem_bits(f->elem) < 8) {
         return "elements of less than 8 bits are read along the summed axis only";
@@ -328,24 +341,28 @@ static bool set_major(planner *p, const graph_operand *go, plan_operand *o, cons
                             ? "tiles are read along the tensor's last axis"
                             : rows_last_wrong(p, go->param->format);
     if (wrong != NULL) {
-        bool either = go->param->format->scale == ELEM_NONE && rows_last_wrong(p, go->param->format) == NULL;
-        PLAN_REFUSE(p, "A111", go->expr->span, "'%s' is not K-major: '%s'%s%s%s must be its last axis for %s operands",
-                    go->param->name, k->name, either ? " or '" : "", either ? rows : "", either ? "'" : "",
-                    go->param->format->name);
+        bool either =
+            go->param->format->scale == ELEM_NONE && rows_last_wrong(p, go->param->format) == NULL;
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "'%s' is not K-major: '%s'%s%s%s must be its last axis for %s operands",
+                    go->param->name, k->name, either ? " or '" : "", either ? rows : "",
+                    either ? "'" : "", go->param->format->name);
         diag_because(p->d, "%s", wrong);
         diag_help(p->d, "transpose '%s' beforehand", go->param->name);
         return false;
     }
-    int bytes = o->tile_rows * o->container / 8 / (p->k->cluster_loop == o->row_loop ? p->k->cluster : 1);
+    int bytes =
+        o->tile_rows * o->container / 8 / (p->k->cluster_loop == o->row_loop ? p->k->cluster : 1);
     bytes /= p->k->pair && !o->is_m_side ? 2 : 1;
     if (bytes % 32 != 0 || o->k_elems > 256) {
         PLAN_REFUSE(p, "A111", go->expr->span,
-                    "'%s' comes as %d lines along '%s' of %d bytes along '%s': up to 256 lines of whole 32 bytes "
-                    "can be read",
+                    "'%s' comes as %d lines along '%s' of %d bytes along '%s': up to 256 lines of "
+                    "whole 32 bytes can be read",
                     go->param->name, o->k_elems, k->name, bytes, rows);
         int shares = bytes > 0 ? o->tile_rows * o->container / 8 / bytes : 1;
         if (bytes % 32 != 0) {
-            plan_help_with(p, p->g->loops[o->row_loop], round_up(bytes, 32) * 8 / o->container * shares, "whole lines");
+            plan_help_with(p, p->g->loops[o->row_loop],
+                           round_up(bytes, 32) * 8 / o->container * shares, "whole lines");
         } else {
             plan_help_with(p, k, 256, "256 lines");
         }
@@ -367,14 +384,16 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
         return false;
     }
     if (tir_laid(&p->k->params[go->param->id]) != LAYOUT_LINEAR) {
-        PLAN_REFUSE(p, "A111", go->expr->span, "'%s' lies as %s: operands of products are read row by row",
-                    go->param->name, go->param->format->layout);
+        PLAN_REFUSE(p, "A111", go->expr->span,
+                    "'%s' lies as %s: operands of products are read row by row", go->param->name,
+                    go->param->format->layout);
         return false;
     }
     if (o->k_elems != 0 && o->container != container) {
-        PLAN_REFUSE(p, "X101", go->expr->span,
-                    "'%s' is read packed by one product and padded to bytes by another: no lowering yet",
-                    go->param->name);
+        PLAN_REFUSE(
+            p, "X101", go->expr->span,
+            "'%s' is read packed by one product and padded to bytes by another: no lowering yet",
+            go->param->name);
         return false;
     }
     o->scaled = go->param->format->scale != ELEM_NONE && m->promote == 0;
@@ -391,13 +410,16 @@ static bool set_side(planner *p, int operand, bool m_side, const tir_mma *m, con
         return false;
     }
     if (o->scaled && p->arch->family == MMA_TCGEN05 && o->tile_rows % 32 != 0) {
-        PLAN_REFUSE(p, "A111", go->expr->span,
-                    "scale factors reach TMEM in groups of 32 rows: tile '%s' of %d would start inside one",
-                    p->k->loops[o->row_loop].index, o->tile_rows);
+        PLAN_REFUSE(
+            p, "A111", go->expr->span,
+            "scale factors reach TMEM in groups of 32 rows: tile '%s' of %d would start inside one",
+            p->k->loops[o->row_loop].index, o->tile_rows);
         plan_help_with(p, p->g->loops[o->row_loop], round_up(o->tile_rows, 32), "whole groups");
         if (!m_side && p->f->fit_by == 0 && !p->k->pair) {
-            diag_because(p->d, "tcgen05.cp fills all 32 lanes of a column; 'fit %s by 16' multiplies only the rows that "
-                               "are there of a group", p->k->loops[o->row_loop].index);
+            diag_because(p->d,
+                         "tcgen05.cp fills all 32 lanes of a column; 'fit %s by 16' multiplies "
+                         "only the rows that are there of a group",
+                         p->k->loops[o->row_loop].index);
         }
         return false;
     }
@@ -416,8 +438,8 @@ static void place_mma(planner *p, const graph_mma *gm, const tir_mma *m) {
     }
 }
 
-// The type that weights are decoded to, as stated; ELEM_NONE and a diagnostic if the other operand is not
-// multiplied by it.
+// The type that weights are decoded to, as stated; ELEM_NONE and a diagnostic if the other operand
+// is not multiplied by it.
 static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_format *other) {
     static const elem_kind types[] = {ELEM_BF16, ELEM_F16, ELEM_E4M3};
     const fact_name *stated = &p->f->dequant;
@@ -426,14 +448,19 @@ static elem_kind decoded_type(planner *p, const ast_format *weights, const ast_f
         to = strcmp(stated->text, elem_name(types[i])) == 0 ? types[i] : to;
     }
     bool fp8 = is_fp8(other->elem);
-    if (to == ELEM_NONE || other->scale != ELEM_NONE || !(to == ELEM_E4M3 ? fp8 : other->elem == to)) {
-        PLAN_REFUSE(p, "A110", stated->span, "'%s' is multiplied by %s, which %s cannot be", weights->name,
-                    other->name, stated->text);
-        diag_because(p->d, "wgmma multiplies 16-bit types by their own kind and FP8 by FP8: dequant bf16 with "
-                           "bf16, dequant f16 with f16 (both exact), dequant e4m3 with e4m3 or e5m2 (rounded)");
+    if (to == ELEM_NONE || other->scale != ELEM_NONE ||
+        !(to == ELEM_E4M3 ? fp8 : other->elem == to)) {
+        PLAN_REFUSE(p, "A110", stated->span, "'%s' is multiplied by %s, which %s cannot be",
+                    weights->name, other->name, stated->text);
+        diag_because(
+            p->d,
+            "wgmma multiplies 16-bit types by their own kind and FP8 by FP8: dequant bf16 with "
+            "bf16, dequant f16 with f16 (both exact), dequant e4m3 with e4m3 or e5m2 (rounded)");
         if (fp8 && other->scale == ELEM_NONE) {
-            diag_because(p->d, "'%s' reaches the instruction from shared memory as it is: no exact form multiplies "
-                               "FP8 there", other->name);
+            diag_because(p->d,
+                         "'%s' reaches the instruction from shared memory as it is: no exact form "
+                         "multiplies FP8 there",
+                         other->name);
             diag_fix(p->d, stated->span, "e4m3", "element times scale rounded to e4m3");
         }
         return ELEM_NONE;
@@ -461,7 +488,8 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
     const ast_format *other = g->operands[cols].param->format;
     int acc = graph_acc_of(g, gm->acc);
     if (weights->elem != ELEM_E2M1 || other->elem == ELEM_E2M1) {
-        PLAN_REFUSE(p, "A110", gm->stmt->span, "'%s' is decoded in registers: it must be the M side of '%s'",
+        PLAN_REFUSE(p, "A110", gm->stmt->span,
+                    "'%s' is decoded in registers: it must be the M side of '%s'",
                     g->operands[cols].param->name, g->accs[acc]->name);
         diag_help(p->d, "swap %s;", g->accs[acc]->name);
         return;
@@ -482,14 +510,17 @@ static void plan_decoded(planner *p, int number, bool left_rows) {
                    .decode = true,
                    .loop = graph_for_of(g, gm->k)};
     if (granule % DECODE_GRANULE != 0) {
-        PLAN_REFUSE(p, "A110", gm->stmt->span, "scales of '%s' by %d elements: registers hold pieces of %d",
-                    weights->name, granule, DECODE_GRANULE);
+        PLAN_REFUSE(p, "A110", gm->stmt->span,
+                    "scales of '%s' by %d elements: registers hold pieces of %d", weights->name,
+                    granule, DECODE_GRANULE);
         return;
     }
     if (m->k_elems % (granule * TIR_ATOM_COLS) != 0) {
-        PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d",
-                    m->k_elems, gm->k->name, granule * TIR_ATOM_COLS);
-        plan_help_with(p, gm->k, round_up(m->k_elems, granule * TIR_ATOM_COLS), "whole scale tiles a step");
+        PLAN_REFUSE(p, "A111", gm->k->span,
+                    "a step of %d along '%s' cuts a 128x4 scale tile, which spans %d", m->k_elems,
+                    gm->k->name, granule * TIR_ATOM_COLS);
+        plan_help_with(p, gm->k, round_up(m->k_elems, granule * TIR_ATOM_COLS),
+                       "whole scale tiles a step");
         return;
     }
     place_mma(p, gm, m);
@@ -509,8 +540,8 @@ static void plan_exponents(planner *p) {
         }
         if (!first && exponent != a->exponent) {
             PLAN_REFUSE(p, "X101", p->g->mmas[i].stmt->span,
-                        "'%s' holds sums times 2^%d, this product gives them times 2^%d", a->name, -a->exponent,
-                        -exponent);
+                        "'%s' holds sums times 2^%d, this product gives them times 2^%d", a->name,
+                        -a->exponent, -exponent);
             diag_help(p->d, "an accumulator each, added when they are stored");
             return;
         }
@@ -518,8 +549,9 @@ static void plan_exponents(planner *p) {
     }
 }
 
-// The instruction for two operands that agree in the type of their scales: that of the granule that they share, or
-// the one of the least granule, which takes both. 'wide': the scales are no instruction's.
+// The instruction for two operands that agree in the type of their scales: that of the
+// granule that they share, or the one of the least granule, which takes both. 'wide': the
+// scales are no instruction's.
 static int find_kind(const planner *p, const ast_format *fa, const ast_format *fb, bool wide) {
     elem_kind a = multiplied(p, fa), b = multiplied(p, fb);
     int family = p->arch->family;
@@ -529,7 +561,10 @@ static int find_kind(const planner *p, const ast_format *fa, const ast_format *f
     int ga = (int)fa->granule[fa->n_granule - 1], gb = (int)fb->granule[fb->n_granule - 1];
     int kind = ga == gb ? mma_find(a, b, fa->scale, ga, family) : -1;
     int least = mma_find(a, b, fa->scale, MMA_MX_GRANULE, family);
-    return kind >= 0 || least < 0 || !mma_takes(&mma_kinds[least], ga) || !mma_takes(&mma_kinds[least], gb) ? kind : least;
+    return kind >= 0 || least < 0 || !mma_takes(&mma_kinds[least], ga) ||
+                   !mma_takes(&mma_kinds[least], gb)
+               ? kind
+               : least;
 }
 
 static void plan_mma(planner *p, int number) {
@@ -544,7 +579,8 @@ static void plan_mma(planner *p, int number) {
     bool left_rows = has_index(g->operands[gm->left].expr, g->loops[a->row_loop]);
     bool right_cols = has_index(g->operands[left_rows ? gm->right : gm->left].expr,
                                 g->loops[a->col_loop]);
-    if (!right_cols || (!left_rows && !has_index(g->operands[gm->right].expr, g->loops[a->row_loop]))) {
+    if (!right_cols ||
+        (!left_rows && !has_index(g->operands[gm->right].expr, g->loops[a->row_loop]))) {
         PLAN_REFUSE(p, "X101", gm->stmt->span,
                     "one factor must walk '%s' and the other '%s' for a matrix product",
                     p->k->loops[a->row_loop].index, p->k->loops[a->col_loop].index);
@@ -558,14 +594,17 @@ static void plan_mma(planner *p, int number) {
     }
     // f32 scales are no instruction's: sums of one granule of k are scaled and added outside of it.
     bool wide = l->scale == ELEM_F32 && p->arch->family == MMA_WGMMA && elem_bits(l->elem) == 8;
-    int kind = l->scale != r->scale || (wide && granule != r_granule) ? -1 : find_kind(p, fa, fb, wide);
+    int kind =
+        l->scale != r->scale || (wide && granule != r_granule) ? -1 : find_kind(p, fa, fb, wide);
     if (kind < 0) {
-        PLAN_REFUSE(p, "A110", gm->stmt->span, "no instruction in use on %s multiplies %s by %s", p->arch->name,
-                    l->name, r->name);
-        diag_because(p->d, "both operands need the same scale type and granule (of FP8, multiples of 32), and a pair of "
-                           "element types that one instruction takes");
-        if (l->elem == ELEM_F32 && r->elem == ELEM_F32 && p->f->has_mma && p->arch->family == MMA_WGMMA) {
-            diag_fix(p->d, plan_fact_span(p, p->f->mma_span), "mma wgmma tf32;", "without their 13 low bits");
+        PLAN_REFUSE(p, "A110", gm->stmt->span, "no instruction in use on %s multiplies %s by %s",
+                    p->arch->name, l->name, r->name);
+        diag_because(p->d, "both operands need the same scale type and granule (of FP8, multiples "
+                           "of 32), and a pair of element types that one instruction takes");
+        if (l->elem == ELEM_F32 && r->elem == ELEM_F32 && p->f->has_mma &&
+            p->arch->family == MMA_WGMMA) {
+            diag_fix(p->d, plan_fact_span(p, p->f->mma_span), "mma wgmma tf32;",
+                     "without their 13 low bits");
         } else if (l->elem == ELEM_F32 && r->elem == ELEM_F32) {
             diag_help(p->d, "pass both as bf16, or compile for sm_90a with 'mma wgmma tf32'");
         }
@@ -582,8 +621,9 @@ static void plan_mma(planner *p, int number) {
                    .promote = wide ? granule : 0,
                    .loop = graph_for_of(g, gm->k)};
     if (wide && (granule % mma_kinds[kind].k != 0 || m->k_elems % granule != 0)) {
-        PLAN_REFUSE(p, "A111", gm->k->span, "a step of %d along '%s' is no whole number of granules of %d",
-                    m->k_elems, gm->k->name, granule);
+        PLAN_REFUSE(p, "A111", gm->k->span,
+                    "a step of %d along '%s' is no whole number of granules of %d", m->k_elems,
+                    gm->k->name, granule);
         plan_help_with(p, gm->k, round_up(m->k_elems, granule), "whole granules a step");
         return;
     }
@@ -599,16 +639,18 @@ static bool is_added_to(const graph *g, const ast_sym *acc) {
     return false;
 }
 
-// PTX ISA "tcgen05 matrix shape": N in steps of 16; of a pair whose N side has 8-bit elements that lie along the
-// columns, of 32.
+// PTX ISA "tcgen05 matrix shape": N in steps of 16; of a pair whose N side has 8-bit elements that
+// lie along the columns, of 32.
 static int fit_step(const planner *p, const tir_mma *m) {
     const plan_operand *b = &p->operands[m->b];
-    return p->k->pair && b->mn_major && elem_bits(p->g->operands[m->b].param->format->elem) == 8 ? 32 : 16;
+    return p->k->pair && b->mn_major && elem_bits(p->g->operands[m->b].param->format->elem) == 8
+               ? 32
+               : 16;
 }
 
-// 'fit t by 16': the N side of an instruction is a number in its descriptor (PTX ISA "tcgen05 instruction
-// descriptor"), so that a tile of few rows is multiplied in the time of these. Each CTA of a pair brings half of
-// the columns that are there.
+// 'fit t by 16': the N side of an instruction is a number in its descriptor (PTX ISA "tcgen05
+// instruction descriptor"), so that a tile of few rows is multiplied in the time of these. Each CTA
+// of a pair brings half of the columns that are there.
 static void plan_fit(planner *p) {
     const facts *f = p->f;
     int fitted = 0;
@@ -616,8 +658,10 @@ static void plan_fit(planner *p) {
         return;
     }
     if (p->arch->family != MMA_TCGEN05) {
-        PLAN_REFUSE(p, "X101", f->fit_span, "'fit' has no lowering on %s: the size of an instruction is part of "
-                    "its name there", p->arch->name);
+        PLAN_REFUSE(
+            p, "X101", f->fit_span,
+            "'fit' has no lowering on %s: the size of an instruction is part of its name there",
+            p->arch->name);
         return;
     }
     for (int i = 0; i < p->k->n_mmas; i++) {
@@ -628,8 +672,10 @@ static void plan_fit(planner *p) {
         }
         int step = fit_step(p, m);
         if (f->fit_by % step != 0 || a->cols % f->fit_by != 0) {
-            PLAN_REFUSE(p, "A111", f->fit_span, "%d columns of '%s' in steps of %d: an instruction has a multiple of %d "
-                        "columns", a->cols, a->name, f->fit_by, step);
+            PLAN_REFUSE(
+                p, "A111", f->fit_span,
+                "%d columns of '%s' in steps of %d: an instruction has a multiple of %d columns",
+                a->cols, a->name, f->fit_by, step);
             if (a->cols % step == 0) {
                 diag_help(p->d, "fit %s by %d;", f->fit.text, step);
             }
@@ -670,8 +716,8 @@ void plan_products(planner *p) {
     }
     for (int i = 0; i < g->n_accs && p->ok; i++) {
         if (!is_added_to(g, g->accs[i])) {
-            PLAN_REFUSE(p, "X101", g->acc_stmts[i]->span, "nothing is ever added to accumulator '%s'",
-                        g->accs[i]->name);
+            PLAN_REFUSE(p, "X101", g->acc_stmts[i]->span,
+                        "nothing is ever added to accumulator '%s'", g->accs[i]->name);
         }
     }
 }

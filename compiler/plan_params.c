@@ -126,8 +126,9 @@ static int64_t align_of(planner *p, const ast_ragged *r) {
         n = 0;
     }
     if (n < 1 || n > RAGGED_MOST_ALIGN) {
-        PLAN_REFUSE(p, "D107", r->align->span, "groups begin at multiples of %lld: 1 to %d is possible",
-                    (long long)n, RAGGED_MOST_ALIGN);
+        PLAN_REFUSE(p, "D107", r->align->span,
+                    "groups begin at multiples of %lld: 1 to %d is possible", (long long)n,
+                    RAGGED_MOST_ALIGN);
         return 1;
     }
     return n;
@@ -150,8 +151,8 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
         out->granule_rows = rows ? (int)f->granule[f->n_granule - 2] : 1;
         for (int i = 0; i + (rows ? 2 : 1) < f->n_granule; i++) {
             if (f->granule[i] != 1) {
-                PLAN_REFUSE(p, "X101", sym->span, "'%s' shares scales between rows: no lowering yet",
-                            sym->name);
+                PLAN_REFUSE(p, "X101", sym->span,
+                            "'%s' shares scales between rows: no lowering yet", sym->name);
                 return false;
             }
         }
@@ -163,7 +164,8 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
         return false;
     }
     if (sym->n_dims > 0 && elem_bits(f->elem) > 32) {
-        PLAN_REFUSE(p, "X101", sym->span, "'%s': tensors of %s have no lowering yet", sym->name, f->name);
+        PLAN_REFUSE(p, "X101", sym->span, "'%s': tensors of %s have no lowering yet", sym->name,
+                    f->name);
         return false;
     }
     if (sym->n_dims == 0 && f->elem == ELEM_BOOL) {
@@ -178,17 +180,20 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
             return false;
         }
     }
-    const ast_ragged *r = sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
+    const ast_ragged *r =
+        sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
     bool tiled = r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0;
     if (tiled && !ragged_is_packed(r) && align_of(p, r) % TIR_ATOM_ROWS != 0) {
         PLAN_REFUSE(p, "X101", r->span,
-                    "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in tiles of %d rows",
+                    "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in "
+                    "tiles of %d rows",
                     r->dim->name, (long long)align_of(p, r), sym->name, TIR_ATOM_ROWS);
         diag_help(p->d, "align %d, or offsets without 'align'", TIR_ATOM_ROWS);
     } else if (tiled && ragged_is_packed(r)) {
         out->groups = plan_size(p, r->by);
         if (sym->n_dims != 2) {
-            PLAN_REFUSE(p, "X101", sym->span, "'%s' has ragged scales in more than one matrix: no lowering yet",
+            PLAN_REFUSE(p, "X101", sym->span,
+                        "'%s' has ragged scales in more than one matrix: no lowering yet",
                         sym->name);
         }
     }
@@ -211,14 +216,17 @@ static void add_where(planner *p, const ast_expr *e) {
     }
 }
 
-// --- Loops ------------------------------------------------------------------------------------------
+// --- Loops ---------------------------------------------------------------------------------------
 
-// An entry of the offsets or ends of a ragged dimension: that of group 'index', or of one beside it.
+// An entry of the offsets or ends of a ragged dimension: that of group 'index', or of one beside
+// it.
 static tir_expr *offset_of(planner *p, const ast_sym *index, int behind) {
     tir_expr *x = ARENA_NEW(p->mem, tir_expr);
-    *x = (tir_expr){.kind = TX_LOAD, .type = ELEM_I32, .ref = index->ragged->at->sym->id, .n_axes = 1};
+    *x = (tir_expr){
+        .kind = TX_LOAD, .type = ELEM_I32, .ref = index->ragged->at->sym->id, .n_axes = 1};
     x->axes = ARENA_ARRAY(p->mem, tir_axis, 1);
-    x->axes[0] = (tir_axis){.loop = graph_loop_of(p->g, index->group), .mul = 1, .div = 1, .add = behind};
+    x->axes[0] =
+        (tir_axis){.loop = graph_loop_of(p->g, index->group), .mul = 1, .div = 1, .add = behind};
     return x;
 }
 
@@ -245,8 +253,8 @@ static tir_expr *int_const(planner *p, int64_t v) {
     return x;
 }
 
-// The same rounded up. What lies behind the dimension is cut off before that, so that nothing overflows unless
-// the dimension itself is within 'align' of 2^31.
+// The same rounded up. What lies behind the dimension is cut off before that, so that nothing
+// overflows unless the dimension itself is within 'align' of 2^31.
 static tir_expr *rounded_offset(planner *p, const ast_sym *index, int behind) {
     tir_expr *at = offset_of(p, index, behind);
     int64_t align = align_of(p, index->ragged);
@@ -257,9 +265,11 @@ static tir_expr *rounded_offset(planner *p, const ast_sym *index, int behind) {
     if (size == NULL) {
         return NULL;
     }
-    tir_expr *in = int_node(p, TX_SELECT, 3, (tir_expr *[]){int_binary(p, OP_LT, at, size), at, size});
+    tir_expr *in =
+        int_node(p, TX_SELECT, 3, (tir_expr *[]){int_binary(p, OP_LT, at, size), at, size});
     tir_expr *up = int_binary(p, OP_ADD, in, int_const(p, align - 1));
-    return int_binary(p, OP_MUL, int_binary(p, OP_DIV, up, int_const(p, align)), int_const(p, align));
+    return int_binary(p, OP_MUL, int_binary(p, OP_DIV, up, int_const(p, align)),
+                      int_const(p, align));
 }
 
 static tir_expr *bound_of(planner *p, const ast_expr *e) {
@@ -276,12 +286,14 @@ static void add_bounds(planner *p, const ast_sym *index, tir_loop *l) {
     if (index->group != NULL) {
         l->group = graph_loop_of(p->g, index->group);
         if (l->group < 0) {
-            PLAN_REFUSE(p, "X101", index->group_span,
-                        "'%s' is no index of the tile loop: groups that a 'for' walks have no lowering yet",
-                        index->group->name);
+            PLAN_REFUSE(
+                p, "X101", index->group_span,
+                "'%s' is no index of the tile loop: groups that a 'for' walks have no lowering yet",
+                index->group->name);
             return;
         }
-        bool to = index->ragged->to; // where the group before this one ends: 0 outside of the tensor
+        // where the group before this one ends: 0 outside of the tensor
+        bool to = index->ragged->to;
         l->lo = rounded_offset(p, index, to ? -1 : 0);
         l->hi = to ? offset_of(p, index, 0) : rounded_offset(p, index, 1);
         l->group = ragged_is_packed(index->ragged) ? l->group : -1;
@@ -302,7 +314,10 @@ static void add_loops(planner *p) {
     for (int i = 0; i < g->n_loops && p->ok; i++) {
         const ast_sym *index = g->loops[i];
         tir_loop *l = &k->loops[k->n_loops++];
-        *l = (tir_loop){.index = index->name, .dim = plan_size(p, index->dim), .tile = g->tiles[i], .group = -1};
+        *l = (tir_loop){.index = index->name,
+                        .dim = plan_size(p, index->dim),
+                        .tile = g->tiles[i],
+                        .group = -1};
         add_bounds(p, index, l);
     }
     k->fors = ARENA_ARRAY(p->mem, tir_for, g->n_fors + 1);
@@ -343,8 +358,9 @@ bool plan_order(const facts *f, diag *d, graph *g) {
         }
         if (i < g->n_groups && at >= g->n_groups) {
             diag_report(d, DIAG_ERROR, "X101", name->span,
-                        "'%s' comes before '%s', but bounds depend on '%s': the walk takes one group after "
-                        "the other", name->text, g->loops[i]->name, g->loops[i]->name);
+                        "'%s' comes before '%s', but bounds depend on '%s': the walk takes one "
+                        "group after the other",
+                        name->text, g->loops[i]->name, g->loops[i]->name);
             return false;
         }
         loops[i] = g->loops[at];

@@ -1,10 +1,11 @@
 // Values -> roles -> warps.
 //
 // Requires: products. Provides: p->roles, who loads, multiplies and stores what; k->roles (warps),
-// k->threads, wg_regs, entry_regs, tmem_warp; the scheduler role of a clc walk, or of one from one warp.
+// k->threads, wg_regs, entry_regs, tmem_warp; the scheduler role of a clc walk, or
+// of one from one warp.
 //
-// setmaxnreg acts on warpgroups of four warps (PTX ISA "setmaxnreg": all warps of a warpgroup execute
-// the same one), so roles with different register counts never share one.
+// setmaxnreg acts on warpgroups of four warps (PTX ISA "setmaxnreg": all warps of a warpgroup
+// execute the same one), so roles with different register counts never share one.
 #include "plan_int.h"
 
 #include <string.h>
@@ -25,7 +26,7 @@ static int add_role(planner *p, plan_role role) {
     return p->n_roles++;
 }
 
-// --- Names --------------------------------------------------------------------------------------------
+// --- Names ---------------------------------------------------------------------------------------
 
 static bool is_operand(const graph *g, const char *name) {
     for (int i = 0; i < g->n_operands; i++) {
@@ -71,7 +72,8 @@ static void check_value(planner *p, const fact_name *v, const char *where) {
     }
     if (is_param(k, v->text)) {
         PLAN_REFUSE(p, "F105", v->span,
-                    "'%s' feeds no product: the role that uses it reads it straight from memory", v->text);
+                    "'%s' feeds no product: the role that uses it reads it straight from memory",
+                    v->text);
         diag_help(p->d, "leave '%s' out of the %s", v->text, where);
         return;
     }
@@ -87,23 +89,27 @@ static bool is_acc(const graph *g, const char *name) {
     return false;
 }
 
-// What passes from role to role has slots: operands, in shared memory, and sums of tcgen05, in TMEM.
+// What passes from role to role has slots: operands, in shared memory, and sums of tcgen05, in
+// TMEM.
 static void check_passes(planner *p, const fact_pipe *pipe, const fact_name *v) {
     bool operand = is_operand(p->g, v->text);
     bool acc = is_acc(p->g, v->text);
     if (!operand && !(acc && p->arch->family == MMA_TCGEN05)) {
-        PLAN_REFUSE(p, "F105", v->span, "'%s' stays with the role that computes it: it has no slots",
-                    v->text);
+        PLAN_REFUSE(p, "F105", v->span,
+                    "'%s' stays with the role that computes it: it has no slots", v->text);
         if (acc) {
-            diag_because(p->d, "%s sums in the registers of the warps that multiply", p->arch->name);
+            diag_because(p->d, "%s sums in the registers of the warps that multiply",
+                         p->arch->name);
         }
         diag_help(p->d, "leave '%s' out of the pipe", v->text);
     } else if (operand && pipe->space != PIPE_SMEM && pipe->space != PIPE_ANY) {
-        PLAN_REFUSE(p, "X101", pipe->span, "'%s' comes by TMA, which reaches shared memory only", v->text);
-    } else if (operand && pipe->overlap) {
-        PLAN_REFUSE(p, "F105", pipe->span,
-                    "'overlap' lets slots share columns of tensor memory, but '%s' lies in shared memory",
+        PLAN_REFUSE(p, "X101", pipe->span, "'%s' comes by TMA, which reaches shared memory only",
                     v->text);
+    } else if (operand && pipe->overlap) {
+        PLAN_REFUSE(
+            p, "F105", pipe->span,
+            "'overlap' lets slots share columns of tensor memory, but '%s' lies in shared memory",
+            v->text);
     }
 }
 
@@ -139,7 +145,7 @@ static void check_names(planner *p) {
     }
 }
 
-// --- Who does what -----------------------------------------------------------------------------------
+// --- Who does what -------------------------------------------------------------------------------
 
 // The role that names a value; else the role of a sibling; else a derived role of that name.
 static int role_for(planner *p, const char *value, int sibling, plan_role derived) {
@@ -170,7 +176,8 @@ static int sync_regs(const planner *p, int warps) {
 
 static void assign_loads(planner *p) {
     bool sync = plan_acc_in_regs(p);
-    plan_role derived = {.name = "load", .warps = sync ? 4 : 1, .regs = load_regs(p), .turns = 1, .span = p->at};
+    plan_role derived = {
+        .name = "load", .warps = sync ? 4 : 1, .regs = load_regs(p), .turns = 1, .span = p->at};
     int sibling = -1;
     for (int pass = 0; pass < 2; pass++) { // stated ones first: they are the siblings
         for (int i = 0; i < p->g->n_operands; i++) {
@@ -184,8 +191,8 @@ static void assign_loads(planner *p) {
     }
 }
 
-// Rows along the last axis are 64 consecutive ones an instruction: warps hold no others in between, so a
-// warpgroup has one instruction's rows (codegen/wgmma.c).
+// Rows along the last axis are 64 consecutive ones an instruction: warps hold no others in between,
+// so a warpgroup has one instruction's rows (codegen/wgmma.c).
 static bool rows_of_one_instruction(const planner *p) {
     for (int i = 0; i < p->k->n_mmas; i++) {
         if (p->arch->family == MMA_WGMMA && p->operands[p->k->mmas[i].a].mn_major) {
@@ -204,8 +211,8 @@ static bool halves(const planner *p) {
     return whole;
 }
 
-// Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a tile's
-// accumulators, and share each tile otherwise.
+// Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a
+// tile's accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
     if (!plan_acc_in_regs(p) || walks_by_clc(p) || tir_split(p->k) > 1 || p->f->groups_by > 1 ||
         p->k->walk.stream >= 0) {
@@ -261,15 +268,16 @@ static void assign_stores(planner *p) {
         int r = role_for(p, st->param->name, sync ? home : sibling, derived);
         if (sync && home >= 0 && r != home && !plan_is_elementwise(p)) {
             PLAN_REFUSE(p, "F105", p->roles[r].span,
-                        "'%s' is stored from registers of role '%s', which holds '%s'", st->param->name,
-                        p->roles[home].name, st->accs[0]->name);
+                        "'%s' is stored from registers of role '%s', which holds '%s'",
+                        st->param->name, p->roles[home].name, st->accs[0]->name);
             diag_help(p->d, "name '%s' in role '%s'", st->param->name, p->roles[home].name);
             return;
         }
         p->store_role[i] = r;
         if (plan_is_elementwise(p)) {
             if (sibling >= 0 && r != sibling) {
-                PLAN_REFUSE(p, "X101", p->roles[r].span, "results of one tile in two roles have no lowering yet");
+                PLAN_REFUSE(p, "X101", p->roles[r].span,
+                            "results of one tile in two roles have no lowering yet");
                 return;
             }
             p->k->accs[0].role = r;
@@ -287,9 +295,10 @@ static void check_lets(planner *p) {
             const ast_sym *let = let_of(p->req->kernel, f->roles[i].values.at[j].text);
             int r = find_role(p, f->roles[i].name.text);
             if (let != NULL && !let->is_acc && !p->roles[r].stores) {
-                PLAN_REFUSE(p, "X101", f->roles[i].values.at[j].span,
-                            "'%s' would cross from role '%s' to the one that stores it: no lowering yet",
-                            let->name, f->roles[i].name.text);
+                PLAN_REFUSE(
+                    p, "X101", f->roles[i].values.at[j].span,
+                    "'%s' would cross from role '%s' to the one that stores it: no lowering yet",
+                    let->name, f->roles[i].name.text);
             }
         }
     }
@@ -306,46 +315,54 @@ static void check_work(planner *p) {
         if (!r->loads && !r->multiplies && !r->stores) {
             PLAN_REFUSE(p, "F105", r->span, "role '%s' has nothing to do", r->name);
         } else if (r->loads && (r->multiplies || r->stores)) {
-            PLAN_REFUSE(p, "X101", r->span, "role '%s' loads and computes: give loads a role of their own",
-                        r->name);
+            PLAN_REFUSE(p, "X101", r->span,
+                        "role '%s' loads and computes: give loads a role of their own", r->name);
         } else if (r->multiplies && r->stores && !plan_acc_in_regs(p)) {
             PLAN_REFUSE(p, "X101", r->span,
-                        "role '%s' multiplies and stores: tcgen05 needs one thread for the one and four "
-                        "warps for the other",
+                        "role '%s' multiplies and stores: tcgen05 needs one thread for the one and "
+                        "four warps for the other",
                         r->name);
         } else if (plan_is_elementwise(p) && (r->warps != plan_elementwise_warps(p) || r->turns != 1)) {
-            PLAN_REFUSE(p, "A111", r->span, "role '%s' has %d warps; a tile of %d rows takes %d, 32 rows each",
-                        r->name, r->warps, p->k->accs[0].rows, plan_elementwise_warps(p));
-        } else if (r->stores && !plan_is_elementwise(p) && p->arch->family == MMA_TCGEN05 && (r->warps != 4 || r->turns != 1)) {
             PLAN_REFUSE(p, "A111", r->span,
-                        "role '%s' reads TMEM: it needs 4 warps, one for each quarter of the lanes, not %d",
-                        r->name, r->warps);
+                        "role '%s' has %d warps; a tile of %d rows takes %d, 32 rows each", r->name,
+                        r->warps, p->k->accs[0].rows, plan_elementwise_warps(p));
+        } else if (r->stores && !plan_is_elementwise(p) && p->arch->family == MMA_TCGEN05 &&
+                   (r->warps != 4 || r->turns != 1)) {
+            PLAN_REFUSE(
+                p, "A111", r->span,
+                "role '%s' reads TMEM: it needs 4 warps, one for each quarter of the lanes, not %d",
+                r->name, r->warps);
         } else if (r->multiplies && plan_acc_in_regs(p) &&
                    (r->warps % (4 * r->turns) != 0 || r->warps > PLAN_MATH_WARPS)) {
-            PLAN_REFUSE(p, "A111", r->span,
-                        "role '%s' multiplies with %d warps in %d turns: turns are whole warpgroups of 4",
-                        r->name, r->warps, r->turns);
+            PLAN_REFUSE(
+                p, "A111", r->span,
+                "role '%s' multiplies with %d warps in %d turns: turns are whole warpgroups of 4",
+                r->name, r->warps, r->turns);
         } else if (role_shares(p, r) > 1 && r->warps % (ARCH_WG_WARPS * role_shares(p, r)) != 0) {
-            PLAN_REFUSE(p, "A111", r->span,
-                        "role '%s' multiplies with %d warps in %d groups: groups are whole warpgroups of 4",
-                        r->name, r->warps, role_shares(p, r));
+            PLAN_REFUSE(
+                p, "A111", r->span,
+                "role '%s' multiplies with %d warps in %d groups: groups are whole warpgroups of 4",
+                r->name, r->warps, role_shares(p, r));
             diag_help(p->d, "%d warps", ARCH_WG_WARPS * role_shares(p, r));
         } else if (r->turns > 1 && role_shares(p, r) > 1) {
             PLAN_REFUSE(p, "X101", r->span,
-                        "'%s' takes tiles by turns of %d groups, but 'split %s by %d groups' puts all of its "
-                        "warps on each tile",
+                        "'%s' takes tiles by turns of %d groups, but 'split %s by %d groups' puts "
+                        "all of its warps on each tile",
                         r->name, r->turns, p->f->groups.text, p->f->groups_by);
             diag_help(p->d, "%d warps without 'pingpong %d'", r->warps, r->turns);
         } else if (r->turns > 1 && walks_by_clc(p)) {
-            PLAN_REFUSE(p, "X101", r->span, "'pingpong' takes tiles in a fixed order, 'walk clc' gives none");
-            diag_fix(p->d, plan_fact_span(p, p->f->walk_span), "walk static;", "hand tiles out in order");
+            PLAN_REFUSE(p, "X101", r->span,
+                        "'pingpong' takes tiles in a fixed order, 'walk clc' gives none");
+            diag_fix(p->d, plan_fact_span(p, p->f->walk_span), "walk static;",
+                     "hand tiles out in order");
         } else if (r->turns > 1 && !r->multiplies) {
-            PLAN_REFUSE(p, "X101", r->span, "'pingpong' of a role without products has no lowering yet");
+            PLAN_REFUSE(p, "X101", r->span,
+                        "'pingpong' of a role without products has no lowering yet");
         }
     }
 }
 
-// --- Warps -----------------------------------------------------------------------------------------
+// --- Warps ---------------------------------------------------------------------------------------
 
 typedef struct {
     int n_wgs;
@@ -419,16 +436,17 @@ static void place_roles(planner *p) {
         r->regs = default_regs(p, r);
         bool one = r->loads || (r->multiplies && tmem);
         int warps = one ? 1 : r->warps;
-        k->roles[k->n_roles++] = (tir_role){.name = r->name,
-                                            .first_warp = place(p, &w, warps, r->regs, r->warps, r->span),
-                                            .n_warps = warps,
-                                            .regs = r->regs,
-                                            .turns = r->turns,
-                                            .shares = role_shares(p, r),
-                                            .one_thread = one,
-                                            .leader_only = k->pair && r->multiplies,
-                                            .turn_bar = -1,
-                                            .sum_bar = -1};
+        k->roles[k->n_roles++] =
+            (tir_role){.name = r->name,
+                       .first_warp = place(p, &w, warps, r->regs, r->warps, r->span),
+                       .n_warps = warps,
+                       .regs = r->regs,
+                       .turns = r->turns,
+                       .shares = role_shares(p, r),
+                       .one_thread = one,
+                       .leader_only = k->pair && r->multiplies,
+                       .turn_bar = -1,
+                       .sum_bar = -1};
     }
     int least = w.regs[0];
     for (int i = 1; i < w.n_wgs; i++) {

@@ -1,16 +1,17 @@
 // split k by s: the CTAs of a cluster of s share the steps of a loop, each in a range of its own,
 // from zero. CTA 0 adds the partial sums in f32 in the order of the ranges and stores.
-// split k by s groups: groups of the warps that multiply take the steps of a CTA by turns, each from
-// zero. Group 0 adds in f32 in the order of the groups; then come the CTAs of a cluster, if any.
-// split k over sms: stream-K. The steps of all tiles, one tile behind the other, are one row of units,
-// of which each cluster takes the same number (codegen/stream.c says how their sums meet). It is a way to
-// divide a loop, not a walk: tiles keep the order that 'walk' gives them, and what is summed where, hence
-// the bits, depends on the number of multiprocessors. It may be said together with 'by s groups'.
+// split k by s groups: groups of the warps that multiply take the steps of a CTA by turns, each
+// from zero. Group 0 adds in f32 in the order of the groups; then come the CTAs of a cluster, if
+// any. split k over sms: stream-K. The steps of all tiles, one tile behind the other, are one row
+// of units, of which each cluster takes the same number (codegen/stream.c says how their sums
+// meet). It is a way to divide a loop, not a walk: tiles keep the order that 'walk' gives them, and
+// what is summed where, hence the bits, depends on the number of multiprocessors. It may be said
+// together with 'by s groups'.
 //
 // Requires: products; for the sums: roles, stores; for the shares: channels, budgets. Provides:
-// k->cluster, the loop's split, k->walk.stream; then p->sum_bytes, which count as staging, p->meets.
-// One loop around all products, directly in the tile, is divided: every other CTA (or group) would
-// repeat what stands outside of it.
+// k->cluster, the loop's split, k->walk.stream; then p->sum_bytes, which count as staging,
+// p->meets. One loop around all products, directly in the tile, is divided: every other CTA (or
+// group) would repeat what stands outside of it.
 #include "plan_int.h"
 
 #include <string.h>
@@ -78,7 +79,8 @@ static int divided(planner *p, const division *s) {
         return -1;
     }
     if (p->g->n_mmas == 0) {
-        PLAN_REFUSE(p, "F105", s->span, "kernel '%s' multiplies nothing: 'split' divides the steps of products",
+        PLAN_REFUSE(p, "F105", s->span,
+                    "kernel '%s' multiplies nothing: 'split' divides the steps of products",
                     p->req->kernel->name);
         diag_fix(p->d, plan_fact_span(p, s->span), "", "leave the fact out");
         return -1;
@@ -115,17 +117,20 @@ static void split_among_groups(planner *p) {
     division s = {&f->groups, f->groups_span, arena_printf(p->mem, "by %d groups", f->groups_by),
                   arena_printf(p->mem, "each of the %d groups", f->groups_by)};
     if (divided(p, &s) >= 0 && p->arch->family != MMA_WGMMA) {
-        PLAN_REFUSE(p, "X101", f->groups_span, "groups of warps share the steps of a tile on sm_90a only");
+        PLAN_REFUSE(p, "X101", f->groups_span,
+                    "groups of warps share the steps of a tile on sm_90a only");
         diag_because(p->d, p->arch->family == MMA_TCGEN05
                                ? "one thread issues the products of %s, no group of warps does"
                                : "'mma sync' of %s has no lowering of it yet",
                      p->arch->name);
         diag_fix(p->d, plan_fact_span(p, f->groups_span), "", "leave the fact out");
     } else if (p->ok && f->groups_by * ARCH_WG_WARPS > PLAN_MATH_WARPS) {
-        PLAN_REFUSE(p, "X101", f->groups_span, "%d groups of %d warps: a role that multiplies has %d warps at most",
+        PLAN_REFUSE(p, "X101", f->groups_span,
+                    "%d groups of %d warps: a role that multiplies has %d warps at most",
                     f->groups_by, ARCH_WG_WARPS, PLAN_MATH_WARPS);
         diag_fix(p->d, plan_fact_span(p, f->groups_span),
-                 arena_printf(p->mem, "split %s by %d groups;", f->groups.text, PLAN_MATH_WARPS / ARCH_WG_WARPS),
+                 arena_printf(p->mem, "split %s by %d groups;", f->groups.text,
+                              PLAN_MATH_WARPS / ARCH_WG_WARPS),
                  "as many as there can be");
     }
 }
@@ -139,8 +144,9 @@ static bool is_counted(planner *p, int loop) {
     }
     if (bounded != NULL) {
         PLAN_REFUSE(p, "X101", p->f->over_span,
-                    "'split %s over sms' divides the steps of all tiles when the kernel is launched, but only the "
-                    "device knows how far '%s' goes", p->f->over.text, bounded);
+                    "'split %s over sms' divides the steps of all tiles when the kernel is "
+                    "launched, but only the device knows how far '%s' goes",
+                    p->f->over.text, bounded);
         diag_fix(p->d, plan_fact_span(p, p->f->over_span), "", "leave the fact out");
     }
     return p->ok;
@@ -148,25 +154,29 @@ static bool is_counted(planner *p, int loop) {
 
 static void split_over_sms(planner *p) {
     const facts *f = p->f;
-    division s = {&f->over, f->over_span, "over sms", "each of the CTAs that have a part of a tile"};
+    division s = {&f->over, f->over_span, "over sms",
+                  "each of the CTAs that have a part of a tile"};
     int loop = divided(p, &s);
     if (loop < 0 || !is_counted(p, loop)) {
         return;
     }
     if (f->split_by > 1) {
         PLAN_REFUSE(p, "X101", f->split_span,
-                    "the steps of '%s' are divided over the multiprocessors already, by 'split %s over sms'",
+                    "the steps of '%s' are divided over the multiprocessors already, by 'split %s "
+                    "over sms'",
                     f->split.text, f->over.text);
         diag_fix(p->d, plan_fact_span(p, f->split_span), "", "leave this one out");
     } else if (f->has_walk && strcmp(f->walk, "clc") == 0) {
         PLAN_REFUSE(p, "X101", f->over_span,
-                    "'walk clc' hands tiles out as clusters come, 'split %s over sms' gives each a range of steps "
-                    "that it knows from the start", f->over.text);
+                    "'walk clc' hands tiles out as clusters come, 'split %s over sms' gives each a "
+                    "range of steps that it knows from the start",
+                    f->over.text);
         diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "tiles in order");
     } else if (f->from_one) {
         PLAN_REFUSE(p, "X101", f->over_span,
-                    "'from one' hands out tiles that one warp counts, 'split %s over sms' gives each cluster a range "
-                    "of steps that it knows from the start", f->over.text);
+                    "'from one' hands out tiles that one warp counts, 'split %s over sms' gives "
+                    "each cluster a range of steps that it knows from the start",
+                    f->over.text);
         diag_fix(p->d, plan_fact_span(p, f->walk_span), "walk static;", "tiles in order");
     } else {
         p->k->walk.stream = loop;
@@ -240,11 +250,12 @@ void plan_sums(planner *p) {
         }
         if (r->turns > 1) {
             PLAN_REFUSE(p, "X101", p->roles[role].span,
-                        "'%s' takes tiles by turns of %d groups, but the CTAs of 'split %s' "
-                        "meet tile by tile",
+                        "'%s' takes tiles by turns of %d groups, but the CTAs of 'split %s' meet "
+                        "tile by tile",
                         r->name, r->turns,
-                        streams ? arena_printf(p->mem, "%s over sms", p->f->over.text)
-                                : arena_printf(p->mem, "%s by %d", p->f->split.text, p->f->split_by));
+                        streams
+                            ? arena_printf(p->mem, "%s over sms", p->f->over.text)
+                            : arena_printf(p->mem, "%s by %d", p->f->split.text, p->f->split_by));
             diag_help(p->d, "%d warps without 'pingpong %d'", r->n_warps, r->turns);
             return;
         }

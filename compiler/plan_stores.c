@@ -4,9 +4,9 @@
 // (places in shared memory are given by plan_memory.c).
 //
 // A sub-tile is 'cols' columns of the CTA's tile. It is staged as one box a warp: the rows that the
-// warp holds by its share of the columns, so that a warp stores what it wrote and waits for no other.
-// Rows of the tile are lines of the box, or, where the tile's rows run along the tensor's innermost
-// axis (a swapped product, a transposed result), its columns are.
+// warp holds by its share of the columns, so that a warp stores what it wrote and waits for no
+// other. Rows of the tile are lines of the box, or, where the tile's rows run along the tensor's
+// innermost axis (a swapped product, a transposed result), its columns are.
 #include "plan_int.h"
 
 #include <string.h>
@@ -35,7 +35,8 @@ int plan_add_map(planner *p, const tir_map *map) {
     return k->n_maps++;
 }
 
-// Warpgroups of wgmma lie one below the other, and so do their warps: each has a quarter of the rows.
+// Warpgroups of wgmma lie one below the other, and so do their warps: each has a
+// quarter of the rows.
 static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at) {
     r->warps_m = tir_group_warps(r);
     r->warps_n = 1;
@@ -43,12 +44,13 @@ static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at
         const tir_mma *m = &p->k->mmas[i];
         if (&p->k->accs[m->acc] == a && p->operands[m->a].mn_major && a->rows != 16 * r->warps_m) {
             PLAN_REFUSE(p, "A111", at,
-                        "'%s' lies along '%s' in memory: each warpgroup takes 64 rows of it, %d of them take %d, "
-                        "the tile has %d",
-                        p->g->operands[m->a].param->name, p->k->loops[a->row_loop].index, r->warps_m / 4,
-                        16 * r->warps_m, a->rows);
+                        "'%s' lies along '%s' in memory: each warpgroup takes 64 rows of it, %d of "
+                        "them take %d, the tile has %d",
+                        p->g->operands[m->a].param->name, p->k->loops[a->row_loop].index,
+                        r->warps_m / 4, 16 * r->warps_m, a->rows);
             plan_help_with(p, p->g->loops[a->row_loop],
-                           16 * r->warps_m * (p->k->cluster_loop == a->row_loop ? p->k->cluster : 1),
+                           16 * r->warps_m *
+                               (p->k->cluster_loop == a->row_loop ? p->k->cluster : 1),
                            "64 rows for each");
             return false;
         }
@@ -56,7 +58,8 @@ static bool choose_column(planner *p, tir_role *r, const tir_acc *a, ast_span at
     if (a->rows % (16 * r->warps_m) == 0) {
         return true;
     }
-    PLAN_REFUSE(p, "A111", at, "a tile of %d rows does not divide among %d warpgroups, which take 64 each",
+    PLAN_REFUSE(p, "A111", at,
+                "a tile of %d rows does not divide among %d warpgroups, which take 64 each",
                 a->rows, r->warps_m / 4);
     plan_help_with(p, p->g->loops[a->row_loop],
                    round_up(a->rows, 16 * r->warps_m) *
@@ -85,7 +88,8 @@ static bool choose_grid(planner *p, tir_role *r, const tir_acc *a, ast_span at) 
         }
     }
     if (best == 0) {
-        PLAN_REFUSE(p, "A111", at, "a tile of %d x %d does not divide among %d warps in pieces of 16 x 16",
+        PLAN_REFUSE(p, "A111", at,
+                    "a tile of %d x %d does not divide among %d warps in pieces of 16 x 16",
                     a->rows, a->cols, warps);
         return false;
     }
@@ -107,7 +111,8 @@ static bool plan_fragments(planner *p, int role, const tir_acc *a, ast_span at) 
         return false;
     }
     if (before == FRAG_MMA && m != r->warps_m) {
-        PLAN_REFUSE(p, "X101", at, "accumulators of different shapes in one role have no lowering yet");
+        PLAN_REFUSE(p, "X101", at,
+                    "accumulators of different shapes in one role have no lowering yet");
         return false;
     }
     return true;
@@ -150,8 +155,8 @@ static bool value_loads(const tir_expr *e, int param) {
     return found;
 }
 
-// Another store of the tile writes the tensor, or a later one reads it: its elements must be there when this
-// one's statement is over, which a bulk copy does not wait for.
+// Another store of the tile writes the tensor, or a later one reads it: its elements must be there
+// when this one's statement is over, which a bulk copy does not wait for.
 static bool is_crossed(const planner *p, int number) {
     int param = p->k->stores[number].param;
     bool crossed = false;
@@ -163,9 +168,9 @@ static bool is_crossed(const planner *p, int number) {
     return crossed;
 }
 
-// '+=': the copy engine adds f32 where they lie (PTX ISA "cp.reduce.async.bulk.tensor"; a map of type FLOAT32
-// keeps subnormals), which is one rounding to nearest, as add.rn is. Other elements round once more, so
-// that warps read, add and write.
+// '+=': the copy engine adds f32 where they lie (PTX ISA "cp.reduce.async.bulk.tensor"; a map of
+// type FLOAT32 keeps subnormals), which is one rounding to nearest, as add.rn is. Other elements
+// round once more, so that warps read, add and write.
 static bool plan_sum(planner *p, const graph_store *g, tir_store *s) {
     s->add = s->via_smem && s->elem == ELEM_F32 && s->value->type == ELEM_F32;
     if (s->add) {
@@ -204,7 +209,8 @@ static bool is_transposed(const tir_store *s, const tir_acc *a) {
 }
 
 // Whether row and column of the tile are plain positions of the tensor, one of them innermost.
-// Lines end where the index's bounds do by a window in the map, one axis more; a line itself cannot.
+// Lines end where the index's bounds do by a window in the map, one axis more; a
+// line itself cannot.
 static bool tma_can_store(const tir_kernel *k, const tir_store *s, const tir_acc *a) {
     const tir_axis *last = &s->axes[s->n_axes - 1];
     int across = is_transposed(s, a) ? a->col_loop : a->row_loop; // numbers the lines
@@ -234,31 +240,37 @@ static const char *lines_wrong(planner *p, const tir_store *s, int warp_rows, in
         return arena_printf(p->mem, "%d-bit results cannot be staged along the tile's rows", bits);
     }
     if (line != 32 && line != 64 && line != 128) {
-        return arena_printf(p->mem, "a warp's %d rows give lines of %d bytes along the tile's rows: 32, 64 "
-                                    "or 128 can be staged",
+        return arena_printf(p->mem,
+                            "a warp's %d rows give lines of %d bytes along the tile's rows: 32, 64 "
+                            "or 128 can be staged",
                             warp_rows, line);
     }
     if (warp_cols > 256) {
-        return arena_printf(p->mem, "a warp has %d columns, a TMA box at most 256 lines", warp_cols);
+        return arena_printf(p->mem, "a warp has %d columns, a TMA box at most 256 lines",
+                            warp_cols);
     }
     return NULL;
 }
 
-// Four warps that hold a row a lane gather the 128 rows of a scale tile and store it whole, where all of
-// it belongs to them.
-static bool stages_scales(const tir_kernel *k, const tir_store *s, const tir_acc *a, const tir_role *r) {
+// Four warps that hold a row a lane gather the 128 rows of a scale tile and store it whole, where
+// all of it belongs to them.
+static bool stages_scales(const tir_kernel *k, const tir_store *s, const tir_acc *a,
+                          const tir_role *r) {
     const tir_loop *rows = &k->loops[a->row_loop];
     return s->granule > 0 && r->frag == FRAG_LANE_ROW && a->rows == TIR_ATOM_ROWS &&
            (rows->hi == NULL || rows->group >= 0);
 }
 
-// Whether a box of so many elements (or lines) along the axis lies in one piece: boxes begin at multiples.
+// Whether a box of so many elements (or lines) along the axis lies in one piece: boxes
+// begin at multiples.
 static bool is_in_one_piece(const tir_axis *x, int elements) {
     return x->piece == 0 || x->gap == 0 || (x->piece % elements == 0 && x->shift % elements == 0);
 }
 
-// Why a box of the sub-tile would cross from one piece of a mapped index into the next; NULL if none does.
-static const char *pieces_wrong(planner *p, const tir_store *s, const tir_acc *a, int warp_rows, int warp_cols) {
+// Why a box of the sub-tile would cross from one piece of a mapped index into the
+// next; NULL if none does.
+static const char *pieces_wrong(planner *p, const tir_store *s, const tir_acc *a, int warp_rows,
+                                int warp_cols) {
     bool transposed = is_transposed(s, a);
     int line = 128 * 8 / elem_bits(s->elem);
     for (int i = 0; i < s->n_axes; i++) {
@@ -267,20 +279,22 @@ static const char *pieces_wrong(planner *p, const tir_store *s, const tir_acc *a
         bool along = i == s->n_axes - 1;
         n = along && n > line ? line : n;
         if (!is_in_one_piece(x, n)) {
-            return arena_printf(p->mem, "a box of %d %s would cross pieces of %d (the first %d shorter) of '%s'", n,
-                                along != transposed ? "columns" : "rows", x->piece, x->shift,
-                                p->k->params[s->param].name);
+            return arena_printf(
+                p->mem, "a box of %d %s would cross pieces of %d (the first %d shorter) of '%s'", n,
+                along != transposed ? "columns" : "rows", x->piece, x->shift,
+                p->k->params[s->param].name);
         }
     }
     return NULL;
 }
 
 // Why a sub-tile of this many columns cannot be staged; NULL if it can.
-static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc *a, const tir_role *r,
-                                  int cols) {
+static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc *a,
+                                  const tir_role *r, int cols) {
     if (a->cols % cols != 0 || cols % (8 * r->warps_n) != 0) {
-        return arena_printf(p->mem, "%d columns do not divide into sub-tiles of %d with 8 or more for each "
-                                    "of %d warps side by side",
+        return arena_printf(p->mem,
+                            "%d columns do not divide into sub-tiles of %d with 8 or more for each "
+                            "of %d warps side by side",
                             a->cols, cols, r->warps_n);
     }
     int warp_cols = cols / r->warps_n;
@@ -292,21 +306,26 @@ static const char *sub_tile_wrong(planner *p, const tir_store *s, const tir_acc 
         return lines_wrong(p, s, a->rows / r->warps_m, warp_cols);
     }
     int row_bytes = warp_cols * elem_bits(s->elem) / 8;
-    if (row_bytes < 16 || (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
-        return arena_printf(p->mem, "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, "
-                                    "32, 64 or multiples of 128",
+    if (row_bytes < 16 ||
+        (row_bytes > 128 ? row_bytes % 128 != 0 : (row_bytes & (row_bytes - 1)) != 0)) {
+        return arena_printf(p->mem,
+                            "a sub-tile of %d columns gives a warp rows of %d bytes: TMA takes 16, "
+                            "32, 64 or multiples of 128",
                             cols, row_bytes);
     }
     if (s->granule > 0 && warp_cols % s->granule != 0) {
-        return arena_printf(p->mem, "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
+        return arena_printf(p->mem,
+                            "a sub-tile of %d columns gives a warp %d: scales are shared by %d",
                             cols, warp_cols, s->granule);
     }
     if (stages_scales(p->k, s, a, r) && cols % (TIR_ATOM_COLS * s->granule) != 0) {
-        return arena_printf(p->mem, "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
+        return arena_printf(p->mem,
+                            "a sub-tile of %d columns cuts a 128x4 scale tile of %d columns", cols,
                             TIR_ATOM_COLS * s->granule);
     }
     if (a->rows / r->warps_m > 256) {
-        return arena_printf(p->mem, "a warp holds %d rows, a TMA box at most 256", a->rows / r->warps_m);
+        return arena_printf(p->mem, "a warp holds %d rows, a TMA box at most 256",
+                            a->rows / r->warps_m);
     }
     return NULL;
 }
@@ -340,7 +359,8 @@ static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp
     bool transposed = is_transposed(s, a);
     int across = transposed ? a->col_loop : a->row_loop;
     int lines = transposed ? s->warp_cols : warp_rows;
-    *m = (tir_map){.param = s->param, .part = PART_DATA, .dtype = plan_dtype(s->elem), .rank = s->n_axes};
+    *m = (tir_map){
+        .param = s->param, .part = PART_DATA, .dtype = plan_dtype(s->elem), .rank = s->n_axes};
     m->elem_bytes = m->dtype == 0 ? 1 : bits / 8;
     int span = line_bytes(s, a, warp_rows);
     m->swizzle = span == 128 ? SWZ_128B : span == 64 ? SWZ_64B : span == 32 ? SWZ_32B : SWZ_NONE;
@@ -364,7 +384,8 @@ static void store_map(planner *p, const tir_store *s, const tir_acc *a, int warp
         m->box[to] = i == 0 ? span / m->elem_bytes : is_across ? lines : 1;
         if (is_across && p->k->loops[across].hi != NULL) { // a window on the lines
             m->window = i;
-            m->dims[i + 1] = size_bin(p->mem, SZ_ADD, dim, size_int(p->mem, 1)); // behind the last line
+            // behind the last line
+            m->dims[i + 1] = size_bin(p->mem, SZ_ADD, dim, size_int(p->mem, 1));
             m->strides[i + 1] = stride;
             m->box[i + 1] = 1;
             m->dims[i] = size_int(p->mem, lines);
@@ -388,8 +409,9 @@ static void plan_staging(planner *p, tir_store *s, const tir_acc *a, const tir_r
     s->map = plan_add_map(p, &m);
 }
 
-// Elements that one 16-byte step of a TMA store takes: lines end at whole steps, whatever the map says (measured
-// on an H200), so that a line's end elsewhere would overwrite what follows in a pitched tensor.
+// Elements that one 16-byte step of a TMA store takes: lines end at whole steps, whatever the
+// map says (measured on an H200), so that a line's end elsewhere would overwrite what follows
+// in a pitched tensor.
 static int line_step(const tir_store *s) {
     return 128 / elem_bits(s->elem);
 }
@@ -412,7 +434,8 @@ static void demand_whole_lines(planner *p, const graph_store *g, const tir_store
     tir_size *rest = size_bin(p->mem, SZ_MOD, dim, size_int(p->mem, line_step(s)));
     w->cond = size_bin(p->mem, SZ_EQ, rest, size_int(p->mem, 0));
     w->text = arena_printf(p->mem, "%s %% %d == 0, as TMA stores %s",
-                           dim->op == SZ_DIM ? k->dims[dim->dim] : "the last axis", line_step(s), t->name);
+                           dim->op == SZ_DIM ? k->dims[dim->dim] : "the last axis", line_step(s),
+                           t->name);
 }
 
 // The sub-tile: as stated, or derived.
@@ -449,17 +472,20 @@ static bool plan_sub_tile(planner *p, tir_store *s, const fact_store *stated, co
 }
 
 // Scales of ragged rows are known by their group; a row of them does not end inside of the tensor.
-static bool check_ragged_scales(planner *p, const graph_store *g, const tir_store *s, const tir_acc *a) {
+static bool check_ragged_scales(planner *p, const graph_store *g, const tir_store *s,
+                                const tir_acc *a) {
     const tir_kernel *k = p->k;
     int rows = s->n_axes > 1 ? s->axes[s->n_axes - 2].loop : -1;
     if (k->loops[a->col_loop].hi != NULL) {
-        PLAN_REFUSE(p, "X101", g->stmt->span, "'%s' has scales along '%s', which ends within the tensor: no "
-                    "lowering yet", g->param->name, k->loops[a->col_loop].index);
+        PLAN_REFUSE(p, "X101", g->stmt->span,
+                    "'%s' has scales along '%s', which ends within the tensor: no lowering yet",
+                    g->param->name, k->loops[a->col_loop].index);
         return false;
     }
     if (k->params[s->param].groups != NULL && (rows < 0 || k->loops[rows].group < 0)) {
-        PLAN_REFUSE(p, "X101", g->stmt->span, "the rows of '%s' are ragged, and so are its scales: walk them "
-                    "group by group", g->param->name);
+        PLAN_REFUSE(p, "X101", g->stmt->span,
+                    "the rows of '%s' are ragged, and so are its scales: walk them group by group",
+                    g->param->name);
         return false;
     }
     return true;
@@ -472,8 +498,9 @@ static bool is_single(const tir_kernel *k, const tir_store *s, const tir_acc *a)
 
 static void plan_single(planner *p, tir_store *s, const tir_acc *a, const graph_store *g) {
     if (s->scale != ELEM_NONE || elem_bits(s->elem) < 8) {
-        PLAN_REFUSE(p, "X101", g->stmt->span, "'%s' is stored one element a row, its elements of %s do not stand "
-                    "alone", g->param->name, g->param->format->name);
+        PLAN_REFUSE(p, "X101", g->stmt->span,
+                    "'%s' is stored one element a row, its elements of %s do not stand alone",
+                    g->param->name, g->param->format->name);
     }
     s->via_smem = false;
     s->sub_cols = s->warp_cols = a->cols;
@@ -488,15 +515,18 @@ static bool check_pieces(planner *p, const graph_store *g, const tir_store *s, i
         return true;
     }
     if (g->param->mode == MODE_OUT && (x->gap > 0 || x->add > 0)) {
-        PLAN_REFUSE(p, "O107", at->span, "'%s' leaves %d elements out%s, and '%s' is an output: all of it is written",
+        PLAN_REFUSE(p, "O107", at->span,
+                    "'%s' leaves %d elements out%s, and '%s' is an output: all of it is written",
                     expr_text(p->mem, at), x->gap > 0 ? x->gap : x->add,
-                    x->gap > 0 ? arena_printf(p->mem, " after each %d", x->piece) : " before the first",
+                    x->gap > 0 ? arena_printf(p->mem, " after each %d", x->piece)
+                               : " before the first",
                     g->param->name);
         diag_help(p->d, "declare it inout: what is left out keeps its value");
         return false;
     }
     if (g->param->format->scale != ELEM_NONE || elem_bits(g->param->format->elem) < 8) {
-        PLAN_REFUSE(p, "X101", at->span, "'%s' is %s: its elements do not stand alone, a mapped index has no lowering",
+        PLAN_REFUSE(p, "X101", at->span,
+                    "'%s' is %s: its elements do not stand alone, a mapped index has no lowering",
                     g->param->name, g->param->format->name);
         return false;
     }
@@ -523,8 +553,8 @@ static bool plan_target(planner *p, int number) {
     return stored_value(p, g, s);
 }
 
-// A padded layout is stored whole: zeros up to its next block. Each axis is walked by a side of the tile
-// that has whole blocks; the columns may have one element a tile, where lanes hold the rows.
+// A padded layout is stored whole: zeros up to its next block. Each axis is walked by a side of the
+// tile that has whole blocks; the columns may have one element a tile, where lanes hold the rows.
 static bool check_laid(planner *p, const graph_store *g, const tir_store *s, const tir_acc *a) {
     const tir_kernel *k = p->k;
     layout_kind l = tir_laid(&k->params[s->param]);
@@ -533,19 +563,22 @@ static bool check_laid(planner *p, const graph_store *g, const tir_store *s, con
         int block = i == s->n_axes - 1 ? layout_cols(l) : layout_rows(l);
         bool side = x->loop == a->row_loop || x->loop == a->col_loop;
         const tir_loop *loop = side ? &k->loops[x->loop] : NULL;
-        bool lone = i == s->n_axes - 1 && is_single(k, s, a) && s->axes[s->n_axes - 2].loop == a->row_loop &&
-                    x->loop == a->col_loop && x->div == loop->tile;
+        bool lone = i == s->n_axes - 1 && is_single(k, s, a) &&
+                    s->axes[s->n_axes - 2].loop == a->row_loop && x->loop == a->col_loop &&
+                    x->div == loop->tile;
         if (!side || x->mul != 1 || x->add != 0 || x->piece > 0 || (x->div != 1 && !lone) ||
             loop->hi != NULL) {
             PLAN_REFUSE(p, "X101", g->stmt->target->args[i]->span,
-                        "'%s' lies as %s, in blocks of %d x %d: only a whole side of the tile can walk this axis",
+                        "'%s' lies as %s, in blocks of %d x %d: only a whole side of the tile can "
+                        "walk this axis",
                         g->param->name, k->params[s->param].layout, layout_rows(l), layout_cols(l));
             return false;
         }
         if (!lone && loop->tile % block != 0) {
             PLAN_REFUSE(p, "X101", g->stmt->target->args[i]->span,
-                        "tiles of %d along '%s' cut the blocks of %d x %d in which '%s' lies (%s)", loop->tile,
-                        loop->index, layout_rows(l), layout_cols(l), g->param->name, k->params[s->param].layout);
+                        "tiles of %d along '%s' cut the blocks of %d x %d in which '%s' lies (%s)",
+                        loop->tile, loop->index, layout_rows(l), layout_cols(l), g->param->name,
+                        k->params[s->param].layout);
             plan_help_with(p, p->g->loops[x->loop], round_up(loop->tile, block), "whole blocks");
             return false;
         }
@@ -563,18 +596,23 @@ static const char *bulk_wrong(planner *p, int number, const tir_acc *a) {
                             p->k->params[s->param].layout);
     }
     if (elem_bits(s->elem) == 6) {
-        return arena_printf(p->mem, "elements of '%s' lie across bytes, which is not done in shared memory", name);
+        return arena_printf(
+            p->mem, "elements of '%s' lie across bytes, which is not done in shared memory", name);
     }
     if (p->k->loops[along].hi != NULL) {
-        return arena_printf(p->mem, "lines of '%s' end where '%s' does, within the tensor: a bulk copy has whole "
-                                    "ones", name, p->k->loops[along].index);
+        return arena_printf(
+            p->mem,
+            "lines of '%s' end where '%s' does, within the tensor: a bulk copy has whole ones",
+            name, p->k->loops[along].index);
     }
     if (!tma_can_store(p->k, s, a)) {
         return arena_printf(p->mem, "'%s' is not stored row by row: TMA cannot store it", name);
     }
     if (is_crossed(p, number)) {
-        return arena_printf(p->mem, "'%s' is stored and read again, or stored twice, in one tile: a bulk copy is "
-                                    "not over by then", name);
+        return arena_printf(p->mem,
+                            "'%s' is stored and read again, or stored twice, in one tile: a bulk "
+                            "copy is not over by then",
+                            name);
     }
     return NULL;
 }
@@ -593,7 +631,8 @@ static void plan_way(planner *p, int number) {
     const char *wrong = bulk_wrong(p, number, a);
     if (stated != NULL && stated->via_smem && wrong != NULL) {
         PLAN_REFUSE(p, "A111", at, "%s", wrong);
-        diag_fix(p->d, plan_fact_span(p, at), arena_printf(p->mem, "store %s via regs;", g->param->name),
+        diag_fix(p->d, plan_fact_span(p, at),
+                 arena_printf(p->mem, "store %s via regs;", g->param->name),
                  "straight from registers");
         return;
     }

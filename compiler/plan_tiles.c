@@ -1,8 +1,9 @@
 // Tiles are matrices. In kernels without products each warp computes 32 rows of one, a row a lane,
 // straight from the tensors that the values are made of.
 //
-// Requires: products. Provides: in kernels that have none, the one accumulator of no channel that tells
-// which rows and columns the storing role covers (tir_acc with channel -1, referred to by no value).
+// Requires: products. Provides: in kernels that have none, the one accumulator of no channel
+// that tells which rows and columns the storing role covers (tir_acc with channel -1,
+// referred to by no value).
 #include "plan_int.h"
 
 #include <string.h>
@@ -94,7 +95,8 @@ static bool reduces_along(const planner *p, int loop) {
 static bool is_taken(const tir_kernel *k, const char *name) {
     bool taken = false;
     for (int i = 0; i < k->n_loops + k->n_fors; i++) {
-        taken |= strcmp(i < k->n_loops ? k->loops[i].index : k->fors[i - k->n_loops].index, name) == 0;
+        taken |=
+            strcmp(i < k->n_loops ? k->loops[i].index : k->fors[i - k->n_loops].index, name) == 0;
     }
     return taken;
 }
@@ -112,8 +114,8 @@ static int add_lone_loop(planner *p) {
     return k->n_loops++;
 }
 
-// The last subscript walks the columns, the nearest other tile index before it the rows. A lane reduces
-// along its row: what is reduced over the rows alone is turned around.
+// The last subscript walks the columns, the nearest other tile index before it the rows. A lane
+// reduces along its row: what is reduced over the rows alone is turned around.
 static bool find_loops(planner *p, const ast_expr *target, int *row, int *col) {
     tir_axis *axes = ARENA_ARRAY(p->mem, tir_axis, target->n_args + 1);
     for (int i = 0; i < target->n_args; i++) {
@@ -156,9 +158,10 @@ static void check_rows(planner *p, int row) {
     if (rows % ROWS_OF_WARP == 0 && rows <= ROWS_OF_WARP * MAX_WARPS) {
         return;
     }
-    PLAN_REFUSE(p, "A111", p->at,
-                "a warp takes 32 rows of a kernel without products, a CTA up to %d warps: tile '%s' has %d",
-                MAX_WARPS, p->k->loops[row].index, rows);
+    PLAN_REFUSE(
+        p, "A111", p->at,
+        "a warp takes 32 rows of a kernel without products, a CTA up to %d warps: tile '%s' has %d",
+        MAX_WARPS, p->k->loops[row].index, rows);
     plan_help_with(p, p->g->loops[row], rows > 128 ? 128 : round_up(rows, ROWS_OF_WARP),
                    "whole warps");
 }
@@ -168,7 +171,8 @@ static void check_mixed(planner *p) {
         const graph_store *s = &p->g->stores[i];
         if (s->n_accs == 0) {
             PLAN_REFUSE(p, "X101", s->stmt->span,
-                        "the value of '%s' comes from no accumulator, others do: give it a kernel of its own",
+                        "the value of '%s' comes from no accumulator, others do: give it a kernel "
+                        "of its own",
                         s->param->name);
         }
     }
@@ -194,7 +198,8 @@ static void check_others(planner *p) {
 static void plan_shape(planner *p) {
     tir_kernel *k = p->k;
     if (p->g->n_stores == 0) {
-        PLAN_REFUSE(p, "X101", p->req->kernel->name_span, "kernel '%s' stores nothing", p->req->kernel->name);
+        PLAN_REFUSE(p, "X101", p->req->kernel->name_span, "kernel '%s' stores nothing",
+                    p->req->kernel->name);
         return;
     }
     int row = -1;

@@ -1,9 +1,9 @@
 // Whole numbers that the language counts in 64 bits and the machine in 32.
 //
-// Sizes and indices are less than 2^31; what is made of them may not be. In: an operation of a stored
-// value. Out: nothing where its result fits for all sizes; a check of the launch where the sizes
-// decide, so that a tensor too large is refused instead of counted wrong; a refusal else. What is made
-// of i32 alone wraps, as the language says.
+// Sizes and indices are less than 2^31; what is made of them may not be. In: an operation of a
+// stored value. Out: nothing where its result fits for all sizes; a check of the launch where the
+// sizes decide, so that a tensor too large is refused instead of counted wrong; a refusal else.
+// What is made of i32 alone wraps, as the language says.
 #include "plan_int.h"
 
 #include <math.h>

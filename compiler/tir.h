@@ -60,7 +60,8 @@ typedef struct {
     elem_kind scale;    // ELEM_NONE: unscaled
     int granule;        // elements along the last axis that share a scale (0 unscaled)
     int granule_rows;   // ... and along the last but one; 1 but for f32 scales
-    const char *layout; // "sf128x4" or NULL; without scales: how the matrices of the last two axes lie
+    const char *layout; // "sf128x4" or NULL; without scales: how the matrices of the last two axes
+                        // lie
     int n_dims;
     tir_size **dims; // outermost first
     int align;       // required byte alignment of the data address
@@ -72,7 +73,8 @@ typedef struct {
 } tir_param;
 
 typedef enum { PART_DATA, PART_SCALE } tir_part;
-typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle; // codes of cuTensorMapEncodeTiled
+// codes of cuTensorMapEncodeTiled
+typedef enum { SWZ_NONE, SWZ_32B, SWZ_64B, SWZ_128B } tir_swizzle;
 
 // Data types of tensor maps that pad on the way: 16 packed elements of 4 or 6 bits become 16 bytes
 // of shared memory, of which the first 8 or 12 hold them (CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN16B,
@@ -114,8 +116,8 @@ typedef struct {
     tir_size *dim;     // extent walked
     int tile;          // elements of a cluster tile along it (1: one element an iteration)
     struct tir_expr *lo, *hi;
-    int group; // the loop whose index says which group of a ragged dimension this is, or -1: scales in
-               // 128x4 tiles begin with a fresh tile in every group (tir_param.groups)
+    int group; // the loop whose index says which group of a ragged dimension this is, or -1: scales
+               // in 128x4 tiles begin with a fresh tile in every group (tir_param.groups)
 } tir_loop;
 
 // Static: every role counts through the tiles of its cluster, and reads the bounds of loops, by
@@ -125,13 +127,13 @@ typedef enum { WALK_STATIC, WALK_CLC, WALK_ONE } tir_walk_kind;
 
 typedef struct {
     tir_walk_kind kind;
-    int groups; // the first loops, that number the groups other loops' bounds depend on (by the first
-                // element of a tile): the walk takes one group after the other
+    int groups; // the first loops, that number the groups other loops' bounds depend on (by the
+                // first element of a tile): the walk takes one group after the other
     int raster; // loop number of 'raster i by g', or -1
     int group;  // g: tiles of that loop that are visited before the other loop advances far
-    int stream; // static only: number in fors[] of the loop of which the steps of all tiles, one tile behind
-                // the other, are divided evenly in as many ranges as there are clusters; -1: tiles
-                // are divided
+    int stream; // static only: number in fors[] of the loop of which the steps of all tiles, one
+                // tile behind the other, are divided evenly in as many ranges as there are
+                // clusters; -1: tiles are divided
     // clc, one: a ring of 'depth' responses of 16 bytes, or records of tir_record_words, its
     // barriers, and who reads
     int depth;
@@ -154,11 +156,11 @@ typedef struct {
     const char *index;
     tir_size *extent; // elements walked, from 0
     int step;         // elements an iteration: ceil(extent / step) iterations
-    int split;        // CTAs of the cluster that share the n iterations: CTA r does r * n / split up to
-                      // (r + 1) * n / split; 1: every CTA does all
-    struct tir_expr *lo, *hi; // as those of a tir_loop, the same all over a tile; NULL: all of 'extent'.
-                              // Steps begin at lo; what the last one covers behind hi counts as
-                              // zero
+    int split;        // CTAs of the cluster that share the n iterations: CTA r does r * n / split
+                      // up to (r + 1) * n / split; 1: every CTA does all
+    struct tir_expr *lo, *hi; // as those of a tir_loop, the same all over a tile; NULL: all of
+                              // 'extent'. Steps begin at lo; what the last one covers behind hi
+                              // counts as zero
 } tir_for;
 
 // What TMA brings into a slot for one operand part.
@@ -201,8 +203,8 @@ typedef struct {
     int empty_count;
     int release_mask;   // smem: CTAs whose empty barrier a release signals (a pair, or multicast),
                         // 0: the own one
-    int factors;        // smem: where the f32 scales of slot 0 lie, that the lanes of the loading warp
-                        // bring, for every CTA its own, with an arrival each; the next slot's
+    int factors;        // smem: where the f32 scales of slot 0 lie, that the lanes of the loading
+                        // warp bring, for every CTA its own, with an arrival each; the next slot's
                         // behind them
     int factor_bytes;   // of a slot, 0: none (tir_operand.factors)
 } tir_channel;
@@ -216,7 +218,8 @@ typedef struct {
     int rows;       // rows this CTA holds (M side: of one CTA; N side: of one CTA)
     int sf_rows;    // rows whose scales are present, a multiple of 128 (N side of a pair: all of N)
     tir_swizzle swizzle;
-    int row_bytes;  // bytes of one line of a slab (the swizzle span): elements of one row along k, or
+    int row_bytes;  // bytes of one line of a slab (the swizzle span): elements of one row along k,
+                    // or
     bool mn_major;  // ... of one k along the rows: then a slab has a line for each k of a step
     int sf_loop;    // loop whose tile start modulo 128 shifts into the first scale atom, or -1
     int sf_column;  // tmem: first column of its scales (sm_100a)
@@ -250,8 +253,8 @@ typedef enum {
     TX_CONVERT, // rounds to 'elem' (nearest even, saturating for the narrow formats) and comes back
                 // as 'type': f32(bf16(x)) has elem bf16 and type f32; i32 -> f32 has elem f32
     TX_SELECT,  // args[0] ? args[1] : args[2]
-    TX_REDUCE,  // the sum, maximum or minimum ('reduce') of args[0] over the tile of loop 'ref', in index
-                // order; elements of the tile beyond the loop's extent do not count. 'ref' of
+    TX_REDUCE,  // the sum, maximum or minimum ('reduce') of args[0] over the tile of loop 'ref', in
+                // index order; elements of the tile beyond the loop's extent do not count. 'ref' of
                 // n_loops + f: over all of fors[f], from 0 on, which no role's body need walk; its
                 // index is known inside
 } tir_expr_kind;
@@ -286,7 +289,8 @@ typedef struct {
     int param;
     int n_axes;
     tir_axis *axes;     // where element (row, col) of the tile goes, outermost axis first
-    tir_expr *value;    // f32 (or i32) before the final conversion; '+=' is 'add', or a TX_LOAD plus
+    tir_expr *value;    // f32 (or i32) before the final conversion; '+=' is 'add', or a TX_LOAD
+                        // plus
     elem_kind elem;     // stored element
     elem_kind scale;    // ELEM_NONE: plain conversion; else quantise per granule of the last axis
     int granule;
@@ -320,11 +324,12 @@ typedef enum {
     TS_RELEASE, // signal empty, advance
     TS_MMA,     // mma ref
     TS_STORE,   // store ref; releases a TMEM channel itself (tir_store.release)
-    TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one, those of
-                // a cluster's CTAs then in CTA 0, those of ranges of a streamed loop
+    TS_COMBINE, // partial sums of a split loop meet: those of a role's shares in the first one,
+                // those of a cluster's CTAs then in CTA 0, those of ranges of a streamed loop
                 // (tir_walk.stream) in the cluster that has the tile's first step. Who has them all
                 // runs the body, the stores of the role; others give their TMEM slots back
-    TS_SCHED,   // the scheduler: of each CTA for a clc walk, of the leader where one warp hands tiles out
+    TS_SCHED,   // the scheduler: of each CTA for a clc walk, of the leader where one warp hands
+                // tiles out
 } tir_stmt_kind;
 
 typedef struct tir_stmt {
@@ -341,16 +346,17 @@ typedef struct {
     int a, b;     // operand numbers: a is the M side
     int k_elems;  // k elements of the tile
     int inst_m, inst_n; // one instruction (of the pair): tcgen05 only
-    int fit;            // tcgen05: the instruction has only as many columns, in steps of this, as are there of
-                        // the tile; 0: all. The others keep what they held, nothing of them is
-                        // stored. CTA 1 of a pair then brings its half of these columns
-    bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type that the
-                        // instruction takes
-    int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold); else 0
-    int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in f32;
-                        // 0: the instruction adds to the accumulator itself
-    int loop;     // number in fors[]: the loop along k, whose steps have k_elems each; the product may stand in
-                  // loops inside of it
+    int fit;            // tcgen05: the instruction has only as many columns, in steps of this, as
+                        // are there of the tile; 0: all. The others keep what they held, nothing of
+                        // them is stored. CTA 1 of a pair then brings its half of these columns
+    bool decode;        // wgmma: a has 4-bit elements and scales; warps decode them to the type
+                        // that the instruction takes
+    int table;          // decode to e4m3: smem offset of the magnitudes of each scale (mma_fold);
+                        // else 0
+    int promote;        // operands with f32 scales: elements of k whose sum is scaled and added in
+                        // f32; 0: the instruction adds to the accumulator itself
+    int loop;     // number in fors[]: the loop along k, whose steps have k_elems each; the product
+                  // may stand in loops inside of it
 } tir_mma;
 
 // How the warps of a role hold the tile of an accumulator.
@@ -365,23 +371,23 @@ typedef struct {
     int first_warp, n_warps;
     int regs;       // as stated; the warpgroup's setmaxnreg is tir_kernel.wg_regs
     int turns;      // pingpong: groups of n_warps / turns that take tiles by turns; 1: none
-    int shares;     // groups of n_warps / shares that take the steps of a tile by turns: of the outermost
-                    // loop's steps that the CTA does, group g has steps g, g + shares, ..., and
-                    // sums them from zero. Channels filled there have a multiple of 'shares' slots:
-                    // a slot is of one group, else a group could wait for a pass that lies two
-                    // phases ahead. 1: none
+    int shares;     // groups of n_warps / shares that take the steps of a tile by turns: of the
+                    // outermost loop's steps that the CTA does, group g has steps g, g + shares,
+                    // ..., and sums them from zero. Channels filled there have a multiple of
+                    // 'shares' slots: a slot is of one group, else a group could wait for a pass
+                    // that lies two phases ahead. 1: none
     bool one_thread; // only an elected lane of the first warp works (load, mma)
     bool leader_only; // only the leader CTA of a pair (mma)
     tir_frag_kind frag;
     int warps_m, warps_n; // FRAG_MMA: grid of one group
     int turn_bar;   // smem offset of 'turns' mbarriers that order the epilogues, or -1
-    int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: the bytes that are sent, or
-                    // an arrival of each warp of the other CTAs) and 'empty' (others: one of each
-                    // warp of CTA 0); or -1
-    int sum_offset; // TS_COMBINE: smem offset of partial sums, f32: where a cluster splits a loop those
-                    // that CTAs 1, 2, ... send, or else the CTA's own (tir_sends); then those of
-                    // shares 1, 2, ... Each is one accumulator behind the other: four registers of
-                    // all threads, then the next four
+    int sum_bar;    // TS_COMBINE: smem offset of two mbarriers, 'full' (CTA 0: the bytes that are
+                    // sent, or an arrival of each warp of the other CTAs) and 'empty' (others: one
+                    // of each warp of CTA 0); or -1
+    int sum_offset; // TS_COMBINE: smem offset of partial sums, f32: where a cluster splits a loop
+                    // those that CTAs 1, 2, ... send, or else the CTA's own (tir_sends); then those
+                    // of shares 1, 2, ... Each is one accumulator behind the other: four registers
+                    // of all threads, then the next four
     bool waits;     // griddepcontrol.wait comes before its body (tir_role_waits)
     tir_dependents launches; // griddepcontrol.launch_dependents: before the body, or behind it
     int n_body;
@@ -406,8 +412,8 @@ typedef struct tir_kernel {
     const char *source; // file name, for messages
     tir_arch arch;
     tir_size *when;     // condition of the schedule, or NULL
-    tir_size *cost;     // what a launch costs, or NULL: 0; of the variants whose 'when' holds the cheapest is
-                        // launched, the first of equally cheap ones
+    tir_size *cost;     // what a launch costs, or NULL: 0; of the variants whose 'when' holds the
+                        // cheapest is launched, the first of equally cheap ones
     int n_tparams;
     tir_tparam *tparams;
     int n_dims;
@@ -423,10 +429,12 @@ typedef struct tir_kernel {
     int n_fors;
     tir_for *fors;
     tir_walk walk;
-    int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop], or up to 8 of a split loop
+    int cluster;      // CTAs in the cluster: 1 or 2, along loops[cluster_loop], or up to 8 of a
+                      // split loop
     int cluster_loop; // -1: none; the CTAs of a larger cluster then share the steps of a split loop
     bool pair;        // tcgen05 cta_group::2
-    bool pdl;         // may begin before the stream's last kernel has ended (PTX ISA "griddepcontrol")
+    bool pdl;         // may begin before the stream's last kernel has ended (PTX ISA
+                      // "griddepcontrol")
     int n_channels;
     tir_channel *channels;
     int n_operands;
@@ -441,7 +449,8 @@ typedef struct tir_kernel {
     tir_role *roles;
     int threads;
     int entry_regs;   // .maxnreg: registers a thread at launch
-    int wg_regs[TIR_MAX_WGS]; // setmaxnreg of each warpgroup (4 warps, spare ones included), 0: none
+    int wg_regs[TIR_MAX_WGS]; // setmaxnreg of each warpgroup (4 warps, spare ones included), 0:
+                              // none
     int smem_bytes;   // dynamic shared memory
     int tmem_columns; // allocated (a power of two), 0: none
     int tmem_warp;    // warp that allocates and frees
@@ -503,8 +512,8 @@ int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
-// 128x4 tiles of scales along k that a step of 'k_elems' brings: whole ones, or the one that it is a part of.
-// 0: it is neither, or cuts a granule.
+// 128x4 tiles of scales along k that a step of 'k_elems' brings: whole ones, or the one that it is
+// a part of. 0: it is neither, or cuts a granule.
 int tir_scale_words(int k_elems, int granule);
 
 // The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot.

@@ -1,6 +1,6 @@
 // Role programs -> text, driven by tir_fields.def. The text reads back to an equal kernel
-// (tir_read.c). Requires nothing of the kernel but that its pointers and counts agree: a kernel that
-// tir_verify refuses prints too, with "#7" for what has no name.
+// (tir_read.c). Requires nothing of the kernel but that its pointers and counts agree: a kernel
+// that tir_verify refuses prints too, with "#7" for what has no name.
 #include "std.h"
 #include "tir_text.h"
 

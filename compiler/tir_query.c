@@ -123,8 +123,8 @@ bool tir_brings_factors(const tir_kernel *k, int role) {
 bool tir_store_walks(const tir_kernel *k, const tir_store *s, int loop) {
     for (int i = 0; i < s->n_axes; i++) {
         const tir_axis *a = &s->axes[i];
-        if (a->loop == loop &&
-            !(a->mul == 1 && a->add == 0 && a->floor == 0 && a->piece == 0 && a->div == k->loops[loop].tile && a->div > 1)) {
+        if (a->loop == loop && !(a->mul == 1 && a->add == 0 && a->floor == 0 && a->piece == 0 &&
+                                 a->div == k->loops[loop].tile && a->div > 1)) {
             return true;
         }
     }
@@ -176,7 +176,8 @@ int tir_gcd(int a, int b) {
 }
 
 layout_kind tir_laid(const tir_param *p) {
-    return p->is_tensor && p->scale == ELEM_NONE && p->layout != NULL ? layout_find(p->layout) : LAYOUT_LINEAR;
+    return p->is_tensor && p->scale == ELEM_NONE && p->layout != NULL ? layout_find(p->layout)
+                                                                      : LAYOUT_LINEAR;
 }
 
 static bool has_kind(int n, tir_stmt *const *body, tir_stmt_kind kind) {
@@ -217,7 +218,8 @@ bool tir_role_waits(const tir_kernel *k, int role) {
     const tir_role *r = &k->roles[role];
     bool walks = has_kind(r->n_body, r->body, k->walk.kind == WALK_ONE ? TS_SCHED : TS_WALK);
     for (int i = 0; i < k->n_loops; i++) {
-        if (walks && k->loops[i].hi != NULL) { // bounds, by plain loads of whoever counts through the tiles
+        // bounds, by plain loads of whoever counts through the tiles
+        if (walks && k->loops[i].hi != NULL) {
             return true;
         }
     }

@@ -23,7 +23,7 @@ static void set_defaults(tir_record record, void *data) {
     }
 }
 
-// --- Values of fields ------------------------------------------------------------------------------
+// --- Values of fields ----------------------------------------------------------------------------
 
 static void read_ints(tir_reader *r, const tir_field *f, int *out) {
     size_t n = 0;
@@ -138,7 +138,7 @@ static void read_value(tir_reader *r, const tir_field *f, void *record) {
     }
 }
 
-// --- Records -----------------------------------------------------------------------------------------
+// --- Records -------------------------------------------------------------------------------------
 
 static int find_field(tir_record record, const char *word, bool flag) {
     for (int i = 0; i < tir_n_fields; i++) {
@@ -234,7 +234,7 @@ static void read_boxes(tir_reader *r, tir_channel *c) {
     }
 }
 
-// --- Bodies ----------------------------------------------------------------------------------------
+// --- Bodies --------------------------------------------------------------------------------------
 
 static int statement_called(const char *word) {
     for (int i = 0; i < TIR_STMT_KINDS; i++) {
@@ -291,7 +291,7 @@ static void read_record(tir_reader *r, const tir_list *l, tir_kernel *k) {
     }
 }
 
-// --- The kernel --------------------------------------------------------------------------------------
+// --- The kernel ----------------------------------------------------------------------------------
 
 static const tir_list *list_called(const char *word) {
     for (int i = 0; i < tir_n_lists; i++) {

@@ -1,4 +1,5 @@
-// Sizes, elementwise expressions and positions of a role program's text, as tir_print.c writes them.
+// Sizes, elementwise expressions and positions of a role program's text, as
+// tir_print.c writes them.
 #include "std.h"
 #include "tir_read_int.h"
 
@@ -16,7 +17,7 @@ static bool too_deep(tir_reader *r, int depth) {
     return !tir_scan_ok(&r->s);
 }
 
-// --- Sizes -------------------------------------------------------------------------------------------
+// --- Sizes ---------------------------------------------------------------------------------------
 
 static int size_op_called(const char *word) {
     for (int op = 0; op <= (int)SZ_SMS; op++) {
@@ -79,7 +80,7 @@ int tir_read_enum(tir_reader *r, tir_enum table, const char *what) {
     return i;
 }
 
-// --- Positions -----------------------------------------------------------------------------------------
+// --- Positions -----------------------------------------------------------------------------------
 
 static bool at_sign(tir_reader *r) {
     int c = tir_scan_peek(&r->s);
@@ -158,7 +159,7 @@ tir_axis *tir_read_axes(tir_reader *r, int *n) {
     return axes;
 }
 
-// --- Expressions ---------------------------------------------------------------------------------------
+// --- Expressions ---------------------------------------------------------------------------------
 
 static void read_type(tir_reader *r, tir_expr *e) {
     e->type = ELEM_F32;
@@ -197,8 +198,9 @@ static const struct {
     tir_expr_kind kind;
     tir_ref_kind ref;
 } heads[] = {
-    {"scalar", TX_SCALAR, TREF_PARAM}, {"acc", TX_ACC, TREF_ACC},  {"load", TX_LOAD, TREF_PARAM},
-    {"index", TX_INDEX, TREF_AXIS},    {"size", TX_SIZE, TREF_DIM}, {"convert", TX_CONVERT, TREF_COUNT},
+    {"scalar", TX_SCALAR, TREF_PARAM}, {"acc", TX_ACC, TREF_ACC},
+    {"load", TX_LOAD, TREF_PARAM},     {"index", TX_INDEX, TREF_AXIS},
+    {"size", TX_SIZE, TREF_DIM},       {"convert", TX_CONVERT, TREF_COUNT},
     {"select", TX_SELECT, TREF_COUNT},
 };
 

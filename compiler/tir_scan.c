@@ -196,7 +196,8 @@ int64_t tir_scan_int(tir_scan *s, const char *what, int64_t lo, int64_t hi) {
                 __builtin_add_overflow(v, minus ? -digit : digit, &v);
     }
     if (over || v < lo || v > hi) {
-        tir_scan_fail(s, "%s must be a number from %lld to %lld", what, (long long)lo, (long long)hi);
+        tir_scan_fail(s, "%s must be a number from %lld to %lld", what, (long long)lo,
+                      (long long)hi);
         return lo;
     }
     return v;

@@ -1,7 +1,8 @@
-// Cursor over the text of a role program: words, numbers, strings, punctuation, and the first error.
+// Cursor over the text of a role program: words, numbers, strings, punctuation, and the first
+// error.
 //
-// After an error every function fails at once and leaves the cursor where it is, so that callers need
-// not look at each result: they stop at the next loop that asks tir_scan_ok.
+// After an error every function fails at once and leaves the cursor where it is, so that callers
+// need not look at each result: they stop at the next loop that asks tir_scan_ok.
 #ifndef FP4_COMPILER_TIR_SCAN_H
 #define FP4_COMPILER_TIR_SCAN_H
 

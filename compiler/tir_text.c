@@ -16,7 +16,8 @@ const int tir_n_fields = (int)(sizeof(tir_fields) / sizeof(tir_fields[0]));
 
 const tir_list tir_lists[] = {
 #define TIR_LIST(record, type, count, field)                                                       \
-    {TREC_##record, #record, sizeof(type), offsetof(tir_kernel, count), offsetof(tir_kernel, field)},
+    {TREC_##record, #record, sizeof(type), offsetof(tir_kernel, count),                            \
+     offsetof(tir_kernel, field)},
 #include "tir_fields.def"
 };
 const int tir_n_lists = (int)(sizeof(tir_lists) / sizeof(tir_lists[0]));

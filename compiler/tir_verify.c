@@ -51,7 +51,7 @@ static bool is_identifier(const char *s) {
     return *s == '\0';
 }
 
-// --- Parameters --------------------------------------------------------------------------------------
+// --- Parameters ----------------------------------------------------------------------------------
 
 static bool verify_head(verifier *v) {
     const tir_kernel *k = v->k;
@@ -80,7 +80,8 @@ static bool verify_head(verifier *v) {
 static bool verify_param(verifier *v, const tir_param *p, int number) {
     VERIFY(v, is_identifier(p->name), "param #%d: its name is no identifier", number);
     for (int i = 0; i < number; i++) {
-        VERIFY(v, strcmp(p->name, v->k->params[i].name) != 0, "two params are called '%s'", p->name);
+        VERIFY(v, strcmp(p->name, v->k->params[i].name) != 0, "two params are called '%s'",
+               p->name);
     }
     VERIFY(v, (unsigned)p->mode <= MODE_TEMP && (unsigned)p->elem < ELEM_COUNT &&
                   (unsigned)p->scale <= ELEM_NONE,
@@ -107,21 +108,25 @@ static bool verify_param(verifier *v, const tir_param *p, int number) {
             return false;
         }
     }
-    VERIFY(v, scaled || p->layout == NULL ||
-                  (layout_find(p->layout) < LAYOUT_COUNT && layout_holds(layout_find(p->layout), p->elem) &&
-                   p->n_dims >= 2),
-           "param '%s': %s elements of %d axes in layout '%s'", p->name, elem_name(p->elem), p->n_dims,
-           p->layout != NULL ? p->layout : "");
-    VERIFY(v, (unsigned)p->cache <= CACHE_STREAM, "param '%s': the cache knows nothing of the kind", p->name);
-    VERIFY(v, !p->previous || v->k->pdl, "param '%s' is waited for, but the kernel waits for none", p->name);
-    VERIFY(v, p->groups == NULL || (p->n_dims >= 2 && scaled), "param '%s': %d axes in groups", p->name,
-           p->n_dims);
+    VERIFY(v,
+           scaled || p->layout == NULL ||
+               (layout_find(p->layout) < LAYOUT_COUNT &&
+                layout_holds(layout_find(p->layout), p->elem) && p->n_dims >= 2),
+           "param '%s': %s elements of %d axes in layout '%s'", p->name, elem_name(p->elem),
+           p->n_dims, p->layout != NULL ? p->layout : "");
+    VERIFY(v, (unsigned)p->cache <= CACHE_STREAM, "param '%s': the cache knows nothing of the kind",
+           p->name);
+    VERIFY(v, !p->previous || v->k->pdl, "param '%s' is waited for, but the kernel waits for none",
+           p->name);
+    VERIFY(v, p->groups == NULL || (p->n_dims >= 2 && scaled), "param '%s': %d axes in groups",
+           p->name, p->n_dims);
     return p->groups == NULL || verify_size(v, p->groups, false, p->name);
 }
 
 // Bytes of an element of a CUtensorMapDataType in shared memory; 0: not in use.
 static int dtype_bytes(int dtype) {
-    static const int bytes[MAX_DTYPE + 1] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4, [TIR_PAD4] = 1, [TIR_PAD6] = 1};
+    static const int bytes[MAX_DTYPE + 1] = {
+        1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4, [TIR_PAD4] = 1, [TIR_PAD6] = 1};
     return dtype >= 0 && dtype <= MAX_DTYPE ? bytes[dtype] : 0;
 }
 
@@ -134,12 +139,14 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     const char *name = arena_printf(v->mem, "map #%d (%s.%s)", number, p->name, part);
     VERIFY(v, (unsigned)m->part <= PART_SCALE && (m->part == PART_DATA || p->scale != ELEM_NONE),
            "%s: the tensor has no such part", name);
-    VERIFY(v, m->part == PART_SCALE || tir_laid(p) == LAYOUT_LINEAR, "%s: elements in layout %s", name, p->layout);
+    VERIFY(v, m->part == PART_SCALE || tir_laid(p) == LAYOUT_LINEAR, "%s: elements in layout %s",
+           name, p->layout);
     VERIFY(v, (unsigned)m->swizzle <= SWZ_128B, "%s: no such swizzle", name);
     VERIFY(v, m->elem_bytes > 0 && dtype_bytes(m->dtype) == m->elem_bytes,
            "%s: elements of %d bytes with data type %d of %d", name, m->elem_bytes, m->dtype,
            dtype_bytes(m->dtype));
-    VERIFY(v, tir_in(m->rank, 1, TIR_MAX_AXES), "%s: rank %d; 1 to %d", name, m->rank, TIR_MAX_AXES);
+    VERIFY(v, tir_in(m->rank, 1, TIR_MAX_AXES), "%s: rank %d; 1 to %d", name, m->rank,
+           TIR_MAX_AXES);
     for (int i = 0; i < m->rank; i++) {
         if (!verify_size(v, m->dims[i], true, name) ||
             (i > 0 && !verify_size(v, m->strides[i], true, name))) {
@@ -150,13 +157,15 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
     }
     bool padded = m->dtype == TIR_PAD4 || m->dtype == TIR_PAD6;
     VERIFY(v, !padded || (m->box[0] == TIR_PAD_ELEMS && m->swizzle == SWZ_128B && p->align >= 32),
-           "%s: padding maps have boxes of %d elements, swizzle 128 and tensors aligned to 32", name,
-           TIR_PAD_ELEMS);
+           "%s: padding maps have boxes of %d elements, swizzle 128 and tensors aligned to 32",
+           name, TIR_PAD_ELEMS);
     VERIFY(v, m->window == 0 || (m->part == PART_DATA && tir_in(m->window, 1, m->rank - 2)),
            "%s: a window on lines of axis %d of %d", name, m->window, m->rank);
     if (m->window > 0) {
         const tir_size *lines = m->dims[m->window];
-        VERIFY(v, lines->op == SZ_INT && lines->value == m->box[m->window] && m->box[m->window + 1] == 1,
+        VERIFY(v,
+               lines->op == SZ_INT && lines->value == m->box[m->window] &&
+                   m->box[m->window + 1] == 1,
                "%s: its window on lines is not as long as a box", name);
     }
     int row = m->box[0] * m->elem_bytes;
@@ -169,25 +178,28 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
 // Where an axis is the same all over a tile of its loop.
 static bool is_of_tile(const tir_kernel *k, const tir_axis *a) {
     int tile = a->loop < 0 ? 1 : k->loops[a->loop].tile;
-    return tile == 1 || (a->add == 0 && (a->floor > 0 ? a->floor : a->div) % tile == 0 && a->mul == 1);
+    return tile == 1 ||
+           (a->add == 0 && (a->floor > 0 ? a->floor : a->div) % tile == 0 && a->mul == 1);
 }
 
-// Bounds are known before a tile is: made of numbers, sizes, scalars and const tensors, at places that
-// the first 'n' loops name.
+// Bounds are known before a tile is: made of numbers, sizes, scalars and const tensors, at places
+// that the first 'n' loops name.
 static bool bound_of(verifier *v, const tir_expr *e, int n, const char *what) {
     const tir_kernel *k = v->k;
     VERIFY(v, e->kind != TX_ACC && e->kind != TX_CALL && e->kind != TX_CONVERT,
            "%s: a bound made of an accumulator, a function or a conversion", what);
-    VERIFY(v, e->kind != TX_INDEX || e->ref < n, "%s: a bound depends on loop #%d, which numbers no groups",
-           what, e->ref);
+    VERIFY(v, e->kind != TX_INDEX || e->ref < n,
+           "%s: a bound depends on loop #%d, which numbers no groups", what, e->ref);
     if (e->kind == TX_LOAD) {
         VERIFY(v, k->params[e->ref].mode == MODE_CONST && k->params[e->ref].elem == ELEM_I32,
-               "%s: a bound is read from '%s', which is no const tensor of i32", what, k->params[e->ref].name);
+               "%s: a bound is read from '%s', which is no const tensor of i32", what,
+               k->params[e->ref].name);
         for (int i = 0; i < e->n_axes; i++) {
-            VERIFY(v, e->axes[i].loop < n, "%s: a bound depends on loop #%d, which numbers no groups", what,
+            VERIFY(v, e->axes[i].loop < n,
+                   "%s: a bound depends on loop #%d, which numbers no groups", what,
                    e->axes[i].loop);
-            VERIFY(v, is_of_tile(k, &e->axes[i]), "%s: a bound differs inside of a tile of loop #%d", what,
-                   e->axes[i].loop);
+            VERIFY(v, is_of_tile(k, &e->axes[i]),
+                   "%s: a bound differs inside of a tile of loop #%d", what, e->axes[i].loop);
         }
     }
     for (int i = 0; i < e->n_args; i++) {
@@ -198,14 +210,16 @@ static bool bound_of(verifier *v, const tir_expr *e, int n, const char *what) {
     return true;
 }
 
-static bool verify_part(verifier *v, const tir_expr *lo, const tir_expr *hi, int n, const char *index) {
+static bool verify_part(verifier *v, const tir_expr *lo, const tir_expr *hi, int n,
+                        const char *index) {
     const tir_expr *ends[2] = {lo, hi};
     VERIFY(v, (lo == NULL) == (hi == NULL), "loop '%s' has one bound", index);
     for (int i = 0; i < 2 && lo != NULL; i++) {
         if (!verify_expr(v, ends[i], index) || !bound_of(v, ends[i], n, index)) {
             return false;
         }
-        VERIFY(v, ends[i]->type == ELEM_I32, "loop '%s': a bound of type %s", index, elem_name(ends[i]->type));
+        VERIFY(v, ends[i]->type == ELEM_I32, "loop '%s': a bound of type %s", index,
+               elem_name(ends[i]->type));
     }
     return true;
 }
@@ -220,12 +234,13 @@ static bool verify_bounds(verifier *v, const tir_loop *l, int number) {
 
 static bool verify_loops(verifier *v) {
     const tir_kernel *k = v->k;
-    VERIFY(v, tir_in(k->walk.groups, 0, k->n_loops), "walk: %d of %d loops number groups", k->walk.groups,
-           k->n_loops);
+    VERIFY(v, tir_in(k->walk.groups, 0, k->n_loops), "walk: %d of %d loops number groups",
+           k->walk.groups, k->n_loops);
     for (int i = 0; i < k->n_loops; i++) {
         const tir_loop *l = &k->loops[i];
         VERIFY(v, l->index != NULL, "loop #%d has no name", i);
-        VERIFY(v, tir_in(l->tile, 1, 1 << 20), "loop '%s': tiles of %d elements", l->index, l->tile);
+        VERIFY(v, tir_in(l->tile, 1, 1 << 20), "loop '%s': tiles of %d elements", l->index,
+               l->tile);
         if (!verify_size(v, l->dim, false, l->index) || !verify_bounds(v, l, i)) {
             return false;
         }
@@ -234,14 +249,15 @@ static bool verify_loops(verifier *v) {
         const tir_for *f = &k->fors[i];
         VERIFY(v, f->index != NULL, "for #%d has no name", i);
         VERIFY(v, tir_in(f->step, 1, 1 << 20), "for '%s': steps of %d elements", f->index, f->step);
-        if (!verify_size(v, f->extent, false, f->index) || !verify_part(v, f->lo, f->hi, k->n_loops, f->index)) {
+        if (!verify_size(v, f->extent, false, f->index) ||
+            !verify_part(v, f->lo, f->hi, k->n_loops, f->index)) {
             return false;
         }
     }
     return true;
 }
 
-// --- Cluster, warps, registers -----------------------------------------------------------------------
+// --- Cluster, warps, registers -------------------------------------------------------------------
 
 static bool verify_cluster(verifier *v) {
     const tir_kernel *k = v->k;
@@ -250,13 +266,14 @@ static bool verify_cluster(verifier *v) {
     int split = 0;
     for (int i = 0; i < k->n_fors; i++) {
         int n = k->fors[i].split;
-        VERIFY(v, n == 1 || n == tir_split(k), "for '%s': split by %d in a cluster of %d", k->fors[i].index, n,
-               k->cluster);
+        VERIFY(v, n == 1 || n == tir_split(k), "for '%s': split by %d in a cluster of %d",
+               k->fors[i].index, n, k->cluster);
         split += n > 1;
     }
     if (k->cluster_loop < 0) {
-        VERIFY(v, !k->pair && split == (k->cluster > 1), "a cluster of %d without a loop: %d split ones%s",
-               k->cluster, split, k->pair ? ", a pair" : "");
+        VERIFY(v, !k->pair && split == (k->cluster > 1),
+               "a cluster of %d without a loop: %d split ones%s", k->cluster, split,
+               k->pair ? ", a pair" : "");
         return true;
     }
     VERIFY(v, k->cluster == 2, "a cluster of 1 along a loop");
@@ -280,8 +297,8 @@ static bool verify_frag(verifier *v, const tir_role *r) {
                   r->warps_m * r->warps_n == group,
            "role '%s': a grid of %d x %d warps for %d", r->name, r->warps_m, r->warps_n, group);
     VERIFY(v, r->frag != FRAG_LANE_ROW || r->warps_n == 1,
-           "role '%s': lanes hold whole rows, so %d warps lie below each other, not %d x %d", r->name, group,
-           r->warps_m, r->warps_n);
+           "role '%s': lanes hold whole rows, so %d warps lie below each other, not %d x %d",
+           r->name, group, r->warps_m, r->warps_n);
     return true;
 }
 
@@ -302,9 +319,11 @@ static bool verify_role(verifier *v, const tir_role *r, int number) {
     VERIFY(v, tir_in(r->turns, 1, MAX_TURNS) && r->n_warps % r->turns == 0,
            "role '%s': %d warps in %d turns; 1 to %d that divide", r->name, r->n_warps, r->turns,
            MAX_TURNS);
-    VERIFY(v, tir_in(r->shares, 1, MAX_TURNS) && r->n_warps % r->shares == 0 && (r->turns == 1 || r->shares == 1),
-           "role '%s': %d warps in %d shares and %d turns; 1 to %d that divide, and one of them 1", r->name,
-           r->n_warps, r->shares, r->turns, MAX_TURNS);
+    VERIFY(v,
+           tir_in(r->shares, 1, MAX_TURNS) && r->n_warps % r->shares == 0 &&
+               (r->turns == 1 || r->shares == 1),
+           "role '%s': %d warps in %d shares and %d turns; 1 to %d that divide, and one of them 1",
+           r->name, r->n_warps, r->shares, r->turns, MAX_TURNS);
     VERIFY(v, r->shares == 1 || (v->arch->family == MMA_WGMMA && r->frag == FRAG_MMA),
            "role '%s': %d shares of a role that does not multiply by wgmma", r->name, r->shares);
     VERIFY(v, !r->leader_only || k->cluster > 1, "role '%s': a leader of a cluster of 1", r->name);
@@ -333,8 +352,8 @@ static bool verify_registers(verifier *v) {
         VERIFY(v, regs == 0 || (tir_in(regs, MIN_SETMAXNREG, MAX_SETMAXNREG) && regs % 8 == 0),
                "warpgroup %d: %d registers; setmaxnreg takes %d to %d in steps of 8", i, regs,
                MIN_SETMAXNREG, MAX_SETMAXNREG);
-        VERIFY(v, regs == 0 || i < groups, "warpgroup %d has registers, but %d threads are %d groups",
-               i, k->threads, groups);
+        VERIFY(v, regs == 0 || i < groups,
+               "warpgroup %d has registers, but %d threads are %d groups", i, k->threads, groups);
         moves |= regs > 0;
         total += i < groups ? 128 * (regs > 0 ? regs : k->entry_regs) : 0;
     }
@@ -364,29 +383,35 @@ static bool verify_walk(verifier *v) {
     const tir_walk *w = &k->walk;
     VERIFY(v, (unsigned)w->kind <= WALK_ONE, "no such walk");
     VERIFY(v, tir_in(w->raster, -1, k->n_loops - 1), "walk: no loop #%d", w->raster);
-    VERIFY(v, w->raster < 0 || (w->raster >= w->groups && k->n_loops - w->groups > 1 && tir_in(w->group, 1, 1 << 20)),
+    VERIFY(v,
+           w->raster < 0 || (w->raster >= w->groups && k->n_loops - w->groups > 1 &&
+                             tir_in(w->group, 1, 1 << 20)),
            "walk: raster groups of %d tiles in %d loops", w->group, k->n_loops - w->groups);
     VERIFY(v, tir_in(w->stream, -1, k->n_fors - 1), "walk: no for #%d", w->stream);
-    VERIFY(v, w->stream < 0 || (w->kind == WALK_STATIC && tir_split(k) == 1 && k->fors[w->stream].hi == NULL),
-           "walk: steps of '%s' are streamed, which needs a static walk, no other split and no bounds",
-           k->fors[w->stream < 0 ? 0 : w->stream].index);
+    VERIFY(
+        v,
+        w->stream < 0 ||
+            (w->kind == WALK_STATIC && tir_split(k) == 1 && k->fors[w->stream].hi == NULL),
+        "walk: steps of '%s' are streamed, which needs a static walk, no other split and no bounds",
+        k->fors[w->stream < 0 ? 0 : w->stream].index);
     if (w->kind == WALK_STATIC && w->stream < 0) {
         return true;
     }
     for (int i = 0; i < k->n_loops && w->kind == WALK_CLC; i++) {
-        VERIFY(v, k->loops[i].hi == NULL, "walk: loop '%s' has bounds, so the launch knows no number of tiles",
+        VERIFY(v, k->loops[i].hi == NULL,
+               "walk: loop '%s' has bounds, so the launch knows no number of tiles",
                k->loops[i].index);
     }
     if (w->kind == WALK_STATIC) {
         return true;
     }
-    VERIFY(v, w->kind == WALK_CLC || tir_record_words(k) <= TIR_RECORD_MOST, "walk: records of %d words",
-           tir_record_words(k));
+    VERIFY(v, w->kind == WALK_CLC || tir_record_words(k) <= TIR_RECORD_MOST,
+           "walk: records of %d words", tir_record_words(k));
     int readers = tir_walk_readers(k);
     VERIFY(v, tir_in(w->depth, 1, 64), "walk: a ring of %d responses", w->depth);
     VERIFY(v, w->empty_count == readers,
-           "walk: empty_count is %d, but %d warps of the cluster read each response", w->empty_count,
-           readers);
+           "walk: empty_count is %d, but %d warps of the cluster read each response",
+           w->empty_count, readers);
     return true;
 }
 
@@ -396,8 +421,8 @@ static bool verify_previous(verifier *v) {
     int launching = 0;
     for (int i = 0; i < k->n_roles; i++) {
         const tir_role *r = &k->roles[i];
-        VERIFY(v, r->waits == (k->pdl && tir_role_waits(k, i)), "role '%s' %s for the kernel before", r->name,
-               r->waits ? "waits" : "does not wait");
+        VERIFY(v, r->waits == (k->pdl && tir_role_waits(k, i)),
+               "role '%s' %s for the kernel before", r->name, r->waits ? "waits" : "does not wait");
         VERIFY(v, (unsigned)r->launches <= LAUNCH_LAST, "role '%s': no such place", r->name);
         launching += r->launches != LAUNCH_NONE;
     }

@@ -21,17 +21,20 @@ static bool size_node(verifier *v, const tir_size *s, int uses, int depth, const
         return true;
     case SZ_PITCH:
     case SZ_SF_BYTES:
-        VERIFY(v, (uses & USES_PITCHES) != 0, "%s: pitches of tensors are known to tensor maps only", what);
+        VERIFY(v, (uses & USES_PITCHES) != 0,
+               "%s: pitches of tensors are known to tensor maps only", what);
         VERIFY(v, tir_in(s->dim, 0, k->n_params - 1) && k->params[s->dim].is_tensor,
                "%s: param #%d is no tensor", what, s->dim);
         VERIFY(v, s->op == SZ_PITCH || k->params[s->dim].scale != ELEM_NONE,
                "%s: tensor '%s' has no scales", what, k->params[s->dim].name);
         return true;
     case SZ_SMS:
-        VERIFY(v, (uses & USES_SMS) != 0, "%s: the multiprocessors are known to 'when' and 'cost' only", what);
+        VERIFY(v, (uses & USES_SMS) != 0,
+               "%s: the multiprocessors are known to 'when' and 'cost' only", what);
         return true;
     default:
-        return size_node(v, s->a, uses, depth + 1, what) && size_node(v, s->b, uses, depth + 1, what);
+        return size_node(v, s->a, uses, depth + 1, what) &&
+               size_node(v, s->b, uses, depth + 1, what);
     }
 }
 
@@ -54,15 +57,20 @@ static bool is_index(const verifier *v, int loop) {
 bool verify_axes(verifier *v, const tir_axis *axes, int n, const char *what) {
     for (int i = 0; i < n; i++) {
         const tir_axis *a = &axes[i];
-        VERIFY(v, a->loop == -1 || is_index(v, a->loop), "%s: axis %d follows no tile loop", what, i);
+        VERIFY(v, a->loop == -1 || is_index(v, a->loop), "%s: axis %d follows no tile loop", what,
+               i);
         VERIFY(v, tir_in(a->mul, 1, 1 << 20) && tir_in(a->div, 1, 1 << 20),
                "%s: axis %d: times %d, over %d", what, i, a->mul, a->div);
         VERIFY(v, tir_in(a->floor, 0, 1 << 20) && (a->floor == 0 || a->add >= 0),
                "%s: axis %d: multiples of %d from %d on", what, i, a->floor, a->add);
-        VERIFY(v, tir_in(a->piece, 0, 1 << 20) && tir_in(a->shift, 0, 1 << 20) && tir_in(a->gap, 0, 1 << 20) &&
-                      (a->piece > 0 ? a->loop >= 0 && a->mul == 1 && a->div == 1 && a->floor == 0 && a->add >= 0
-                                    : a->shift == 0 && a->gap == 0),
-               "%s: axis %d: pieces of %d from %d on, %d apart", what, i, a->piece, a->shift, a->gap);
+        VERIFY(v,
+               tir_in(a->piece, 0, 1 << 20) && tir_in(a->shift, 0, 1 << 20) &&
+                   tir_in(a->gap, 0, 1 << 20) &&
+                   (a->piece > 0
+                        ? a->loop >= 0 && a->mul == 1 && a->div == 1 && a->floor == 0 && a->add >= 0
+                        : a->shift == 0 && a->gap == 0),
+               "%s: axis %d: pieces of %d from %d on, %d apart", what, i, a->piece, a->shift,
+               a->gap);
     }
     return true;
 }
@@ -92,8 +100,8 @@ static bool leaf_param(verifier *v, const tir_expr *e, const char *what) {
            what, p->name);
     VERIFY(v, bits == 4 || bits == 6 || bits == 8 || bits == 16 || bits == 32,
            "%s: elements of '%s' have %d bits", what, p->name, bits);
-    VERIFY(v, e->n_axes == p->n_dims && e->n_axes <= 8, "%s: %d subscripts of '%s', which has %d axes",
-           what, e->n_axes, p->name, p->n_dims);
+    VERIFY(v, e->n_axes == p->n_dims && e->n_axes <= 8,
+           "%s: %d subscripts of '%s', which has %d axes", what, e->n_axes, p->name, p->n_dims);
     return verify_axes(v, e->axes, e->n_axes, what);
 }
 
@@ -196,8 +204,8 @@ static bool reduction(verifier *v, const tir_expr *e, const char *what) {
     VERIFY(v, (unsigned)e->reduce <= RED_MIN, "%s: no such reduction", what);
     VERIFY(v, e->ref < v->k->n_loops || v->k->fors[e->ref - v->k->n_loops].lo == NULL,
            "%s: a reduction over a part of for #%d", what, e->ref - v->k->n_loops);
-    VERIFY(v, e->type == ELEM_F32 && e->args[0]->type == ELEM_F32, "%s: a reduction of %s gives %s", what,
-           elem_name(e->args[0]->type), elem_name(e->type));
+    VERIFY(v, e->type == ELEM_F32 && e->args[0]->type == ELEM_F32, "%s: a reduction of %s gives %s",
+           what, elem_name(e->args[0]->type), elem_name(e->type));
     VERIFY(v, !tir_reads_acc(e->args[0]), "%s: a reduction of an accumulator", what);
     return true;
 }

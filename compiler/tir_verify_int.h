@@ -1,8 +1,10 @@
 // What the parts of the verifier share: tir_verify.c (kernel, parameters, maps, roles, registers),
 // tir_verify_expr.c (sizes, expressions, positions), tir_verify_memory.c (channels, boxes, places),
-// tir_verify_mma.c (operands, accumulators, products), tir_verify_store.c, tir_verify_body.c (statements).
+// tir_verify_mma.c (operands, accumulators, products), tir_verify_store.c,
+// tir_verify_body.c (statements).
 //
-// Each part requires what the ones before it have checked, in that order; the first mistake ends it.
+// Each part requires what the ones before it have checked, in that order; the first mistake ends
+// it.
 #ifndef FP4_COMPILER_TIR_VERIFY_INT_H
 #define FP4_COMPILER_TIR_VERIFY_INT_H
 

@@ -29,13 +29,14 @@ static bool verify_coords(verifier *v, const tir_box *b, const tir_map *m, const
     const tir_kernel *k = v->k;
     for (int i = 0; i < m->rank; i++) {
         const tir_coord *c = &b->coords[i];
-        VERIFY(v, tir_in(c->loop, -1, k->n_loops + k->n_fors - 1), "%s: coordinate %d follows no loop",
-               name, i);
+        VERIFY(v, tir_in(c->loop, -1, k->n_loops + k->n_fors - 1),
+               "%s: coordinate %d follows no loop", name, i);
         VERIFY(v, c->loop < 0 || (tir_in(c->mul, 1, 1 << 10) && tir_in(c->div, 1, 1 << 20)),
                "%s: coordinate %d: times %d, over %d", name, i, c->mul, c->div);
         for (int j = 0; j < i && c->loop >= 0; j++) {
             bool window = m->window > 0 && j == m->window && i == j + 1;
-            VERIFY(v, window || b->coords[j].loop != c->loop, "%s: coordinates %d and %d follow the same loop", name, j, i);
+            VERIFY(v, window || b->coords[j].loop != c->loop,
+                   "%s: coordinates %d and %d follow the same loop", name, j, i);
         }
         VERIFY(v, tir_in(c->rank_mul, 0, 1 << 20) && (k->cluster > 1 || c->rank_mul == 0),
                "%s: coordinate %d: %d a rank in a cluster of %d", name, i, c->rank_mul, k->cluster);
@@ -82,13 +83,16 @@ static bool verify_box(verifier *v, const tir_channel *c, int number) {
     VERIFY(v, m->window == 0 || (tir_in(loop, 0, k->n_fors - 1) && k->fors[loop].hi != NULL &&
                                  memcmp(lines, lines + 1, sizeof *lines) == 0),
            "%s: a window on lines of no loop that has bounds", name);
-    VERIFY(v, tir_in(b->n_boxes, 1, MAX_BOXES), "%s: %d boxes; 1 to %d", name, b->n_boxes, MAX_BOXES);
-    VERIFY(v, tir_in(b->offset, 0, v->arch->smem_bytes) && tir_in(b->box_pitch, 0, v->arch->smem_bytes) &&
-                  tir_in(b->rank_offset, 0, v->arch->smem_bytes),
-           "%s: offset %d, pitch %d, %d a rank: outside shared memory", name, b->offset, b->box_pitch,
-           b->rank_offset);
-    VERIFY(v, b->box_bytes == box_volume(m), "%s: box_bytes is %d, but a box of its map has %lld", name,
-           b->box_bytes, (long long)box_volume(m));
+    VERIFY(v, tir_in(b->n_boxes, 1, MAX_BOXES), "%s: %d boxes; 1 to %d", name, b->n_boxes,
+           MAX_BOXES);
+    VERIFY(v,
+           tir_in(b->offset, 0, v->arch->smem_bytes) &&
+               tir_in(b->box_pitch, 0, v->arch->smem_bytes) &&
+               tir_in(b->rank_offset, 0, v->arch->smem_bytes),
+           "%s: offset %d, pitch %d, %d a rank: outside shared memory", name, b->offset,
+           b->box_pitch, b->rank_offset);
+    VERIFY(v, b->box_bytes == box_volume(m), "%s: box_bytes is %d, but a box of its map has %lld",
+           name, b->box_bytes, (long long)box_volume(m));
     VERIFY(v, b->n_boxes == 1 || b->box_step == m->box[0],
            "%s: boxes %d elements apart along axis 0 are %d long", name, b->box_step, m->box[0]);
     int pattern = pattern_of(m->swizzle);
@@ -109,16 +113,16 @@ static bool verify_slot(verifier *v, const tir_channel *c) {
         const tir_box *b = &c->boxes[i];
         int64_t end = b->offset + box_reach(k, b);
         int pattern = pattern_of(k->maps[b->map].swizzle);
-        VERIFY(v, end <= c->stride, "channel '%s' box %d ends at byte %lld of a slot of %d", c->name, i,
-               (long long)end, c->stride);
+        VERIFY(v, end <= c->stride, "channel '%s' box %d ends at byte %lld of a slot of %d",
+               c->name, i, (long long)end, c->stride);
         VERIFY(v, c->offset % pattern == 0 && c->stride % pattern == 0,
                "channel '%s': slots of %d bytes at %d, box %d wants multiples of %d", c->name,
                c->stride, c->offset, i, pattern);
         for (int j = 0; j < i; j++) {
             const tir_box *o = &c->boxes[j];
             VERIFY(v, b->offset >= o->offset + box_reach(k, o) || o->offset >= end,
-                   "channel '%s': boxes %d (at %d) and %d (at %d) overlap", c->name, j, o->offset, i,
-                   b->offset);
+                   "channel '%s': boxes %d (at %d) and %d (at %d) overlap", c->name, j, o->offset,
+                   i, b->offset);
         }
     }
     return true;
@@ -165,12 +169,16 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     VERIFY(v, c->n_boxes >= 1, "channel '%s' brings nothing", c->name);
     VERIFY(v, c->shared == 0, "channel '%s': slots in shared memory do not overlap", c->name);
-    VERIFY(v, tir_in(c->factor_bytes, 0, v->arch->smem_bytes) && c->factor_bytes % TIR_FACTOR_ALIGN == 0 &&
-                  tir_in(c->factors, 0, v->arch->smem_bytes),
-           "channel '%s': f32 scales of %d bytes a slot at %d", c->name, c->factor_bytes, c->factors);
-    VERIFY(v, c->depth % k->roles[c->to].shares == 0, "channel '%s': %d slots for %d shares of role '%s'",
-           c->name, c->depth, k->roles[c->to].shares, k->roles[c->to].name);
-    VERIFY(v, tir_in(c->stride, 1, v->arch->smem_bytes) && tir_in(c->offset, 0, v->arch->smem_bytes),
+    VERIFY(
+        v,
+        tir_in(c->factor_bytes, 0, v->arch->smem_bytes) &&
+            c->factor_bytes % TIR_FACTOR_ALIGN == 0 && tir_in(c->factors, 0, v->arch->smem_bytes),
+        "channel '%s': f32 scales of %d bytes a slot at %d", c->name, c->factor_bytes, c->factors);
+    VERIFY(v, c->depth % k->roles[c->to].shares == 0,
+           "channel '%s': %d slots for %d shares of role '%s'", c->name, c->depth,
+           k->roles[c->to].shares, k->roles[c->to].name);
+    VERIFY(v,
+           tir_in(c->stride, 1, v->arch->smem_bytes) && tir_in(c->offset, 0, v->arch->smem_bytes),
            "channel '%s': slots of %d bytes at %d", c->name, c->stride, c->offset);
     for (int i = 0; i < c->n_boxes; i++) {
         if (!verify_box(v, c, i)) {
@@ -181,31 +189,35 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
         return false;
     }
     int64_t bytes = bytes_arriving(k, c);
-    VERIFY(v, c->full_bytes == bytes, "channel '%s': full_bytes is %d, but %lld bytes arrive", c->name,
-           c->full_bytes, (long long)bytes);
-    VERIFY(v, bytes <= MAX_TX_BYTES, "channel '%s': %lld bytes a phase; a barrier counts %d", c->name,
-           (long long)bytes, MAX_TX_BYTES);
+    VERIFY(v, c->full_bytes == bytes, "channel '%s': full_bytes is %d, but %lld bytes arrive",
+           c->name, c->full_bytes, (long long)bytes);
+    VERIFY(v, bytes <= MAX_TX_BYTES, "channel '%s': %lld bytes a phase; a barrier counts %d",
+           c->name, (long long)bytes, MAX_TX_BYTES);
     int arrivals = arrivals_that_free(v, c);
-    VERIFY(v, c->empty_count == arrivals, "channel '%s': empty_count is %d, but %d arrivals free a slot",
-           c->name, c->empty_count, arrivals);
+    VERIFY(v, c->empty_count == arrivals,
+           "channel '%s': empty_count is %d, but %d arrivals free a slot", c->name, c->empty_count,
+           arrivals);
     int mask = k->pair || has_multicast(c) ? (1 << k->cluster) - 1 : 0;
-    VERIFY(v, c->release_mask == mask, "channel '%s': release_mask is %d, the readers are %d", c->name,
-           c->release_mask, mask);
+    VERIFY(v, c->release_mask == mask, "channel '%s': release_mask is %d, the readers are %d",
+           c->name, c->release_mask, mask);
     return true;
 }
 
 static bool verify_tmem_channel(verifier *v, const tir_channel *c) {
     const tir_kernel *k = v->k;
     const tir_role *to = &k->roles[c->to];
-    VERIFY(v, v->arch->family == MMA_TCGEN05, "channel '%s': %s has no TMEM", c->name, v->arch->name);
+    VERIFY(v, v->arch->family == MMA_TCGEN05, "channel '%s': %s has no TMEM", c->name,
+           v->arch->name);
     VERIFY(v, c->n_boxes == 0 && c->full_bytes == 0 && c->release_mask == 0 && c->factor_bytes == 0,
-           "channel '%s': boxes, bytes, release masks and f32 scales are of shared memory", c->name);
+           "channel '%s': boxes, bytes, release masks and f32 scales are of shared memory",
+           c->name);
     VERIFY(v, c->shared == 0 || (c->depth == 2 && c->shared > 0),
            "channel '%s': %d slots share %d columns; 2 can", c->name, c->depth, c->shared);
-    VERIFY(v, tir_in(c->offset, 0, k->tmem_columns) && tir_in(c->stride, 0, k->tmem_columns) &&
-                  tir_in(c->shared, 0, k->tmem_columns),
-           "channel '%s': slots of %d columns at %d, %d shared, of %d", c->name, c->stride, c->offset,
-           c->shared, k->tmem_columns);
+    VERIFY(v,
+           tir_in(c->offset, 0, k->tmem_columns) && tir_in(c->stride, 0, k->tmem_columns) &&
+               tir_in(c->shared, 0, k->tmem_columns),
+           "channel '%s': slots of %d columns at %d, %d shared, of %d", c->name, c->stride,
+           c->offset, c->shared, k->tmem_columns);
     VERIFY(v, to->frag == FRAG_LANE_ROW, "channel '%s': role '%s' does not read lanes", c->name,
            to->name);
     int arrivals = to->n_warps * (k->pair ? 2 : 1);
@@ -221,16 +233,19 @@ bool verify_memory(verifier *v) {
         const tir_channel *c = &k->channels[i];
         VERIFY(v, c->name != NULL, "channel #%d has no name", i);
         VERIFY(v, (unsigned)c->space <= SPACE_TMEM, "channel '%s': no such memory", c->name);
-        VERIFY(v, tir_in(c->depth, 1, MAX_DEPTH_SLOTS), "channel '%s': %d slots", c->name, c->depth);
+        VERIFY(v, tir_in(c->depth, 1, MAX_DEPTH_SLOTS), "channel '%s': %d slots", c->name,
+               c->depth);
         VERIFY(v, tir_in(c->from, 0, k->n_roles - 1) && tir_in(c->to, 0, k->n_roles - 1) &&
                       c->from != c->to,
                "channel '%s' leads from role #%d to role #%d", c->name, c->from, c->to);
         int arrivals = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0);
-        VERIFY(v, c->full_count == arrivals, "channel '%s': full_count is %d, but %d arrival%s a slot",
-               c->name, c->full_count, arrivals, arrivals == 1 ? " fills" : "s fill");
+        VERIFY(v, c->full_count == arrivals,
+               "channel '%s': full_count is %d, but %d arrival%s a slot", c->name, c->full_count,
+               arrivals, arrivals == 1 ? " fills" : "s fill");
         int bars = c->shared > 0 ? 1 : c->depth;
-        VERIFY(v, c->empty_bars == bars, "channel '%s': %d empty barriers for %d slots, %d columns shared",
-               c->name, c->empty_bars, c->depth, c->shared);
+        VERIFY(v, c->empty_bars == bars,
+               "channel '%s': %d empty barriers for %d slots, %d columns shared", c->name,
+               c->empty_bars, c->depth, c->shared);
         bool fine = c->space == SPACE_SMEM ? verify_smem_channel(v, c) : verify_tmem_channel(v, c);
         if (!fine) {
             return false;
@@ -255,8 +270,8 @@ typedef struct {
 } layout;
 
 static bool put(layout *l, int64_t at, int64_t bytes, int align, const char *what) {
-    VERIFY(l->v, at >= 0 && at + bytes <= l->limit, "%s: %lld..%lld of %lld %s", what, (long long)at,
-           (long long)(at + bytes - 1), (long long)l->limit, l->memory);
+    VERIFY(l->v, at >= 0 && at + bytes <= l->limit, "%s: %lld..%lld of %lld %s", what,
+           (long long)at, (long long)(at + bytes - 1), (long long)l->limit, l->memory);
     VERIFY(l->v, at % align == 0, "%s at %lld: a multiple of %d", what, (long long)at, align);
     l->places[l->n++] = (place){at, at + bytes, what};
     return true;
@@ -282,8 +297,9 @@ static bool apart(layout *l) {
 
 static bool put_channel(layout *l, const tir_channel *c) {
     arena *mem = l->v->mem;
-    return (c->factor_bytes == 0 || put(l, c->factors, (int64_t)c->depth * c->factor_bytes, TIR_FACTOR_ALIGN,
-                                        arena_printf(mem, "channel '%s' f32 scales", c->name))) &&
+    return (c->factor_bytes == 0 ||
+            put(l, c->factors, (int64_t)c->depth * c->factor_bytes, TIR_FACTOR_ALIGN,
+                arena_printf(mem, "channel '%s' f32 scales", c->name))) &&
            put(l, c->full_bar, 8 * (int64_t)c->depth, 8,
                arena_printf(mem, "channel '%s' full barriers", c->name)) &&
            put(l, c->empty_bar, 8 * (int64_t)c->empty_bars, 8,
@@ -295,9 +311,10 @@ static bool put_channel(layout *l, const tir_channel *c) {
 static bool put_walk(layout *l, const tir_kernel *k) {
     const tir_walk *w = &k->walk;
     int64_t responses = tir_response_bytes(k) * (int64_t)w->depth;
-    return !tir_has_scheduler(k) || (put(l, w->full_bar, 8 * (int64_t)w->depth, 8, "walk full barriers") &&
-                                     put(l, w->empty_bar, 8 * (int64_t)w->depth, 8, "walk empty barriers") &&
-                                     put(l, w->resp_offset, responses, 16, "walk responses"));
+    return !tir_has_scheduler(k) ||
+           (put(l, w->full_bar, 8 * (int64_t)w->depth, 8, "walk full barriers") &&
+            put(l, w->empty_bar, 8 * (int64_t)w->depth, 8, "walk empty barriers") &&
+            put(l, w->resp_offset, responses, 16, "walk responses"));
 }
 
 static bool put_sums(layout *l, int role) {
@@ -307,7 +324,8 @@ static bool put_sums(layout *l, int role) {
     arena *mem = l->v->mem;
     bool bars = r->sum_bar < 0 ||
                 put(l, r->sum_bar, 16, 8, arena_printf(mem, "role '%s' barriers of sums", r->name));
-    return bars && put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
+    return bars &&
+           put(l, r->sum_offset, bytes, 16, arena_printf(mem, "role '%s' partial sums", r->name));
 }
 
 // Tables of scales, each of which may serve several products of one role.
@@ -332,7 +350,8 @@ static bool put_tables(layout *l) {
 static bool place_smem(verifier *v) {
     const tir_kernel *k = v->k;
     layout l = {.v = v, .limit = k->smem_bytes, .memory = "shared memory"};
-    l.places = ARENA_ARRAY(v->mem, place, 4 * k->n_channels + 3 * k->n_roles + k->n_stores + k->n_mmas + 4);
+    l.places = ARENA_ARRAY(v->mem, place,
+                           4 * k->n_channels + 3 * k->n_roles + k->n_stores + k->n_mmas + 4);
     for (int i = 0; i < k->n_channels; i++) {
         if (!put_channel(&l, &k->channels[i])) {
             return false;
@@ -352,7 +371,8 @@ static bool place_smem(verifier *v) {
     }
     for (int i = 0; i < k->n_stores; i++) {
         const tir_store *s = &k->stores[i];
-        const char *what = arena_printf(v->mem, "store '%s' staging", verify_param_name(k, s->param));
+        const char *what =
+            arena_printf(v->mem, "store '%s' staging", verify_param_name(k, s->param));
         if (s->via_smem &&
             !put(&l, s->stage_offset, (int64_t)s->stages * s->stage_bytes, TMA_ALIGN, what)) {
             return false;

@@ -12,8 +12,8 @@ static const tir_box *box_of(verifier *v, const tir_operand *o, tir_part part) {
     const tir_channel *c = &k->channels[o->channel];
     int number = part == PART_DATA ? o->data : o->scale;
     if (!tir_in(number, 0, c->n_boxes - 1)) {
-        tir_wrong(v, "operand '%s': channel '%s' has no box %d", verify_param_name(k, o->param), c->name,
-                  number);
+        tir_wrong(v, "operand '%s': channel '%s' has no box %d", verify_param_name(k, o->param),
+                  c->name, number);
         return NULL;
     }
     const tir_box *b = &c->boxes[number];
@@ -54,11 +54,14 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
     const tir_map *m = &v->k->maps[b->map];
     VERIFY(v, m->rank >= 2, "operand '%s': its map has rank %d", name, m->rank);
     int box_lines = m->box[line_axis(m)];
-    int rows = o->mn_major ? b->n_boxes * o->row_bytes * 8 / container(v->k, o) : box_lines * verify_shares(v->k, b);
-    VERIFY(v, o->rows == rows, "operand '%s': %d rows, but its boxes bring %d", name, o->rows, rows);
+    int rows = o->mn_major ? b->n_boxes * o->row_bytes * 8 / container(v->k, o)
+                           : box_lines * verify_shares(v->k, b);
+    VERIFY(v, o->rows == rows, "operand '%s': %d rows, but its boxes bring %d", name, o->rows,
+           rows);
     VERIFY(v, o->swizzle == m->swizzle && o->swizzle != SWZ_NONE,
            "operand '%s': swizzle of %d bytes, its map's is %d", name,
-           (unsigned)o->swizzle <= SWZ_128B ? verify_span(o->swizzle) : -1, verify_span(m->swizzle));
+           (unsigned)o->swizzle <= SWZ_128B ? verify_span(o->swizzle) : -1,
+           verify_span(m->swizzle));
     VERIFY(v, o->row_bytes == verify_span(o->swizzle),
            "operand '%s': rows of %d bytes in a swizzle of %d", name, o->row_bytes,
            verify_span(o->swizzle));
@@ -73,8 +76,9 @@ static bool verify_scale(verifier *v, const tir_operand *o, const char *name) {
     const tir_kernel *k = v->k;
     elem_kind scale = k->params[o->param].scale; // f32 scales come by lanes: verify_factors
     bool scaled = scale != ELEM_NONE && scale != ELEM_F32;
-    VERIFY(v, scaled == (o->scale >= 0) && o->scale >= -1, "operand '%s': box %d brings its scales; it %s",
-           name, o->scale, scaled ? "has some" : "has none");
+    VERIFY(v, scaled == (o->scale >= 0) && o->scale >= -1,
+           "operand '%s': box %d brings its scales; it %s", name, o->scale,
+           scaled ? "has some" : "has none");
     if (!scaled) {
         return true;
     }
@@ -83,13 +87,14 @@ static bool verify_scale(verifier *v, const tir_operand *o, const char *name) {
         return false;
     }
     const tir_map *m = &k->maps[b->map];
-    VERIFY(v, m->rank >= 3 && m->swizzle == SWZ_NONE && m->box[0] * m->elem_bytes == TIR_ATOM_BYTES &&
-                  b->n_boxes == 1,
+    VERIFY(v,
+           m->rank >= 3 && m->swizzle == SWZ_NONE && m->box[0] * m->elem_bytes == TIR_ATOM_BYTES &&
+               b->n_boxes == 1,
            "operand '%s': its scales do not come in one box of whole tiles of %d bytes", name,
            TIR_ATOM_BYTES);
     int rows = m->box[2] * verify_shares(k, b) * TIR_ATOM_ROWS;
-    VERIFY(v, o->sf_rows == rows, "operand '%s': sf_rows is %d, but its boxes bring %d", name, o->sf_rows,
-           rows);
+    VERIFY(v, o->sf_rows == rows, "operand '%s': sf_rows is %d, but its boxes bring %d", name,
+           o->sf_rows, rows);
     VERIFY(v, b->box_bytes == m->box[2] * m->box[1] * TIR_ATOM_BYTES,
            "operand '%s': scales of more than a matrix", name);
     VERIFY(v, b->mask == 0 || b->rank_offset == b->box_bytes,
@@ -106,7 +111,8 @@ static bool verify_operand(verifier *v, const tir_operand *o, int number) {
     VERIFY(v, tir_in(o->channel, 0, k->n_channels - 1) &&
                   k->channels[o->channel].space == SPACE_SMEM,
            "operand '%s' comes by no channel in shared memory", name);
-    VERIFY(v, tir_in(o->sf_loop, -1, k->n_loops - 1), "operand '%s': no loop #%d", name, o->sf_loop);
+    VERIFY(v, tir_in(o->sf_loop, -1, k->n_loops - 1), "operand '%s': no loop #%d", name,
+           o->sf_loop);
     return verify_data(v, o, name) && verify_scale(v, o, name);
 }
 
@@ -122,10 +128,11 @@ static bool verify_acc_side(verifier *v, const tir_acc *a, bool rows) {
     VERIFY(v, tir_in(size, 1, MAX_TILE), "acc '%s': %d %s; 1 to %d", a->name, size, side, MAX_TILE);
     bool split = k->cluster > 1 && k->cluster_loop == loop;
     int tile = k->loops[loop].tile;
-    VERIFY(v, tile == size * (split ? k->cluster : 1), "acc '%s': %d %s a CTA of tiles of %d along '%s'",
-           a->name, size, side, tile, k->loops[loop].index);
-    VERIFY(v, step == (split ? size : 0), "acc '%s': its %s are %d a rank apart, not %d", a->name, side,
-           step, split ? size : 0);
+    VERIFY(v, tile == size * (split ? k->cluster : 1),
+           "acc '%s': %d %s a CTA of tiles of %d along '%s'", a->name, size, side, tile,
+           k->loops[loop].index);
+    VERIFY(v, step == (split ? size : 0), "acc '%s': its %s are %d a rank apart, not %d", a->name,
+           side, step, split ? size : 0);
     return true;
 }
 
@@ -140,25 +147,25 @@ static bool verify_acc_home(verifier *v, const tir_acc *a) {
     const tir_kernel *k = v->k;
     const tir_role *r = &k->roles[a->role];
     if (a->channel == -1 && r->frag == FRAG_LANE_ROW) { // the tile of a role without products
-        VERIFY(v, a->rows == WARP_ROWS * r->warps_m, "acc '%s': %d rows over %d warps of 32 lanes", a->name,
-               a->rows, r->warps_m);
+        VERIFY(v, a->rows == WARP_ROWS * r->warps_m, "acc '%s': %d rows over %d warps of 32 lanes",
+               a->name, a->rows, r->warps_m);
         return true;
     }
     if (v->arch->family == MMA_TCGEN05) {
         const tir_role *reader = reader_of(k, a);
         VERIFY(v, reader == NULL || (reader->n_warps == 4 && reader->turns == 1),
-               "acc '%s': 4 warps, one for each quarter of the lanes, read TMEM; role '%s' has %d", a->name,
-               reader->name, reader->n_warps);
+               "acc '%s': 4 warps, one for each quarter of the lanes, read TMEM; role '%s' has %d",
+               a->name, reader->name, reader->n_warps);
         VERIFY(v, tir_in(a->channel, 0, k->n_channels - 1) &&
                       k->channels[a->channel].space == SPACE_TMEM,
                "acc '%s' lies in no TMEM channel", a->name);
-        VERIFY(v, k->channels[a->channel].from == a->role, "acc '%s' is of role '%s', its channel not",
-               a->name, r->name);
-        VERIFY(v, tir_in(a->column, 0, v->arch->tmem_columns), "acc '%s' starts at column %d", a->name,
-               a->column);
+        VERIFY(v, k->channels[a->channel].from == a->role,
+               "acc '%s' is of role '%s', its channel not", a->name, r->name);
+        VERIFY(v, tir_in(a->column, 0, v->arch->tmem_columns), "acc '%s' starts at column %d",
+               a->name, a->column);
         VERIFY(v, a->rows == TCGEN05_ROWS && a->cols % 16 == 0,
-               "acc '%s': %d x %d; tcgen05 takes 128 rows a CTA and columns in steps of 16", a->name,
-               a->rows, a->cols);
+               "acc '%s': %d x %d; tcgen05 takes 128 rows a CTA and columns in steps of 16",
+               a->name, a->rows, a->cols);
         return true;
     }
     VERIFY(v, a->channel == -1, "acc '%s' lies in a channel; here it is in registers", a->name);
@@ -176,7 +183,8 @@ static bool verify_acc(verifier *v, const tir_acc *a, int number) {
     const tir_kernel *k = v->k;
     VERIFY(v, a->name != NULL, "acc #%d has no name", number);
     VERIFY(v, tir_in(a->role, 0, k->n_roles - 1), "acc '%s' is of no role", a->name);
-    VERIFY(v, a->row_loop != a->col_loop, "acc '%s': rows and columns follow the same loop", a->name);
+    VERIFY(v, a->row_loop != a->col_loop, "acc '%s': rows and columns follow the same loop",
+           a->name);
     return verify_acc_side(v, a, true) && verify_acc_side(v, a, false) && verify_acc_home(v, a);
 }
 
@@ -196,14 +204,17 @@ static bool verify_side_format(verifier *v, const side *s) {
     elem_kind elem = s->m_side ? s->kind->a : s->kind->b;
     if (s->m->decode && s->m_side) {
         VERIFY(v, p->elem == ELEM_E2M1 && (p->scale == ELEM_UE4M3 || p->scale == ELEM_UE8M0),
-               "mma %s: operand '%s' is %s, which is not decoded", s->kind->name, s->name, elem_name(p->elem));
+               "mma %s: operand '%s' is %s, which is not decoded", s->kind->name, s->name,
+               elem_name(p->elem));
         return true;
     }
     bool wide = s->m->promote > 0 && p->scale == ELEM_F32 && p->granule == s->m->promote;
     bool cut = elem == ELEM_TF32 && p->elem == ELEM_F32; // its low bits are not looked at
-    VERIFY(v, (p->elem == elem || cut) && (wide || (p->scale == s->kind->scale && mma_takes(s->kind, p->granule))),
-           "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name, elem_name(p->elem),
-           p->scale == ELEM_NONE ? "none" : elem_name(p->scale), p->granule);
+    VERIFY(v,
+           (p->elem == elem || cut) &&
+               (wide || (p->scale == s->kind->scale && mma_takes(s->kind, p->granule))),
+           "mma %s: operand '%s' is %s with scales %s by %d", s->kind->name, s->name,
+           elem_name(p->elem), p->scale == ELEM_NONE ? "none" : elem_name(p->scale), p->granule);
     return true;
 }
 
@@ -214,15 +225,17 @@ static bool verify_side_rows(verifier *v, const side *s) {
     int loop = s->m_side ? s->acc->row_loop : s->acc->col_loop;
     int size = s->m_side ? s->acc->rows : s->acc->cols;
     int ctas = k->pair && !s->m_side ? 2 : 1; // a pair multiplies by both CTAs' rows of the N side
-    VERIFY(v, s->o->rows * ctas == size, "operand '%s': %d rows over %d CTAs for %d of '%s'", s->name,
-           s->o->rows, ctas, size, s->acc->name);
+    VERIFY(v, s->o->rows * ctas == size, "operand '%s': %d rows over %d CTAs for %d of '%s'",
+           s->name, s->o->rows, ctas, size, s->acc->name);
     const tir_map *m = &k->maps[b->map];
     const tir_coord *row = &b->coords[row_axis(s->o, m)];
-    bool scaled = s->o->mn_major ? row->mul == container(k, s->o) && row->div == 8 : row->mul == 1 && row->div == 1;
-    VERIFY(v, row->loop == loop && scaled && row->add == 0, "operand '%s': its rows are not those of loop '%s'",
-           s->name, k->loops[loop].index);
+    bool scaled = s->o->mn_major ? row->mul == container(k, s->o) && row->div == 8
+                                 : row->mul == 1 && row->div == 1;
+    VERIFY(v, row->loop == loop && scaled && row->add == 0,
+           "operand '%s': its rows are not those of loop '%s'", s->name, k->loops[loop].index);
     bool split = k->cluster > 1 && (k->cluster_loop == loop || ctas == 2);
-    bool shared = k->cluster > 1 && b->mask != 0; // each CTA of the cluster brings some of the lines
+    // each CTA of the cluster brings some of the lines
+    bool shared = k->cluster > 1 && b->mask != 0;
     int own = s->o->mn_major ? b->n_boxes * m->box[0] : m->box[row_axis(s->o, m)];
     int step = split || (shared && !s->o->mn_major) ? own : 0;
     VERIFY(v, row->rank_mul == step, "operand '%s': its rows are %d a rank apart, not %d", s->name,
@@ -239,28 +252,32 @@ static bool verify_side_k(verifier *v, const side *s) {
     const tir_kernel *k = v->k;
     const tir_box *b = &k->channels[s->o->channel].boxes[s->o->data];
     const tir_map *m = &k->maps[b->map];
-    int taken = s->m->decode && s->m_side ? elem_bits(k->params[s->o->param].elem) : mma_container(s->kind);
-    VERIFY(v, container(k, s->o) == taken, "operand '%s': %d bits an element in shared memory, %s reads %d", s->name,
+    int taken =
+        s->m->decode && s->m_side ? elem_bits(k->params[s->o->param].elem) : mma_container(s->kind);
+    VERIFY(v, container(k, s->o) == taken,
+           "operand '%s': %d bits an element in shared memory, %s reads %d", s->name,
            container(k, s->o), s->kind->name, taken);
     if (s->o->mn_major) {
         VERIFY(v, taken >= 8, "operand '%s': elements of %d bits along the rows", s->name, taken);
         VERIFY(v, s->m->k_elems == m->box[line_axis(m)] * verify_shares(k, b),
-               "operand '%s': %d elements of k a step, but its boxes bring %d", s->name, s->m->k_elems,
-               m->box[line_axis(m)] * verify_shares(k, b));
+               "operand '%s': %d elements of k a step, but its boxes bring %d", s->name,
+               s->m->k_elems, m->box[line_axis(m)] * verify_shares(k, b));
     }
     int64_t bytes = (int64_t)s->m->k_elems * taken / 8;
     int64_t brought = (int64_t)b->n_boxes * s->o->row_bytes;
-    VERIFY(v, s->o->mn_major || bytes == brought, "operand '%s': %lld bytes of k a step, but its boxes bring %lld",
-           s->name, (long long)bytes, (long long)brought);
+    VERIFY(v, s->o->mn_major || bytes == brought,
+           "operand '%s': %lld bytes of k a step, but its boxes bring %lld", s->name,
+           (long long)bytes, (long long)brought);
     const tir_coord *at = &b->coords[s->o->mn_major ? line_axis(m) : 0];
     if (at->loop < k->n_loops) {
         return true;
     }
     const tir_for *f = &k->fors[at->loop - k->n_loops];
-    VERIFY(v, f->step == s->m->k_elems, "operand '%s': steps of %d along '%s' for %d elements", s->name,
-           f->step, f->index, s->m->k_elems);
+    VERIFY(v, f->step == s->m->k_elems, "operand '%s': steps of %d along '%s' for %d elements",
+           s->name, f->step, f->index, s->m->k_elems);
     if (s->o->mn_major) {
-        VERIFY(v, at->mul == 1 && at->div == 1, "operand '%s': its lines are not those of '%s'", s->name, f->index);
+        VERIFY(v, at->mul == 1 && at->div == 1, "operand '%s': its lines are not those of '%s'",
+               s->name, f->index);
         return true;
     }
     VERIFY(v, (int64_t)f->step * at->mul == (int64_t)b->n_boxes * m->box[0] * at->div,
@@ -290,15 +307,17 @@ static bool verify_side_scales(verifier *v, const side *s) {
     const tir_box *scale = &c->boxes[s->o->scale];
     int granule = k->params[s->o->param].granule;
     int words = tir_scale_words(s->m->k_elems, granule);
-    VERIFY(v, words > 0, "operand '%s': a step of %d elements cuts its scales, one for %d", s->name, s->m->k_elems,
-           granule);
-    VERIFY(v, k->maps[scale->map].box[1] == words, "operand '%s': %d scale tiles along k, a step has %d",
-           s->name, k->maps[scale->map].box[1], words);
+    VERIFY(v, words > 0, "operand '%s': a step of %d elements cuts its scales, one for %d", s->name,
+           s->m->k_elems, granule);
+    VERIFY(v, k->maps[scale->map].box[1] == words,
+           "operand '%s': %d scale tiles along k, a step has %d", s->name,
+           k->maps[scale->map].box[1], words);
     const tir_coord *row = &data->coords[row_axis(s->o, &k->maps[data->map])];
     const tir_loop *rows_of = &k->loops[row->loop];
     bool fixed = rows_of->lo == NULL || tir_is_multiple(rows_of->lo, TIR_ATOM_ROWS);
     VERIFY(v, k->params[s->o->param].groups != NULL ? rows_of->group >= 0 : fixed,
-           "operand '%s': loop '%s' does not begin where tiles of its scales do", s->name, rows_of->index);
+           "operand '%s': loop '%s' does not begin where tiles of its scales do", s->name,
+           rows_of->index);
     bool whole = (k->pair && !s->m_side) || data->rank_offset != 0;
     int start = tir_gcd(k->loops[row->loop].tile, whole ? 0 : row->rank_mul);
     int step = tir_gcd(start, TIR_ATOM_ROWS);
@@ -308,8 +327,8 @@ static bool verify_side_scales(verifier *v, const side *s) {
     VERIFY(v, s->o->sf_loop < 0 || has_loop(k, scale, s->o->sf_loop),
            "operand '%s': the loop of its scales moves none of their boxes", s->name);
     int rows = s->o->rows * (k->pair && !s->m_side ? 2 : 1) + TIR_ATOM_ROWS - step;
-    VERIFY(v, s->o->sf_rows >= rows, "operand '%s': scales of %d rows are read, %d are brought", s->name,
-           rows, s->o->sf_rows);
+    VERIFY(v, s->o->sf_rows >= rows, "operand '%s': scales of %d rows are read, %d are brought",
+           s->name, rows, s->o->sf_rows);
     return true;
 }
 
@@ -327,22 +346,27 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     VERIFY(v, tir_in(m->loop, -1, k->n_fors - 1), "mma #%d: no for #%d", number, m->loop);
     const mma_info *kind = &mma_kinds[m->kind];
     const tir_acc *acc = &k->accs[m->acc];
-    VERIFY(v, (kind->families & v->arch->family) != 0, "mma #%d: %s has no %s", number, v->arch->name,
-           kind->name);
+    VERIFY(v, (kind->families & v->arch->family) != 0, "mma #%d: %s has no %s", number,
+           v->arch->name, kind->name);
     VERIFY(v, tir_in(m->k_elems, 1, 1 << 16) && m->k_elems % kind->k == 0,
-           "mma #%d: a step of %d elements of k in instructions of %d", number, m->k_elems, kind->k);
-    VERIFY(v, m->promote == 0 || (v->arch->family == MMA_WGMMA && tir_in(m->promote, 1, m->k_elems) &&
-                                  m->promote % kind->k == 0 && m->k_elems % m->promote == 0),
-           "mma #%d: sums of %d elements of k are promoted in steps of %d", number, m->promote, m->k_elems);
+           "mma #%d: a step of %d elements of k in instructions of %d", number, m->k_elems,
+           kind->k);
+    VERIFY(v,
+           m->promote == 0 || (v->arch->family == MMA_WGMMA && tir_in(m->promote, 1, m->k_elems) &&
+                               m->promote % kind->k == 0 && m->k_elems % m->promote == 0),
+           "mma #%d: sums of %d elements of k are promoted in steps of %d", number, m->promote,
+           m->k_elems);
     int granule = k->params[k->operands[m->a].param].granule;
     bool folds = mma_folds(m->kind, m->decode);
-    VERIFY(v, !m->decode || (v->arch->family == MMA_WGMMA && (kind->k == 16 || folds) && granule > 0 &&
-                             granule % 16 == 0 && m->k_elems % (TIR_ATOM_COLS * granule) == 0),
-           "mma #%d: %d elements of k with scales by %d are not decoded for %s", number, m->k_elems, granule,
-           kind->name);
+    VERIFY(v,
+           !m->decode || (v->arch->family == MMA_WGMMA && (kind->k == 16 || folds) && granule > 0 &&
+                          granule % 16 == 0 && m->k_elems % (TIR_ATOM_COLS * granule) == 0),
+           "mma #%d: %d elements of k with scales by %d are not decoded for %s", number, m->k_elems,
+           granule, kind->name);
     int exponent = folds ? mma_fold(k->params[k->operands[m->a].param].scale) : 0;
-    VERIFY(v, acc->exponent == exponent, "mma #%d: sums times 2^%d are added to '%s', which holds them times 2^%d",
-           number, -exponent, acc->name, -acc->exponent);
+    VERIFY(v, acc->exponent == exponent,
+           "mma #%d: sums times 2^%d are added to '%s', which holds them times 2^%d", number,
+           -exponent, acc->name, -acc->exponent);
     VERIFY(v, folds == (m->table > 0), "mma #%d: a table of scales at %d", number, m->table);
     if (v->arch->family == MMA_TCGEN05) {
         int rows = acc->rows * (k->pair ? 2 : 1);
@@ -351,9 +375,11 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
                rows, acc->cols, acc->name);
     }
     const tir_operand *n_side = &k->operands[m->b];
-    int step = k->pair && n_side->mn_major && elem_bits(k->params[n_side->param].elem) == 8 ? 32 : 16;
-    VERIFY(v, m->fit == 0 || (v->arch->family == MMA_TCGEN05 && tir_in(m->fit, 16, 256) && m->fit % step == 0 &&
-                              acc->cols % m->fit == 0),
+    int step =
+        k->pair && n_side->mn_major && elem_bits(k->params[n_side->param].elem) == 8 ? 32 : 16;
+    VERIFY(v,
+           m->fit == 0 || (v->arch->family == MMA_TCGEN05 && tir_in(m->fit, 16, 256) &&
+                           m->fit % step == 0 && acc->cols % m->fit == 0),
            "mma #%d: columns of '%s' in steps of %d", number, acc->name, m->fit);
     side a = {.m = m, .kind = kind, .acc = acc, .o = &k->operands[m->a], .m_side = true};
     side b = {.m = m, .kind = kind, .acc = acc, .o = &k->operands[m->b], .m_side = false};
@@ -368,8 +394,9 @@ static bool verify_factors(verifier *v, int number) {
     const tir_operand *o = &k->operands[number];
     const char *name = verify_param_name(k, o->param);
     tir_factor f = tir_factors(k, number);
-    VERIFY(v, (f.mma >= 0) == (o->factors >= 0), "operand '%s': f32 scales at %d of a slot; a product %s them",
-           name, o->factors, f.mma >= 0 ? "takes" : "does not take");
+    VERIFY(v, (f.mma >= 0) == (o->factors >= 0),
+           "operand '%s': f32 scales at %d of a slot; a product %s them", name, o->factors,
+           f.mma >= 0 ? "takes" : "does not take");
     if (f.mma < 0) {
         return true;
     }
@@ -382,9 +409,11 @@ static bool verify_factors(verifier *v, int number) {
     for (int i = 0; i < number; i++) {
         const tir_operand *other = &k->operands[i];
         tir_factor g = tir_factors(k, i);
-        VERIFY(v, other->channel != o->channel || g.mma < 0 || other->factors >= o->factors + bytes ||
-                      other->factors + 4 * (int64_t)g.granules * g.count <= o->factors,
-               "operand '%s': its f32 scales and those of '%s' overlap", name, verify_param_name(k, other->param));
+        VERIFY(v,
+               other->channel != o->channel || g.mma < 0 || other->factors >= o->factors + bytes ||
+                   other->factors + 4 * (int64_t)g.granules * g.count <= o->factors,
+               "operand '%s': its f32 scales and those of '%s' overlap", name,
+               verify_param_name(k, other->param));
     }
     return true;
 }

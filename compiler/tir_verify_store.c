@@ -49,14 +49,16 @@ static bool verify_target(verifier *v, const store *t) {
 static bool verify_value(verifier *v, store *t) {
     const tir_store *s = t->s;
     const char *what = arena_printf(v->mem, "store '%s'", t->name);
-    if (!verify_expr(v, s->value, what) || (s->divide != NULL && !verify_expr(v, s->divide, what))) {
+    if (!verify_expr(v, s->value, what) ||
+        (s->divide != NULL && !verify_expr(v, s->divide, what))) {
         return false;
     }
     VERIFY(v, s->value->type == (s->elem == ELEM_I32 ? ELEM_I32 : ELEM_F32),
            "%s: a value of type %s for %s", what, elem_name(s->value->type), elem_name(s->elem));
     VERIFY(v, s->divide == NULL || (s->scale != ELEM_NONE && s->divide->type == ELEM_F32),
            "%s: a divisor of type %s %s scales", what,
-           s->divide != NULL ? elem_name(s->divide->type) : "", s->scale != ELEM_NONE ? "with" : "without");
+           s->divide != NULL ? elem_name(s->divide->type) : "",
+           s->scale != ELEM_NONE ? "with" : "without");
     t->n_accs = verify_accs_of(s->value, t->accs, 0, STORE_ACCS);
     t->n_accs = verify_accs_of(s->divide, t->accs, t->n_accs, STORE_ACCS);
     VERIFY(v, t->n_accs >= 0, "%s reads more than %d accumulators", what, STORE_ACCS);
@@ -66,7 +68,8 @@ static bool verify_value(verifier *v, store *t) {
 // A role without products has an accumulator of no channel that tells what it covers.
 static const tir_acc *tile_of_role(const tir_kernel *k, int role) {
     for (int i = 0; i < k->n_accs; i++) {
-        if (k->accs[i].role == role && k->accs[i].channel == -1 && k->roles[role].frag == FRAG_LANE_ROW) {
+        if (k->accs[i].role == role && k->accs[i].channel == -1 &&
+            k->roles[role].frag == FRAG_LANE_ROW) {
             return &k->accs[i];
         }
     }
@@ -78,13 +81,13 @@ static bool verify_sources(verifier *v, store *t) {
     const tir_kernel *k = v->k;
     int role = (int)(t->role - k->roles);
     t->acc = t->n_accs > 0 ? &k->accs[t->accs[0]] : tile_of_role(k, role);
-    VERIFY(v, t->acc != NULL, "store '%s' reads no accumulator, and role '%s' covers no tile", t->name,
-           t->role->name);
+    VERIFY(v, t->acc != NULL, "store '%s' reads no accumulator, and role '%s' covers no tile",
+           t->name, t->role->name);
     for (int i = 0; i < t->n_accs; i++) {
         const tir_acc *a = &k->accs[t->accs[i]];
         int reader = a->channel >= 0 ? k->channels[a->channel].to : a->role;
-        VERIFY(v, reader == role, "store '%s': role '%s' does not hold acc '%s'", t->name, t->role->name,
-               a->name);
+        VERIFY(v, reader == role, "store '%s': role '%s' does not hold acc '%s'", t->name,
+               t->role->name, a->name);
         VERIFY(v, a->row_loop == t->acc->row_loop && a->col_loop == t->acc->col_loop,
                "store '%s': accs '%s' and '%s' lie differently", t->name, t->acc->name, a->name);
     }
@@ -114,16 +117,18 @@ static bool verify_window(verifier *v, const store *t, const tir_map *m) {
     int across = swapped ? t->acc->col_loop : t->acc->row_loop;
     int along = swapped ? t->acc->row_loop : t->acc->col_loop;
     const tir_loop *loops = v->k->loops;
-    VERIFY(v, loops[along].hi == NULL, "store '%s': its lines along '%s' end within the tensor", t->name,
-           loops[along].index);
-    VERIFY(v, (loops[across].hi != NULL) == (m->window > 0), "store '%s': loop '%s' and the window of its map",
-           t->name, loops[across].index);
+    VERIFY(v, loops[along].hi == NULL, "store '%s': its lines along '%s' end within the tensor",
+           t->name, loops[along].index);
+    VERIFY(v, (loops[across].hi != NULL) == (m->window > 0),
+           "store '%s': loop '%s' and the window of its map", t->name, loops[across].index);
     VERIFY(v, m->window == 0 || s->axes[s->n_axes - 1 - m->window].loop == across,
-           "store '%s': the window of its map is on another axis than '%s'", t->name, loops[across].index);
+           "store '%s': the window of its map is on another axis than '%s'", t->name,
+           loops[across].index);
     return true;
 }
 
-// Scales of a store: the rows of a ragged tensor are known by their group, and lines end with the tensor.
+// Scales of a store: the rows of a ragged tensor are known by their group, and lines
+// end with the tensor.
 static bool verify_store_scales(verifier *v, const store *t) {
     const tir_kernel *k = v->k;
     const tir_store *s = t->s;
@@ -132,22 +137,26 @@ static bool verify_store_scales(verifier *v, const store *t) {
     }
     int rows = s->n_axes > 1 ? s->axes[s->n_axes - 2].loop : -1;
     const tir_loop *acc_rows = &k->loops[t->acc->row_loop];
-    VERIFY(v, k->loops[t->acc->col_loop].hi == NULL, "store '%s': scales along '%s', which ends within the tensor",
-           t->name, k->loops[t->acc->col_loop].index);
+    VERIFY(v, k->loops[t->acc->col_loop].hi == NULL,
+           "store '%s': scales along '%s', which ends within the tensor", t->name,
+           k->loops[t->acc->col_loop].index);
     VERIFY(v, k->params[s->param].groups == NULL || (rows >= 0 && k->loops[rows].group >= 0),
            "store '%s': its rows are ragged, but not walked by group", t->name);
     VERIFY(v, s->scale_offset < 0 || acc_rows->hi == NULL || k->params[s->param].groups != NULL,
-           "store '%s': whole tiles of scales, of which loop '%s' has a part", t->name, acc_rows->index);
+           "store '%s': whole tiles of scales, of which loop '%s' has a part", t->name,
+           acc_rows->index);
     return true;
 }
 
-// One warp's box: its rows of the tile by its columns of the sub-tile, in lines of a swizzle's span.
+// One warp's box: its rows of the tile by its columns of the sub-tile, in lines of a swizzle's
+// span.
 static bool verify_store_map(verifier *v, const store *t) {
     const tir_kernel *k = v->k;
     const tir_store *s = t->s;
     VERIFY(v, tir_in(s->map, 0, k->n_maps - 1), "store '%s': no map #%d", t->name, s->map);
     const tir_map *m = &k->maps[s->map];
-    VERIFY(v, m->param == s->param && m->part == PART_DATA && m->rank == s->n_axes + (m->window > 0),
+    VERIFY(v,
+           m->param == s->param && m->part == PART_DATA && m->rank == s->n_axes + (m->window > 0),
            "store '%s': its map is of another tensor or of rank %d", t->name, m->rank);
     if (!verify_window(v, t, m)) {
         return false;
@@ -163,18 +172,19 @@ static bool verify_store_map(verifier *v, const store *t) {
     bool swapped = last->loop >= 0 && last->loop == t->acc->row_loop;
     if (swapped) { // columns of the tile are lines of the box
         VERIFY(v, lines == s->warp_cols && line == rows * elem_bits(s->elem) / 8,
-               "store '%s': a box of %lld lines of %d bytes for %d x %d", t->name, (long long)lines, line,
-               rows, s->warp_cols);
+               "store '%s': a box of %lld lines of %d bytes for %d x %d", t->name, (long long)lines,
+               line, rows, s->warp_cols);
     } else {
         VERIFY(v, lines == rows && warp_bytes % line == 0,
-               "store '%s': a box of %lld lines of %d bytes for a warp's %d rows of %d bytes", t->name,
-               (long long)lines, line, rows, warp_bytes);
+               "store '%s': a box of %lld lines of %d bytes for a warp's %d rows of %d bytes",
+               t->name, (long long)lines, line, rows, warp_bytes);
     }
     int span = verify_span(m->swizzle);
-    VERIFY(v, span == 0 || line == span, "store '%s': lines of %d bytes in a swizzle of %d", t->name, line,
-           span);
-    VERIFY(v, lines * line % 128 == 0, "store '%s': boxes of %lld bytes; TMA takes them from multiples of 128",
-           t->name, (long long)(lines * line));
+    VERIFY(v, span == 0 || line == span, "store '%s': lines of %d bytes in a swizzle of %d",
+           t->name, line, span);
+    VERIFY(v, lines * line % 128 == 0,
+           "store '%s': boxes of %lld bytes; TMA takes them from multiples of 128", t->name,
+           (long long)(lines * line));
     int pattern = span > 0 ? 8 * span : 128;
     VERIFY(v, s->stage_offset % pattern == 0 && s->stage_bytes % pattern == 0,
            "store '%s': buffers of %d bytes at %d; its swizzle wants multiples of %d", t->name,
@@ -194,16 +204,17 @@ static bool verify_staging(verifier *v, const store *t) {
     VERIFY(v, tir_in(s->stages, 1, MAX_STAGES) && tir_in(s->stage_bytes, 1, v->arch->smem_bytes),
            "store '%s': %d staging buffers of %d bytes", t->name, s->stages, s->stage_bytes);
     int bytes = t->acc->rows * s->sub_cols * elem_bits(s->elem) / 8;
-    VERIFY(v, bytes <= s->stage_bytes, "store '%s': staging of %d bytes for sub-tiles of %d", t->name,
-           s->stage_bytes, bytes);
+    VERIFY(v, bytes <= s->stage_bytes, "store '%s': staging of %d bytes for sub-tiles of %d",
+           t->name, s->stage_bytes, bytes);
     if (s->scale_offset != -1) {
         VERIFY(v, s->scale != ELEM_NONE, "store '%s': staging for scales it has not", t->name);
         int columns = TIR_ATOM_COLS * s->granule;
         int scales = (s->sub_cols + columns - 1) / columns * TIR_ATOM_BYTES;
-        VERIFY(v, s->scale_offset >= bytes && s->scale_offset % 16 == 0 &&
-                      (int64_t)s->scale_offset + scales <= s->stage_bytes,
-               "store '%s': %d bytes of scales at %d in buffers of %d with %d of data", t->name, scales,
-               s->scale_offset, s->stage_bytes, bytes);
+        VERIFY(v,
+               s->scale_offset >= bytes && s->scale_offset % 16 == 0 &&
+                   (int64_t)s->scale_offset + scales <= s->stage_bytes,
+               "store '%s': %d bytes of scales at %d in buffers of %d with %d of data", t->name,
+               scales, s->scale_offset, s->stage_bytes, bytes);
     }
     return verify_store_map(v, t);
 }
@@ -241,8 +252,8 @@ static bool verify_release(verifier *v, const store *t) {
     }
     const tir_channel *c = &k->channels[s->release];
     VERIFY(v, c->space == SPACE_TMEM && c->to == (int)(t->role - k->roles),
-           "store '%s' releases channel '%s', which role '%s' does not read from TMEM", t->name, c->name,
-           t->role->name);
+           "store '%s' releases channel '%s', which role '%s' does not read from TMEM", t->name,
+           c->name, t->role->name);
     bool reads = false;
     for (int i = 0; i < t->n_accs; i++) {
         reads |= k->accs[t->accs[i]].channel == s->release;
@@ -250,9 +261,10 @@ static bool verify_release(verifier *v, const store *t) {
     VERIFY(v, reads, "store '%s' releases channel '%s' and reads nothing of it", t->name, c->name);
     int subs = t->acc->cols / s->sub_cols;
     int least = subs_to_read(k, s, subs);
-    VERIFY(v, tir_in(s->release_after, least, subs),
-           "store '%s' releases channel '%s' after %d sub-tiles; %d to %d hold what others wait for",
-           t->name, c->name, s->release_after, least, subs);
+    VERIFY(
+        v, tir_in(s->release_after, least, subs),
+        "store '%s' releases channel '%s' after %d sub-tiles; %d to %d hold what others wait for",
+        t->name, c->name, s->release_after, least, subs);
     return true;
 }
 
@@ -267,7 +279,8 @@ bool verify_stores(verifier *v) {
         VERIFY(v, role >= 0, "store '%s' is executed by no role", t.name);
         t.role = &k->roles[role];
         if (!verify_target(v, &t) || !verify_value(v, &t) || !verify_sources(v, &t) ||
-            !verify_sub_tile(v, &t) || !verify_store_scales(v, &t) || !verify_staging(v, &t) || !verify_release(v, &t)) {
+            !verify_sub_tile(v, &t) || !verify_store_scales(v, &t) || !verify_staging(v, &t) ||
+            !verify_release(v, &t)) {
             return false;
         }
     }

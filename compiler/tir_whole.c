@@ -6,8 +6,8 @@ static bool is_stated(const tir_kernel *k, int dim, int64_t of) {
     for (int i = 0; i < k->n_where; i++) {
         const tir_size *e = k->where[i].cond;
         if (e->op == SZ_EQ && e->a->op == SZ_MOD && e->a->a->op == SZ_DIM && e->a->a->dim == dim &&
-            e->a->b->op == SZ_INT && e->a->b->value > 0 && e->a->b->value % of == 0 && e->b->op == SZ_INT &&
-            e->b->value == 0) {
+            e->a->b->op == SZ_INT && e->a->b->value > 0 && e->a->b->value % of == 0 &&
+            e->b->op == SZ_INT && e->b->value == 0) {
             return true;
         }
     }
@@ -25,10 +25,12 @@ bool tir_is_whole(const tir_kernel *k, const tir_size *size, int64_t of) {
         return tir_is_whole(k, size->a, of) && tir_is_whole(k, size->b, of);
     case SZ_MUL:
         return tir_is_whole(k, size->a, of) || tir_is_whole(k, size->b, of) ||
-               (size->b->op == SZ_INT && of % size->b->value == 0 && tir_is_whole(k, size->a, of / size->b->value));
+               (size->b->op == SZ_INT && of % size->b->value == 0 &&
+                tir_is_whole(k, size->a, of / size->b->value));
     case SZ_DIV:
     case SZ_CEILDIV:
-        return size->b->op == SZ_INT && size->b->value > 0 && tir_is_whole(k, size->a, of * size->b->value);
+        return size->b->op == SZ_INT && size->b->value > 0 &&
+               tir_is_whole(k, size->a, of * size->b->value);
     default:
         return of == 1;
     }
