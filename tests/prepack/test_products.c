@@ -263,7 +263,7 @@ static const user mxfp8 = {"mxfp8_gemm", "mxfp8", true};
 static const user k128 = {"mxfp8_k128_gemm", "e4m3*ue8m0/1x128", false};
 static const user w4a16 = {"w4a16_gemm", "bf16", true};
 static const user w4a8_mx = {"w4a8_mx_gemm", "e4m3", true};
-static const user blocks = {"fp8_block_gemm", "e4m3*f32/1x128", false};
+static const user blocks = {"fp8_block_gemm", "e4m3*f32/1x128 @ mn_major", false};
 
 static const struct {
     const checkpoint *from;
