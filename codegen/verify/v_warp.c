@@ -249,6 +249,9 @@ bool v_ret(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
         v_refuse(m, w, i, "a warp ends before its wgmma.mma_async at line %u",
                  m->async[w->wgmma.op[0]].ins->line);
     }
+    if (w->live == 0 && w->in_cluster_bar) {
+        v_refuse(m, w, i, "a warp ends between barrier.cluster.arrive and barrier.cluster.wait");
+    }
     bool last = true;
     for (uint32_t n = 0; n < m->warps_per_cta; n++) {
         last &= m->warp[(uint32_t)w->cta * m->warps_per_cta + n].live == 0;
