@@ -204,6 +204,12 @@ class Walk:
         passes = other[0] == "survived" or (other[0] == "unasked" and self.o.tools == [tool])
         return self.equivalents.name_of(cell.arch, cell.mutants[variant][index], tool, not passes)
 
+    def undecided(self, cell, variant, index, tool):
+        """Whether it has a name if the other tool lets it pass too, which has not been asked yet (of a sample)."""
+        other = TOOLS[1 - TOOLS.index(tool)]
+        asked = key_of(cell, variant, index, other) in self.journal.known
+        return not asked and self.equivalents.name_of(cell.arch, cell.mutants[variant][index], tool, False) is not None
+
     def work(self, task):
         cell, variant, tool, indices = task
         judge = Judge(self.o.judge, cell, variant)
@@ -265,6 +271,8 @@ def score(walk, cell, tool):
                 continue
             mutant = cell.mutants[variant][index]
             name = walk.named(cell, variant, index, tool) if verdict[0] == "survived" else None
+            if verdict[0] == "survived" and name is None and walk.undecided(cell, variant, index, tool):
+                continue
             s.judged += 1
             s.seen += verdict[0] in SEEN
             s.malformed += verdict[0] == "malformed"
