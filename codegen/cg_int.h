@@ -185,9 +185,9 @@ ll_val cg_n_tiles(cg *c);
 // increasing order.
 ll_val cg_has_tile(cg *c, ll_val n, ll_val tile);
 void cg_set_span(cg *c, int f, ll_val lo, ll_val hi); // the bounds of fors[f], and its steps
-// The scales of a step of k that begins at 'k' (tcgen05, mma.sync): which of a row's four its first elements have,
-// i32, where it is a part of a 128x4 tile, else NULL; and how many scales behind those of its first elements the ones
-// of instruction 'step' are.
+// The scales of a step of k that begins at 'k' (tcgen05, mma.sync): which of a row's four its first
+// elements have, i32, where it is a part of a 128x4 tile, else NULL; and how many scales behind
+// those of its first elements the ones of instruction 'step' are.
 ll_val cg_first_scale(cg *c, const tir_mma *m, const tir_operand *o, ll_val k);
 int cg_scale_number(const cg *c, const mma_info *info, const tir_operand *o, int step);
 // Columns of an accumulator that are there of this CTA's tile, at least one, in whole steps.

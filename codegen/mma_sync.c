@@ -59,7 +59,8 @@ static int sf_number(const cg *c, const product *p, const mma_operand *o, int st
 static bool same_words(const cg *c, const product *p, int x, int y) {
     const mma_operand *sides[] = {&p->a, &p->b};
     for (int i = 0; i < 2 && p->kind->scale != ELEM_NONE; i++) {
-        if (sf_number(c, p, sides[i], x) / TIR_ATOM_COLS != sf_number(c, p, sides[i], y) / TIR_ATOM_COLS) {
+        int of_x = sf_number(c, p, sides[i], x), of_y = sf_number(c, p, sides[i], y);
+        if (of_x / TIR_ATOM_COLS != of_y / TIR_ATOM_COLS) {
             return false;
         }
     }

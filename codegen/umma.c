@@ -265,7 +265,8 @@ typedef struct {
     ll_val a, b; // descriptors of the tiles' first bytes
     ll_val sfa, sfb;
     int64_t idesc;
-    ll_val columns; // of the instruction, in the place that its descriptor has for them; and the first scales
+    ll_val columns; // of the instruction, in the place that its descriptor has for them; and the
+                    // first scales
     bool parts;     // a step is a part of a tile of scales
     int group;      // cta_group
 } umma_op;
@@ -277,10 +278,11 @@ static void issue_plain(cg *c, const umma_op *op, ll_val a, ll_val b, ll_val kee
             ll_i32(c->b, f16 ? KIND_F16 : KIND_F8F6F4), ll_i32(c->b, op->group), ll_i32(c->b, 0));
 }
 
-// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4, or those of the step before where they share them; the
-// byte's number goes into the scale id field of the operand in the instruction descriptor, bits 4-5 for B and 29-30
-// for A (PTX ISA "tcgen05 block scaling", scale factor id). A word that the step has a part of begins at a byte that
-// 'columns' has: the fields are added to, and never carry, as the step ends inside of the word.
+// Step i uses 4, 2 or 1 bytes of scale word i * bytes / 4, or those of the step before where they
+// share them; the byte's number goes into the scale id field of the operand in the instruction
+// descriptor, bits 4-5 for B and 29-30 for A (PTX ISA "tcgen05 block scaling", scale factor id). A
+// word that the step has a part of begins at a byte that 'columns' has: the fields are added to,
+// and never carry, as the step ends inside of the word.
 static void issue_scaled(cg *c, const umma_op *op, int step, const ll_val desc[2], ll_val keep) {
     ll *b = c->b;
     const mma_info *info = op->info;
@@ -341,7 +343,8 @@ static ll_val acc_address(cg *c, const tir_acc *acc) {
     return ll_add(c->b, c->tmem, column);
 }
 
-// The byte that an operand's scales begin at, into its field of the instruction descriptor at 'bit'.
+// The byte that an operand's scales begin at, into its field of the instruction descriptor at
+// 'bit'.
 static void begin_scales(cg *c, umma_op *op, const tir_operand *o, int bit) {
     ll_val k = op->m->loop >= 0 ? c->starts[c->k->n_loops + op->m->loop] : ll_i32(c->b, 0);
     ll_val first = cg_first_scale(c, op->m, o, k);

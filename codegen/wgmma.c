@@ -465,8 +465,8 @@ static bool is_plain(const cg *c, const tir_stmt *s) {
     return phase == 2;
 }
 
-// A step that overlaps with the next one keeps its slots meanwhile: there must be others, of each group
-// that takes steps by turns.
+// A step that overlaps with the next one keeps its slots meanwhile: there must be others, of each
+// group that takes steps by turns.
 static bool has_more_slots(const cg *c, const tir_stmt *s) {
     for (int i = 0; i < s->n_body; i++) {
         if (s->body[i]->kind == TS_RELEASE && c->k->channels[s->body[i]->ref].depth < 2 * cg_shares_of(c, s->ref)) {
@@ -558,8 +558,9 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// A loop of promoted products. What a step needs of the next one is found while its last products are in flight,
-// so that nothing but reading scales stands between a promotion and the products behind it.
+// A loop of promoted products. What a step needs of the next one is found while its last products
+// are in flight, so that nothing but reading scales stands between a promotion and the products
+// behind it.
 typedef struct {
     const tir_stmt *s;
     const product *products;
@@ -578,7 +579,8 @@ static void find_all_tiles(cg *c, const promoted_loop *l) {
     }
 }
 
-// The products of the step are in flight: waits for them and for the slots of the next step, and frees its own.
+// The products of the step are in flight: waits for them and for the slots of the next step, and
+// frees its own.
 static void finish_step(cg *c, const promoted_loop *l) {
     const tir_stmt *s = l->s;
     ll_val *empty = ARENA_ARRAY(c->mem, ll_val, s->n_body);
@@ -603,8 +605,8 @@ static void finish_step(cg *c, const promoted_loop *l) {
     }
 }
 
-// Scales of blocks are few and read behind the first products; where every column has its own their reads, behind
-// products, would queue behind those of the tensor core, and the sums with them.
+// Scales of blocks are few and read behind the first products; where every column has its own their
+// reads, behind products, would queue behind those of the tensor core, and the sums with them.
 static void promoted_product(cg *c, const promoted_loop *l, const product *p, bool last) {
     int n = p->m->k_elems / p->m->promote * p->per_group;
     wgmma_factors *f = wgmma_begin_factors(c, p->m).n_blocks == 0 ? load_factors(c, p->m) : NULL;

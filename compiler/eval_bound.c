@@ -337,7 +337,9 @@ double bound_fold_error(elem_kind scale, double w) {
     if (size == 0) {
         return 0;
     }
-    double rounded = size < ldexp(1, c - 6) ? ldexp(1, c - 10) : scale == ELEM_UE4M3 ? size * 0x1p-4 : 0;
+    double rounded = size < ldexp(1, c - 6) ? ldexp(1, c - 10)
+                     : scale == ELEM_UE4M3 ? size * 0x1p-4
+                                           : 0;
     return fmax(rounded, size - ldexp(448, c));
 }
 

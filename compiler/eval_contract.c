@@ -195,7 +195,9 @@ static bool find_run(eval *x, const factor *f, const ast_sym *inner, run *r) {
 
 // How far the value that the machine multiplies may be from the factor's.
 static double operand_error(const factor *f, double w) {
-    return f->folded ? bound_fold_error(f->format->scale, w) : f->cut ? fabs(w) * 0x1p-10 + 0x1p-136 : 0;
+    return f->folded ? bound_fold_error(f->format->scale, w)
+           : f->cut  ? fabs(w) * 0x1p-10 + 0x1p-136
+                     : 0;
 }
 
 // The same over a row of values whose codes are not at hand.

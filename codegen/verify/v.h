@@ -237,7 +237,8 @@ typedef struct {
     bool loaded; // in this phase
     uint64_t phase;
     v_clock *cur[3], *done[3]; // g, a, t
-    bool far, far_done; // a thread of another CTA released at cluster scope to this phase, or to one that is over
+    bool far, far_done; // a thread of another CTA released at cluster scope to this phase, or to
+                        // one that is over
     uint32_t init_thread, init_at;
     uint32_t offset;
     bool init_fenced;

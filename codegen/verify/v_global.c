@@ -4,10 +4,10 @@
 // patterns at gpu scope):
 //   a plain store has to be known to a thread that releases afterwards, before the block ends;
 //   a plain load has to be behind an acquiring load.
-// A fence acquires for a thread that looked at a flag before it, and releases with the flag that its thread sets
-// behind it. Flags go up as they are looked at, so that waits for them end. Which hand-over a load needs is not known:
-// one acquire that its thread knows of serves until the next one. Stores of a block that sets no flag there are taken
-// for results.
+// A fence acquires for a thread that looked at a flag before it, and releases with the flag that
+// its thread sets behind it. Flags go up as they are looked at, so that waits for them end. Which
+// hand-over a load needs is not known: one acquire that its thread knows of serves until the next
+// one. Stores of a block that sets no flag there are taken for results.
 #include "v.h"
 
 #include <string.h>
@@ -53,11 +53,13 @@ static bool is_strong(const v_ins *i) {
            v_has(i, VW_volatile) || v_has(i, VW_mmio);
 }
 
-// Strong accesses that other blocks take part in; atomics without a scope have .gpu, .volatile and .mmio have .sys.
+// Strong accesses that other blocks take part in; atomics without a scope have .gpu, .volatile and
+// .mmio have .sys.
 static bool is_flag(const v_ins *i) {
     bool atomic = strncmp(i->op, "atom.", 5) == 0 || strncmp(i->op, "red.", 4) == 0;
     bool near = strstr(i->op, ".cta") != NULL || strstr(i->op, ".cluster") != NULL;
-    return atomic ? !near : v_has(i, VW_volatile) || v_has(i, VW_mmio) || (is_strong(i) && other_blocks(i));
+    return atomic ? !near
+                  : v_has(i, VW_volatile) || v_has(i, VW_mmio) || (is_strong(i) && other_blocks(i));
 }
 
 static void acquire(v_region *r, const v_warp *w, uint32_t lane) {
@@ -86,8 +88,9 @@ static void release(v_machine *m, v_region *r, uint32_t thread) {
 // What it knew of when it fenced is handed over with the flag that it sets.
 static void release_fenced(v_region *r, int n_threads, uint32_t thread) {
     for (int t = 0; t < n_threads && r->any_put && r->fenced[thread] != 0; t++) {
-        bool before = (uint32_t)t == thread ? r->put[t] <= r->fenced[thread]
-                                            : v_clock_of(r->fenced_g[thread], (uint32_t)t) >= r->put[t] - 1;
+        bool before = (uint32_t)t == thread
+                          ? r->put[t] <= r->fenced[thread]
+                          : v_clock_of(r->fenced_g[thread], (uint32_t)t) >= r->put[t] - 1;
         if (r->put[t] != 0 && before) {
             r->put[t] = 0;
         }

@@ -14,9 +14,9 @@ v_mbar *v_mbar_at(v_machine *m, const v_warp *w, const v_ins *i, v_place at) {
     return b;
 }
 
-// Initialisation is known to whoever uses it; the async proxy and other CTAs need the fence. It releases
-// initialisations alone: they are also known behind a cluster barrier that the same thread arrived at
-// .relaxed afterwards (PTX ISA "membar / fence", the example of fence.mbarrier_init).
+// Initialisation is known to whoever uses it; the async proxy and other CTAs need the fence. It
+// releases initialisations alone: they are also known behind a cluster barrier that the same thread
+// arrived at .relaxed afterwards (PTX ISA "membar / fence", the example of fence.mbarrier_init).
 void v_mbar_seen(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t lane, bool async) {
     uint32_t id = w->first + lane;
     bool away = b->init_thread / m->per_cta != (uint32_t)w->cta;
@@ -140,11 +140,13 @@ static void expect_bytes(v_mbar *b, int64_t bytes) {
     b->expected += bytes;
 }
 
-// A release and an acquire meet when the scope of each includes the other's thread (PTX ISA "Morally strong
-// operations"). Mbarrier operations without a scope have .cta; an arrival without one at a barrier of another CTA is
-// everywhere in use (at cluster scope ptxas puts a membar.gl in front), and is taken for a release.
+// A release and an acquire meet when the scope of each includes the other's thread (PTX ISA
+// "Morally strong operations"). Mbarrier operations without a scope have .cta; an arrival without
+// one at a barrier of another CTA is everywhere in use (at cluster scope ptxas puts a membar.gl in
+// front), and is taken for a release.
 static bool spans_blocks(const v_ins *i) {
-    return strstr(i->op, ".cluster") != NULL || strstr(i->op, ".gpu") != NULL || strstr(i->op, ".sys") != NULL;
+    return strstr(i->op, ".cluster") != NULL || strstr(i->op, ".gpu") != NULL ||
+           strstr(i->op, ".sys") != NULL;
 }
 
 // mbarrier.arrive[.expect_tx][.sem.scope][.shared] state, [address]{, n or bytes}
@@ -164,8 +166,9 @@ bool v_mbar_arrives(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
             v_remote(m, w, i, at.cta, id, w->now);
             b->far |= !v_has(i, VW_relaxed) && spans_blocks(i);
             if (!v_has(i, VW_relaxed) && strstr(i->op, ".release.cta") != NULL) {
-                v_refuse(m, w, i, "%s of a barrier of CTA %d has the scope of its own block: .release.cluster", i->op,
-                         at.cta);
+                v_refuse(m, w, i,
+                         "%s of a barrier of CTA %d has the scope of its own block: "
+                         ".release.cluster", i->op, at.cta);
             }
         }
         if (!v_has(i, VW_relaxed)) {
@@ -203,8 +206,8 @@ static void stale(v_machine *m, v_warp *w, const v_ins *i, v_mbar *b, uint32_t l
 }
 
 // A parity says which phase modulo two: whoever could come here while the phase before last was the
-// last one completed would pass at once. A thread that knows of the one before, or has waited for it,
-// cannot.
+// last one completed would pass at once. A thread that knows of the one before, or has waited for
+// it, cannot.
 static void too_early(v_machine *m, v_warp *w, const v_ins *i, const v_mbar *b, uint32_t lane) {
     uint32_t id = w->first + lane;
     int64_t own = b->waited[id];
@@ -242,8 +245,8 @@ bool v_mbar_wait(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     }
     if (b->far_done && !v_has(i, VW_relaxed) && !spans_blocks(i)) {
         v_refuse(m, w, i,
-                 "threads of other CTAs arrived at the mbarrier at %u, and %s has the scope of its own block: "
-                 ".acquire.cluster",
+                 "threads of other CTAs arrived at the mbarrier at %u, and %s has the scope of its "
+                 "own block: .acquire.cluster",
                  b->offset, i->op);
     }
     if (!v_has(i, VW_relaxed)) {

@@ -120,10 +120,10 @@ static bool look_up(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     return true;
 }
 
-// Lanes that read the same bytes are noted as one reader: what was done to a block of shared memory is a list, and
-// every access walks along it.
-static void read_shared(v_machine *m, v_warp *w, const v_ins *i, const uint64_t address[V_LANES], uint32_t mask,
-                        uint32_t bytes) {
+// Lanes that read the same bytes are noted as one reader: what was done to a block of shared memory
+// is a list, and every access walks along it.
+static void read_shared(v_machine *m, v_warp *w, const v_ins *i, const uint64_t address[V_LANES],
+                        uint32_t mask, uint32_t bytes) {
     for (uint32_t left = mask; left != 0;) {
         uint64_t at = address[__builtin_ctz(left)];
         uint32_t alike = 0;
@@ -146,7 +146,9 @@ bool v_load(v_machine *m, v_warp *w, const v_ins *i, uint32_t mask) {
     uint32_t known_at = 0, shared = 0, flag = m->tickets;
     V_EACH(l, mask) {
         bool where = true;
-        address[l] = i->arg[1].kind == VO_ADDRESS ? v_get(m, w, &i->arg[1].part[0], l, &where) + i->arg[1].imm : 0;
+        address[l] = i->arg[1].kind == VO_ADDRESS
+                         ? v_get(m, w, &i->arg[1].part[0], l, &where) + i->arg[1].imm
+                         : 0;
         known_at |= (uint32_t)where << l;
         shared |= (uint32_t)(space_of(i, address[l]) == AT_SHARED) << l;
         if (!where && (shared >> l & 1) != 0) {

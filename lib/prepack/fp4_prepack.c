@@ -33,8 +33,8 @@ static const convention conventions[] = {
     {"gpt-oss MXFP4", "_blocks", "U8", "_scales", "U8", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, true, false},
     {"DeepSeek FP8", ".weight", "F8_E4M3", ".weight_scale_inv", "F32", NULL, FP4_GLOBAL_MULTIPLY,
      "e4m3*f32/128x128", 1, false, false},
-    {"DeepSeek FP8 of powers of two", ".weight", "F8_E4M3", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY,
-     "e4m3*ue8m0/128x128", 1, false, false},
+    {"DeepSeek FP8 of powers of two", ".weight", "F8_E4M3", ".scale", "F8_E8M0", NULL,
+     FP4_GLOBAL_MULTIPLY, "e4m3*ue8m0/128x128", 1, false, false},
     {"DeepSeek MXFP4", ".weight", "I8", ".scale", "F8_E8M0", NULL, FP4_GLOBAL_MULTIPLY, "mxfp4", 2, false,
      false},
     {"fp4-prepack NVFP4", FP4_PREPACK_DATA, "F4", FP4_PREPACK_SCALE, "F8_E4M3", FP4_PREPACK_GLOBAL,
@@ -206,7 +206,8 @@ fp4_status fp4_prepack(fp4_ctx *ctx, const fp4_safetensors *file, const char *la
                 : fp4_tensor_import(ctx, &l.host, l.global, FP4_GLOBAL_MULTIPLY, tensor);
 }
 
-fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *layer, const char *format, fp4_tensor *tensor) {
+fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *layer, const char *format,
+                              fp4_tensor *tensor) {
     if (!ctx || !layer || !format || !tensor) {
         return fp4_fail(FP4_ERROR_ARGUMENT, "fp4_prepack_import(): NULL argument");
     }
@@ -226,8 +227,9 @@ fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *layer, cons
     }
     to.data = malloc((size_t)s.data_bytes + 1);
     to.scale = malloc((size_t)s.scale_bytes + 1);
-    status = to.data && to.scale ? fp4_host_repack(from, &to)
-                                 : fp4_fail(FP4_ERROR_MEMORY, "fp4_prepack_import(): no memory left");
+    status = to.data && to.scale
+                 ? fp4_host_repack(from, &to)
+                 : fp4_fail(FP4_ERROR_MEMORY, "fp4_prepack_import(): no memory left");
     if (status == FP4_OK) {
         status = fp4_tensor_import(ctx, &to, layer->global, FP4_GLOBAL_MULTIPLY, tensor);
     }

@@ -95,11 +95,20 @@ def bits_line(counts, what):
             f"shapes" + (f"; others: {rest}" if rest else "") + ".")
 
 
+# Kernels of lib/ that sm_90a has, and that no line of bits_lib.txt is about.
+def not_compared(folder, compared):
+    with open(os.path.join(folder, "..", "coverage", "table.tsv")) as f:
+        rows = [line.split("\t") for line in f if line.strip() and not line.startswith("#")]
+    return sorted(row[1] for row in rows if row[5] == "ok" and row[1] not in compared)
+
+
 def summary(folder, files):
     library = bits(folder, "bits_lib.txt")
-    kernels = len({name.split()[0] for name, _, _ in library})
+    kernels = {name.split()[0] for name, _, _ in library}
+    rest = ", ".join(f"`{name}`" for name in not_compared(folder, kernels))
     lines = [bits_line(bits(folder, "bits.txt"), "programs") + " " +
-             bits_line(library, f"schedules of the {kernels} kernels of lib/"), "",
+             bits_line(library, f"schedules of {len(kernels)} kernels of lib/") +
+             (f" Not compared: {rest}." if rest else ""), "",
              "| list | M | shapes | speed | share of the floor | cuBLASLt's time over ours, geometric mean | least |",
              "|---|---|---|---|---|---|---|"]
     for name, data in files:
@@ -113,8 +122,8 @@ def peer_line(line):
     kind, groups, rows, n, k = head
     ratio = float(theirs[2]) / float(ours[1])
     by = f"{float(theirs[2]) / float(offsets[0][2]):.2f}" if offsets else "-"
-    return (f"| {KINDS.get(kind, kind)} | {groups} | {rows} | {n} x {k} | {theirs[2]} | {theirs[5]} | {ours[1]} | {ours[4]} | "
-            f"{ratio:.2f} | {by} |")
+    return (f"| {KINDS.get(kind, kind)} | {groups} | {rows} | {n} x {k} | {theirs[2]} | {theirs[5]} | "
+            f"{ours[1]} | {ours[4]} | {ratio:.2f} | {by} |")
 
 
 def peer(folder):
