@@ -16,7 +16,7 @@ typedef struct {
     planner *p;
     const frame *top;
     int depth;
-    bool bound;   // of a loop: cut off at the ends of its dimension
+    bool bound;   // of a loop: its entries of tensors count as they are
     bool covered; // what is made of this fits in 32 bits, or only its low ones count
 } lowering;
 
@@ -387,10 +387,10 @@ static tir_expr *lower_binary(lowering *l, const ast_expr *e) {
     bool wraps = e->op == OP_ADD || e->op == OP_SUB || e->op == OP_MUL;
     bool outer = l->covered;
     bool wide = e->type != NULL && elem_is_int(e->type->elem) && (wraps || e->op == OP_SHL);
-    if (wide && !l->bound && !outer && !plan_fits(p, e)) {
+    if (wide && !outer && !plan_fits(p, e, l->bound)) {
         return NULL;
     }
-    l->covered = wraps && (wide || outer);
+    l->covered = wraps && (outer || (wide && !l->bound));
     tir_expr *a = lower(l, e->a);
     tir_expr *b = a != NULL ? lower(l, e->b) : NULL;
     l->covered = outer;

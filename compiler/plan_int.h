@@ -121,8 +121,9 @@ tir_size *size_int(arena *mem, int64_t v);
 tir_size *size_bin(arena *mem, size_op op, tir_size *a, tir_size *b); // folds constants
 tir_expr *plan_expr(planner *p, const ast_expr *e);  // of a bound
 tir_expr *plan_value(planner *p, const ast_expr *e); // that is stored
-bool plan_fits(planner *p, const ast_expr *e); // in 32 bits, by a check of the launch where sizes
-                                               // decide
+// Whether an operation of a value, or of a bound, fits in 32 bits: by a check of the launch where sizes
+// decide.
+bool plan_fits(planner *p, const ast_expr *e, bool bound);
 tir_expr *plan_as_f32(planner *p, tir_expr *x); // converts what is i32
 bool plan_target_axis(planner *p, const ast_expr *subscript, tir_axis *out);
 bool plan_axes(planner *p, const ast_expr *slice, tir_axis *out); // subscripts as positions

@@ -1,9 +1,10 @@
 // Whole numbers that the language counts in 64 bits and the machine in 32.
 //
 // Sizes and indices are less than 2^31; what is made of them may not be. In: an operation of a
-// stored value. Out: nothing where its result fits for all sizes; a check of the launch where the
-// sizes decide, so that a tensor too large is refused instead of counted wrong; a refusal else.
-// What is made of i32 alone wraps, as the language says.
+// stored value, or of a bound of a loop. Out: nothing where its result fits for all sizes; a check
+// of the launch where the sizes decide, so that a tensor too large is refused instead of counted
+// wrong; a refusal else. What is made of i32 alone wraps, as the language says; so does what a bound
+// makes of an entry of a tensor, which lies within a dimension unless the caller errs.
 #include "plan_int.h"
 
 #include <math.h>
@@ -83,10 +84,11 @@ static double worst(const tir_size *s) {
     }
 }
 
-bool plan_fits(planner *p, const ast_expr *e) {
+bool plan_fits(planner *p, const ast_expr *e, bool bound) {
     tir_kernel *k = p->k;
     tir_size *size = most(p, e);
-    if (size == NULL ? e->type->elem == ELEM_I32 : worst(size) <= INT32_MAX) {
+    bool unsized = e->type->elem == ELEM_I32 || (bound && e->op != OP_SHL);
+    if (size == NULL ? unsized : worst(size) <= INT32_MAX) {
         return true;
     }
     const char *text = expr_text(p->mem, e);

@@ -130,6 +130,13 @@ nothing_written
 echo 'kernel k(X : f32[M], Y : out f32[M]) { tile m:64 of M { Y[m] = X[m] + f32(m * 100000); } }' >wide.tk
 expect 0 "bit-exact" run wide.tk -arch sm_120a M=21000 --check
 expect 1 "m \* 100000 in 32 bits" run wide.tk -arch sm_120a M=22000
+cat >wide.tk <<END
+kernel k(X : f32[M], n : const i32[G], Y : inout f32[G, M]) {
+    tile g of G, m:64 of M in g * 1048576 .. g * 1048576 + n[g] { Y[g, m] += X[m]; }
+}
+END
+expect 0 "bit-exact" run wide.tk -arch sm_120a G=2047 M=8 --check
+expect 1 "g \* 1048576 in 32 bits" run wide.tk -arch sm_120a G=4100 M=8
 rm -f wide.tk
 
 # The manual: its programs are taken everywhere, and it names every fact and function.
