@@ -141,6 +141,14 @@ static void check_operand(cg *c, const tir_operand *o, const char *side) {
     }
 }
 
+static void check_granule(cg *c, const tir_operand *o, const mma_info *info) {
+    const tir_param *p = &c->k->params[o->param];
+    if (!mma_takes(info, p->granule)) {
+        cg_fail(c, "'%s' has a scale for %d elements: %s takes one for %d%s", p->name, p->granule,
+                info->name, info->granule, info->sf_bytes == 1 ? " or a multiple" : "");
+    }
+}
+
 static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
     const tir_acc *acc = &c->k->accs[m->acc];
     const tir_operand *a = &c->k->operands[m->a];
@@ -166,6 +174,9 @@ static void check_mma(cg *c, const tir_mma *m, const mma_info *info) {
                (a->scale >= 0) != (b->scale >= 0)) {
         cg_fail(c, "%s needs %s scales of both operands", info->name,
                 info->scale != ELEM_NONE ? "the" : "no");
+    } else if (info->scale != ELEM_NONE) {
+        check_granule(c, a, info);
+        check_granule(c, b, info);
     }
 }
 

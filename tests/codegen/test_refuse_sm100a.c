@@ -51,7 +51,7 @@ static void split_columns(tir_kernel *k) {
 static void cut_k(tir_kernel *k) {
     k->mmas[0].k_elems = 96;
 }
-static void cut_scales(tir_kernel *k) {
+static void fine_scales(tir_kernel *k) {
     k->mmas[0].kind = MMA_MXF4;
     k->mmas[0].k_elems = 64;
 }
@@ -89,7 +89,7 @@ static const refuse_case cases[] = {
     {"inst_m", "instructions of 128 rows", one_cta_instruction},
     {"inst_n", "192 columns of 'acc' by instructions of 96", split_columns},
     {"k step", "a step of 96 along k is not a number of instructions of 64", cut_k},
-    {"scale step", "a step of 64 along k cuts a tile of 4 scales, which is 128", cut_scales},
+    {"granule", "has a scale for 16 elements: MXF4 takes one for 32", fine_scales},
     {"one sided", "MXF4NVF4_4X needs the scales of both operands", no_scales},
     {"unwanted", "F8_E4E4 needs no scales of both operands", scales_of_f8},
     {"tiles of 200", "tiles of 200 rows start inside a group of 32 scale factors", crooked_tiles},
