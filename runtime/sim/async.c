@@ -627,6 +627,15 @@ static bool is_own_load(const struct async_op *o, const struct cta *c) {
            c->x->haz->profile == SIM_HAZARDS_PRACTICE;
 }
 
+// Performs an operation of a CTA whose threads have ended.
+static void finish(struct cta *c, const struct choice *o) {
+    take_out(c->x, o);
+    c->warps_alive = 1; // its memory is still there
+    async_perform(o->op);
+    c->warps_alive = 0;
+    free(o->op);
+}
+
 // Stores of a CTA whose threads have ended: the hardware keeps its shared memory until they have
 // read it, kernels in the field rely on that.
 void async_drain_stores(struct cta *c) {
@@ -645,17 +654,7 @@ void async_drain_stores(struct cta *c) {
             o = next;
             continue;
         }
-        if (before == NULL) {
-            q->head = next;
-        } else {
-            before->next = next;
-        }
-        q->tail = q->tail == o ? before : q->tail;
-        x->n_async--;
-        c->warps_alive = 1; // its memory is still there
-        async_perform(o);
-        c->warps_alive = 0;
-        free(o);
+        finish(c, &(struct choice){q, o, before});
         o = next;
     }
 }
@@ -680,14 +679,7 @@ void async_drain_commits(struct cta *c) {
         struct op_queue *q = &c->cluster->tensor[r];
         while (q->head != NULL && q->head->kind == ASYNC_COMMIT && tensor_uses(q->head, c) &&
                !x->failed) {
-            struct async_op *o = q->head;
-            q->head = o->next;
-            q->tail = q->head == NULL ? NULL : q->tail;
-            x->n_async--;
-            c->warps_alive = 1; // its memory is still there
-            async_perform(o);
-            c->warps_alive = 0;
-            free(o);
+            finish(c, &(struct choice){q, q->head, NULL});
         }
     }
 }
