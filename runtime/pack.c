@@ -299,36 +299,37 @@ static fp4_status check_same(const fp4_host *from, const fp4_host *to) {
     return FP4_OK;
 }
 
-// The code of the same number in another type.
+// The code of the same number in another type; false where there is none, *value is the number.
+static bool recode(fp4_elem old, fp4_elem new, uint64_t *code, double *value) {
+    *value = fp4_decode(old, *code);
+    *code = fp4_encode(new, *value);
+    double back = fp4_decode(new, *code);
+    return back == *value || (*value != *value && back != back);
+}
+
 static fp4_status convert(const fp4_host *from, const fp4_host *to, int64_t row, int64_t col) {
-    fp4_elem old = from->format.elem;
-    fp4_elem new = to->format.elem;
-    double value = fp4_decode(old, fp4_host_code(from, row, col));
-    uint64_t code = fp4_encode(new, value);
-    double back = fp4_decode(new, code);
-    if (back != value && !(value != value && back != back)) {
+    double value;
+    uint64_t code = fp4_host_code(from, row, col);
+    if (!recode(from->format.elem, to->format.elem, &code, &value)) {
         return rt_fail(FP4_ERROR_ARGUMENT,
                        "fp4_host_repack(): element (%lld, %lld) is %g, which %s cannot hold",
-                       (long long)row, (long long)col, value, fp4_elem_name(new));
+                       (long long)row, (long long)col, value, fp4_elem_name(to->format.elem));
     }
     fp4_host_set_code(to, row, col, code);
     return FP4_OK;
 }
 
-// The scale of an element in another type.
+// The scale of an element, in another type where that is to be.
 static fp4_status copy_scale(const fp4_host *from, const fp4_host *to, int64_t row, int64_t col) {
     fp4_elem old = from->format.scale;
     fp4_elem new = to->format.scale;
+    double value;
     uint64_t code = fp4_host_scale_code(from, row, col);
-    if (old != new) {
-        double value = fp4_decode(old, code);
-        code = fp4_encode(new, value);
-        double back = fp4_decode(new, code);
-        if (back != value && !(value != value && back != back)) {
-            return rt_fail(FP4_ERROR_ARGUMENT,
-                           "fp4_host_repack(): the scale of element (%lld, %lld) is %g, which %s cannot hold",
-                           (long long)row, (long long)col, value, fp4_elem_name(new));
-        }
+    if (old != new && !recode(old, new, &code, &value)) {
+        return rt_fail(
+            FP4_ERROR_ARGUMENT,
+            "fp4_host_repack(): the scale of element (%lld, %lld) is %g, which %s cannot hold",
+            (long long)row, (long long)col, value, fp4_elem_name(new));
     }
     fp4_host_set_scale_code(to, row, col, code);
     return FP4_OK;
