@@ -317,11 +317,7 @@ static void trial(const struct text *t, bool whole) {
 }
 
 #ifdef FP4_LIBFUZZER
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz_cov.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;

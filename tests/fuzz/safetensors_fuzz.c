@@ -42,10 +42,7 @@ static int load(const uint8_t *bytes, size_t n) {
 }
 
 #ifdef FP4_LIBFUZZER
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+#include "fuzz_cov.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     load(data, size);
