@@ -1,5 +1,5 @@
 // f32 scales of operands on their way: from memory, [rows / granule_rows][k / granule] of a matrix
-// row by row (layout "linear") or column by column, a column padded to four (layout "mn_major"),
+// row by row (layout "linear") or column by column, columns padded (layout "mn_major"),
 // into the slots whose data they belong to, at tir_channel.factors.
 //
 // The lanes of the warp that loads a channel bring them, a scale a copy or, where four lie side by
@@ -9,7 +9,7 @@
 // readers have read it.
 #include "cg_int.h"
 
-enum { SCALE_BYTES = 4, PADDED = 4 };
+enum { SCALE_BYTES = 4, WIDE = 4 }; // scales of the widest copy, 16 bytes
 
 // Number of the matrix: the outer axes of the operand, which its box moves along.
 static ll_val matrix_number(cg *c, const tir_operand *o) {
@@ -45,8 +45,8 @@ static bool is_mn_major(const tir_param *p) {
 
 // Scales that a lane brings at once: those of neighbouring rows where they lie and go side by side.
 static int together(const tir_param *p, const tir_factor *f) {
-    bool aligned = f->start % (PADDED * f->share) == 0 && f->count % PADDED == 0;
-    return is_mn_major(p) && aligned ? PADDED : 1;
+    bool aligned = f->start % (WIDE * f->share) == 0 && f->count % WIDE == 0;
+    return is_mn_major(p) && aligned ? WIDE : 1;
 }
 
 static ll_val columns_of(cg *c, const tir_param *p) {
@@ -67,10 +67,10 @@ static ll_val granule_pitch(cg *c, const tir_param *p, const tir_factor *f) {
     if (!is_mn_major(p)) {
         return ll_i64(c->b, SCALE_BYTES);
     }
-    int rows = PADDED * f->share;
+    int unit = layout_rows(LAYOUT_MN_MAJOR), rows = unit * f->share;
     ll_val size = cg_size(c, p->dims[p->n_dims - 2]);
     ll_val padded = ll_bini(c->b, LL_UDIV, ll_addi(c->b, size, rows - 1), rows);
-    return ll_muli(c->b, ll_to(c->b, padded, LL_I64), PADDED * SCALE_BYTES);
+    return ll_muli(c->b, ll_to(c->b, padded, LL_I64), unit * SCALE_BYTES);
 }
 
 // Addresses of the first granule of k for the scales that a lane brings: from number 'each' * lane

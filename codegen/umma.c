@@ -192,18 +192,6 @@ static int words_of(const cg *c, const tir_mma *m, const tir_operand *o) {
     return tir_scale_words(m->k_elems, c->k->params[o->param].granule);
 }
 
-ll_val cg_first_scale(cg *c, const tir_mma *m, const tir_operand *o, ll_val k) {
-    int granule = c->k->params[o->param].granule;
-    if (m->k_elems % (TIR_ATOM_COLS * granule) == 0) {
-        return NULL;
-    }
-    return ll_bini(c->b, LL_AND, ll_bini(c->b, LL_UDIV, k, granule), TIR_ATOM_COLS - 1);
-}
-
-int cg_scale_number(const cg *c, const mma_info *info, const tir_operand *o, int step) {
-    return step * info->sf_bytes / (c->k->params[o->param].granule / info->granule);
-}
-
 // Shared memory holds [row tile][k word] of 512 bytes; the copy spreads tile j, word s to 4 columns
 // at s * word_columns + 4 * j in all four lane quarters (PTX ISA "tcgen05.cp", 32x128b.warpx4).
 static void copy_scales(cg *c, tile_descs *descs, const tir_operand *o, int words) {
