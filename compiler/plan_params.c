@@ -158,6 +158,17 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
         }
         out->granule = (int)f->granule[f->n_granule - 1];
     }
+    if (elem_bits(f->scale) == 8 && (f->layout == NULL || strcmp(f->layout, "sf128x4") != 0)) {
+        PLAN_REFUSE(p, "X101", sym->type_span,
+                    "the %s scales of '%s' lie as '%s': kernels read and write scales of one byte "
+                    "as sf128x4, the tiles that tensor cores take",
+                    elem_name(f->scale), sym->name, f->layout != NULL ? f->layout : "linear");
+        diag_help(p->d,
+                  "'%s : %s[..] @ sf128x4', or '@ sf128x4' behind the format; lib/quant/scales.tk "
+                  "has the kernels that bring others there",
+                  sym->name, f->name);
+        return false;
+    }
     if (sym->shared || sym->mode == MODE_TEMP) {
         PLAN_REFUSE(p, "X101", sym->span, "'%s': shared and temp tensors have no lowering yet",
                     sym->name);

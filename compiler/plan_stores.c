@@ -125,6 +125,17 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
     s->elem = f->elem;
     s->scale = f->scale;
     s->granule = f->scale != ELEM_NONE ? (int)f->granule[f->n_granule - 1] : 0;
+    if (f->scale == ELEM_F32) {
+        PLAN_REFUSE(p, "X101", g->stmt->span,
+                    "'%s' would be quantised with f32 scales: stores make scales of one byte",
+                    g->param->name);
+        diag_help(p->d,
+                  "elements and scales in two tensors, by a kernel without products, as those of "
+                  "lib/quant/fp8.tk: 'let s = max[n](abs(x)) / 448; Q[m, n] = %s(x / s); "
+                  "S[m, n / BN] = s;'",
+                  elem_name(f->elem));
+        return false;
+    }
     bool converts = e->kind == EX_CALL && e->call == CALL_CONVERT;
     if (converts && f->scale != ELEM_NONE && e->n_args == 2) {
         s->divide = plan_value(p, e->args[1]);
