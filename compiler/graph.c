@@ -11,6 +11,7 @@
 typedef struct {
     graph *g;
     diag *d;
+    arena *mem;
     bool ok;
 } builder;
 
@@ -90,17 +91,38 @@ static int tile_of(builder *b, const ast_sym *index) {
 
 // --- Operands and products -----------------------------------------------------------------------
 
-static bool same_slice(const ast_expr *x, const ast_expr *y) {
-    if (x->n_args != y->n_args || x->a->sym != y->a->sym) {
+bool graph_subscript(const graph *g, const ast_expr *e, graph_place *out) {
+    int64_t v = 0;
+    *out = (graph_place){.div = 1};
+    if (lang_const_int(e, g->tparams, &v)) {
+        out->add = (int)v;
+        return v >= 0 && v <= INT32_MAX;
+    }
+    const ast_expr *name = e;
+    if (e->kind == EX_BINARY && e->op == OP_DIV && lang_const_int(e->b, g->tparams, &v)) {
+        out->div = (int)v;
+        name = v >= 1 && v <= 1 << 20 ? e->a : NULL;
+    }
+    if (name == NULL || name->kind != EX_NAME || name->sym == NULL ||
+        name->sym->kind != SYM_INDEX) {
         return false;
     }
-    for (int i = 0; i < x->n_args; i++) {
-        if (x->args[i]->kind != EX_NAME || y->args[i]->kind != EX_NAME ||
-            x->args[i]->sym != y->args[i]->sym) {
-            return false;
-        }
+    out->index = name->sym;
+    int loop = graph_loop_of(g, out->index);
+    int step = graph_for_of(g, out->index);
+    bool single = (loop >= 0 && g->tiles[loop] == 1) || (step >= 0 && g->steps[step] == 1);
+    return out->div == 1 || single;
+}
+
+static bool same_slice(const graph *g, const ast_expr *x, const ast_expr *y) {
+    bool same = x->n_args == y->n_args && x->a->sym == y->a->sym;
+    for (int i = 0; same && i < x->n_args; i++) {
+        graph_place p, q;
+        graph_subscript(g, x->args[i], &p);
+        graph_subscript(g, y->args[i], &q);
+        same = p.index == q.index && p.div == q.div && p.add == q.add;
     }
-    return true;
+    return same;
 }
 
 static bool is_tensor_slice(const ast_expr *e) {
@@ -108,36 +130,46 @@ static bool is_tensor_slice(const ast_expr *e) {
            e->a->sym->kind == SYM_PARAM;
 }
 
+// What a copy can find: a box begins where its indices are.
+static void check_place(builder *b, const ast_expr *slice, int axis) {
+    const ast_expr *e = slice->args[axis];
+    graph_place at;
+    if (!graph_subscript(b->g, e, &at)) {
+        REFUSE(b, "X101", e->span,
+               "an operand of a product is subscripted by indices and numbers: a copy brings the "
+               "box that begins there");
+        if (at.index != NULL) {
+            diag_help(b->d, "'%s' walks several elements at once: '/' takes one that walks them "
+                            "one by one",
+                      at.index->name);
+        } else {
+            diag_help(b->d, "let an index of the tile loop find it: tile ..., i of %s at %s",
+                      expr_text(b->mem, slice->a->sym->dims[axis]), expr_text(b->mem, e));
+        }
+    } else if (at.index != NULL && at.index->walk == WALK_ALL) {
+        REFUSE(b, "X101", e->span,
+               "a product over a whole dimension ('all %s') has no lowering yet", at.index->name);
+        diag_help(b->d, "walk it in steps: for %s:STEP of ...", at.index->name);
+    }
+}
+
 static int add_operand(builder *b, const ast_expr *e) {
     graph *g = b->g;
-    for (int i = 0; i < e->n_args; i++) {
-        if (e->args[i]->kind != EX_NAME || e->args[i]->sym == NULL ||
-            e->args[i]->sym->kind != SYM_INDEX) {
-            REFUSE(
-                b, "X101", e->args[i]->span,
-                "an operand of a product is subscripted by plain loop indices to be loaded by TMA");
-            return -1;
-        }
-        if (e->args[i]->sym->walk == WALK_ALL) {
-            REFUSE(b, "X101", e->args[i]->span,
-                   "a product over a whole dimension ('all %s') has no lowering yet",
-                   e->args[i]->sym->name);
-            diag_help(b->d, "walk it in steps: for %s:STEP of ...", e->args[i]->sym->name);
-            return -1;
-        }
+    for (int i = 0; i < e->n_args && b->ok; i++) {
+        check_place(b, e, i);
     }
-    for (int i = 0; i < g->n_operands; i++) {
-        if (same_slice(g->operands[i].expr, e)) {
+    for (int i = 0; i < g->n_operands && b->ok; i++) {
+        if (same_slice(g, g->operands[i].expr, e)) {
             return i;
         }
     }
-    if (full(b, g->n_operands, e->span, "operands")) {
+    if (!b->ok || full(b, g->n_operands, e->span, "operands")) {
         return -1;
     }
     graph_operand *o = &g->operands[g->n_operands];
     *o = (graph_operand){.param = e->a->sym, .expr = e, .level = GRAPH_TILE_LEVEL};
-    for (int i = 0; i < e->n_args; i++) {
-        int f = graph_for_of(g, e->args[i]->sym);
+    for (int i = 0; i < e->n_axes; i++) {
+        int f = graph_for_of(g, e->axes[i]);
         o->level = f > o->level ? f : o->level;
     }
     return g->n_operands++;
@@ -530,7 +562,7 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
     *out = (graph){.kernel = k, .sched = sched};
     out->tparams = ARENA_ARRAY(mem, int64_t, k->n_tparams + 1);
     lang_tparam_values(k, sched, out->tparams);
-    builder b = {out, d, true};
+    builder b = {out, d, mem, true};
     check_temps(&b);
     const ast_stmt *second = NULL;
     int nests = count_nests(k, &second);

@@ -16,6 +16,12 @@ typedef struct {
     int level;            // innermost loop it varies with: number in fors[], or GRAPH_TILE_LEVEL
 } graph_operand;
 
+// Where an operand lies along one axis: the element of its index over 'div', or a number.
+typedef struct {
+    const ast_sym *index; // NULL: 'add'
+    int div, add;
+} graph_place;
+
 typedef struct {
     const ast_sym *acc;
     const ast_stmt *stmt;
@@ -89,6 +95,8 @@ int graph_loop_of(const graph *g, const ast_sym *index); // -1: not a tile loop
 int graph_for_of(const graph *g, const ast_sym *index);  // -1: not a for loop
 int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulator of products
 int graph_sum_of(const graph *g, const ast_sym *acc);    // -1: not a sum without products
+// False: neither an index, nor one that walks element by element over a number, nor a number.
+bool graph_subscript(const graph *g, const ast_expr *e, graph_place *out);
 // The declaration that cuts a dimension in groups, or NULL.
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
 // graph_order.c. Whether all that is read of stored tensors has one value in every

@@ -291,12 +291,13 @@ static tir_expr *lower_sum(lowering *l, const ast_expr *e, const graph_sum *sum)
     return x->args[0] != NULL ? x : NULL;
 }
 
-static tir_expr *lower_acc(lowering *l, const ast_expr *e) {
+// By its name, or with its own indices behind it.
+static tir_expr *lower_acc(lowering *l, const ast_expr *e, const ast_sym *sym) {
     planner *p = l->p;
-    int sum = graph_sum_of(p->g, e->a->sym);
-    int acc = graph_acc_of(p->g, e->a->sym);
+    int sum = graph_sum_of(p->g, sym);
+    int acc = graph_acc_of(p->g, sym);
     const ast_expr *zero = (sum >= 0 ? p->g->sums[sum].zero : p->g->acc_stmts[acc])->value;
-    for (int i = 0; i < e->n_args; i++) {
+    for (int i = 0; e->kind == EX_INDEX && i < e->n_args; i++) {
         if (e->args[i]->kind != EX_NAME || e->args[i]->sym != zero->args[i]->sym) {
             return refuse(l, e, "an accumulator read at another place than its own element");
         }
@@ -316,7 +317,7 @@ static tir_expr *lower_slice(lowering *l, const ast_expr *e) {
     }
     const ast_sym *sym = e->a->sym;
     if (sym->kind == SYM_LET) {
-        return sym->is_acc ? lower_acc(l, e) : lower(l, sym->stmt->value);
+        return sym->is_acc ? lower_acc(l, e, sym) : lower(l, sym->stmt->value);
     }
     if (sym->kind != SYM_PARAM) {
         return refuse(l, e, "this value");
@@ -357,8 +358,7 @@ static tir_expr *lower_name(lowering *l, const ast_expr *e) {
         x->ref = loop_of(p, s);
         return x->ref >= 0 ? x : refuse(l, e, "this index");
     case SYM_LET:
-        return s->is_acc ? refuse(l, e, "an accumulator without its subscript")
-                         : lower(l, s->stmt->value);
+        return s->is_acc ? lower_acc(l, e, s) : lower(l, s->stmt->value);
     case SYM_FNARG:
         for (const frame *f = l->top; f != NULL; f = f->outer) {
             for (int i = 0; i < f->fn->n_args; i++) {

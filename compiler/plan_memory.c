@@ -24,11 +24,19 @@ static int loop_number(const planner *p, const ast_sym *index) {
     return loop >= 0 ? loop : p->k->n_loops + graph_for_of(p->g, index);
 }
 
+// Where a box lies along an axis of which it has one element.
+static tir_coord coord_of(const planner *p, const ast_expr *subscript) {
+    graph_place at;
+    graph_subscript(p->g, subscript, &at);
+    int loop = at.index != NULL ? loop_number(p, at.index) : -1;
+    return (tir_coord){loop, 1, at.div, at.add, 0};
+}
+
 // The subscript that loop 'loop' walks, other than the last one.
 static int axis_of(const planner *p, int number, int loop) {
     const ast_expr *e = p->g->operands[number].expr;
     int i = e->n_args - 2;
-    while (i > 0 && loop_number(p, e->args[i]->sym) != loop) {
+    while (i > 0 && coord_of(p, e->args[i]).loop != loop) {
         i--;
     }
     return i;
@@ -43,8 +51,8 @@ static void check_scaled_rows(planner *p, int number) {
         PLAN_REFUSE(p, "A111", go->expr->span,
                     "scale factors of '%s' are tiled over '%s' and '%s', but its rows in this "
                     "product are '%s'",
-                    go->param->name, go->expr->args[n - 2]->sym->name,
-                    go->expr->args[n - 1]->sym->name,
+                    go->param->name, expr_text(p->mem, go->expr->args[n - 2]),
+                    expr_text(p->mem, go->expr->args[n - 1]),
                     p->k->loops[p->operands[number].row_loop].index);
     }
 }
@@ -172,7 +180,7 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
         bool split = multicast || (halved && !po->mn_major);
         b.coords[axis] = i == line
                              ? (tir_coord){outer, 1, 1, 0, split ? box_lines : 0}
-                             : (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+                             : coord_of(p, go->expr->args[i]);
     }
     if (po->mn_major && cuts_steps(p, po)) {
         open_window(p, n - 1 - line, &m, &b);
@@ -202,7 +210,7 @@ static void outer_scales(planner *p, const graph_operand *go, tir_map *m, tir_bo
             m->strides[axis] = size_bin(p->mem, SZ_MUL, m->strides[axis - 1], t->dims[i + 1]);
         }
         m->box[axis] = 1;
-        b->coords[axis] = (tir_coord){loop_number(p, go->expr->args[i]->sym), 1, 1, 0, 0};
+        b->coords[axis] = coord_of(p, go->expr->args[i]);
     }
 }
 

@@ -211,7 +211,8 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     return p->ok;
 }
 
-static void add_where(planner *p, const ast_expr *e) {
+// A clause as written; what subscripts imply stands nowhere.
+static void add_where(planner *p, const ast_expr *e, bool implied) {
     tir_where *w = &p->k->where[p->k->n_where];
     w->cond = plan_size(p, e);
     if (w->cond == NULL) {
@@ -221,7 +222,8 @@ static void add_where(planner *p, const ast_expr *e) {
     const char *text = src_text(p->req->src, e->span.file, &len);
     int col = 0;
     src_place(p->req->src, e->span.file, e->span.off, &w->line, &col);
-    w->text = arena_strndup(p->mem, text + e->span.off, e->span.len);
+    w->text = implied ? expr_text(p->mem, e)
+                      : arena_strndup(p->mem, text + e->span.off, e->span.len);
     if (w->cond->op != SZ_INT) { // a constant clause was proved by the checker
         p->k->n_where++;
     }
@@ -405,7 +407,7 @@ void plan_params(planner *p) {
     // And those of stores (plan_stores.c) and of their values (plan_wide.c).
     k->where = ARENA_ARRAY(p->mem, tir_where, a->n_where + 2 * GRAPH_MAX);
     for (int i = 0; i < a->n_where && p->ok; i++) {
-        add_where(p, a->where[i]);
+        add_where(p, a->where[i], i >= a->n_where_written);
     }
     if (p->ok && p->f->sched != NULL && p->f->sched->when != NULL) {
         k->when = plan_size(p, p->f->sched->when);

@@ -2,8 +2,8 @@
 //
 // An axis is walked by an index of its dimension, left whole by ':', or picked by a number: a
 // constant, a 'const' scalar, an entry of a 'const' tensor or of a record. 'j / 2' walks an axis at
-// half the pace; that the sizes fit becomes a where clause of the kernel. 'm / S * S' is the first
-// of the S places that 'm' lies among.
+// half the pace; that the sizes fit, and that a constant lies inside, become where clauses of the
+// kernel. 'm / S * S' is the first of the S places that 'm' lies among.
 #include "check.h"
 
 #include <string.h>
@@ -319,12 +319,18 @@ static bool check_pick(checker *c, ast_expr *e, int axis, const subject *s) {
     }
     int64_t at;
     int64_t size;
-    if (size_value(arg, NULL, &at) == SIZE_OK &&
-        (at < 0 || (size_value(s->dims[axis], NULL, &size) == SIZE_OK && at >= size))) {
+    bool known = size_value(arg, NULL, &at) == SIZE_OK;
+    bool sized = size_value(s->dims[axis], NULL, &size) == SIZE_OK;
+    if (known && (at < 0 || (sized && at >= size))) {
         diag_report(c->d, DIAG_ERROR, "D111", arg->span,
                     "%lld lies outside of axis %d of '%s', which has %s elements", (long long)at,
                     axis, s->text, expr_text(c->mem, s->dims[axis]));
         return false;
+    }
+    if (s->sym != NULL && size_is_static(arg) && !(known && sized)) {
+        ast_expr *clause = new_binary(c, OP_LT, arg, s->dims[axis]);
+        clause->span = arg->span;
+        imply_where(c, clause);
     }
     return true;
 }

@@ -279,6 +279,17 @@ def grouped(r, text):
     return text.replace("tile m:BM of M, n:BN of N", f"tile g of G, m:BM of M {rows}, n:BN of N{cols}")
 
 
+def picked(r, text):
+    """The right operands of two accumulators in one tensor, picked by a number, by draws of its own."""
+    found = re.search(r"    B0 : (\w+)\[(.*)\],\n    B1 : .*\n", text)
+    if not found or r.random() < 0.6:
+        return text
+    text = text.replace(found.group(0), f"    B0 : {found.group(1)}[{r.choice(['2', 'L'])}, {found.group(2)}],\n")
+    one, other = r.choice([(0, 1), (1, 0)])
+    text = text.replace(" B0[", f" B0[{one}, ").replace(" B1[", f" B0[{other}, ").replace("B0, B1", "B0")
+    return text.replace(" B1 ", " B0 ")
+
+
 def neighbours(r, text):
     """What the schedule says of the kernel before and of the L2 cache, by draws of its own."""
     facts = []
@@ -314,6 +325,7 @@ def main():
             with open(path, "w", encoding="ascii") as f:
                 program_text = (without_products(r) if i % 5 == 4 else
                                 neighbours(random.Random(seed * 7919 + i), program(r, arch)))
+                program_text = picked(random.Random(seed * 5003 + i), program_text)
                 program_text, options = streamed(random.Random(seed * 6007 + i), program_text)
                 f.write(program_text)
             result = subprocess.run([fp4c, "run", path, "-arch", arch, "--shapes", "2", "--seed", str(i + 1),
