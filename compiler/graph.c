@@ -146,10 +146,6 @@ static void check_place(builder *b, const ast_expr *slice, int axis) {
             diag_help(b->d, "let an index of the tile loop find it: tile ..., i of %s at %s",
                       expr_text(b->mem, slice->a->sym->dims[axis]), expr_text(b->mem, e));
         }
-    } else if (at.index != NULL && at.index->walk == WALK_ALL) {
-        REFUSE(b, "X101", e->span,
-               "a product over a whole dimension ('all %s') has no lowering yet", at.index->name);
-        diag_help(b->d, "walk it in steps: for %s:STEP of ...", at.index->name);
     }
 }
 
@@ -173,6 +169,60 @@ static int add_operand(builder *b, const ast_expr *e) {
         o->level = f > o->level ? f : o->level;
     }
     return g->n_operands++;
+}
+
+// Elements of a step along a whole dimension: 128 bytes of the narrower operand, fewer where plain
+// operands have fewer, and whole granules of f32 scales.
+static int step_of_all(const builder *b, const ast_stmt *s, const ast_sym *index) {
+    const ast_format *x = s->value->a->type;
+    const ast_format *y = s->value->b->type;
+    int bits = elem_bits(x->elem) < elem_bits(y->elem) ? elem_bits(x->elem) : elem_bits(y->elem);
+    int step = 128 * 8 / bits;
+    int64_t extent = 0;
+    bool plain = x->scale == ELEM_NONE && y->scale == ELEM_NONE && x->elem == y->elem;
+    bool known = lang_const_int(index->dim, b->g->tparams, &extent);
+    while (plain && known && extent <= step / 2 && step * bits > 32 * 8) {
+        step /= 2;
+    }
+    const ast_format *const both[] = {x, y};
+    for (int i = 0; i < 2; i++) {
+        int granule = both[i]->scale == ELEM_F32 ? (int)both[i]->granule[both[i]->n_granule - 1] : 0;
+        step = granule > step ? granule : step;
+    }
+    return step;
+}
+
+// A whole dimension that a product sums over is a loop around it, and around the products over the
+// same one that stand right behind it. Returns the level that the product stands in.
+static int enter_all(builder *b, const ast_stmt *s, int level) {
+    graph *g = b->g;
+    const ast_sym *index = NULL;
+    for (int i = 0; i < s->n_contracted; i++) {
+        index = s->contracted[i]->walk == WALK_ALL ? s->contracted[i] : index;
+    }
+    if (index == NULL) {
+        return level;
+    }
+    int n = graph_for_of(g, index);
+    const graph_node *last = g->n_nodes > 0 ? &g->nodes[g->n_nodes - 1] : NULL;
+    if (n >= 0 && g->fors[n].parent == level && last != NULL && last->level == n) {
+        return n;
+    }
+    if (n >= 0) {
+        REFUSE(b, "X101", s->span,
+               "products over all of '%s' stand in two places: one loop walks it", index->name);
+        diag_help(b->d, "put them side by side, or walk it in steps: for %s:STEP of ...",
+                  index->name);
+        return level;
+    }
+    if (full(b, g->n_fors, s->span, "loops")) {
+        return level;
+    }
+    n = g->n_fors++;
+    g->fors[n] = (graph_for){index, s, level};
+    g->steps[n] = step_of_all(b, s, index);
+    g->nodes[g->n_nodes++] = (graph_node){NODE_FOR, n, level};
+    return n;
 }
 
 // Indices of the tile loop stand still. Of those summed over one walks in steps, the K of
@@ -224,8 +274,9 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
             "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
         return;
     }
+    level = enter_all(b, s, level);
     graph_mma m = {.stmt = s, .acc = s->target->a->sym, .level = level};
-    if (!find_summed(b, s, &m)) {
+    if (!b->ok || !find_summed(b, s, &m)) {
         return;
     }
     m.left = add_operand(b, v->a);
@@ -371,12 +422,30 @@ static void check_offsets(builder *b, const ast_sym *index) {
     }
 }
 
-// A whole dimension is a loop that reductions walk.
+static bool sums_over(const ast_stmt *s, const ast_sym *index) {
+    bool found = false;
+    bool product = s->kind == ST_ASSIGN && s->accumulate && s->target->n_axes > 1;
+    for (int i = 0; product && i < s->n_contracted; i++) {
+        found = found || s->contracted[i] == index;
+    }
+    for (int i = 0; i < s->n_body; i++) {
+        found = found || sums_over(s->body[i], index);
+    }
+    return found;
+}
+
+// A whole dimension is a loop that reductions walk, where products do not bring one.
 static void add_all(builder *b, const ast_stmt *s) {
     graph *g = b->g;
     for (int i = 0; i < s->n_indices && !full(b, g->n_fors, s->span, "loops"); i++) {
-        g->steps[g->n_fors] = 1;
-        g->fors[g->n_fors++] = (graph_for){s->indices[i], s, GRAPH_TILE_LEVEL};
+        bool product = false;
+        for (int j = 0; j < g->kernel->n_body; j++) {
+            product = product || sums_over(g->kernel->body[j], s->indices[i]);
+        }
+        if (!product) {
+            g->steps[g->n_fors] = 1;
+            g->fors[g->n_fors++] = (graph_for){s->indices[i], s, GRAPH_TILE_LEVEL};
+        }
     }
 }
 

@@ -73,9 +73,13 @@ static void check_nest(planner *p, const division *s, int loop) {
 // The loop that is divided, or -1.
 static int divided(planner *p, const division *s) {
     int loop = named_loop(p, s->name->text);
-    if (loop < 0) {
+    if (loop < 0 || p->g->fors[loop].sym->walk == WALK_ALL) {
         PLAN_REFUSE(p, "F103", s->name->span, "'%s' is not the index of a 'for' in kernel '%s'",
                     s->name->text, p->req->kernel->name);
+        if (loop >= 0) {
+            diag_help(p->d, "'all %s' has no steps to divide, 'for %s:STEP of ...' has",
+                      s->name->text, s->name->text);
+        }
         return -1;
     }
     if (p->g->n_mmas == 0) {

@@ -290,6 +290,19 @@ def picked(r, text):
     return text.replace(" B1 ", " B0 ")
 
 
+def whole(r, text):
+    """The products over all of a width at once, by draws of its own."""
+    loop = re.search(r"        for k:BK of K \{\n((?: {12}.*\n)+)        \}\n", text)
+    if not loop or r.random() < 0.85:
+        return text
+    text = text.replace(loop.group(0), loop.group(1))
+    if r.random() < 0.5:  # a width that is known when compiling
+        text = re.sub(r"\bK\b", str(r.choice([32, 64, 96, 128, 192, 256])), text)
+        return re.sub(r", \d+ % \d+ == 0", "", text).replace("{\n    ", "{\n    all k of KK;\n    ", 1).replace(
+            "KK", re.search(r"    A : \w+\[.*?(\d+)", text).group(1))
+    return text.replace("{\n    ", "{\n    all k of K;\n    ", 1)
+
+
 def neighbours(r, text):
     """What the schedule says of the kernel before and of the L2 cache, by draws of its own."""
     facts = []
@@ -325,6 +338,7 @@ def main():
             with open(path, "w", encoding="ascii") as f:
                 program_text = (without_products(r) if i % 5 == 4 else
                                 neighbours(random.Random(seed * 7919 + i), program(r, arch)))
+                program_text = whole(random.Random(seed * 4001 + i), program_text)
                 program_text = picked(random.Random(seed * 5003 + i), program_text)
                 program_text, options = streamed(random.Random(seed * 6007 + i), program_text)
                 f.write(program_text)
