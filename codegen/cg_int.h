@@ -284,6 +284,7 @@ typedef struct {
     // FRAG_MMA: four lanes (lane & ~3 ..) share each row, granules are reduced over them. A piece
     // is 16 rows; its runs are ordered by half of it, 8-column fragment.
     bool quad;
+    bool anew; // nothing that a store before this one computed is used again
 } cg_frag;
 
 void cg_store(cg *c, int store);

@@ -23,6 +23,30 @@ static ll_val sum_in(cg *c, int acc, ll_var reg) {
     return exponent == 0 ? v : cg_math2(c, "mul.rn.f32", v, ll_f32(c->b, ldexp(1, exponent)));
 }
 
+// Whether a store before this one reads the same sums and the registers have no room for a value
+// an element beside them: what both compute would be kept from one to the other.
+static bool computes_anew(cg *c, int store, const cg_frag *f) {
+    bool first = true;
+    for (int i = 0; i < store; i++) {
+        int accs[4];
+        int n = cg_store_accs(c, &c->k->stores[i], accs);
+        for (int a = 0; a < n * f->n_accs; a++) {
+            first = first && accs[a / f->n_accs] != f->accs[a % f->n_accs];
+        }
+    }
+    return !first && OTHER_REGS + 2 * cg_role_accs(c) > cg_role_regs(c);
+}
+
+// The same value, of which LLVM does not know that it is.
+static ll_val made_anew(cg *c, ll_val v, bool is_float) {
+    ll_asm copy = {.text = "mov.b32 $0, $1;",
+                   .constraints = is_float ? "=f,f" : "=r,r",
+                   .effect = true,
+                   .n_out = 1,
+                   .out = {is_float ? LL_F32 : LL_I32}};
+    return LL_ASM(c->b, &copy, v);
+}
+
 // Per half (8 rows), a pair of columns of each column fragment.
 static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
     ll *b = c->b;
@@ -46,8 +70,10 @@ static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
                 int frag = (p->sub * f->cols + col) / FRAG_N;
                 int at = (p->m * acc->n_n + frag) * 4 + half * 2;
                 r->acc[a] = ARENA_ARRAY(c->mem, ll_val, 2);
-                r->acc[a][0] = sum_in(c, f->accs[a], acc->regs[at]);
-                r->acc[a][1] = sum_in(c, f->accs[a], acc->regs[at + 1]);
+                for (int i = 0; i < 2; i++) {
+                    ll_val v = sum_in(c, f->accs[a], acc->regs[at + i]);
+                    r->acc[a][i] = f->anew ? made_anew(c, v, true) : v;
+                }
             }
         }
     }
@@ -128,6 +154,11 @@ void cg_store_mma(cg *c, int store) {
     f.row = ll_add(b, f.row, mma_warp_row(c, first->rows));
     ll_val col = ll_add(b, c->starts[t->col_loop], ll_muli(b, c->rank, t->col_rank_step));
     col = ll_add(b, col, mma_warp_col(c, first->cols));
+    f.anew = computes_anew(c, store, &f);
+    if (f.anew) {
+        f.row = made_anew(c, f.row, false);
+        col = made_anew(c, col, false);
+    }
     for (int sub = 0; sub < first->cols / f.cols && CG_OK(c); sub++) {
         f.col = ll_addi(b, col, (int64_t)sub * f.cols);
         store_sub(c, store, &f, sub);

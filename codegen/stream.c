@@ -77,7 +77,9 @@ void cg_stream_walk(cg *c, const tir_stmt *s) {
 // Address (i64) of a CTA's flag for this warp. Flags of all CTAs come first, whatever kernel it is.
 static ll_val flag_of(cg *c, ll_val cta) {
     ll *b = c->b;
-    ll_val at = ll_add(b, ll_muli(b, cta, FP4_MODULE_FLAGS), c->warp);
+    // Not c->warp: ptxas would keep that uniform value through all of the role, in local memory.
+    ll_val warp = ll_bini(b, LL_LSHR, c->tid, 5);
+    ll_val at = ll_add(b, ll_muli(b, cta, FP4_MODULE_FLAGS), warp);
     return ll_add(b, cg_arg_of(c, ARG_WORKSPACE, 0, PART_DATA), ll_muli(b, ll_to(b, at, LL_I64), WORD_BYTES));
 }
 
