@@ -29,6 +29,7 @@ typedef struct {
     void *cubin;
     size_t cubin_len;
     int regs, stack, spill_stores, spill_loads, barriers;
+    int short_of; // > 0: ptxas gave up, an instruction needs more registers than these of the launch
     const char *log; // everything that ptxas said
 } ptxas_result;
 

@@ -235,6 +235,7 @@ static const char *collect(const ptxas_job *job, int status, const scratch *s, p
         return arena_printf(mem, "ptxas was ended by signal %d", WTERMSIG(status));
     }
     if (WEXITSTATUS(status) != 0) {
+        out->short_of = number_before(strstr(out->log, "Insufficient registers ("), ") to compile");
         return arena_printf(mem, "ptxas refuses the code of '%s' (exit %d): %s", job->entry,
                             WEXITSTATUS(status), out->log);
     }

@@ -164,14 +164,27 @@ static bool walks_by_clc(const planner *p) {
     return p->f->has_walk && strcmp(p->f->walk, "clc") == 0;
 }
 
-// Registers of derived roles. Following a clc walk takes a loading thread more than 40.
+// Registers of derived roles. Following a clc walk takes a loading thread more than 40; where CTAs
+// divide a tile's steps, ptxas needs more for both roles of mma.sync, or keeps what outlives them in
+// local memory (measured over tiles and formats with CUDA 13.0).
+static bool divides(const planner *p) {
+    return p->arch->family == MMA_SYNC && (tir_split(p->k) > 1 || p->k->walk.stream >= 0);
+}
+
+// Of warps that bring, and with tcgen05 of those that multiply: a stage of 8-bit elements with
+// their scales has up to 24 products and copies, each with operands of its own.
 static int load_regs(const planner *p) {
-    return plan_acc_in_regs(p) && !walks_by_clc(p) ? 40 : 56;
+    for (int i = 0; i < p->g->n_operands && !plan_acc_in_regs(p); i++) {
+        if (p->operands[i].scaled) {
+            return 80;
+        }
+    }
+    return divides(p) ? 72 : plan_acc_in_regs(p) && !walks_by_clc(p) ? 40 : 56;
 }
 
 // What is left for each of one to four warpgroups beside the loading one.
 static int sync_regs(const planner *p, int warps) {
-    return warps > 12 ? 104 : warps > 8 ? 152 : walks_by_clc(p) ? 224 : 232;
+    return warps > 12 ? 104 : warps > 8 ? 152 : divides(p) ? 216 : walks_by_clc(p) ? 224 : 232;
 }
 
 static void assign_loads(planner *p) {
@@ -238,7 +251,7 @@ static void assign_products(planner *p) {
     bool sync = plan_acc_in_regs(p);
     plan_role derived = {.name = "math",
                          .warps = derived_warps(p),
-                         .regs = sync ? sync_regs(p, derived_warps(p)) : 56,
+                         .regs = sync ? sync_regs(p, derived_warps(p)) : load_regs(p),
                          .turns = derived_turns(p),
                          .span = p->at};
     int sibling = -1;
@@ -421,7 +434,7 @@ static int default_regs(const planner *p, const plan_role *r) {
         return load_regs(p);
     }
     if (p->arch->family == MMA_TCGEN05) {
-        return r->stores ? 208 : 56;
+        return r->stores ? 208 : load_regs(p);
     }
     return sync_regs(p, r->warps);
 }

@@ -71,12 +71,18 @@ static int generate(unit *u, built *b, build_stop stop) {
 // What a schedule asks too much of registers is its author's to mend.
 static bool spills(unit *u, const built *b) {
     const ptxas_result *r = &b->report;
-    if (r->stack == 0 && r->spill_stores == 0 && r->spill_loads == 0) {
+    const char *arch = arch_infos[b->tir->arch].name;
+    if (r->short_of > 0) {
+        diag_report(u->d, DIAG_ERROR, "R203", place_of(b),
+                    "an instruction of '%s' needs more registers on %s than the %d of each thread at launch",
+                    b->tir->name, arch, r->short_of);
+    } else if (r->stack > 0 || r->spill_stores > 0 || r->spill_loads > 0) {
+        diag_report(u->d, DIAG_ERROR, "R203", place_of(b),
+                    "'%s' needs local memory on %s: %d bytes of stack, %d of spill stores, %d of spill loads",
+                    b->tir->name, arch, r->stack, r->spill_stores, r->spill_loads);
+    } else {
         return false;
     }
-    diag_report(u->d, DIAG_ERROR, "R203", place_of(b),
-                "'%s' needs local memory on %s: %d bytes of stack, %d of spill stores, %d of spill loads",
-                b->tir->name, arch_infos[b->tir->arch].name, r->stack, r->spill_stores, r->spill_loads);
     for (int i = 0; i < b->tir->n_roles; i++) {
         const tir_role *role = &b->tir->roles[i];
         diag_because(u->d, "role %s: %d warp%s, %d registers a thread", role->name, role->n_warps,
@@ -99,10 +105,10 @@ static int assemble(unit *u, built *b, builds *all) {
                      .allow_spills = true};
     const char *wrong = ptxas_run(&job, &b->report, u->mem);
     b->ptxas_seconds = now_seconds() - start;
-    if (wrong != NULL) {
+    if (wrong != NULL && b->report.short_of <= 0) {
         return internal_error(u, "ptxas", wrong, b);
     }
-    b->assembled = true;
+    b->assembled = wrong == NULL;
     return spills(u, b) ? EXIT_MISTAKE : EXIT_DONE;
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The command line: exit codes, sentences, nothing half written. cli.sh FP4C ROOT
 set -u
-fp4c=$1
-root=$2
+fp4c=$(realpath "$1")
+root=$(realpath "$2")
 gemm=$root/lib/gemm/gemm.tk
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -138,6 +138,30 @@ END
 expect 0 "bit-exact" run wide.tk -arch sm_120a G=2047 M=8 --check
 expect 1 "g \* 1048576 in 32 bits" run wide.tk -arch sm_120a G=4100 M=8
 rm -f wide.tk
+
+# Registers of derived roles suffice where CTAs divide a tile and for stages with many scales; too few
+# for an instruction are the schedule's mistake.
+registers() {
+    cat >regs.tk <<END
+use std.formats;
+kernel k<BM = $1, BN = $2, BK = $3>(A : $4[M, K], B : $4[N, K], D : out f32[M, N]) where N % 8 == 0, K % 32 == 0 {
+    tile m:BM of M, n:BN of N {
+        let acc = zero f32[m, n];
+        for k:BK of K { acc[m, n] += A[m, k] * B[n, k]; }
+        D[m, n] = acc[m, n];
+    }
+}
+schedule k on $5 { $6 }
+END
+}
+for tile in "16 256 256 mxfp8 sm_120a|split k by 2;" "128 128 64 nvfp4 sm_120a|split k by 4;" \
+    "256 64 128 nvfp4 sm_120a|split k over sms;" "128 256 256 mxfp8 sm_100a|walk clc;"; do
+    registers ${tile%|*} "${tile#*|}"
+    expect 0 "" regs.tk -arch "$(echo "${tile%|*}" | cut -d' ' -f5)" -o /dev/null
+done
+registers 64 192 64 bf16 sm_90a "role load : 4 warps regs 40 { A, B }; role math : 4 warps regs 168 { acc, D };"
+expect 1 "R203.*than the 104 of each thread at launch" regs.tk -arch sm_90a -o /dev/null
+rm -f regs.tk
 
 # The manual: its programs are taken everywhere, and it names every fact and function.
 awk '/^```tk$/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("manual" n ".tk") }' "$root/lang/LANGUAGE.md"
