@@ -156,9 +156,10 @@ tir_size *cg_most_clusters(const tir_kernel *k, arena *mem) {
 }
 
 tir_size *cg_map_offset(const tir_map *m, arena *mem) {
-    if (m->window == 0) {
+    if (m->window == 0 && !m->cuts) {
         return NULL;
     }
-    tir_size *lines = size(mem, SZ_MUL, m->dims[m->window], m->strides[m->window]);
-    return size(mem, SZ_SUB, number(mem, 0), lines);
+    tir_size *before = m->cuts ? m->dims[0] // bytes
+                               : size(mem, SZ_MUL, m->dims[m->window], m->strides[m->window]);
+    return size(mem, SZ_SUB, number(mem, 0), before);
 }

@@ -296,6 +296,18 @@ static ll_val lines_inside(cg *c, const tir_map *map, int f, ll_val line) {
     return ll_select(b, ll_cmp(b, LL_SLT, left, all), left, all);
 }
 
+// A box of a map that cuts lines, from byte 'at' on: the bytes of it that lie in the part.
+static void cut_box(cg *c, const tir_map *map, const tir_coord *k, copy *x) {
+    ll *b = c->b;
+    ll_val at = x->coords[0], all = ll_i32(b, map->box[0]);
+    ll_val hi = c->spans[k->loop - c->k->n_loops].hi;
+    ll_val n = ll_sub(b, ll_bini(b, LL_UDIV, ll_muli(b, hi, k->mul), k->div), at);
+    n = ll_select(b, ll_cmpi(b, LL_SGT, n, 0), n, ll_i32(b, 0));
+    n = ll_select(b, ll_cmp(b, LL_SLT, n, all), n, all);
+    x->coords[0] = ll_sub(b, all, n);
+    x->coords[1] = ll_bini(b, LL_UDIV, ll_add(b, at, n), TIR_CUT_BYTES);
+}
+
 // The product of a pair that reads a box as its N side and has only as many columns as are there, or NULL.
 static const tir_mma *fitted_product(const cg *c, int ch, const tir_box *box) {
     for (int i = 0; i < c->k->n_mmas && c->k->pair; i++) {
@@ -345,6 +357,9 @@ static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     for (int i = 0; i < box->n_boxes; i++) {
         x.dst = ll_addi(b, at, (int64_t)i * box->box_pitch);
         x.coords[0] = ll_addi(b, first, (int64_t)i * box->box_step);
+        if (map->cuts) {
+            cut_box(c, map, &box->coords[0], &x);
+        }
         emit_copy(c, &x);
     }
 }

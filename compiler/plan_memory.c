@@ -82,8 +82,44 @@ static bool cuts_steps(const planner *p, const plan_operand *po) {
            !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
 }
 
+// Elements of a line that a copy can leave out: whole 16 bytes, the unit of a map's strides.
+static int piece_of(const ast_format *f) {
+    return TIR_CUT_BYTES * 8 / elem_bits(f->elem);
+}
+
+// Whether a part of a line can be copied. Not of padded elements, which come by 128, nor beside
+// scales of one byte: those behind the end of a part may be NaN, and count.
+static bool has_pieces(const plan_operand *po, const ast_format *format) {
+    return (format->scale == ELEM_NONE || format->scale == ELEM_F32) &&
+           po->container == elem_bits(format->elem);
+}
+
+// Whether copies end where parts do within a line.
+static bool cuts_lines(const planner *p, const plan_operand *po, const ast_format *format) {
+    const tir_for *f = &p->k->fors[po->k_loop - p->k->n_loops];
+    int piece = piece_of(format);
+    return has_pieces(po, format) && tir_is_multiple(f->lo, piece) &&
+           tir_is_multiple(f->hi, piece) && tir_is_whole(p->k, f->extent, piece);
+}
+
+// An f32 scale is that of one part's elements.
+static void check_part_scales(planner *p, const graph_operand *go, const tir_for *f) {
+    const ast_format *format = go->param->format;
+    int granule = format->scale == ELEM_F32 ? (int)format->granule[format->n_granule - 1] : 1;
+    if (granule > 1 && !tir_is_multiple(f->lo, granule)) {
+        PLAN_REFUSE(p, "X101", go->expr->span,
+                    "parts of '%s' begin within granules of '%s', of which %d elements share a "
+                    "scale with another part",
+                    f->index, go->param->name, granule);
+        diag_help(p->d,
+                  "begin them at whole granules: 'ragged ... align %d', or 'in lo[g] / %d * %d .. "
+                  "hi[g] / %d * %d'",
+                  granule, granule, granule, piece_of(format), piece_of(format));
+    }
+}
+
 // What such a step covers behind the part is another part's, and must not be added: lines can be
-// left out of a box, elements of a line cannot.
+// left out of a box, elements of a line in whole pieces.
 static void check_part(planner *p, int number) {
     const plan_operand *po = &p->operands[number];
     const graph_operand *go = &p->g->operands[number];
@@ -91,7 +127,8 @@ static void check_part(planner *p, int number) {
         return;
     }
     const tir_for *f = &p->k->fors[po->k_loop - p->k->n_loops];
-    if (!po->mn_major) {
+    const ast_format *format = go->param->format;
+    if (!po->mn_major && !cuts_lines(p, po, format)) {
         PLAN_REFUSE(p, "X101", go->expr->span,
                     "'%s' walks a part of its dimension, which is the last axis of '%s': the last "
                     "step of %d would bring elements of the next part",
@@ -103,15 +140,24 @@ static void check_part(planner *p, int number) {
         diag_help(p->d,
                   "or let parts begin and end at whole steps: ragged ... by ... at ... align %d;",
                   f->step);
+        if (has_pieces(po, format)) {
+            diag_help(p->d,
+                      "or at multiples of %d: ragged ... by ... at ... align %d; and a dimension that "
+                      "is one, too: where .. %% %d == 0",
+                      piece_of(format), piece_of(format), piece_of(format));
+        }
     } else if (go->expr->n_args == PLAN_MAX_AXES) {
         PLAN_REFUSE(p, "X101", go->expr->span,
                     "'%s' walks a part of its dimension, for which a tensor map has an axis more "
                     "than '%s': %d are possible",
                     f->index, go->param->name, PLAN_MAX_AXES);
+    } else {
+        check_part_scales(p, go, f);
     }
 }
 
-// The lines of a map, its axis 'at', end within the tensor: a window on them, one axis more.
+// A map's axis 'at' ends within the tensor: a window on its lines, or on the bytes of each line (0),
+// one axis more.
 static void open_window(planner *p, int at, tir_map *m, tir_box *b) {
     for (int i = m->rank; i > at; i--) {
         m->dims[i] = m->dims[i - 1];
@@ -121,7 +167,12 @@ static void open_window(planner *p, int at, tir_map *m, tir_box *b) {
     }
     m->rank++;
     m->window = at;
+    m->cuts = at == 0;
     m->dims[at] = size_int(p->mem, m->box[at]);
+    if (m->cuts) {
+        m->dims[1] = size_bin(p->mem, SZ_DIV, m->dims[1], size_int(p->mem, TIR_CUT_BYTES));
+        m->strides[1] = size_int(p->mem, TIR_CUT_BYTES);
+    }
     // behind the last line
     m->dims[at + 1] = size_bin(p->mem, SZ_ADD, m->dims[at + 1], size_int(p->mem, 1));
     m->box[at + 1] = 1;
@@ -182,8 +233,8 @@ static tir_box data_box(planner *p, int number, tir_operand *op) {
                              ? (tir_coord){outer, 1, 1, 0, split ? box_lines : 0}
                              : coord_of(p, go->expr->args[i]);
     }
-    if (po->mn_major && cuts_steps(p, po)) {
-        open_window(p, n - 1 - line, &m, &b);
+    if (cuts_steps(p, po)) {
+        open_window(p, po->mn_major ? n - 1 - line : 0, &m, &b);
     }
     if (padded) {
         // cuda.h "cuTensorMapEncodeTiled": addresses and strides of padded types

@@ -101,7 +101,13 @@ typedef struct {
     // tensor. A box at (lines of a box - n, line + n) has n lines of the tensor from 'line' on; the
     // others lie outside of the map: they are not stored, and loaded as zeros. 0: none.
     int window;
+    // The same within lines: axis 0 has as many bytes as a box, axis 1 steps by TIR_CUT_BYTES, the
+    // unit of strides, and the map begins a box before the tensor. A box at (bytes of a box - n,
+    // (at + n) / TIR_CUT_BYTES) has n bytes of each line, from 'at' on.
+    bool cuts;
 } tir_map;
+
+enum { TIR_CUT_BYTES = 16 };
 
 // --- Tile space ----------------------------------------------------------------------------------
 

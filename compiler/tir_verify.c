@@ -168,6 +168,15 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
                    m->box[m->window + 1] == 1,
                "%s: its window on lines is not as long as a box", name);
     }
+    if (m->cuts) {
+        VERIFY(v,
+               m->window == 0 && m->part == PART_DATA && m->rank > 2 && m->elem_bytes == 1 &&
+                   !padded && m->dims[0]->op == SZ_INT && m->dims[0]->value == m->box[0] &&
+                   m->strides[1]->op == SZ_INT && m->strides[1]->value == TIR_CUT_BYTES &&
+                   m->box[1] == 1,
+               "%s: a window within lines that are no boxes of bytes in steps of %d", name,
+               TIR_CUT_BYTES);
+    }
     int row = m->box[0] * m->elem_bytes;
     VERIFY(v, row % 16 == 0, "%s: box rows of %d bytes; multiples of 16", name, row);
     VERIFY(v, m->swizzle == SWZ_NONE || row <= verify_span(m->swizzle),

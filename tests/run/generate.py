@@ -241,7 +241,7 @@ def summed(r, text):
     """The program with products over groups of what they sum over, a result each."""
     lines = re.search(r"    (?:A|B\d) : \w+\[[MN], K\]", text)  # an operand whose lines parts must not cut
     whole = lines and r.random() < 0.9
-    entries, at = ("G + 1", "at first align BK") if whole else r.choice([("G + 1", "at first"), ("G", "to first"),
+    entries, at = ("G + 1", f"at first align {r.choice(['BK', 'BK', '32'])}") if whole else r.choice([("G + 1", "at first"), ("G", "to first"),
                                                                         ("G", "to first align 32")])
     text = re.sub(r"(    [DE] : (?:out|inout) \w+\[)", r"\1G, ", text)
     text = re.sub(r"\b([DE])\[([mn]), ([mn])\]", r"\1[g, \2, \3]", text)
