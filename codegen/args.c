@@ -1,19 +1,23 @@
 // Which parameters a kernel's PTX entry has: see args.h.
 #include "args.h"
 
-static bool expr_loads(const tir_expr *e, int param) {
+static bool expr_has(const tir_expr *e, tir_expr_kind kind, int param) {
     if (!e) {
         return false;
     }
-    if (e->kind == TX_LOAD && e->ref == param) {
+    if (e->kind == kind && e->ref == param) {
         return true;
     }
     for (int i = 0; i < e->n_args; i++) {
-        if (expr_loads(e->args[i], param)) {
+        if (expr_has(e->args[i], kind, param)) {
             return true;
         }
     }
     return false;
+}
+
+static bool expr_loads(const tir_expr *e, int param) {
+    return expr_has(e, TX_LOAD, param);
 }
 
 static bool needs_data_pointer(const tir_kernel *k, int param) {
@@ -44,7 +48,9 @@ static bool needs_scale_pointer(const tir_kernel *k, int param) {
         }
     }
     for (int i = 0; i < k->n_stores; i++) {
-        if (k->stores[i].param == param && k->stores[i].scale != ELEM_NONE) {
+        const tir_store *s = &k->stores[i];
+        if ((s->param == param && s->scale != ELEM_NONE) || expr_has(s->value, TX_SCALE, param) ||
+            expr_has(s->divide, TX_SCALE, param)) {
             return true;
         }
     }

@@ -230,6 +230,8 @@ ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
 // Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.
 // Bytes from a plain tensor's address to the element at a position, where its layout says so.
 ll_val cg_layout_offset(cg *c, int param, const ll_val *at);
+// Bytes from the first scale of a scaled tensor to that of the element at these positions.
+ll_val cg_scale_offset(cg *c, int param, const ll_val *at);
 // Bytes to the scale of a row and granule column in 128x4 tiles, 'atoms' of them side by side.
 ll_val cg_atom_offset(cg *c, ll_val row, ll_val col, ll_val atoms);
 ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, const cg_elem *at,

@@ -121,17 +121,33 @@ ll_val cg_element_address(cg *c, int param, int n_axes, const tir_axis *axes, co
     return ll_add(b, address, ll_muli(b, cg_arg_of(c, ARG_PITCH, param, PART_DATA), at->dcol));
 }
 
+static ll_val scale_address(cg *c, const tir_expr *e, const cg_elem *at, ll_val *inside) {
+    ll *b = c->b;
+    const tir_param *p = &c->k->params[e->ref];
+    ll_val pos[8];
+    *inside = cg_in_bounds(c, at);
+    for (int i = 0; i < e->n_axes && i < 8; i++) {
+        pos[i] = cg_axis(c, &e->axes[i], at);
+        *inside = ll_bin(b, LL_AND, *inside, ll_cmp(b, LL_ULT, pos[i], cg_size(c, p->dims[i])));
+    }
+    ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, e->ref, PART_SCALE), LL_I64);
+    return ll_add(b, base, cg_scale_offset(c, e->ref, pos));
+}
+
 static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
     ll *b = c->b;
     const tir_param *p = &c->k->params[e->ref];
-    if (p->scale != ELEM_NONE || e->n_axes != p->n_dims) {
-        cg_fail(c, "elements of '%s' (%s) cannot be read one by one in kernel '%s'; only plain "
-                   "formats can", p->name, p->format, c->k->name);
+    bool scale = e->kind == TX_SCALE;
+    if (e->n_axes != p->n_dims || (scale && p->groups)) {
+        cg_fail(c, "elements of '%s' (%s) cannot be read one by one in kernel '%s'", p->name, p->format,
+                c->k->name);
         return ll_f32(b, 0);
     }
     ll_val inside;
-    ll_val address = cg_element_address(c, e->ref, e->n_axes, e->axes, at, &inside);
-    int bits = elem_bits(p->elem);
+    ll_val address = scale ? scale_address(c, e, at, &inside)
+                           : cg_element_address(c, e->ref, e->n_axes, e->axes, at, &inside);
+    elem_kind elem = scale ? p->scale : p->elem;
+    int bits = elem_bits(elem);
     const char *type = bits == 32 ? "b32" : bits == 16 ? "u16" : "u8";
     // Tensors that the kernel also writes are read in program order, and all behind a wait for the kernel before.
     bool ordered = c->k->pdl || p->mode == MODE_OUT || p->mode == MODE_INOUT || p->mode == MODE_TEMP;
@@ -151,7 +167,7 @@ static ll_val load_element(cg *c, const tir_expr *e, const cg_elem *at) {
         }
         word = ll_bini(b, LL_AND, ll_bin(b, LL_LSHR, word, shift), (1 << bits) - 1);
     }
-    return elem_is_int(p->elem) ? word : cg_unpack(c, p->elem, word);
+    return elem_is_int(elem) ? word : cg_unpack(c, elem, word);
 }
 
 // --- Operators -----------------------------------------------------------------------------------
@@ -319,6 +335,7 @@ ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at) {
     case TX_ACC:
         return at->accs[e->ref];
     case TX_LOAD:
+    case TX_SCALE:
         return load_element(c, e, at);
     case TX_INDEX:
         return loop_index(c, e->ref, at);

@@ -93,6 +93,34 @@ ll_val cg_layout_offset(cg *c, int param, const ll_val *at) {
     return ll_mul(b, offset, ll_i64(b, elem_bits(p->elem) / 8));
 }
 
+// Tiles of 128 x 4 for scales of one byte; f32 ones row by row, or column by column where they say
+// so, shared down rows as well.
+ll_val cg_scale_offset(cg *c, int param, const ll_val *at) {
+    ll *b = c->b;
+    const tir_param *p = &c->k->params[param];
+    int n = p->n_dims;
+    layout_kind l = p->layout != NULL ? (layout_kind)layout_find(p->layout) : LAYOUT_LINEAR;
+    ll_val row = ll_bini(b, LL_UDIV, at[n - 2], p->granule_rows);
+    ll_val col = ll_bini(b, LL_UDIV, at[n - 1], p->granule);
+    ll_val rows = ll_bini(b, LL_UDIV, ll_addi(b, cg_size(c, p->dims[n - 2]), p->granule_rows - 1),
+                          p->granule_rows);
+    ll_val cols = ll_bini(b, LL_UDIV, ll_addi(b, cg_size(c, p->dims[n - 1]), p->granule - 1), p->granule);
+    ll_val offset = l == LAYOUT_LINEAR
+                        ? ll_add(b, ll_mul(b, ll_sext(b, row, LL_I64), ll_sext(b, cols, LL_I64)),
+                                 ll_sext(b, col, LL_I64))
+                        : in_matrix(c, l, row, col, rows, cols);
+    offset = ll_mul(b, offset, ll_i64(b, elem_bits(p->scale) / 8));
+    if (n <= 2) {
+        return offset;
+    }
+    ll_val matrix = at[0];
+    for (int i = 1; i < n - 2; i++) {
+        matrix = ll_add(b, ll_mul(b, matrix, cg_size(c, p->dims[i])), at[i]);
+    }
+    ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, param, PART_SCALE);
+    return ll_add(b, offset, ll_mul(b, ll_sext(b, matrix, LL_I64), bytes));
+}
+
 // --- Stores --------------------------------------------------------------------------------------
 
 typedef struct {

@@ -357,7 +357,7 @@ static fragments taken(cg *c, const product *p, const carried *v) {
 enum { LOOP_REGS = 40, LOAD_REGS = 8, SCATTER_REGS = 16, QUANTISE_REGS = 40 };
 
 static int expr_registers(const tir_expr *e) {
-    int n = e->kind == TX_LOAD ? LOAD_REGS : 0;
+    int n = tir_is_load(e) ? LOAD_REGS : 0;
     for (int i = 0; i < e->n_args; i++) {
         n += expr_registers(e->args[i]);
     }

@@ -48,7 +48,7 @@ static int addresses(const tir_kernel *k, int param) {
 }
 
 static int count_loads(const tir_kernel *k, const tir_expr *e) {
-    int n = e && e->kind == TX_LOAD ? 1 + addresses(k, e->ref) : 0;
+    int n = e && tir_is_load(e) ? 1 + (e->kind == TX_LOAD ? addresses(k, e->ref) : 2) : 0;
     for (int i = 0; e && i < e->n_args; i++) {
         n += count_loads(k, e->args[i]);
     }

@@ -310,6 +310,30 @@ static tir_expr *lower_acc(lowering *l, const ast_expr *e, const ast_sym *sym) {
     return x;
 }
 
+// Why the scales of single elements have no place that is known; NULL if they have.
+static const char *scales_wrong(const planner *p, const tir_param *t) {
+    for (int i = 0; i < p->g->n_stores; i++) {
+        if (p->g->stores[i].param->id == (int)(t - p->k->params)) {
+            return "the kernel stores them too, and elements that are stored at another time share "
+                   "a scale";
+        }
+    }
+    return t->n_dims < 2       ? "its scales lie in tiles of 128 rows, of which it has none"
+           : t->groups != NULL ? "its rows are ragged, and so are its scales"
+                               : NULL;
+}
+
+// An element of a tensor, or its scale.
+static tir_expr *load(planner *p, tir_expr_kind kind, const ast_expr *slice) {
+    const ast_sym *sym = slice->a->sym;
+    bool whole = kind == TX_LOAD && elem_is_int(sym->format->elem);
+    tir_expr *x = new_expr(p, kind, whole ? ELEM_I32 : ELEM_F32);
+    x->ref = sym->id;
+    x->n_axes = slice->n_args;
+    x->axes = ARENA_ARRAY(p->mem, tir_axis, slice->n_args + 1);
+    return plan_axes(p, slice, x->axes) ? x : NULL;
+}
+
 static tir_expr *lower_slice(lowering *l, const ast_expr *e) {
     planner *p = l->p;
     if (e->a->kind != EX_NAME || e->a->sym == NULL) {
@@ -322,14 +346,21 @@ static tir_expr *lower_slice(lowering *l, const ast_expr *e) {
     if (sym->kind != SYM_PARAM) {
         return refuse(l, e, "this value");
     }
-    if (sym->format->scale != ELEM_NONE) {
-        return refuse(l, e, "reading a scaled tensor elementwise");
+    tir_expr *x = load(p, TX_LOAD, e);
+    if (x == NULL || sym->format->scale == ELEM_NONE) {
+        return x;
     }
-    tir_expr *x = new_expr(p, TX_LOAD, elem_is_int(sym->format->elem) ? ELEM_I32 : ELEM_F32);
-    x->ref = sym->id;
-    x->n_axes = e->n_args;
-    x->axes = ARENA_ARRAY(p->mem, tir_axis, e->n_args + 1);
-    return plan_axes(p, e, x->axes) ? x : NULL;
+    const char *wrong = scales_wrong(p, &p->k->params[sym->id]);
+    if (wrong != NULL) {
+        PLAN_REFUSE(p, "X101", e->span, "elements of '%s' cannot be read one by one: %s", sym->name,
+                    wrong);
+        return NULL;
+    }
+    tir_expr *scaled = new_node(p, TX_BINARY, ELEM_F32, 2);
+    scaled->op = OP_MUL;
+    scaled->args[0] = x;
+    scaled->args[1] = load(p, TX_SCALE, e);
+    return scaled;
 }
 
 static tir_expr *lower_name(lowering *l, const ast_expr *e) {

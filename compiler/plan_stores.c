@@ -159,7 +159,7 @@ static bool stored_value(planner *p, const graph_store *g, tir_store *s) {
 }
 
 static bool value_loads(const tir_expr *e, int param) {
-    bool found = e != NULL && e->kind == TX_LOAD && e->ref == param;
+    bool found = e != NULL && tir_is_load(e) && e->ref == param;
     for (int i = 0; e != NULL && i < e->n_args && !found; i++) {
         found = value_loads(e->args[i], param);
     }

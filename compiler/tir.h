@@ -251,6 +251,7 @@ typedef enum {
     TX_SCALAR,  // param
     TX_ACC,     // acc
     TX_LOAD,    // element of tensor 'param' at coords (axes[]): read from global memory, 0 outside
+    TX_SCALE,   // the scale of that element, in f32; 0 outside
     TX_INDEX,   // the index of loop 'ref' itself, as i32
     TX_SIZE,    // the run-time size dims[ref], as i32
     TX_UNARY,   // op a
@@ -280,14 +281,14 @@ typedef struct tir_expr {
     tir_expr_kind kind;
     elem_kind type; // f32, i32 or bool
     double value;
-    int ref; // TX_SCALAR, TX_LOAD: param; TX_ACC: acc; TX_INDEX, TX_REDUCE: loop; TX_SIZE: dim
+    int ref; // TX_SCALAR, TX_LOAD, TX_SCALE: param; TX_ACC: acc; TX_INDEX, TX_REDUCE: loop; TX_SIZE: dim
     ast_op op;
     builtin_kind builtin;
     reduce_kind reduce;
     elem_kind elem; // TX_CONVERT
     int n_args;
     struct tir_expr **args;
-    int n_axes; // TX_LOAD
+    int n_axes; // TX_LOAD, TX_SCALE
     tir_axis *axes;
 } tir_expr;
 
@@ -540,6 +541,10 @@ tir_factor tir_factors(const tir_kernel *k, int operand);
 enum { TIR_FACTOR_ALIGN = 16 }; // bytes: where those of an operand, and of a slot, begin
 bool tir_brings_factors(const tir_kernel *k, int role); // into slots of a channel that it fills
 
+// Whether an expression is read from a tensor, element by element.
+static inline bool tir_is_load(const tir_expr *e) {
+    return e->kind == TX_LOAD || e->kind == TX_SCALE;
+}
 // How plain elements lie: LAYOUT_LINEAR (row by row) unless the tensor says something else.
 layout_kind tir_laid(const tir_param *p);
 // Whether the position of a stored element moves along the tile of a loop: by 'k', not by

@@ -149,7 +149,7 @@ static void print_expr_head(const printer *p, const tir_expr *e) {
     static const char *const words[] = {
         [TX_SCALAR] = "scalar", [TX_ACC] = "acc",         [TX_LOAD] = "load",
         [TX_INDEX] = "index",   [TX_CONVERT] = "convert", [TX_SELECT] = "select",
-        [TX_SIZE] = "size",
+        [TX_SIZE] = "size",     [TX_SCALE] = "scale_of",
     };
     if (e->kind == TX_CONST) {
         print_double(p->out, e->value);
@@ -171,6 +171,7 @@ static void print_expr(const printer *p, const tir_expr *e) {
     static const tir_ref_kind refs[] = {
         [TX_SCALAR] = TREF_PARAM, [TX_ACC] = TREF_ACC,  [TX_LOAD] = TREF_PARAM,
         [TX_INDEX] = TREF_AXIS,   [TX_SIZE] = TREF_DIM, [TX_REDUCE] = TREF_AXIS,
+        [TX_SCALE] = TREF_PARAM,
     };
     print_expr_head(p, e);
     if (e->kind == TX_CONST) {
@@ -181,12 +182,12 @@ static void print_expr(const printer *p, const tir_expr *e) {
     if (e->kind == TX_CONVERT) {
         print_word(p->out, tir_enum_word(TEN_ELEM, (int)e->elem), (int)e->elem);
         comma = ", ";
-    } else if (e->kind == TX_SCALAR || e->kind == TX_ACC || e->kind == TX_LOAD ||
+    } else if (e->kind == TX_SCALAR || e->kind == TX_ACC || tir_is_load(e) ||
                e->kind == TX_INDEX || e->kind == TX_SIZE || e->kind == TX_REDUCE) {
         print_ref(p, refs[e->kind], e->ref);
         comma = ", ";
     }
-    if (e->kind == TX_LOAD) {
+    if (tir_is_load(e)) {
         fputs(comma, p->out);
         print_axes(p, e->axes, e->n_axes);
     }

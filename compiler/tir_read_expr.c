@@ -201,7 +201,7 @@ static const struct {
     {"scalar", TX_SCALAR, TREF_PARAM}, {"acc", TX_ACC, TREF_ACC},
     {"load", TX_LOAD, TREF_PARAM},     {"index", TX_INDEX, TREF_AXIS},
     {"size", TX_SIZE, TREF_DIM},       {"convert", TX_CONVERT, TREF_COUNT},
-    {"select", TX_SELECT, TREF_COUNT},
+    {"select", TX_SELECT, TREF_COUNT}, {"scale_of", TX_SCALE, TREF_PARAM},
 };
 
 // The word in front of the parenthesis; what the reference behind it counts.
@@ -266,7 +266,7 @@ tir_expr *tir_read_expr(tir_reader *r, int depth) {
         tir_read_ref(r, ref, &e->ref);
         first = false;
     }
-    if (e->kind == TX_LOAD) {
+    if (tir_is_load(e)) {
         tir_scan_need(&r->s, ',');
         e->axes = tir_read_axes(r, &e->n_axes);
     }

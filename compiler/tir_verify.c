@@ -195,8 +195,8 @@ static bool is_of_tile(const tir_kernel *k, const tir_axis *a) {
 // that the first 'n' loops name.
 static bool bound_of(verifier *v, const tir_expr *e, int n, const char *what) {
     const tir_kernel *k = v->k;
-    VERIFY(v, e->kind != TX_ACC && e->kind != TX_CALL && e->kind != TX_CONVERT,
-           "%s: a bound made of an accumulator, a function or a conversion", what);
+    VERIFY(v, e->kind != TX_ACC && e->kind != TX_CALL && e->kind != TX_CONVERT && e->kind != TX_SCALE,
+           "%s: a bound made of an accumulator, a function, a conversion or a scale", what);
     VERIFY(v, e->kind != TX_INDEX || e->ref < n,
            "%s: a bound depends on loop #%d, which numbers no groups", what, e->ref);
     if (e->kind == TX_LOAD) {

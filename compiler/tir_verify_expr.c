@@ -85,19 +85,35 @@ static elem_kind value_type(elem_kind e) {
     return elem_is_int(e) ? ELEM_I32 : ELEM_F32;
 }
 
+// Scales of one byte lie in tiles of 128 x 4 that begin with the matrix, f32 ones row by row or
+// column by column.
+static bool verify_scale(verifier *v, const tir_expr *e, const tir_param *p, const char *what) {
+    VERIFY(v, e->type == ELEM_F32, "%s: a scale of type %s", what, elem_name(e->type));
+    VERIFY(v, p->is_tensor && p->scale != ELEM_NONE && p->n_dims >= 2 && p->groups == NULL,
+           "%s: scales of '%s' cannot be read one by one", what, p->name);
+    layout_kind l = p->layout != NULL ? (layout_kind)layout_find(p->layout) : LAYOUT_LINEAR;
+    VERIFY(v,
+           elem_bits(p->scale) == 8 ? l == LAYOUT_128X4 && p->granule_rows == 1
+                                    : p->scale == ELEM_F32 && (l == LAYOUT_LINEAR || l == LAYOUT_MN_MAJOR),
+           "%s: scales of '%s' lie as %s", what, p->name, p->layout != NULL ? p->layout : "linear");
+    return true;
+}
+
 static bool leaf_param(verifier *v, const tir_expr *e, const char *what) {
     const tir_kernel *k = v->k;
     VERIFY(v, tir_in(e->ref, 0, k->n_params - 1), "%s: no param #%d", what, e->ref);
     const tir_param *p = &k->params[e->ref];
-    VERIFY(v, e->type == value_type(p->elem), "%s: '%s' of %s read as %s", what, p->name,
+    if (e->kind == TX_SCALE && !verify_scale(v, e, p, what)) {
+        return false;
+    }
+    VERIFY(v, e->kind == TX_SCALE || e->type == value_type(p->elem), "%s: '%s' of %s read as %s", what, p->name,
            elem_name(p->elem), elem_name(e->type));
     if (e->kind == TX_SCALAR) {
         VERIFY(v, !p->is_tensor, "%s: tensor '%s' read as a scalar", what, p->name);
         return true;
     }
     int bits = elem_bits(p->elem);
-    VERIFY(v, p->is_tensor && p->scale == ELEM_NONE, "%s: '%s' cannot be read element by element",
-           what, p->name);
+    VERIFY(v, p->is_tensor, "%s: scalar '%s' read as a tensor", what, p->name);
     VERIFY(v, bits == 4 || bits == 6 || bits == 8 || bits == 16 || bits == 32,
            "%s: elements of '%s' have %d bits", what, p->name, bits);
     VERIFY(v, e->n_axes == p->n_dims && e->n_axes <= 8,

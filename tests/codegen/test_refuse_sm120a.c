@@ -69,10 +69,11 @@ static void constant(tir_kernel *k) {
     k->stores[0].value->kind = TX_CONST;
     k->stores[0].value->n_args = 0;
 }
-static void scaled_load(tir_kernel *k) {
+static void ragged_scale(tir_kernel *k) {
     static tir_axis axes[2];
     tir_expr *e = k->stores[0].value->args[0];
-    *e = (tir_expr){.kind = TX_LOAD, .type = ELEM_F32, .ref = 0, .n_axes = 2, .axes = axes};
+    *e = (tir_expr){.kind = TX_SCALE, .type = ELEM_F32, .ref = 0, .n_axes = 2, .axes = axes};
+    k->params[0].groups = k->params[0].dims[0];
 }
 static void transposed(tir_kernel *k) {
     tir_axis last = k->stores[0].axes[1];
@@ -107,7 +108,7 @@ static const refuse_case cases[] = {
     {"narrow", "a warp stores 8 columns at once", narrow_store},
     {"no tile", "role 'math' multiplies, but its warps hold no tile", no_tile},
     {"constant", "'D' is made of no accumulator", constant},
-    {"scaled load", "elements of 'A' (nvfp4) cannot be read one by one", scaled_load},
+    {"ragged scale", "elements of 'A' (nvfp4) cannot be read one by one", ragged_scale},
     {"transposed", "its granules lie along the rows", transposed},
     {"halved", "an index that is not a plain one (times 1, over 2)", halved},
     {"swiglu", "swiglu of single elements is not generated", swiglu},

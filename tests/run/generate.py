@@ -303,6 +303,19 @@ def whole(r, text):
     return text.replace("{\n    ", "{\n    all k of K;\n    ", 1)
 
 
+def scaled(r, text):
+    """What an epilogue reads, or a kernel without products, in a format with scales, by draws of its own."""
+    if r.random() < 0.7:
+        return text
+    name = "old" if "    old : bf16[M, N]" in text else "X"
+    fmt = r.choice(["nvfp4", "mxfp8", "mxfp4", "mxfp6", "blocks", "rows"])
+    lines = {"blocks": "format blocks = e4m3 * f32 per [128, 128];", "rows": "format rows = e5m2 * f32 per [1, 64];"}
+    text = re.sub(rf"    {name} : \w+\[M, N\]", f"    {name} : {fmt}[M, N]" + (
+        " @ mn_major" if fmt == "rows" and r.random() < 0.5 else ""), text)
+    text = re.sub(rf"\b{name}\[([^\]]*)\]", r"f32(\g<0>)", text)
+    return text.replace("use std.formats;", "use std.formats;\n" + lines.get(fmt, ""), 1)
+
+
 def neighbours(r, text):
     """What the schedule says of the kernel before and of the L2 cache, by draws of its own."""
     facts = []
@@ -339,6 +352,7 @@ def main():
                 program_text = (without_products(r) if i % 5 == 4 else
                                 neighbours(random.Random(seed * 7919 + i), program(r, arch)))
                 program_text = whole(random.Random(seed * 4001 + i), program_text)
+                program_text = scaled(random.Random(seed * 3001 + i), program_text)
                 program_text = picked(random.Random(seed * 5003 + i), program_text)
                 program_text, options = streamed(random.Random(seed * 6007 + i), program_text)
                 f.write(program_text)
