@@ -1,5 +1,6 @@
 // The safetensors reader. In: bytes that nobody vouches for. Out: entries sorted by their place in
-// the data, each checked; or a sentence. The rules are those of the reference reader (huggingface
+// the data, each checked; or a sentence. A checkpoint of several files is one with the entries of
+// all of them, file after file. The rules are those of the reference reader (huggingface
 // safetensors, tensor.rs): header at most 100 MB, offsets tile the data, no unknown type.
 #include "safetensors.h"
 #include "rt.h"
@@ -30,7 +31,9 @@ typedef struct {
     const dtype_row *dtype;
     int rank;
     int64_t dims[FP4_SAFETENSORS_MAX_RANK];
-    int64_t begin, end; // bytes of the data
+    int64_t begin, end;  // bytes of the data
+    const uint8_t *data; // of its file
+    int shard;           // number of its file
 } entry;
 
 struct fp4_safetensors {
@@ -39,8 +42,11 @@ struct fp4_safetensors {
     const uint8_t *data;
     int64_t data_bytes;
     entry *entries;
+    const entry **named; // the same by name
     int n_entries, cap_entries;
-    rt_mapping mapping; // empty: the caller's memory
+    rt_mapping mapping;       // empty: the caller's memory
+    fp4_safetensors **shards; // of an index: the files that it names, in order of their names
+    int n_shards, cap_shards;
 };
 
 // ---- header -------------------------------------------------------------------------------------
@@ -100,7 +106,7 @@ static fp4_status check_bytes(const entry *e) {
 }
 
 static fp4_status read_entry(fp4_safetensors *f, const cJSON *item, entry *e) {
-    *e = (entry){.name = item->string};
+    *e = (entry){.name = item->string, .data = f->data};
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0] && cJSON_IsString(dtype); i++) {
         if (strcmp(dtypes[i].name, dtype->valuestring) == 0) {
@@ -132,27 +138,48 @@ static fp4_status check_metadata(const cJSON *item) {
 static int by_place(const void *a, const void *b) {
     const entry *x = a;
     const entry *y = b;
-    int order = (x->begin > y->begin) - (x->begin < y->begin);
+    int order = x->shard - y->shard;
+    order = order ? order : (x->begin > y->begin) - (x->begin < y->begin);
     order = order ? order : (x->end > y->end) - (x->end < y->end);
     return order ? order : strcmp(x->name, y->name);
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+    return strcmp((*(const entry *const *)a)->name, (*(const entry *const *)b)->name);
 }
 
-static fp4_status check_names(fp4_safetensors *f) {
-    qsort(f->entries, (size_t)f->n_entries, sizeof *f->entries, by_name);
+static const entry *find(const fp4_safetensors *f, const char *name) {
+    const entry key = {.name = name};
+    const entry *wanted = &key;
+    size_t n = (size_t)f->n_entries;
+    const entry **at = n > 0 ? bsearch(&wanted, f->named, n, sizeof *f->named, by_name) : NULL;
+    return at ? *at : NULL;
+}
+
+// Room for n entries; one more, so that there is some for none.
+static fp4_status make_room(fp4_safetensors *f, int n) {
+    f->cap_entries = n + 1;
+    f->entries = rt_resize(&f->heap, NULL, 0, (size_t)f->cap_entries * sizeof *f->entries);
+    f->named = rt_resize(&f->heap, NULL, 0, (size_t)f->cap_entries * sizeof *f->named);
+    return f->entries && f->named ? FP4_OK : FP4_ERROR_MEMORY;
+}
+
+// Puts all entries in order of their places; no two have a name.
+static fp4_status order_entries(fp4_safetensors *f) {
+    qsort(f->entries, (size_t)f->n_entries, sizeof *f->entries, by_place);
+    for (int i = 0; i < f->n_entries; i++) {
+        f->named[i] = &f->entries[i];
+    }
+    qsort(f->named, (size_t)f->n_entries, sizeof *f->named, by_name);
     for (int i = 1; i < f->n_entries; i++) {
-        if (by_name(&f->entries[i - 1], &f->entries[i]) == 0) {
-            return rt_fail(FP4_ERROR_FILE, "there are two tensors '%.100s'", f->entries[i].name);
+        if (by_name(&f->named[i - 1], &f->named[i]) == 0) {
+            return rt_fail(FP4_ERROR_FILE, "there are two tensors '%.100s'", f->named[i]->name);
         }
     }
     return FP4_OK;
 }
 
-static fp4_status check_tiling(fp4_safetensors *f) {
-    qsort(f->entries, (size_t)f->n_entries, sizeof *f->entries, by_place);
+static fp4_status check_tiling(const fp4_safetensors *f) {
     int64_t at = 0;
     for (int i = 0; i < f->n_entries; i++) {
         if (f->entries[i].begin != at) {
@@ -175,14 +202,12 @@ static fp4_status read_entries(fp4_safetensors *f) {
     if (n > MAX_TENSORS) {
         return rt_fail(FP4_ERROR_FILE, "the header names %d tensors, more than %d", n, MAX_TENSORS);
     }
-    f->entries = rt_resize(&f->heap, NULL, 0, ((size_t)n + 1) * sizeof *f->entries);
-    if (!f->entries) {
-        return FP4_ERROR_MEMORY;
+    fp4_status status = make_room(f, n);
+    if (status != FP4_OK) {
+        return status;
     }
-    f->cap_entries = n + 1;
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, f->header) {
-        fp4_status status;
         if (strcmp(item->string, "__metadata__") == 0) {
             status = check_metadata(item);
         } else {
@@ -192,7 +217,7 @@ static fp4_status read_entries(fp4_safetensors *f) {
             return status;
         }
     }
-    fp4_status status = check_names(f);
+    status = order_entries(f);
     return status == FP4_OK ? check_tiling(f) : status;
 }
 
@@ -258,12 +283,7 @@ fp4_status fp4_safetensors_open_memory(const fp4_config *config, const void *byt
     return FP4_OK;
 }
 
-fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
-                                     fp4_safetensors **out) {
-    if (!path || !out) {
-        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_open_file(): NULL argument");
-    }
-    *out = NULL;
+static fp4_status open_plain(const fp4_config *config, const char *path, fp4_safetensors **out) {
     fp4_safetensors *f = NULL;
     fp4_status status = new_file(config, &f);
     if (status != FP4_OK) {
@@ -281,12 +301,146 @@ fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
     return FP4_OK;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// The files that the map of an index names, each once and in order. They lie where the index does.
+static fp4_status list_shards(const cJSON *map, const char **names, int *n) {
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, map) {
+        const char *name = cJSON_GetStringValue(item);
+        if (!name || !*name || strchr(name, '/')) {
+            return rt_fail(FP4_ERROR_FILE,
+                           "'weight_map' says of '%.100s' no name of a file beside it",
+                           item->string);
+        }
+        names[(*n)++] = name;
+    }
+    qsort(names, (size_t)*n, sizeof *names, by_text);
+    int left = 0;
+    for (int i = 0; i < *n; i++) {
+        if (left == 0 || strcmp(names[left - 1], names[i]) != 0) {
+            names[left++] = names[i];
+        }
+    }
+    *n = left;
+    return FP4_OK;
+}
+
+static fp4_status open_shards(const fp4_config *config, const char *path, fp4_safetensors *f,
+                              const char **names) {
+    int n = 0;
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(f->header, "weight_map");
+    fp4_status status = list_shards(map, names, &n);
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+    f->cap_shards = n + 1;
+    f->shards = rt_resize(&f->heap, NULL, 0, (size_t)f->cap_shards * sizeof(fp4_safetensors *));
+    status = status == FP4_OK && !f->shards ? FP4_ERROR_MEMORY : status;
+    for (int i = 0; i < n && status == FP4_OK; i++) {
+        size_t bytes = folder + strlen(names[i]) + 1;
+        char *file = rt_resize(&f->heap, NULL, 0, bytes);
+        if (!file) {
+            return FP4_ERROR_MEMORY;
+        }
+        memcpy(file, path, folder);
+        memcpy(file + folder, names[i], bytes - folder);
+        status = open_plain(config, file, &f->shards[i]);
+        f->n_shards += status == FP4_OK;
+        rt_release(&f->heap, file, bytes);
+    }
+    return status;
+}
+
+// All entries of all files; each tensor of the map is one of them.
+static fp4_status join_shards(fp4_safetensors *f) {
+    int64_t n = 0;
+    for (int i = 0; i < f->n_shards; i++) {
+        n += f->shards[i]->n_entries;
+    }
+    if (n > MAX_TENSORS) {
+        return rt_fail(FP4_ERROR_FILE, "the files have %lld tensors, more than %d", (long long)n,
+                       MAX_TENSORS);
+    }
+    fp4_status status = make_room(f, (int)n);
+    for (int i = 0; i < f->n_shards && status == FP4_OK; i++) {
+        for (int k = 0; k < f->shards[i]->n_entries; k++) {
+            f->entries[f->n_entries] = f->shards[i]->entries[k];
+            f->entries[f->n_entries++].shard = i;
+        }
+    }
+    status = status == FP4_OK ? order_entries(f) : status;
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(f->header, "weight_map")) {
+        if (status == FP4_OK && !find(f, item->string)) {
+            status = rt_fail(FP4_ERROR_FILE,
+                             "'weight_map' names tensor '%.100s', which no file has", item->string);
+        }
+    }
+    return status;
+}
+
+static fp4_status read_index(const fp4_config *config, const char *path, fp4_safetensors *f) {
+    fp4_status status = rt_map_file(path, &f->mapping);
+    if (status != FP4_OK) {
+        return status;
+    }
+    f->header = f->mapping.n <= MAX_HEADER
+                    ? cJSON_ParseWithLength((const char *)f->mapping.bytes, f->mapping.n)
+                    : NULL;
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(f->header, "weight_map");
+    if (!cJSON_IsObject(map)) {
+        return rt_fail(FP4_ERROR_FILE,
+                       "not the index of a checkpoint: no JSON with a 'weight_map'");
+    }
+    size_t bytes = ((size_t)cJSON_GetArraySize(map) + 1) * sizeof(char *);
+    const char **names = rt_resize(&f->heap, NULL, 0, bytes);
+    status = names ? open_shards(config, path, f, names) : FP4_ERROR_MEMORY;
+    rt_release(&f->heap, names, bytes);
+    return status == FP4_OK ? join_shards(f) : status;
+}
+
+static bool is_index(const char *path) {
+    static const char ending[] = ".json";
+    size_t n = strlen(path);
+    return n >= sizeof ending && strcmp(path + n - (sizeof ending - 1), ending) == 0;
+}
+
+fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
+                                     fp4_safetensors **out) {
+    if (!path || !out) {
+        return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_open_file(): NULL argument");
+    }
+    *out = NULL;
+    if (!is_index(path)) {
+        return open_plain(config, path, out);
+    }
+    fp4_safetensors *f = NULL;
+    fp4_status status = new_file(config, &f);
+    if (status != FP4_OK) {
+        return status;
+    }
+    status = read_index(config, path, f);
+    if (status != FP4_OK) {
+        fp4_safetensors_close(f);
+        return rt_prefix(status, "%s: ", path);
+    }
+    *out = f;
+    return FP4_OK;
+}
+
 void fp4_safetensors_close(fp4_safetensors *file) {
     if (!file) {
         return;
     }
     rt_heap heap = file->heap;
+    for (int i = 0; i < file->n_shards; i++) {
+        fp4_safetensors_close(file->shards[i]);
+    }
     cJSON_Delete(file->header);
+    rt_release(&heap, file->shards, (size_t)file->cap_shards * sizeof(fp4_safetensors *));
+    rt_release(&heap, file->named, (size_t)file->cap_entries * sizeof *file->named);
     rt_release(&heap, file->entries, (size_t)file->cap_entries * sizeof *file->entries);
     rt_unmap(&file->mapping);
     rt_release(&heap, file, sizeof *file);
@@ -298,13 +452,13 @@ int fp4_safetensors_count(const fp4_safetensors *file) {
     return file ? file->n_entries : 0;
 }
 
-static fp4_status give(const fp4_safetensors *f, const entry *e, fp4_safetensor *out) {
+static fp4_status give(const entry *e, fp4_safetensor *out) {
     fp4_safetensor full = {.size = sizeof full,
                            .name = e->name,
                            .dtype = e->dtype->name,
                            .elem = e->dtype->elem,
                            .rank = e->rank,
-                           .data = f->data + e->begin,
+                           .data = e->data + e->begin,
                            .bytes = e->end - e->begin};
     memcpy(full.dims, e->dims, sizeof full.dims);
     return rt_give("fp4_safetensor", out, &full, sizeof full);
@@ -314,7 +468,7 @@ fp4_status(fp4_safetensors_at)(const fp4_safetensors *file, int index, fp4_safet
     if (!file || !out || index < 0 || index >= file->n_entries) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_at(): there is no tensor %d", index);
     }
-    return give(file, &file->entries[index], out);
+    return give(&file->entries[index], out);
 }
 
 fp4_status(fp4_safetensors_find)(const fp4_safetensors *file, const char *name,
@@ -322,18 +476,16 @@ fp4_status(fp4_safetensors_find)(const fp4_safetensors *file, const char *name,
     if (!file || !name || !out) {
         return rt_fail(FP4_ERROR_ARGUMENT, "fp4_safetensors_find(): NULL argument");
     }
-    for (int i = 0; i < file->n_entries; i++) {
-        if (strcmp(file->entries[i].name, name) == 0) {
-            return give(file, &file->entries[i], out);
-        }
-    }
-    return rt_fail(FP4_ERROR_NOT_FOUND, "there is no tensor '%.200s' in the file", name);
+    const entry *e = find(file, name);
+    return e ? give(e, out)
+             : rt_fail(FP4_ERROR_NOT_FOUND, "there is no tensor '%.200s' in the file", name);
 }
 
 const char *fp4_safetensors_metadata(const fp4_safetensors *file, const char *key) {
     if (!file || !key) {
         return NULL;
     }
-    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(file->header, "__metadata__");
+    const fp4_safetensors *first = file->n_shards > 0 ? file->shards[0] : file;
+    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(first->header, "__metadata__");
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
 }

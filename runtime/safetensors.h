@@ -32,13 +32,15 @@ typedef struct fp4_safetensor {
 // outlive the object.
 FP4_API fp4_status fp4_safetensors_open_memory(const fp4_config *config, const void *bytes,
                                                size_t n_bytes, fp4_safetensors **out);
-// Maps the file; it must not be changed while it is open.
+// Maps the file; it must not be changed while it is open. A path that ends in ".json" is the index
+// of a checkpoint in several files ("model.safetensors.index.json"): all tensors of the files that
+// its "weight_map" names, which lie beside it.
 FP4_API fp4_status fp4_safetensors_open_file(const fp4_config *config, const char *path,
                                              fp4_safetensors **out);
 FP4_API void fp4_safetensors_close(fp4_safetensors *file); // NULL is allowed
 
 FP4_API int fp4_safetensors_count(const fp4_safetensors *file);
-// By position, in the order of the data.
+// By position, in the order of the data, file after file.
 FP4_API fp4_status fp4_safetensors_at(const fp4_safetensors *file, int index, fp4_safetensor *out);
 FP4_API fp4_status fp4_safetensors_find(const fp4_safetensors *file, const char *name,
                                         fp4_safetensor *out);
@@ -47,7 +49,7 @@ FP4_SIZED(fp4_safetensor)
     fp4_safetensors_at((file), (index), fp4_safetensor_sized(out))
 #define fp4_safetensors_find(file, name, out)                                                      \
     fp4_safetensors_find((file), (name), fp4_safetensor_sized(out))
-// A text of "__metadata__"; NULL when there is none of that key.
+// A text of "__metadata__" (of an index, of its first file's); NULL when there is none of that key.
 FP4_API const char *fp4_safetensors_metadata(const fp4_safetensors *file, const char *key);
 
 #ifdef __cplusplus

@@ -238,6 +238,60 @@ fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *layer, cons
     return status;
 }
 
+// The layer of a name with that ending.
+static bool cut_ending(const char *name, const char *ending, char layer[NAME_BYTES]) {
+    size_t n = strlen(name);
+    size_t cut = ending ? strlen(ending) : n;
+    if (cut >= n || n - cut >= NAME_BYTES || strcmp(name + n - cut, ending) != 0) {
+        return false;
+    }
+    memcpy(layer, name, n - cut);
+    layer[n - cut] = 0;
+    return true;
+}
+
+// How many of a convention's parts the layer has, and the ending of the first that it has not.
+static int count_parts(const fp4_safetensors *file, const convention *c, const char *layer, const char **missing,
+                       const char **dtype) {
+    const char *const endings[] = {c->data, c->scale, c->global};
+    const char *const dtypes[] = {c->data_dtype, c->scale_dtype, "F32"};
+    int n = 0;
+    *missing = *dtype = NULL;
+    for (int e = 0; e < 3 && endings[e]; e++) {
+        fp4_safetensor part;
+        if (find(file, layer, endings[e], &part) && strcmp(part.dtype, dtypes[e]) == 0) {
+            n++;
+        } else if (!*missing) {
+            *missing = endings[e];
+            *dtype = dtypes[e];
+        }
+    }
+    return n;
+}
+
+// A tensor of no layer: perhaps the elements or the scales of one that lacks something. The sentence is
+// about the convention of which most is there.
+static fp4_status lone(const fp4_safetensors *file, const fp4_safetensor *t) {
+    char text[2 * NAME_BYTES], layer[NAME_BYTES];
+    int most = 0;
+    for (size_t i = 0; i < sizeof conventions / sizeof *conventions; i++) {
+        const convention *c = &conventions[i];
+        bool data = strcmp(t->dtype, c->data_dtype) == 0 && cut_ending(t->name, c->data, layer);
+        bool scale = !data && strcmp(t->dtype, c->scale_dtype) == 0 && cut_ending(t->name, c->scale, layer);
+        const char *missing, *dtype;
+        int n = data || scale ? count_parts(file, c, layer, &missing, &dtype) : 0;
+        if (n > most && missing) {
+            most = n;
+            snprintf(text, sizeof text,
+                     "fp4_prepack_part(): '%.400s' of %s would be a part of what %s writes, but there is no "
+                     "'%.400s%s' of %s",
+                     t->name, t->dtype, c->writer, layer, missing, dtype);
+        }
+    }
+    return most > 0 ? fp4_fail(FP4_ERROR_MISMATCH, text)
+                    : fp4_fail(FP4_ERROR_NOT_FOUND, "fp4_prepack_part(): the tensor is no part of a layer");
+}
+
 // Endings of different conventions may be the end of one name: the layer is one whose part this is.
 fp4_status fp4_prepack_part(const fp4_safetensors *file, int index, char layer[FP4_PREPACK_NAME], int *is_data) {
     fp4_safetensor t;
@@ -246,20 +300,12 @@ fp4_status fp4_prepack_part(const fp4_safetensors *file, int index, char layer[F
     for (size_t i = 0; i < sizeof conventions / sizeof *conventions && status == FP4_OK; i++) {
         const char *endings[] = {conventions[i].data, conventions[i].scale, conventions[i].global};
         for (int e = 0; e < 3; e++) {
-            size_t n = strlen(t.name);
-            size_t cut = endings[e] ? strlen(endings[e]) : n + 1;
             parts p = {.layer = layer};
-            if (cut >= n || n - cut >= NAME_BYTES || strcmp(t.name + n - cut, endings[e]) != 0) {
-                continue;
-            }
-            memcpy(layer, t.name, n - cut);
-            layer[n - cut] = 0;
-            if (find_parts(file, &p) == FP4_OK && p.c == &conventions[i]) {
+            if (cut_ending(t.name, endings[e], layer) && find_parts(file, &p) == FP4_OK && p.c == &conventions[i]) {
                 *is_data = e == 0;
                 return FP4_OK;
             }
         }
     }
-    return status == FP4_OK ? fp4_fail(FP4_ERROR_NOT_FOUND, "fp4_prepack_part(): the tensor is no part of a layer")
-                            : status;
+    return status == FP4_OK ? lone(file, &t) : status;
 }

@@ -1,6 +1,6 @@
 // Weights of a checkpoint as the kernels read them, whoever wrote it:
 //
-//   fp4_safetensors_open_file(NULL, "model.safetensors", &file);
+//   fp4_safetensors_open_file(NULL, "model.safetensors", &file);   // or the index of several files
 //   fp4_prepack(ctx, file, "model.layers.0.mlp.up_proj", &w);   // a tensor for fp4_gemm
 //
 // Once, when weights are loaded: it works on the host and copies. fp4_prepack.c has the table of
@@ -49,7 +49,8 @@ FP4_API fp4_status fp4_prepack_import(fp4_ctx *ctx, const fp4_prepack_layer *lay
                                       const char *format, fp4_tensor *tensor);
 
 // Which layer a file's tensor number 'index' is a part of, and whether it holds the elements (parts
-// of a layer follow no order). FP4_ERROR_NOT_FOUND: of none.
+// of a layer follow no order). FP4_ERROR_NOT_FOUND: of none; FP4_ERROR_MISMATCH: of none, and it looks
+// like the elements or the scales of one whose other parts are of another type or not there.
 FP4_API fp4_status fp4_prepack_part(const fp4_safetensors *file, int index, char layer[FP4_PREPACK_NAME],
                                     int *is_data);
 FP4_API fp4_status fp4_prepack_part_gguf(const fp4_gguf *file, int index, char layer[FP4_PREPACK_NAME],

@@ -3,10 +3,12 @@
 //   fp4-prepack [--rest] [--quiet] INPUT OUTPUT [LAYER...]     (-- ends the options)
 //   fp4-prepack --list INPUT
 //
-// INPUT is a .safetensors or .gguf file (told by its first bytes), OUTPUT a .safetensors file. Each layer becomes
+// INPUT is a .safetensors or .gguf file (told by its first bytes), or the .json index of a checkpoint in several
+// files; OUTPUT a .safetensors file. Each layer becomes
 // LAYER.fp4_data (elements, row by row, the even one of a byte low), LAYER.fp4_scale (128 x 4 tiles, f32 scales
 // linear; [matrices, bytes]) and LAYER.fp4_global (the factor of its numbers): fp4_prepack() imports them as
-// they are. Without LAYERs all that are known; --rest takes along what belongs to no layer, unchanged.
+// they are. Without LAYERs all that are known, and what looks like a part of one whose other parts are not there
+// is refused; --rest takes along what belongs to no layer, unchanged, and that too.
 //
 // Everything is checked before OUTPUT is made, and it has its name only when it is whole. Exit: 0; 1 if the
 // input is refused or a file cannot be read or written, with a sentence; 2 for a wrong call.
@@ -26,15 +28,16 @@ typedef struct {
     int n_layers;
 } options;
 
-// A layer on its way: its three tensors are parts[at] and the two behind it.
+typedef enum { PART_GLOBAL, PART_SCALE, PART_DATA, PART_REST } part_kind;
+
+// A layer on its way.
 typedef struct {
     char name[FP4_PREPACK_NAME];
     fp4_prepack_layer in;
     fp4_format format; // as the kernels read it
     fp4_storage storage;
+    int at[PART_REST]; // its three tensors among the parts
 } layer;
-
-typedef enum { PART_GLOBAL, PART_SCALE, PART_DATA, PART_REST } part_kind;
 
 typedef struct {
     part_kind kind;
@@ -127,7 +130,13 @@ static bool find_layers(job *j) {
         }
     }
     for (int i = 0; i < n && j->o.n_layers == 0; i++) {
-        if (part_of(j, i, name, &is_data) == FP4_OK && is_data && !add_layer(j, name)) {
+        fp4_status status = part_of(j, i, name, &is_data);
+        if (status == FP4_ERROR_MISMATCH && !j->o.list && !j->o.rest) {
+            fprintf(stderr, "fp4-prepack: %s: %s; name the LAYERs to be written, or take it along with --rest\n",
+                    j->o.input, fp4_last_error());
+            return false;
+        }
+        if (status == FP4_OK && is_data && !add_layer(j, name)) {
             return false;
         }
     }
@@ -240,6 +249,32 @@ static int by_width(const void *a, const void *b) {
     return order ? order : strcmp(name_of(x), name_of(y));
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool check_names(const job *j) {
+    const char **names = calloc((size_t)j->n_parts + 1, sizeof *names);
+    if (!names) {
+        fprintf(stderr, "fp4-prepack: memory is used up\n");
+        return false;
+    }
+    for (int i = 0; i < j->n_parts; i++) {
+        names[i] = j->parts[i].out.name;
+    }
+    qsort(names, (size_t)j->n_parts, sizeof *names, by_text);
+    const char *twice = NULL;
+    for (int i = 1; i < j->n_parts && !twice; i++) {
+        twice = strcmp(names[i - 1], names[i]) == 0 ? names[i] : NULL;
+    }
+    if (twice) {
+        fprintf(stderr, "fp4-prepack: %s: a tensor of no layer is called '%s', as a part of one would be\n",
+                j->o.input, twice);
+    }
+    free(names);
+    return !twice;
+}
+
 static bool plan(job *j) {
     int n = count(j);
     char name[FP4_PREPACK_NAME];
@@ -254,18 +289,13 @@ static bool plan(job *j) {
     }
     qsort(j->parts, (size_t)j->n_parts, sizeof *j->parts, by_width);
     for (int i = 0; i < j->n_parts; i++) {
-        j->parts[i].out.name = name_of(&j->parts[i]);
-    }
-    for (int i = 1; i < j->n_parts; i++) {
-        for (int k = 0; k < i && j->o.rest; k++) {
-            if (strcmp(j->parts[i].out.name, j->parts[k].out.name) == 0) {
-                fprintf(stderr, "fp4-prepack: %s: a tensor of no layer is called '%s', as a part of one would be\n",
-                        j->o.input, j->parts[i].out.name);
-                return false;
-            }
+        part *p = &j->parts[i];
+        p->out.name = name_of(p);
+        if (p->layer >= 0) {
+            j->layers[p->layer].at[p->kind] = i;
         }
     }
-    return true;
+    return !j->o.rest || check_names(j);
 }
 
 // --- Writing -------------------------------------------------------------------------------------
@@ -276,14 +306,6 @@ static void progress(const job *j, int done, int64_t bytes) {
                 done == j->n_layers ? "\n" : "");
         fflush(stderr);
     }
-}
-
-static int index_of(const job *j, part_kind kind, int number) {
-    int i = 0;
-    while (j->parts[i].kind != kind || j->parts[i].layer != number) {
-        i++;
-    }
-    return i;
 }
 
 static fp4_status write_layer(const job *j, int number, out_file *f) {
@@ -298,13 +320,13 @@ static fp4_status write_layer(const job *j, int number, out_file *f) {
     status = host.data && host.scale ? fp4_host_repack(&l->in.host, &host)
                                      : fp4_fail(FP4_ERROR_MEMORY, "memory is used up");
     if (status == FP4_OK) {
-        status = out_write(f, index_of(j, PART_GLOBAL, number), &l->in.global);
+        status = out_write(f, l->at[PART_GLOBAL], &l->in.global);
     }
     if (status == FP4_OK) {
-        status = out_write(f, index_of(j, PART_SCALE, number), host.scale);
+        status = out_write(f, l->at[PART_SCALE], host.scale);
     }
     if (status == FP4_OK) {
-        status = out_write(f, index_of(j, PART_DATA, number), host.data);
+        status = out_write(f, l->at[PART_DATA], host.data);
     }
     free(host.data);
     free(host.scale);
@@ -362,7 +384,8 @@ static int usage(const char *why) {
     fprintf(why ? stderr : stdout,
             "usage: fp4-prepack [--rest] [--quiet] INPUT OUTPUT [LAYER...]\n"
             "       fp4-prepack --list INPUT\n"
-            "INPUT: .safetensors or .gguf; OUTPUT: .safetensors with the layers as the kernels read them\n"
+            "INPUT: .safetensors, its index (.json) or .gguf; OUTPUT: .safetensors with the layers as the kernels read\n"
+            "them\n"
             "  --list   name, writer, format, shape and factor of each layer\n"
             "  --rest   tensors of no layer as well, unchanged\n"
             "  --quiet  no progress on the terminal\n");

@@ -1,7 +1,8 @@
 # fp4-prepack against checkpoints made here, and its outputs read back here: nothing of the library is used.
 #   checkpoints.py FP4-PREPACK
 # Every kind of checkpoint that is known, random codes, scales and factors, matrices and batches of them, rows that
-# end inside of a 128 x 4 tile; then files with one mistake each: exit 1, a sentence, and no file made.
+# end inside of a 128 x 4 tile, one of them in several files; then files with one mistake each: exit 1, a sentence,
+# and no file made.
 import json
 import os
 import random
@@ -157,8 +158,8 @@ def convert(what, raw, name="in", *more):
     return result
 
 
-def refused(what, raw, sentence, *more):
-    path, out = os.path.join(folder, "bad"), os.path.join(folder, "bad.out")
+def refused(what, raw, sentence, *more, name="bad"):
+    path, out = os.path.join(folder, name), os.path.join(folder, "bad.out")
     open(path, "wb").write(raw)
     rc, said, err = call(path, out, *more)
     need(what, rc == 1 and sentence in err and len(err.splitlines()) == 1, f"exit {rc}: {err}")
@@ -265,8 +266,59 @@ def bad():
         need(f"{args}", code == rc and sentence in err, f"exit {code}: {err}")
 
 
+# The parts of a layer may lie in different files of a checkpoint: its index stands for all of them.
+def sharded():
+    everything, wanted = {}, []
+    for what, tensors, name, layer, kind, factor in kinds():
+        everything.update({f"{len(wanted)}.{t}": v for t, v in tensors.items()})
+        wanted.append((f"{len(wanted)}.{name}", layer, kind, factor))
+    names = sorted(everything)
+    rnd.shuffle(names)
+    files = {f"m-{i}-of-3.safetensors": {n: everything[n] for n in names[i::3]} for i in range(3)}
+    index = {"metadata": {"total_size": 1}, "weight_map": {n: f for f, t in files.items() for n in t}}
+    for f, t in files.items():
+        open(os.path.join(folder, f), "wb").write(safetensors(t))
+    out = convert("several files", json.dumps(index).encode(), "m.safetensors.index.json")
+    need("several files", len(out) == 3 * len(wanted), sorted(out))
+    for name, layer, kind, factor in wanted:
+        check("several files", out, name, layer, kind, factor)
+    path = os.path.join(folder, "m-1-of-3.safetensors")
+    rc, said, err = call(path, os.path.join(folder, "out"))
+    need("one of several files", rc == 1 and "would be a part of what" in err, f"exit {rc}: {err}")
+    first = names[0]
+    for what, change, sentence in (("folder", {first: "../m-0-of-3.safetensors"}, "no name of a file beside it"),
+                                   ("no name", {first: 1}, "no name of a file beside it"),
+                                   ("no tensor", {"q": "m-0-of-3.safetensors"}, "tensor 'q', which no file has"),
+                                   ("no file", {first: "m-3-of-3.safetensors"}, "m-3-of-3.safetensors: cannot be opened")):
+        index2 = {"weight_map": {**index["weight_map"], **change}}
+        refused(what, json.dumps(index2).encode(), sentence, name="m.json")
+    refused("no map", b"{}", "no JSON with a 'weight_map'", name="m.json")
+    open(path, "wb").write(safetensors(files["m-0-of-3.safetensors"]))
+    refused("twice", json.dumps(index).encode(), "there are two tensors", name="m.json")
+
+
+# A layer that lacks a part is not left out in silence.
+def lone():
+    l = Layer(1, 33, 64, 16)
+    part = {"weight": ("U8", [33, 32], l.nibbles()), "weight_scale": ("F8_E4M3", [33, 4], l.linear()),
+            "weight_scale_2": ("F32", [], f32(1))}
+    whole = {f"a.{n}": v for n, v in part.items()}
+    for left, dtype in (("weight", "U8"), ("weight_scale", "F8_E4M3"), ("weight_scale_2", "F32")):
+        some = {f"b.{n}": v for n, v in part.items() if n != left}
+        sentence = f"would be a part of what ModelOpt NVFP4 writes, but there is no 'b.{left}' of {dtype}"
+        refused(f"without {left}", safetensors({**whole, **some}), sentence)
+        out = convert(f"without {left}, --rest", safetensors({**whole, **some}), "in", "--rest")
+        need(f"without {left}", all(out.get(n) == v for n, v in some.items()) and len(out) == 5, sorted(out))
+        need("a alone", len(convert("a alone", safetensors({**whole, **some}), "in", "a")) == 3, left)
+    other = {**part, "weight_scale": ("BF16", [33, 4], l.linear() * 2)}
+    refused("scales of BF16", safetensors({**whole, **{f"b.{n}": v for n, v in other.items()}}),
+            "there is no 'b.weight_scale' of F8_E4M3")
+
+
 good()
 from_gguf()
+sharded()
+lone()
 bad()
 for f in os.listdir(folder):
     os.remove(os.path.join(folder, f))
