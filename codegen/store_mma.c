@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48 };
+enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48,
+       ROW_REGS = 40 }; // of a row that waits for its granules' scales, or for what it reads
 
 typedef struct {
     int sub; // sub-tile
@@ -23,18 +24,25 @@ static ll_val sum_in(cg *c, int acc, ll_var reg) {
     return exponent == 0 ? v : cg_math2(c, "mul.rn.f32", v, ll_f32(c->b, ldexp(1, exponent)));
 }
 
+static int row_registers(const cg *c, int store) {
+    const tir_store *s = &c->k->stores[store];
+    return s->scale != ELEM_NONE || cg_store_loads(c, s) > 1 ? ROW_REGS : 0;
+}
+
 // Whether a store before this one reads the same sums and the registers have no room for a value
 // an element beside them: what both compute would be kept from one to the other.
 static bool computes_anew(cg *c, int store, const cg_frag *f) {
     bool first = true;
+    int need = OTHER_REGS + 2 * cg_role_accs(c) + row_registers(c, store);
     for (int i = 0; i < store; i++) {
+        need += row_registers(c, i);
         int accs[4];
         int n = cg_store_accs(c, &c->k->stores[i], accs);
         for (int a = 0; a < n * f->n_accs; a++) {
             first = first && accs[a / f->n_accs] != f->accs[a % f->n_accs];
         }
     }
-    return !first && OTHER_REGS + 2 * cg_role_accs(c) > cg_role_regs(c);
+    return !first && need >= cg_role_regs(c);
 }
 
 // The same value, of which LLVM does not know that it is.

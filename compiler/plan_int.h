@@ -20,6 +20,7 @@ enum {
     PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x
                                // 4 fragment registers of B for two k steps, 16 of A, scales,
                                // counters)
+    PLAN_QUANTISE_REGS = 40,   // of a store with scales: a row's elements and magnitudes (ptxas)
 };
 
 // A group of warps with what the projection puts on it.

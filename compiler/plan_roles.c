@@ -236,6 +236,14 @@ static int derived_turns(const planner *p) {
         held += p->k->accs[i].rows * p->k->accs[i].cols / 128;
     }
     int room = p->arch->family == MMA_WGMMA ? 128 : sync_regs(p, 8) - PLAN_WORK_REGS;
+    int quantises = 0;
+    for (int i = 0; i < p->g->n_stores; i++) {
+        quantises += p->g->stores[i].param->format->scale != ELEM_NONE;
+    }
+    // What one store computes may be kept for the next; pieces of rows are computed anew
+    // (codegen/store_mma.c), but where these wait for the scales of their granules.
+    held += p->g->n_stores > 1 ? (quantises > 0 ? held : held / 2) : 0;
+    room -= p->arch->family == MMA_WGMMA ? 0 : quantises * PLAN_QUANTISE_REGS;
     return halves(p) && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
 }
 
