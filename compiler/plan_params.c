@@ -115,7 +115,16 @@ tir_size *plan_size(planner *p, const ast_expr *e) {
         tir_size *b = a != NULL ? plan_size(p, e->b) : NULL;
         return b != NULL ? size_bin(p->mem, (size_op)size_op_of(e->op), a, b) : NULL;
     }
+    if (e->kind == EX_UNARY && (e->op == OP_NEG || e->op == OP_NOT)) {
+        tir_size *a = plan_size(p, e->a);
+        tir_size *zero = size_int(p->mem, 0);
+        return a == NULL         ? NULL
+               : e->op == OP_NEG ? size_bin(p->mem, SZ_SUB, zero, a)
+                                 : size_bin(p->mem, SZ_EQ, a, zero);
+    }
     PLAN_REFUSE(p, "X101", e->span, "this is not a size that the launch can compute");
+    diag_help(p->d, "sizes, numbers and, of 'when' and 'cost', sms, by + - * / %% == != < <= > >= && || ! "
+                    "ceildiv min max");
     return NULL;
 }
 

@@ -139,6 +139,16 @@ expect 0 "bit-exact" run wide.tk -arch sm_120a G=2047 M=8 --check
 expect 1 "g \* 1048576 in 32 bits" run wide.tk -arch sm_120a G=4100 M=8
 rm -f wide.tk
 
+# Conditions and costs know all operators of the language on sizes.
+cat >which.tk <<END
+kernel k(X : f32[M], Y : out f32[M]) { tile m:64 of M { Y[m] = X[m]; } }
+schedule k on sm_120a when !(M > 5) || -M == 0 - 8 { cost -M; }
+schedule k on sm_120a { cost -6; }
+END
+expect 0 '"when":\["or",\["==",\[">","M",5\],0\],\["==",\["-",0,"M"\],-8\]\],"cost":\["-",0,"M"\]' which.tk \
+    -arch sm_120a --emit=meta -o -
+rm -f which.tk
+
 # Registers of derived roles suffice where CTAs divide a tile and for stages with many scales; too few
 # for an instruction are the schedule's mistake.
 registers() {
