@@ -84,6 +84,8 @@ typedef struct cg {
     ll_var *stage;    // per store: i32, staging buffer that comes next
     struct cg_reduced *reduced; // reductions of the current store that are known (reduce.c)
     bool across_rows;           // inside a reduction that walks the tile's rows
+    ll_val own_rows[2];         // rows of a lane's fragment: what is known of rows is known of these,
+    int first_half;             // numbers first_half and on; NULL: a lane has one row
     ll_var turn;      // i32: parity to wait for on the own turn barrier
     ll_var sums;      // i32: parity of the role's next meeting (combine.c)
     void *umma;       // private to umma.c
@@ -225,6 +227,7 @@ ll_val cg_in_bounds(cg *c, const cg_elem *at);
 // are evaluated one by one; cg_expr finds them until 'done'.
 void cg_reduce_hoist(cg *c, const tir_expr *e, const cg_elem *at);
 void cg_reduce_done(cg *c);
+bool cg_reduces(const tir_expr *e); // there is one in it
 ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at);
 
 // Address (i64) of the element of a tensor that 'axes' name; 'inside': it exists.

@@ -1,4 +1,5 @@
-// Reductions over a side of the tile, in kernels without products: a lane has a row.
+// Reductions over a side of the tile, in kernels without products, and over all of a dimension: a
+// lane has a row, or of matrix fragments two for each of its row fragments.
 //
 //   along the columns   each lane walks its row in order, as the sequential program does, so that a
 //                       sum rounds as that one's
@@ -22,6 +23,7 @@ struct cg_reduced {
     const tir_expr *e;
     ll_val value;
     bool of_row; // differs between the rows: it is that of this lane's own
+    int half;    // ... of several the one of this number
     struct cg_reduced *next;
 };
 
@@ -47,9 +49,15 @@ static bool same(const tir_expr *x, const tir_expr *y) {
     return true;
 }
 
-static ll_val known(const cg *c, const tir_expr *e) {
+// Number of the lane's row that an element lies in.
+static int half_of(const cg *c, const cg_elem *at) {
+    return c->first_half + (c->own_rows[1] && at->row == c->own_rows[1] ? 1 : 0);
+}
+
+static ll_val known(const cg *c, const tir_expr *e, const cg_elem *at) {
     for (const struct cg_reduced *r = c->reduced; r; r = r->next) {
-        if (same(r->e, e) && !(r->of_row && c->across_rows)) {
+        bool here = !r->of_row || (!c->across_rows && r->half == half_of(c, at));
+        if (same(r->e, e) && here) {
             return r->value;
         }
     }
@@ -128,7 +136,7 @@ static ll_val across_lanes(cg *c, reduce_kind how, ll_val x) {
 }
 
 ll_val cg_reduce(cg *c, const tir_expr *e, const cg_elem *at) {
-    ll_val value = known(c, e);
+    ll_val value = known(c, e, at);
     if (value) {
         return value;
     }
@@ -195,10 +203,10 @@ static void hoist(cg *c, const tir_expr *e, const cg_elem *at) {
         return;
     }
     hoist_inside(c, e, at, UINT64_C(1) << e->ref);
-    if (!known(c, e) && CG_OK(c)) {
+    if (!known(c, e, at) && CG_OK(c)) {
         struct cg_reduced *r = ARENA_ARRAY(c->mem, struct cg_reduced, 1);
         *r = (struct cg_reduced){e, cg_reduce(c, e, at), tir_varies(e, at->acc->row_loop),
-                                 c->reduced};
+                                 half_of(c, at), c->reduced};
         c->reduced = r;
     }
 }
@@ -213,4 +221,14 @@ void cg_reduce_hoist(cg *c, const tir_expr *e, const cg_elem *at) {
 
 void cg_reduce_done(cg *c) {
     c->reduced = NULL;
+    c->own_rows[0] = c->own_rows[1] = NULL;
+    c->first_half = 0;
+}
+
+bool cg_reduces(const tir_expr *e) {
+    bool found = e && e->kind == TX_REDUCE;
+    for (int i = 0; e && i < e->n_args && !found; i++) {
+        found = cg_reduces(e->args[i]);
+    }
+    return found;
 }

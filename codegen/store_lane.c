@@ -332,7 +332,7 @@ void cg_store_lane(cg *c, int store) {
     for (int i = 0; i < l.n_accs; i++) {
         l.base[i] = first_column(c, &c->k->accs[l.accs[i]]);
     }
-    if (l.n_accs == 0) {
+    if (l.n_accs == 0 || cg_reduces(l.s->value) || cg_reduces(l.s->divide)) {
         hoist(c, &l);
     }
     if (l.n_accs == 0 && !tir_store_walks(c->k, l.s, l.acc->col_loop)) {

@@ -119,10 +119,32 @@ static void store_sub(cg *c, int store, cg_frag *f, int sub) {
                 cg_warp_sync(c);
             }
             fill_runs(c, f, &p, runs);
+            if (c->reduced) {
+                c->first_half = 2 * m;
+                c->own_rows[0] = runs[0].row;
+                c->own_rows[1] = runs[p.n_n].row;
+            }
             cg_sub_piece(c, u, 2 * p.n_n, runs);
         }
     }
     cg_sub_end(c, u);
+}
+
+// What is reduced for the rows that a lane has parts of, once for all columns.
+static void hoist(cg *c, const tir_store *s, const cg_frag *f) {
+    ll *b = c->b;
+    ll_val first = ll_add(b, f->row, ll_bini(b, LL_LSHR, c->lane, 2));
+    for (int m = 0; m < f->box_rows / FRAG_M && CG_OK(c); m++) {
+        c->first_half = 2 * m;
+        for (int half = 0; half < 2; half++) {
+            c->own_rows[half] = ll_addi(b, first, m * FRAG_M + half * 8);
+        }
+        for (int half = 0; half < 2; half++) {
+            cg_elem at = {.row = c->own_rows[half], .col = f->col, .acc = f->acc};
+            cg_reduce_hoist(c, s->value, &at);
+            cg_reduce_hoist(c, s->divide, &at);
+        }
+    }
 }
 
 static bool check_shapes(cg *c, const tir_store *s, const cg_frag *f) {
@@ -167,8 +189,13 @@ void cg_store_mma(cg *c, int store) {
         f.row = made_anew(c, f.row, false);
         col = made_anew(c, col, false);
     }
+    if (cg_reduces(s->value) || cg_reduces(s->divide)) {
+        f.col = col;
+        hoist(c, s, &f);
+    }
     for (int sub = 0; sub < first->cols / f.cols && CG_OK(c); sub++) {
         f.col = ll_addi(b, col, (int64_t)sub * f.cols);
         store_sub(c, store, &f, sub);
     }
+    cg_reduce_done(c);
 }

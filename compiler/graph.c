@@ -650,10 +650,5 @@ bool graph_build(const ast_kernel *k, const ast_schedule *sched, arena *mem, dia
                    "this statement has no lowering yet; the evaluator runs it");
         }
     }
-    if (b.ok && out->n_sums > 0 && out->n_accs > 0) {
-        REFUSE(&b, "X101", out->sums[0].zero->span,
-               "'%s' is summed up beside products: no lowering yet", out->sums[0].acc->name);
-        diag_help(d, "give it a kernel of its own");
-    }
     return b.ok && graph_check_order(out, d);
 }

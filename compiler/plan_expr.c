@@ -256,7 +256,6 @@ static bool is_real(planner *p, const ast_expr *e, const tir_expr *of) {
 // Over all of a loop that is no side of the tile: each lane walks it for its row.
 static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how, int loop,
                                  tir_expr *of) {
-    const tir_acc *tile = &p->k->accs[0];
     if (!is_real(p, e, of)) {
         return NULL;
     }
@@ -264,13 +263,22 @@ static tir_expr *whole_reduction(planner *p, const ast_expr *e, reduce_kind how,
     x->reduce = how;
     x->ref = loop;
     x->args[0] = of;
-    if (tir_varies(x, tile->col_loop)) {
+    for (int i = 0; i < (plan_is_elementwise(p) ? 1 : p->k->n_accs); i++) {
+        const tir_acc *tile = &p->k->accs[i];
+        if (!tir_varies(x, tile->col_loop)) {
+            continue;
+        }
         PLAN_REFUSE(p, "X101", e->span,
                     "this differs between the columns '%s' of the tile, and a lane has a row: no "
                     "lowering yet",
                     p->k->loops[tile->col_loop].index);
-        diag_help(p->d, "store it by a kernel of its own, whose tile is along '%s' alone",
-                  p->k->loops[tile->col_loop].index);
+        if (plan_is_elementwise(p)) {
+            diag_help(p->d, "store it by a kernel of its own, whose tile is along '%s' alone",
+                      p->k->loops[tile->col_loop].index);
+        } else {
+            diag_help(p->d, "for the rows '%s' it has, and 'swap %s' makes them the columns",
+                      p->k->loops[tile->row_loop].index, tile->name);
+        }
         return NULL;
     }
     return x;
@@ -541,13 +549,20 @@ static tir_expr *lower_select(lowering *l, const ast_expr *e) {
 static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     planner *p = l->p;
     int loop = graph_loop_of(p->g, e->index);
-    const tir_acc *tile = plan_is_elementwise(p) ? &p->k->accs[0] : NULL;
-    if (tile == NULL) {
-        return refuse(l, e, "a reduction beside products");
-    }
     if (e->index->walk == WALK_ALL) {
         tir_expr *of = lower(l, e->a);
-        return of != NULL ? whole_reduction(p, e, e->reduce, loop_of(p, e->index), of) : NULL;
+        tir_expr *x =
+            of != NULL ? whole_reduction(p, e, e->reduce, loop_of(p, e->index), of) : NULL;
+        return x != NULL && tir_reads_acc(x) ? refuse(l, e, "a reduction of an accumulator") : x;
+    }
+    const tir_acc *tile = plan_is_elementwise(p) ? &p->k->accs[0] : NULL;
+    if (tile == NULL) {
+        PLAN_REFUSE(p, "X101", e->span,
+                    "a reduction over the tile of '%s' beside products has no lowering yet",
+                    e->index->name);
+        diag_help(p->d, "over all of a dimension it has: all i of SIZE; %s[i](...)",
+                  e->reduce == RED_SUM ? "sum" : e->reduce == RED_MAX ? "max" : "min");
+        return NULL;
     }
     if (loop < 0 || (loop != tile->row_loop && loop != tile->col_loop)) {
         PLAN_REFUSE(

@@ -90,6 +90,16 @@ static int divided(planner *p, const division *s) {
         return -1;
     }
     check_nest(p, s, loop);
+    for (int i = 0; i < p->g->n_sums && p->ok; i++) {
+        if (p->g->sums[i].level == loop) {
+            PLAN_REFUSE(p, "X101", p->g->sums[i].stmt->span,
+                        "'%s' is summed up in the loop '%s' that is split %s, and takes no "
+                        "products: no lowering divides it",
+                        p->g->sums[i].acc->name, s->name->text, s->how);
+            diag_help(p->d, "give it a loop of its own over '%s'",
+                      expr_text(p->mem, p->g->fors[loop].sym->dim));
+        }
+    }
     if (p->ok) {
         check_products(p, s, loop);
     }

@@ -308,12 +308,25 @@ def scaled(r, text):
     if r.random() < 0.7:
         return text
     name = "old" if "    old : bf16[M, N]" in text else "X"
-    fmt = r.choice(["nvfp4", "mxfp8", "mxfp4", "mxfp6", "blocks", "rows"])
-    lines = {"blocks": "format blocks = e4m3 * f32 per [128, 128];", "rows": "format rows = e5m2 * f32 per [1, 64];"}
+    fmt = r.choice(["nvfp4", "mxfp8", "mxfp4", "mxfp6", "blocks", "lines"])
+    made = {"blocks": "format blocks = e4m3 * f32 per [128, 128];", "lines": "format lines = e5m2 * f32 per [1, 64];"}
     text = re.sub(rf"    {name} : \w+\[M, N\]", f"    {name} : {fmt}[M, N]" + (
-        " @ mn_major" if fmt == "rows" and r.random() < 0.5 else ""), text)
+        " @ mn_major" if fmt == "lines" and r.random() < 0.5 else ""), text)
     text = re.sub(rf"\b{name}\[([^\]]*)\]", r"f32(\g<0>)", text)
-    return text.replace("use std.formats;", "use std.formats;\n" + lines.get(fmt, ""), 1)
+    return text.replace("use std.formats;", "use std.formats;\n" + made.get(fmt, ""), 1)
+
+
+def normed(r, text):
+    """What is summed up, or reduced, along the rows of A beside the products, by draws of its own."""
+    a = re.search(r"\bA\[[^\]]*\]", text)
+    if not a or "gain[m]" not in text or "for k:BK of K {" not in text or r.random() < 0.6:
+        return text
+    if r.random() < 0.5:
+        text = text.replace("gain[m]", "rows[m]").replace("        let p =", "        let rows = zero f32[m];\n        let p =")
+        return text.replace("for k:BK of K {", f"for k:BK of K {{\n            rows[m] += f32({a.group(0)}) * 0.5 * gain[m];")
+    value = "max[j](abs(f32(" + re.sub(r"\bk\b", "j", a.group(0)) + ") - gain[m]))"
+    text = text.replace("gain[m]", "top").replace("        let p =", f"        let top = {value};\n        let p =")
+    return text.replace("{\n    ", "{\n    all j of K;\n    ", 1)
 
 
 def neighbours(r, text):
@@ -351,6 +364,7 @@ def main():
             with open(path, "w", encoding="ascii") as f:
                 program_text = (without_products(r) if i % 5 == 4 else
                                 neighbours(random.Random(seed * 7919 + i), program(r, arch)))
+                program_text = normed(random.Random(seed * 2003 + i), program_text)
                 program_text = whole(random.Random(seed * 4001 + i), program_text)
                 program_text = scaled(random.Random(seed * 3001 + i), program_text)
                 program_text = picked(random.Random(seed * 5003 + i), program_text)
