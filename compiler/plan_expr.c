@@ -557,10 +557,14 @@ static tir_expr *lower_reduce(lowering *l, const ast_expr *e) {
     }
     const tir_acc *tile = plan_is_elementwise(p) ? &p->k->accs[0] : NULL;
     if (tile == NULL) {
+        tir_expr *of = lower(l, e->a);
         PLAN_REFUSE(p, "X101", e->span,
                     "a reduction over the tile of '%s' beside products has no lowering yet",
                     e->index->name);
-        diag_help(p->d, "over all of a dimension it has: all i of SIZE; %s[i](...)",
+        diag_help(p->d,
+                  of != NULL && tir_reads_acc(of)
+                      ? "store the products, and a kernel behind this one reduces them"
+                      : "over all of a dimension it has: all i of SIZE; %s[i](...)",
                   e->reduce == RED_SUM ? "sum" : e->reduce == RED_MAX ? "max" : "min");
         return NULL;
     }
