@@ -607,6 +607,11 @@ static void plan_mma(planner *p, int number) {
                      "without their 13 low bits");
         } else if (l->elem == ELEM_F32 && r->elem == ELEM_F32) {
             diag_help(p->d, "pass both as bf16, or compile for sm_90a with 'mma wgmma tf32'");
+        } else if (l->scale == ELEM_F32 && p->arch->family != MMA_WGMMA) {
+            diag_help(p->d,
+                      "f32 scales of FP8 are sm_90a's; here powers of two: format %s = %s * ue8m0 "
+                      "per [1, %d] @ sf128x4;",
+                      l->name, elem_name(l->elem), granule);
         }
         return;
     }

@@ -68,6 +68,26 @@ static int generate(unit *u, built *b, build_stop stop) {
     return EXIT_DONE;
 }
 
+// Registers of a thread that hold the role's sums.
+static int sum_registers(const tir_kernel *k, int role) {
+    int n = 0;
+    for (int i = 0; i < k->n_accs && k->roles[role].frag == FRAG_MMA; i++) {
+        bool own = k->accs[i].role == role;
+        n += own ? k->accs[i].rows * k->accs[i].cols / (ARCH_LANES * tir_group_warps(&k->roles[role])) : 0;
+    }
+    return n;
+}
+
+// Whether all warps of a role that takes tiles by turns could hold one: of wgmma's, each 16 rows.
+static bool can_share(const tir_kernel *k, int role) {
+    bool whole = true;
+    for (int i = 0; i < k->n_accs; i++) {
+        bool own = k->accs[i].role == role && arch_infos[k->arch].family == MMA_WGMMA;
+        whole = whole && (!own || k->accs[i].rows % (16 * k->roles[role].n_warps) == 0);
+    }
+    return whole;
+}
+
 // What a schedule asks too much of registers is its author's to mend.
 static bool spills(unit *u, const built *b) {
     const ptxas_result *r = &b->report;
@@ -83,12 +103,20 @@ static bool spills(unit *u, const built *b) {
     } else {
         return false;
     }
+    const tir_role *by_turns = NULL;
     for (int i = 0; i < b->tir->n_roles; i++) {
         const tir_role *role = &b->tir->roles[i];
-        diag_because(u->d, "role %s: %d warp%s, %d registers a thread", role->name, role->n_warps,
-                     role->n_warps == 1 ? "" : "s", role->regs);
+        int sums = sum_registers(b->tir, i);
+        diag_because(u->d, "role %s: %d warp%s, %d registers a thread%s", role->name, role->n_warps,
+                     role->n_warps == 1 ? "" : "s", role->regs,
+                     sums > 0 ? arena_printf(u->mem, ", %d of them sums", sums) : "");
+        by_turns = sums > 0 && role->turns > 1 && can_share(b->tir, i) ? role : by_turns;
     }
     diag_help(u->d, "more registers for the role that is short of them, or a smaller tile");
+    if (by_turns != NULL) {
+        diag_help(u->d, "or 'role %s : %d warps ...' without 'pingpong %d': its warps share each tile",
+                  by_turns->name, by_turns->n_warps, by_turns->turns);
+    }
     return true;
 }
 

@@ -171,6 +171,17 @@ for tile in "16 256 256 mxfp8 sm_120a|split k by 2;" "128 128 64 nvfp4 sm_120a|s
 done
 registers 64 192 64 bf16 sm_90a "role load : 4 warps regs 40 { A, B }; role math : 4 warps regs 168 { acc, D };"
 expect 1 "R203.*than the 104 of each thread at launch" regs.tk -arch sm_90a -o /dev/null
+cat >regs.tk <<'END'
+kernel k<BM = 192, BN = 128, BK = 64>(A : f16[M, K], B : f16[N, K], g : f32[M], C : bf16[M, N], D : out e4m3[M, N])
+where N % 16 == 0, K % 8 == 0 {
+    tile m:BM of M, n:BN of N {
+        let p = zero f32[m, n];
+        for k:BK of K { p[m, n] += A[m, k] * B[n, k]; }
+        D[m, n] = e4m3(p[m, n] + (g[m] + C[m, n] + p[m, n]) / (1 + abs(g[m])));
+    }
+}
+END
+expect 1 "232 registers a thread, 192 of them sums" regs.tk -arch sm_90a -o /dev/null
 rm -f regs.tk
 
 # The manual: its programs are taken everywhere, and it names every fact and function.
