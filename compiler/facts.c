@@ -313,6 +313,9 @@ static void parse_role(cursor *c) {
         if (r.regs % 8 != 0) {
             diag_report(c->d, DIAG_ERROR, "R201", r.regs_span,
                         "%d registers: setmaxnreg takes multiples of 8 from 24 to 256", r.regs);
+            char most[12];
+            snprintf(most, sizeof most, "%d", r.regs / 8 * 8);
+            diag_fix(c->d, r.regs_span, most, "the next one below");
             c->failed = true;
             return;
         }
