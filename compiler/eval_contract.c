@@ -6,6 +6,8 @@
 // is added point by point with the elementwise arithmetic.
 #include "eval_impl.h"
 
+#include "graph.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -760,8 +762,8 @@ void exec_accumulate(eval *x, const ast_stmt *s) {
         exec_points(x, &m);
         return;
     }
-    m.f[0].e = s->value->a;
-    m.f[1].e = s->value->b;
+    m.f[0].e = graph_factor(s->value->a);
+    m.f[1].e = graph_factor(s->value->b);
     choose_inner(x, &m);
     m.cols = 1;
     for (int i = 0; i < m.sum.n; i++) {

@@ -174,8 +174,8 @@ static int add_operand(builder *b, const ast_expr *e) {
 // Elements of a step along a whole dimension: 128 bytes of the narrower operand, fewer where plain
 // operands have fewer, and whole granules of f32 scales.
 static int step_of_all(const builder *b, const ast_stmt *s, const ast_sym *index) {
-    const ast_format *x = s->value->a->type;
-    const ast_format *y = s->value->b->type;
+    const ast_format *x = graph_factor(s->value->a)->type;
+    const ast_format *y = graph_factor(s->value->b)->type;
     int bits = elem_bits(x->elem) < elem_bits(y->elem) ? elem_bits(x->elem) : elem_bits(y->elem);
     int step = 128 * 8 / bits;
     int64_t extent = 0;
@@ -261,17 +261,51 @@ static bool find_summed(builder *b, const ast_stmt *s, graph_mma *m) {
     return m->k != NULL;
 }
 
+const ast_expr *graph_factor(const ast_expr *e) {
+    const ast_expr *name = e->kind == EX_INDEX ? e->a : e;
+    bool let = name->kind == EX_NAME && name->sym != NULL && name->sym->kind == SYM_LET;
+    if (!let || name->sym->is_acc || name->sym->stmt == NULL) {
+        return e;
+    }
+    const ast_expr *value = graph_factor(name->sym->stmt->value);
+    bool read_only = is_tensor_slice(value) &&
+                     (value->a->sym->mode == MODE_IN || value->a->sym->mode == MODE_CONST);
+    return read_only ? value : e;
+}
+
+static void refuse_product(builder *b, const ast_expr *v) {
+    REFUSE(b, "X101", v->span,
+           "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
+    bool sum = v->kind == EX_BINARY && (v->op == OP_ADD || v->op == OP_SUB);
+    bool product = v->kind == EX_BINARY && v->op == OP_MUL;
+    const ast_expr *x = product ? graph_factor(v->a) : v;
+    const ast_expr *y = product ? graph_factor(v->b) : v;
+    const ast_expr *call = x->kind == EX_CALL ? x : y;
+    if (product && call->kind == EX_CALL && call->call == CALL_CONVERT && call->n_args == 1 &&
+        call->format->elem == ELEM_F32 && is_tensor_slice(graph_factor(call->args[0]))) {
+        diag_help(b->d, "leave 'f32(...)' out: products of narrow elements are exact, and their "
+                        "sums are f32");
+    } else if (sum) {
+        diag_help(b->d, "each product by a '+=' of its own, and what is no product where the sum is "
+                        "stored: D[m, n] = ... acc[m, n] + bias[n] ...");
+    } else if (product) {
+        diag_help(b->d, "what does not vary with the summed index is multiplied where the sum is "
+                        "stored; else a kernel before this one stores an operand that has it, or "
+                        "the operand's format has scales");
+    }
+}
+
 static void add_mma(builder *b, const ast_stmt *s, int level) {
     graph *g = b->g;
     const ast_expr *v = s->value;
     if (full(b, g->n_mmas, s->span, "products")) {
         return;
     }
-    if (v->kind != EX_BINARY || v->op != OP_MUL || !is_tensor_slice(v->a) ||
-        !is_tensor_slice(v->b)) {
-        REFUSE(
-            b, "X101", v->span,
-            "an accumulator takes products of two tensor slices: acc[m, n] += A[m, k] * B[n, k]");
+    bool product = v->kind == EX_BINARY && v->op == OP_MUL;
+    const ast_expr *x = product ? graph_factor(v->a) : v;
+    const ast_expr *y = product ? graph_factor(v->b) : v;
+    if (!product || !is_tensor_slice(x) || !is_tensor_slice(y)) {
+        refuse_product(b, v);
         return;
     }
     level = enter_all(b, s, level);
@@ -279,8 +313,8 @@ static void add_mma(builder *b, const ast_stmt *s, int level) {
     if (!b->ok || !find_summed(b, s, &m)) {
         return;
     }
-    m.left = add_operand(b, v->a);
-    m.right = add_operand(b, v->b);
+    m.left = add_operand(b, x);
+    m.right = add_operand(b, y);
     if (m.left < 0 || m.right < 0) {
         return;
     }
@@ -472,6 +506,10 @@ static void add_let(builder *b, const ast_stmt *s, int level) {
     }
     if (level != GRAPH_TILE_LEVEL) {
         REFUSE(b, "X101", s->span, "an accumulator made inside a 'for' loop has no lowering yet");
+        diag_help(b->d,
+                  "add the products to one in front of the loop; a factor of each step of '%s' goes "
+                  "into an operand, or into scales of its format (per [1, 128], or [128, 128])",
+                  b->g->fors[level].sym->name);
         return;
     }
     if (full(b, g->n_accs > g->n_sums ? g->n_accs : g->n_sums, s->span, "accumulators")) {

@@ -97,6 +97,9 @@ int graph_acc_of(const graph *g, const ast_sym *acc);    // -1: not an accumulat
 int graph_sum_of(const graph *g, const ast_sym *acc);    // -1: not a sum without products
 // False: neither an index, nor one that walks element by element over a number, nor a number.
 bool graph_subscript(const graph *g, const ast_expr *e, graph_place *out);
+// A factor of a product: the slice of a tensor that nobody stores to behind the name of a 'let', with
+// its own indices behind it or without; else what it is given.
+const ast_expr *graph_factor(const ast_expr *e);
 // The declaration that cuts a dimension in groups, or NULL.
 const ast_ragged *graph_ragged_of(const ast_kernel *k, const ast_expr *dim);
 // graph_order.c. Whether all that is read of stored tensors has one value in every

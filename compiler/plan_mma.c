@@ -629,6 +629,12 @@ static void plan_mma(planner *p, int number) {
         PLAN_REFUSE(p, "A111", gm->k->span,
                     "a step of %d along '%s' is no whole number of granules of %d", m->k_elems,
                     gm->k->name, granule);
+        if (granule % mma_kinds[kind].k != 0) {
+            diag_help(p->d, "an instruction sums %d elements, which share a scale: per [1, %d], or a "
+                            "vector of scales, multiplied where the sum is stored",
+                      mma_kinds[kind].k, round_up(granule, 128));
+            return;
+        }
         plan_help_with(p, gm->k, round_up(m->k_elems, granule), "whole granules a step");
         return;
     }

@@ -162,6 +162,13 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
             if (f->granule[i] != 1) {
                 PLAN_REFUSE(p, "X101", sym->span,
                             "'%s' shares scales between rows: no lowering yet", sym->name);
+                diag_help(p->d,
+                          f->scale == ELEM_F32
+                              ? "along the last two axes they may be shared: per [128, 128]"
+                              : "scales of one byte are shared along the last axis, the one that "
+                                "products sum over: store the tensor turned around, per [1, %lld]; "
+                                "f32 ones may be shared between rows as well",
+                          (long long)(f->granule[i] > 1 ? f->granule[i] : 32));
                 return false;
             }
         }
