@@ -82,7 +82,8 @@ static bool cuts_steps(const planner *p, const plan_operand *po) {
            !(tir_is_multiple(f->lo, f->step) && tir_is_multiple(f->hi, f->step));
 }
 
-// Elements of a line that a copy can leave out: whole 16 bytes, the unit of a map's strides.
+// Elements of a line that a copy can leave out: whole 16 bytes, the unit of a map's strides. That
+// these may be shorter than a line the driver and an H200 take.
 static int piece_of(const ast_format *f) {
     return TIR_CUT_BYTES * 8 / elem_bits(f->elem);
 }
