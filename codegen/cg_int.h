@@ -180,6 +180,8 @@ ll_val cg_for_steps(cg *c, int f);           // i32: steps that this CTA does of
 int cg_shares_of(const cg *c, int f);        // groups of the role that take the loop's steps by turns
 ll_val cg_has_products(cg *c, int acc); // i1: this CTA adds anything to the accumulator in this tile
 void cg_tile_starts(cg *c, ll_val tile);                    // tile number -> c->starts (raster)
+// A number below count(i) * rows in stripes, as 'raster i by g' says: the tile of loop i and the row.
+void cg_raster(cg *c, ll_val number, ll_val rows, ll_val *tile, ll_val *row);
 void cg_tile_begin(cg *c);                                  // start of a tile's body
 ll_val cg_loop_tiles(cg *c, int l); // i32: of loops[l]; with bounds: in the tile's group
 ll_val cg_n_tiles(cg *c);
@@ -201,6 +203,8 @@ bool cg_has_groups(const cg *c);              // the walk is one
 void cg_groups_begin(cg *c);                // before the first tile; by whole warps, like the rest
 ll_val cg_groups_reach(cg *c, ll_val tile); // goes on to the tile's group; i1: there is such a tile
 ll_val cg_groups_enter(cg *c, ll_val tile); // sets starts of groups and parts; number in the group
+// Stripes of a raster go through several groups: a group has one row of them, or no tile at all.
+bool cg_groups_are_rows(const cg *c);
 void cg_set_part(cg *c, int l, ll_val lo, ll_val hi); // the bounds of loops[l], and its tiles
 // i32: rows between a row of a tile of the loop and its scales' row in 128x4 tiles (0: not ragged)
 ll_val cg_scale_shift(cg *c, int loop);
@@ -210,6 +214,7 @@ ll_val cg_bound(cg *c, const tir_size *dim, const tir_expr *e);
 ll_val cg_shuffle(cg *c, ll_val v, ll_val lane); // i32: the lane's
 
 // --- expr.c: one element. Values are f32, i32 or i1 as tir_expr.type says. -----------------------
+bool cg_same_expr(const tir_expr *x, const tir_expr *y);
 typedef struct {
     ll_val row, col;     // i32: element indices along the accumulator's row_loop and col_loop
     int dcol; // added to col: elements of one row share the arithmetic on the variable part

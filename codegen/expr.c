@@ -359,3 +359,25 @@ ll_val cg_expr(cg *c, const tir_expr *e, const cg_elem *at) {
     }
     return ll_f32(c->b, 0);
 }
+
+bool cg_same_expr(const tir_expr *x, const tir_expr *y) {
+    if (x->kind != y->kind || x->type != y->type || x->value != y->value || x->ref != y->ref ||
+        x->op != y->op || x->builtin != y->builtin || x->reduce != y->reduce ||
+        x->elem != y->elem || x->n_args != y->n_args || x->n_axes != y->n_axes) {
+        return false;
+    }
+    for (int i = 0; i < x->n_axes; i++) {
+        const tir_axis *a = &x->axes[i];
+        const tir_axis *b = &y->axes[i];
+        if (a->loop != b->loop || a->mul != b->mul || a->div != b->div || a->add != b->add ||
+            a->floor != b->floor || a->piece != b->piece || a->shift != b->shift || a->gap != b->gap) {
+            return false;
+        }
+    }
+    for (int i = 0; i < x->n_args; i++) {
+        if (!cg_same_expr(x->args[i], y->args[i])) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -152,10 +152,37 @@ ll_val cg_groups_reach(cg *c, ll_val tile) {
     return ll_cmp(b, LL_ULT, tile, ll_add(b, ll_get(b, g->before), ll_get(b, g->tiles)));
 }
 
+// A loop of one element, of a number that a tensor says: bounds x .. x + 1.
+static bool picks_one(const tir_loop *l) {
+    const tir_expr *hi = l->hi;
+    return l->tile == 1 && hi && hi->kind == TX_BINARY && hi->op == OP_ADD && cg_same_expr(hi->args[0], l->lo) &&
+           hi->args[1]->kind == TX_CONST && hi->args[1]->value == 1;
+}
+
+bool cg_groups_are_rows(const cg *c) {
+    const tir_kernel *k = c->k;
+    bool rows = k->walk.raster >= k->walk.groups;
+    for (int i = k->walk.groups; i < k->n_loops && rows; i++) {
+        rows = i == k->walk.raster ? k->loops[i].hi == NULL : picks_one(&k->loops[i]);
+    }
+    return rows;
+}
+
+// Tile 'in' of the 32 groups along the stripes of a raster, numbered group after group.
+static ll_val along_stripes(cg *c, ll_val in) {
+    ll *b = c->b;
+    ll_val n = cg_loop_tiles(c, c->k->walk.raster), tile, row;
+    cg_raster(c, in, ll_bin(b, LL_UDIV, ll_get(b, c->groups->tiles), n), &tile, &row);
+    return ll_add(b, ll_mul(b, row, n), tile);
+}
+
 ll_val cg_groups_enter(cg *c, ll_val tile) {
     ll *b = c->b;
     cg_groups *g = c->groups;
     ll_val in = ll_sub(b, tile, ll_get(b, g->before)); // of the tiles of the 32 groups
+    if (cg_groups_are_rows(c)) {
+        in = along_stripes(c, in);
+    }
     ll_val upto = ll_get(b, g->upto);
     ll_val behind =
         LL_INTR(b, "llvm.nvvm.vote.ballot.sync", ll_i32(b, -1), ll_cmp(b, LL_ULE, upto, in));

@@ -27,28 +27,6 @@ struct cg_reduced {
     struct cg_reduced *next;
 };
 
-static bool same(const tir_expr *x, const tir_expr *y) {
-    if (x->kind != y->kind || x->type != y->type || x->value != y->value || x->ref != y->ref ||
-        x->op != y->op || x->builtin != y->builtin || x->reduce != y->reduce ||
-        x->elem != y->elem || x->n_args != y->n_args || x->n_axes != y->n_axes) {
-        return false;
-    }
-    for (int i = 0; i < x->n_axes; i++) {
-        const tir_axis *a = &x->axes[i];
-        const tir_axis *b = &y->axes[i];
-        if (a->loop != b->loop || a->mul != b->mul || a->div != b->div || a->add != b->add ||
-            a->floor != b->floor || a->piece != b->piece || a->shift != b->shift || a->gap != b->gap) {
-            return false;
-        }
-    }
-    for (int i = 0; i < x->n_args; i++) {
-        if (!same(x->args[i], y->args[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 // Number of the lane's row that an element lies in.
 static int half_of(const cg *c, const cg_elem *at) {
     return c->first_half + (c->own_rows[1] && at->row == c->own_rows[1] ? 1 : 0);
@@ -57,7 +35,7 @@ static int half_of(const cg *c, const cg_elem *at) {
 static ll_val known(const cg *c, const tir_expr *e, const cg_elem *at) {
     for (const struct cg_reduced *r = c->reduced; r; r = r->next) {
         bool here = !r->of_row || (!c->across_rows && r->half == half_of(c, at));
-        if (same(r->e, e) && here) {
+        if (cg_same_expr(r->e, e) && here) {
             return r->value;
         }
     }

@@ -3,7 +3,8 @@
 // Static walk: cluster i of n takes tiles i, i + n, i + 2n, ... Tile numbers count with the last
 // loop fastest. 'raster i by g' changes the order of loop i and the innermost other loop j: the
 // tiles of i are cut in groups of g (the last one may be smaller); inside a group i runs fastest,
-// then j; then comes the next group. Every number still names one tile.
+// then j; then comes the next group. Every number still names one tile. With bounds, j is the number of
+// the group itself where a group has but one tile along it: stripes cross 32 groups (groups.c).
 //
 // Streamed loops: stream.c.
 //
@@ -161,18 +162,17 @@ ll_val cg_n_tiles(cg *c) {
     return n;
 }
 
-// Splits 'rem', a number below count(i) * count(j), as 'raster i by g' says.
-static void raster(cg *c, ll_val rem, int i, int j, ll_val *tile) {
+void cg_raster(cg *c, ll_val number, ll_val rows, ll_val *tile, ll_val *row) {
     ll *b = c->b;
-    ll_val n_i = cg_loop_tiles(c, i), n_j = cg_loop_tiles(c, j);
-    ll_val span = ll_muli(b, n_j, c->k->walk.group);
-    ll_val first = ll_muli(b, ll_bin(b, LL_UDIV, rem, span), c->k->walk.group);
-    ll_val left = ll_sub(b, n_i, first);
+    ll_val n = cg_loop_tiles(c, c->k->walk.raster);
+    ll_val span = ll_muli(b, rows, c->k->walk.group);
+    ll_val first = ll_muli(b, ll_bin(b, LL_UDIV, number, span), c->k->walk.group);
+    ll_val left = ll_sub(b, n, first);
     ll_val group = ll_i32(b, c->k->walk.group);
     ll_val size = ll_select(b, ll_cmp(b, LL_ULT, left, group), left, group);
-    ll_val in = ll_bin(b, LL_UREM, rem, span);
-    tile[i] = ll_add(b, first, ll_bin(b, LL_UREM, in, size));
-    tile[j] = ll_bin(b, LL_UDIV, in, size);
+    ll_val in = ll_bin(b, LL_UREM, number, span);
+    *tile = ll_add(b, first, ll_bin(b, LL_UREM, in, size));
+    *row = ll_bin(b, LL_UDIV, in, size);
 }
 
 void cg_tile_starts(cg *c, ll_val number) {
@@ -180,12 +180,13 @@ void cg_tile_starts(cg *c, ll_val number) {
     ll *b = c->b;
     ll_val *tile = ARENA_ARRAY(c->mem, ll_val, k->n_loops + 1);
     int first = c->groups ? k->walk.groups : 0;
-    int i = k->n_loops - first > 1 ? k->walk.raster : -1;
+    bool rows = c->groups && cg_groups_are_rows(c); // groups.c has followed the stripes
+    int i = k->n_loops - first > 1 && !rows ? k->walk.raster : -1;
     int j = i == k->n_loops - 1 ? i - 1 : k->n_loops - 1;
     ll_val rem = number;
     if (i >= 0) {
-        ll_val plane = ll_mul(b, cg_loop_tiles(c, i), cg_loop_tiles(c, j));
-        raster(c, ll_bin(b, LL_UREM, rem, plane), i, j, tile);
+        ll_val n_j = cg_loop_tiles(c, j), plane = ll_mul(b, cg_loop_tiles(c, i), n_j);
+        cg_raster(c, ll_bin(b, LL_UREM, rem, plane), n_j, &tile[i], &tile[j]);
         rem = ll_bin(b, LL_UDIV, rem, plane);
     }
     int outer = i == first || j == first ? -1 : first; // whose number is what is left
