@@ -351,7 +351,7 @@ def streamed(r, text):
 
 
 def main():
-    fp4c, arch, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    fp4c, arch, count = os.path.abspath(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     seed = int(sys.argv[4]) if len(sys.argv) > 4 and sys.argv[4].isdigit() else 1
     keep = sys.argv[sys.argv.index("--keep") + 1] if "--keep" in sys.argv else None
     ran = refused = failures = 0
