@@ -27,14 +27,14 @@ cd "$prefix" || exit 1
 
 # What there is.
 lib=$(dirname "$(find . -name fp4.pc)")/..
-for file in bin/fp4c bin/fp4-prepack include/fp4rt.h include/fp4rt_compile.h include/fp4_gemm.h $lib/libfp4rt.so \
+for file in bin/fp4c bin/fp4-prepack bin/fp4sim include/fp4rt.h include/fp4rt_compile.h include/fp4_gemm.h $lib/libfp4rt.so \
     $lib/libfp4rt.so.0 $lib/libfp4rt.a $lib/libfp4k.a $lib/cmake/fp4/fp4Config.cmake share/fp4/gemm/gemm.tk share/man/man1/fp4c.1 \
     share/man/man3/fp4rt.3 share/bash-completion/completions/fp4c share/zsh/site-functions/_fp4c \
     share/fish/vendor_completions.d/fp4c.fish; do
     [ -s "$file" ] || complain "not installed: $file"
 done
 grep -rlF "$build" . >"$work/leaks"
-grep -vE 'bin/fp4(c|-prepack)$|\.a$|\.so' "$work/leaks" | while read -r f; do echo "the build folder is written in $f"; done | grep . && bad=1
+grep -vE 'bin/fp4(c|-prepack|sim)$|\.a$|\.so' "$work/leaks" | while read -r f; do echo "the build folder is written in $f"; done | grep . && bad=1
 
 # What the libraries export: only names of ours; all that the headers promise; all that was once promised.
 nm -D --defined-only $lib/libfp4rt.so | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort >"$work/exported"
