@@ -21,6 +21,7 @@ enum {
                                // 4 fragment registers of B for two k steps, 16 of A, scales,
                                // counters)
     PLAN_QUANTISE_REGS = 40,   // of a store with scales: a row's elements and magnitudes (ptxas)
+    PLAN_BOUNDS_REGS = 48,     // of a role that finds its tiles by bounds, and of stores that read: both at once (ptxas)
 };
 
 // A group of warps with what the projection puts on it.

@@ -224,6 +224,29 @@ static bool halves(const planner *p) {
     return whole;
 }
 
+static bool finds_tiles(const planner *p) {
+    bool bounds = false;
+    for (int i = 0; i < p->k->n_loops; i++) {
+        bounds = bounds || p->k->loops[i].hi != NULL;
+    }
+    return bounds && !p->f->from_one;
+}
+
+// Tensors that are read, but not as operands of products.
+static bool reads_beside_products(const planner *p) {
+    const ast_kernel *kernel = p->req->kernel;
+    bool found = false;
+    for (int i = 0; i < kernel->n_params; i++) {
+        const ast_sym *param = kernel->params[i];
+        bool operand = param->mode == MODE_OUT || param->mode == MODE_CONST || param->n_dims == 0;
+        for (int j = 0; j < p->g->n_operands; j++) {
+            operand = operand || p->g->operands[j].param == param;
+        }
+        found = found || !operand;
+    }
+    return found;
+}
+
 // Groups of derived warps that multiply. Two warpgroups take tiles by turns where one can hold a
 // tile's accumulators, and share each tile otherwise.
 static int derived_turns(const planner *p) {
@@ -243,7 +266,10 @@ static int derived_turns(const planner *p) {
     // What one store computes may be kept for the next; pieces of rows are computed anew
     // (codegen/store_mma.c), but where these wait for the scales of their granules.
     held += p->g->n_stores > 1 ? (quantises > 0 ? held : held / 2) : 0;
-    room -= p->arch->family == MMA_WGMMA ? 0 : quantises * PLAN_QUANTISE_REGS;
+    if (p->arch->family != MMA_WGMMA) {
+        room -= quantises * PLAN_QUANTISE_REGS;
+        room -= finds_tiles(p) && reads_beside_products(p) ? PLAN_BOUNDS_REGS : 0;
+    }
     return halves(p) && (held > room || rows_of_one_instruction(p)) ? 1 : 2;
 }
 

@@ -169,6 +169,18 @@ for tile in "16 256 256 mxfp8 sm_120a|split k by 2;" "128 128 64 nvfp4 sm_120a|s
     registers ${tile%|*} "${tile#*|}"
     expect 0 "" regs.tk -arch "$(echo "${tile%|*}" | cut -d' ' -f5)" -o /dev/null
 done
+cat >regs.tk <<'END'
+use std.formats;
+kernel k<BM = 128, BN = 128, BK = 256>(A : nvfp4[G, M, K], B : nvfp4[G, N, K], count : const i32[G], b : f32[N], D : out bf16[G, M, N])
+where N % 8 == 0, K % 32 == 0 {
+    tile g of G, m:BM of M in 0 .. count[g], n:BN of N {
+        let acc = zero f32[m, n];
+        for k:BK of K { acc[m, n] += A[g, m, k] * B[g, n, k]; }
+        D[g, m, n] = bf16(acc[m, n] + b[n]);
+    }
+}
+END
+expect 0 "" regs.tk -arch sm_120a -o /dev/null
 registers 64 192 64 bf16 sm_90a "role load : 4 warps regs 40 { A, B }; role math : 4 warps regs 168 { acc, D };"
 expect 1 "R203.*than the 104 of each thread at launch" regs.tk -arch sm_90a -o /dev/null
 cat >regs.tk <<'END'
