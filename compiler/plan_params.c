@@ -143,6 +143,10 @@ static int64_t align_of(planner *p, const ast_ragged *r) {
     return n;
 }
 
+static bool in_tiles(const ast_format *f) {
+    return f->layout != NULL && layout_find(f->layout) == LAYOUT_128X4;
+}
+
 static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     const ast_format *f = sym->format;
     *out = (tir_param){.name = sym->name,
@@ -174,7 +178,7 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
         }
         out->granule = (int)f->granule[f->n_granule - 1];
     }
-    if (elem_bits(f->scale) == 8 && (f->layout == NULL || strcmp(f->layout, "sf128x4") != 0)) {
+    if (elem_bits(f->scale) == 8 && !in_tiles(f)) {
         PLAN_REFUSE(p, "X101", sym->type_span,
                     "the %s scales of '%s' lie as '%s': kernels read and write scales of one byte "
                     "as sf128x4, the tiles that tensor cores take",
@@ -209,7 +213,7 @@ static bool add_param(planner *p, const ast_sym *sym, tir_param *out) {
     }
     const ast_ragged *r =
         sym->n_dims > 1 ? graph_ragged_of(p->req->kernel, sym->dims[sym->n_dims - 2]) : NULL;
-    bool tiled = r != NULL && f->layout != NULL && strcmp(f->layout, "sf128x4") == 0;
+    bool tiled = r != NULL && in_tiles(f);
     if (tiled && !ragged_is_packed(r) && align_of(p, r) % TIR_ATOM_ROWS != 0) {
         PLAN_REFUSE(p, "X101", r->span,
                     "groups of '%s' begin at multiples of %lld, but the scales of '%s' lie in "
