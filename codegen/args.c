@@ -162,7 +162,7 @@ tir_size *cg_most_clusters(const tir_kernel *k, arena *mem) {
 }
 
 tir_size *cg_map_offset(const tir_map *m, arena *mem) {
-    if (m->window == 0 && !m->cuts) {
+    if (!tir_has_window(m)) {
         return NULL;
     }
     tir_size *before = m->cuts ? m->dims[0] // bytes

@@ -24,7 +24,7 @@ ll_val cg_math2(cg *c, const char *op, ll_val x, ll_val y) {
 
 ll_val cg_keep(cg *c, ll_val x, ll_type type) {
     ll_asm none = {.text = "",
-                   .constraints = type == LL_I64 ? "=l,0" : "=r,0",
+                   .constraints = type == LL_I64 ? "=l,0" : type == LL_F32 ? "=f,0" : "=r,0",
                    .effect = true,
                    .n_out = 1,
                    .out = {type}};

@@ -277,15 +277,7 @@ int cg_role_regs(const cg *c) {
 }
 
 int cg_role_accs(const cg *c) {
-    const tir_role *r = c->role;
-    int n = 0;
-    for (int i = 0; i < c->k->n_accs; i++) {
-        const tir_acc *a = &c->k->accs[i];
-        if (a->channel < 0 && &c->k->roles[a->role] == r && r->frag == FRAG_MMA) {
-            n += a->rows * a->cols / (r->warps_m * r->warps_n * 32);
-        }
-    }
-    return n;
+    return tir_sum_registers(c->k, cg_role_number(c));
 }
 
 bool cg_is_umma(const cg *c) {

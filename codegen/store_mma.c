@@ -7,8 +7,7 @@
 
 #include <math.h>
 
-enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48,
-       ROW_REGS = 40 }; // of a row that waits for its granules' scales, or for what it reads
+enum { FRAG_M = FRAG_ROWS_A, FRAG_N = FRAG_ROWS_B, PIECE_COLS = 64, OTHER_REGS = 48 };
 
 typedef struct {
     int sub; // sub-tile
@@ -26,7 +25,7 @@ static ll_val sum_in(cg *c, int acc, ll_var reg) {
 
 static int row_registers(const cg *c, int store) {
     const tir_store *s = &c->k->stores[store];
-    return s->scale != ELEM_NONE || cg_store_loads(c, s) > 1 ? ROW_REGS : 0;
+    return s->scale != ELEM_NONE || cg_store_loads(c, s) > 1 ? TIR_ROW_REGS : 0;
 }
 
 // Whether a store before this one reads the same sums and the registers have no room for a value
@@ -43,16 +42,6 @@ static bool computes_anew(cg *c, int store, const cg_frag *f) {
         }
     }
     return !first && need >= cg_role_regs(c);
-}
-
-// The same value, of which LLVM does not know that it is.
-static ll_val made_anew(cg *c, ll_val v, bool is_float) {
-    ll_asm copy = {.text = "mov.b32 $0, $1;",
-                   .constraints = is_float ? "=f,f" : "=r,r",
-                   .effect = true,
-                   .n_out = 1,
-                   .out = {is_float ? LL_F32 : LL_I32}};
-    return LL_ASM(c->b, &copy, v);
 }
 
 // Per half (8 rows), a pair of columns of each column fragment.
@@ -80,7 +69,7 @@ static void fill_runs(cg *c, const cg_frag *f, const piece *p, cg_run *runs) {
                 r->acc[a] = ARENA_ARRAY(c->mem, ll_val, 2);
                 for (int i = 0; i < 2; i++) {
                     ll_val v = sum_in(c, f->accs[a], acc->regs[at + i]);
-                    r->acc[a][i] = f->anew ? made_anew(c, v, true) : v;
+                    r->acc[a][i] = f->anew ? cg_keep(c, v, LL_F32) : v;
                 }
             }
         }
@@ -186,8 +175,8 @@ void cg_store_mma(cg *c, int store) {
     col = ll_add(b, col, mma_warp_col(c, first->cols));
     f.anew = computes_anew(c, store, &f);
     if (f.anew) {
-        f.row = made_anew(c, f.row, false);
-        col = made_anew(c, col, false);
+        f.row = cg_keep(c, f.row, LL_I32);
+        col = cg_keep(c, col, LL_I32);
     }
     if (cg_reduces(s->value) || cg_reduces(s->divide)) {
         f.col = col;

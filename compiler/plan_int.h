@@ -20,8 +20,8 @@ enum {
     PLAN_WORK_REGS = 64,       // beside accumulators: fragments, scale words, addresses (ptxas: 8 x
                                // 4 fragment registers of B for two k steps, 16 of A, scales,
                                // counters)
-    PLAN_QUANTISE_REGS = 40,   // of a store with scales: a row's elements and magnitudes (ptxas)
-    PLAN_BOUNDS_REGS = 48,     // of a role that finds its tiles by bounds, and of stores that read: both at once (ptxas)
+    PLAN_BOUNDS_REGS = 48,     // for finding tiles by bounds and for stores that read: with both, 128 sums of 232
+                               // registers spill, with either they do not (ptxas); no finer bound is known
 };
 
 // A group of warps with what the projection puts on it.

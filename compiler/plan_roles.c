@@ -267,7 +267,7 @@ static int derived_turns(const planner *p) {
     // (codegen/store_mma.c), but where these wait for the scales of their granules.
     held += p->g->n_stores > 1 ? (quantises > 0 ? held : held / 2) : 0;
     if (p->arch->family != MMA_WGMMA) {
-        room -= quantises * PLAN_QUANTISE_REGS;
+        room -= quantises * TIR_ROW_REGS;
         room -= finds_tiles(p) && reads_beside_products(p) ? PLAN_BOUNDS_REGS : 0;
     }
     return halves(p) && (held > room || rows_of_one_instruction(p)) ? 1 : 2;

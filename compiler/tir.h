@@ -109,6 +109,10 @@ typedef struct {
 
 enum { TIR_CUT_BYTES = 16 };
 
+static inline bool tir_has_window(const tir_map *m) {
+    return m->window > 0 || m->cuts;
+}
+
 // --- Tile space ----------------------------------------------------------------------------------
 
 struct tir_expr;
@@ -517,6 +521,9 @@ bool tir_meets(const tir_kernel *k, const tir_role *r);
 int tir_left_offset(const tir_kernel *k, int role);
 int tir_left_bytes(const tir_kernel *k);
 // Whether a product into an accumulator is promoted (tir_mma.promote).
+// Registers of a store's row that waits for its granules' scales, or for what it reads (ptxas).
+enum { TIR_ROW_REGS = 40 };
+int tir_sum_registers(const tir_kernel *k, int role);  // of a thread, for accumulators in registers
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
 // 128x4 tiles of scales along k that a step of 'k_elems' brings: whole ones, or the one that it is

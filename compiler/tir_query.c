@@ -1,5 +1,6 @@
 // What planning, verification and code generation ask of a role program alike: answers that follow
 // from its fields alone.
+#include "arch.h"
 #include "tir.h"
 
 bool tir_combines(const tir_kernel *k, int role, int acc) {
@@ -70,6 +71,16 @@ int tir_left_offset(const tir_kernel *k, int role) {
 
 int tir_left_bytes(const tir_kernel *k) {
     return tir_left_offset(k, k->n_roles);
+}
+
+int tir_sum_registers(const tir_kernel *k, int role) {
+    const tir_role *r = &k->roles[role];
+    int n = 0;
+    for (int i = 0; i < k->n_accs && r->frag == FRAG_MMA; i++) {
+        const tir_acc *a = &k->accs[i];
+        n += a->channel < 0 && a->role == role ? a->rows * a->cols / (r->warps_m * r->warps_n * ARCH_LANES) : 0;
+    }
+    return n;
 }
 
 bool tir_is_promoted(const tir_kernel *k, int acc) {

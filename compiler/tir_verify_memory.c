@@ -34,7 +34,7 @@ static bool verify_coords(verifier *v, const tir_box *b, const tir_map *m, const
         VERIFY(v, c->loop < 0 || (tir_in(c->mul, 1, 1 << 10) && tir_in(c->div, 1, 1 << 20)),
                "%s: coordinate %d: times %d, over %d", name, i, c->mul, c->div);
         for (int j = 0; j < i && c->loop >= 0; j++) {
-            bool window = (m->window > 0 || m->cuts) && j == m->window && i == j + 1;
+            bool window = tir_has_window(m) && j == m->window && i == j + 1;
             VERIFY(v, window || b->coords[j].loop != c->loop,
                    "%s: coordinates %d and %d follow the same loop", name, j, i);
         }
@@ -80,8 +80,7 @@ static bool verify_box(verifier *v, const tir_channel *c, int number) {
     const tir_map *m = &k->maps[b->map];
     const tir_coord *lines = &b->coords[m->window];
     int loop = lines->loop - k->n_loops;
-    bool window = m->window > 0 || m->cuts;
-    VERIFY(v, !window || (tir_in(loop, 0, k->n_fors - 1) && k->fors[loop].hi != NULL &&
+    VERIFY(v, !tir_has_window(m) || (tir_in(loop, 0, k->n_fors - 1) && k->fors[loop].hi != NULL &&
                                  memcmp(lines, lines + 1, sizeof *lines) == 0),
            "%s: a window on a loop that has no bounds", name);
     VERIFY(v, tir_in(b->n_boxes, 1, MAX_BOXES), "%s: %d boxes; 1 to %d", name, b->n_boxes,

@@ -68,16 +68,6 @@ static int generate(unit *u, built *b, build_stop stop) {
     return EXIT_DONE;
 }
 
-// Registers of a thread that hold the role's sums.
-static int sum_registers(const tir_kernel *k, int role) {
-    int n = 0;
-    for (int i = 0; i < k->n_accs && k->roles[role].frag == FRAG_MMA; i++) {
-        bool own = k->accs[i].role == role;
-        n += own ? k->accs[i].rows * k->accs[i].cols / (ARCH_LANES * tir_group_warps(&k->roles[role])) : 0;
-    }
-    return n;
-}
-
 // Whether all warps of a role that takes tiles by turns could hold one: of wgmma's, each 16 rows.
 static bool can_share(const tir_kernel *k, int role) {
     bool whole = true;
@@ -106,7 +96,7 @@ static bool spills(unit *u, const built *b) {
     const tir_role *by_turns = NULL;
     for (int i = 0; i < b->tir->n_roles; i++) {
         const tir_role *role = &b->tir->roles[i];
-        int sums = sum_registers(b->tir, i);
+        int sums = tir_sum_registers(b->tir, i);
         diag_because(u->d, "role %s: %d warp%s, %d registers a thread%s", role->name, role->n_warps,
                      role->n_warps == 1 ? "" : "s", role->regs,
                      sums > 0 ? arena_printf(u->mem, ", %d of them sums", sums) : "");
