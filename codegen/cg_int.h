@@ -76,8 +76,8 @@ typedef struct cg {
     cg_groups *groups; // the walk's place among groups
     cg_stream stream;
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
-    ll_val **lines; // per operand: where its f32 scales lie for the lanes' rows (factor.c), or NULL
-    bool lanes; // ... and whose lanes bring f32 scales: only copies and arrivals are that lane's
+    ll_val **lines; // per operand: where its f32 scales lie for the tile's rows (factor.c), or NULL
+    bool lanes; // ... and whose lanes go through its statements together: that lane copies and arrives
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites
@@ -145,12 +145,15 @@ void cg_shared_step(cg *c, const cg_shared_loop *s);         // behind a step: a
 void cg_shared_end(cg *c, const cg_shared_loop *s);          // behind all steps of the CTA
 ll_val cg_full_bar(cg *c, int ch); // address of the current slot's barriers
 ll_val cg_empty_bar(cg *c, int ch);
+ll_val cg_slot_times(cg *c, int ch, int bytes);             // number of the current slot * bytes
 ll_val cg_slot_addr(cg *c, int ch);                         // smem: i32 address of the current slot
 ll_val cg_factor_slot(cg *c, int ch);                       // the same of its f32 scales
 void cg_advance(cg *c, int ch);
 void cg_acquire(cg *c, int ch);
 void cg_await(cg *c, int ch);
 void cg_load(cg *c, int ch);
+// A box of a map of one axis to shared address 'to', for the channel's full barrier.
+void cg_load_run(cg *c, int ch, int map, ll_val to, ll_val at);
 void cg_publish(cg *c, int ch);
 void cg_release(cg *c, int ch);
 // One arrival of this warp on the empty barrier at 'bar' in each CTA that fills the slot, where
@@ -159,12 +162,13 @@ void cg_signal_empty(cg *c, int ch, ll_val bar, ll_val when);
 ll_val cg_coord(cg *c, const tir_coord *x);                 // i32
 ll_val cg_scale_coord(cg *c, const tir_coord *x, int param); // of rows of a tensor's 128x4 scales
 
-// --- factor.c: f32 scales that lanes bring into slots --------------------------------------------
-void cg_factors_begin(cg *c, int f);  // in front of a loop: what stays the same in its steps
-void cg_factors_load(cg *c, int ch); // of the slot that is acquired, by all lanes
-// i32 address of the first scale of a granule in the current slot; rows before the CTA's first one
+// --- factor.c: f32 scales of operands in slots ---------------------------------------------------
+void cg_factors_begin(cg *c, int f); // in front of a loop: what stays the same in its steps
+// Of the slot that is acquired: those that all lanes bring, or the runs that one thread copies.
+void cg_factors_load(cg *c, int ch, bool lanes);
+// i32 address of scale 'number' of a granule in the current slot; rows before the CTA's first one
 // that the first scale has.
-ll_val cg_factor_addr(cg *c, int operand, int granule);
+ll_val cg_factor_at(cg *c, int operand, int granule, ll_val number);
 ll_val cg_factor_into(cg *c, const tir_factor *f);
 
 // --- walk.c --------------------------------------------------------------------------------------

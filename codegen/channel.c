@@ -6,7 +6,7 @@
 // turns steps over the instances of the other groups' tiles.
 #include "cg_int.h"
 
-static ll_val slot_times(cg *c, int ch, int bytes) {
+ll_val cg_slot_times(cg *c, int ch, int bytes) {
     const tir_channel *t = &c->k->channels[ch];
     return t->depth == 1 ? ll_i32(c->b, 0) : ll_muli(c->b, ll_get(c->b, c->chans[ch].slot), bytes);
 }
@@ -144,23 +144,23 @@ void cg_shared_end(cg *c, const cg_shared_loop *s) {
 }
 
 ll_val cg_full_bar(cg *c, int ch) {
-    return ll_add(c->b, cg_smem_at(c, c->k->channels[ch].full_bar), slot_times(c, ch, 8));
+    return ll_add(c->b, cg_smem_at(c, c->k->channels[ch].full_bar), cg_slot_times(c, ch, 8));
 }
 
 ll_val cg_empty_bar(cg *c, int ch) {
     const tir_channel *t = &c->k->channels[ch];
     ll_val base = cg_smem_at(c, t->empty_bar);
-    return t->empty_bars == 1 ? base : ll_add(c->b, base, slot_times(c, ch, 8));
+    return t->empty_bars == 1 ? base : ll_add(c->b, base, cg_slot_times(c, ch, 8));
 }
 
 ll_val cg_slot_addr(cg *c, int ch) {
     const tir_channel *t = &c->k->channels[ch];
-    return ll_add(c->b, cg_smem_at(c, t->offset), slot_times(c, ch, t->stride));
+    return ll_add(c->b, cg_smem_at(c, t->offset), cg_slot_times(c, ch, t->stride));
 }
 
 ll_val cg_factor_slot(cg *c, int ch) {
     const tir_channel *t = &c->k->channels[ch];
-    return ll_add(c->b, cg_smem_at(c, t->factors), slot_times(c, ch, t->factor_bytes));
+    return ll_add(c->b, cg_smem_at(c, t->factors), cg_slot_times(c, ch, t->factor_bytes));
 }
 
 void cg_advance(cg *c, int ch) {
@@ -364,6 +364,11 @@ static void load_box(cg *c, int ch, const tir_box *box, ll_val slot) {
     }
 }
 
+void cg_load_run(cg *c, int ch, int map, ll_val to, ll_val at) {
+    emit_copy(c, &(copy){.dst = to, .bar = transaction_bar(c, ch), .map = cg_map(c, map),
+                         .coords = {at}, .rank = 1, .param = c->k->maps[map].param});
+}
+
 void cg_load(cg *c, int ch) {
     ll *b = c->b;
     const tir_channel *t = &c->k->channels[ch];
@@ -380,6 +385,7 @@ void cg_load(cg *c, int ch) {
         cg_expect(c, cg_full_bar(c, ch), bytes);
     }
     ll_val slot = cg_slot_addr(c, ch);
+    cg_factors_load(c, ch, false); // first: they are short, and the last bytes to come count
     for (int i = 0; i < t->n_boxes; i++) {
         load_box(c, ch, &t->boxes[i], slot);
     }
@@ -387,8 +393,8 @@ void cg_load(cg *c, int ch) {
         ll_if_end(b, one);
         cg_warp_sync(c);
     }
-    if (t->factor_bytes > 0) {
-        cg_factors_load(c, ch);
+    if (tir_lanes_bring(c->k, ch)) {
+        cg_factors_load(c, ch, true);
     }
 }
 

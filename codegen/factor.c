@@ -2,14 +2,14 @@
 // row by row (layout "linear") or column by column, columns padded (layout "mn_major"),
 // into the slots whose data they belong to, at tir_channel.factors.
 //
-// The lanes of the warp that loads a channel bring them, a scale a copy or, where four lie side by
-// side on a boundary of 16 bytes, four (PTX ISA "cp.async"), and every lane arrives on the slot's
-// full barrier when its copies are there ("cp.async.mbarrier.arrive", .noinc: the barrier counts
-// these arrivals): the warp itself waits for no memory. A slot is free when the lanes of all
-// readers have read it.
+// Runs of neighbours in memory (tir_factor) come as the data do, by copies of the thread that loads
+// the channel. Other scales the lanes of its warp bring, a scale a copy (PTX ISA "cp.async"), and
+// every lane arrives on the slot's full barrier when its copies are there
+// ("cp.async.mbarrier.arrive", .noinc: the barrier counts these arrivals): the warp itself waits for
+// no memory. A slot is free when the lanes of all readers have read it.
 #include "cg_int.h"
 
-enum { SCALE_BYTES = 4, WIDE = 4 }; // scales of the widest copy, 16 bytes
+enum { SCALE_BYTES = TIR_SCALE_BYTES, RUN_STEP = TIR_RUN_ALIGN / TIR_SCALE_BYTES };
 
 // Number of the matrix: the outer axes of the operand, which its box moves along.
 static ll_val matrix_number(cg *c, const tir_operand *o) {
@@ -39,69 +39,204 @@ ll_val cg_factor_into(cg *c, const tir_factor *f) {
     return ll_bini(c->b, LL_UREM, factor_start(c, f), f->share);
 }
 
-static bool is_mn_major(const tir_param *p) {
-    return p->layout != NULL && layout_find(p->layout) == LAYOUT_MN_MAJOR;
-}
-
-// Scales that a lane brings at once: those of neighbouring rows where they lie and go side by side.
-static int together(const tir_param *p, const tir_factor *f) {
-    bool aligned = f->start % (WIDE * f->share) == 0 && f->count % WIDE == 0;
-    return is_mn_major(p) && aligned ? WIDE : 1;
-}
-
 static ll_val columns_of(cg *c, const tir_param *p) {
     ll_val columns = ll_addi(c->b, cg_size(c, p->dims[p->n_dims - 1]), p->granule - 1);
     return ll_bini(c->b, LL_UDIV, columns, p->granule);
 }
 
-// Bytes from a scale to that of the next row ...
-static ll_val row_pitch(cg *c, const tir_param *p) {
-    if (is_mn_major(p)) {
-        return ll_i64(c->b, SCALE_BYTES);
-    }
-    return ll_bini(c->b, LL_SHL, ll_to(c->b, columns_of(c, p), LL_I64), 2);
+// Scales in memory from one to that of the next row ...
+static ll_val row_step(cg *c, const tir_param *p, const tir_factor *f) {
+    return f->mn_major ? ll_i32(c->b, 1) : columns_of(c, p);
 }
 
 // ... and to that of the next granule of k.
-static ll_val granule_pitch(cg *c, const tir_param *p, const tir_factor *f) {
-    if (!is_mn_major(p)) {
-        return ll_i64(c->b, SCALE_BYTES);
+static ll_val granule_step(cg *c, const tir_param *p, const tir_factor *f) {
+    if (!f->mn_major) {
+        return ll_i32(c->b, 1);
     }
     int unit = layout_rows(LAYOUT_MN_MAJOR), rows = unit * f->share;
-    ll_val size = cg_size(c, p->dims[p->n_dims - 2]);
-    ll_val padded = ll_bini(c->b, LL_UDIV, ll_addi(c->b, size, rows - 1), rows);
-    return ll_muli(c->b, ll_to(c->b, padded, LL_I64), unit * SCALE_BYTES);
+    ll_val size = ll_addi(c->b, cg_size(c, p->dims[p->n_dims - 2]), rows - 1);
+    return ll_muli(c->b, ll_bini(c->b, LL_UDIV, size, rows), unit);
 }
 
-// Addresses of the first granule of k for the scales that a lane brings: from number 'each' * lane
-// on, 'each' * 32 further and so on. Rows behind the last one have no result, they get the last
-// one's.
+static ll_val bytes_of(cg *c, ll_val scales) {
+    return ll_bini(c->b, LL_SHL, ll_to(c->b, scales, LL_I64), 2);
+}
+
+static const tir_param *param_of(const cg *c, int operand) {
+    return &c->k->params[c->k->operands[operand].param];
+}
+
+// The scale that covers the CTA's first row, counted along the rows.
+static ll_val first_row(cg *c, const tir_factor *f) {
+    ll_val start = ll_sub(c->b, factor_start(c, f), cg_factor_into(c, f));
+    return ll_bini(c->b, LL_UDIV, start, f->share);
+}
+
+// The step's first granule of k.
+static ll_val first_granule(cg *c, int operand, const tir_factor *f) {
+    ll_val k = c->starts[c->k->n_loops + c->k->mmas[f->mma].loop];
+    return ll_bini(c->b, LL_UDIV, k, param_of(c, operand)->granule);
+}
+
+// A step may reach behind the last granule of what its loop walks: there its elements are zeros,
+// and the last one's scale will do.
+static ll_val granule_at(cg *c, int operand, const tir_factor *f, int granule) {
+    ll *b = c->b;
+    ll_val first = first_granule(c, operand, f);
+    if (granule == 0) {
+        return first;
+    }
+    const tir_param *p = param_of(c, operand);
+    int loop = c->k->mmas[f->mma].loop;
+    ll_val end = columns_of(c, p);
+    if (c->k->fors[loop].hi) {
+        end = ll_bini(b, LL_UDIV, ll_addi(b, c->spans[loop].hi, p->granule - 1), p->granule);
+    }
+    return smaller(c, ll_addi(b, first, granule), ll_addi(b, end, -1));
+}
+
+// --- By lanes ------------------------------------------------------------------------------------
+
+// Addresses of the first granule of k for the scales that a lane brings: its own number, 32 further
+// and so on. Rows behind the last one have no result, they get the last one's.
 static ll_val *lines_of(cg *c, int operand, const tir_factor *f) {
     ll *b = c->b;
     const tir_operand *o = &c->k->operands[operand];
-    const tir_param *p = &c->k->params[o->param];
-    int each = together(p, f);
+    const tir_param *p = param_of(c, operand);
     ll_val base = ll_to(b, cg_arg_of(c, ARG_POINTER, o->param, PART_SCALE), LL_I64);
     if (p->n_dims > 2) {
         ll_val bytes = cg_arg_of(c, ARG_SF_BYTES, o->param, PART_SCALE);
         base = ll_add(b, base, ll_mul(b, ll_to(b, matrix_number(c, o), LL_I64), bytes));
     }
-    ll_val pitch = row_pitch(c, p);
+    ll_val pitch = bytes_of(c, row_step(c, p, f));
     ll_val last = ll_addi(b, cg_size(c, p->dims[p->n_dims - 2]), -1);
     last = ll_bini(b, LL_UDIV, last, f->share);
-    if (each > 1) {
-        last = ll_bini(b, LL_AND, last, -each); // those behind the last row are padding
-    }
-    ll_val start = ll_sub(b, factor_start(c, f), cg_factor_into(c, f));
-    ll_val of_lane = ll_muli(b, c->lane, each);
-    ll_val first = ll_add(b, ll_bini(b, LL_UDIV, start, f->share), of_lane);
+    ll_val first = ll_add(b, first_row(c, f), c->lane);
     ll_val *lines = ARENA_ARRAY(c->mem, ll_val, f->count / ARCH_LANES + 1);
-    for (int i = 0; i * each * ARCH_LANES < f->count; i++) {
-        ll_val row = smaller(c, ll_addi(b, first, (int64_t)i * each * ARCH_LANES), last);
+    for (int i = 0; i * ARCH_LANES < f->count; i++) {
+        ll_val row = smaller(c, ll_addi(b, first, (int64_t)i * ARCH_LANES), last);
         ll_val line = ll_add(b, base, ll_mul(b, ll_to(b, row, LL_I64), pitch));
         lines[i] = cg_keep(c, line, LL_I64); // not in every step: that holds up warps that multiply
     }
     return lines;
+}
+
+static void copy(cg *c, ll_val to, ll_val from) {
+    LL_INTR(c->b, "llvm.nvvm.cp.async.ca.shared.global.4", ll_to(c->b, to, LL_SHARED),
+            ll_to(c->b, from, LL_GLOBAL));
+}
+
+static void bring(cg *c, int operand, const tir_factor *f) {
+    ll *b = c->b;
+    const tir_operand *o = &c->k->operands[operand];
+    ll_val *lines = c->lines && c->lines[operand] ? c->lines[operand] : lines_of(c, operand, f);
+    ll_val pitch = bytes_of(c, granule_step(c, param_of(c, operand), f));
+    for (int granule = 0; granule < f->granules; granule++) {
+        ll_val at = ll_mul(b, ll_to(b, granule_at(c, operand, f, granule), LL_I64), pitch);
+        int offset = o->factors + granule * f->count * SCALE_BYTES;
+        ll_val to = ll_add(b, ll_addi(b, cg_factor_slot(c, o->channel), offset),
+                           ll_muli(b, c->lane, SCALE_BYTES));
+        for (int i = 0; i < f->count; i += ARCH_LANES) {
+            int left = f->count - i;
+            ll_if some = {0};
+            if (left < ARCH_LANES) {
+                some = ll_if_begin(b, ll_cmpi(b, LL_ULT, c->lane, left));
+            }
+            ll_val from = ll_add(b, lines[i / ARCH_LANES], at);
+            copy(c, ll_addi(b, to, (int64_t)i * SCALE_BYTES), from);
+            if (left < ARCH_LANES) {
+                ll_if_end(b, some);
+            }
+        }
+    }
+}
+
+// --- By runs -------------------------------------------------------------------------------------
+
+// Number among all scales of the tensor, fewer than 2^31 as coordinates of a map are: of the CTA's
+// first row and the first granule of k.
+static ll_val line_of(cg *c, int operand, const tir_factor *f) {
+    ll *b = c->b;
+    const tir_param *p = param_of(c, operand);
+    ll_val at = ll_mul(b, first_row(c, f), row_step(c, p, f));
+    if (p->n_dims > 2) {
+        ll_val rows = ll_addi(b, cg_size(c, p->dims[p->n_dims - 2]), f->share - 1);
+        rows = f->mn_major ? granule_step(c, p, f) : ll_bini(b, LL_UDIV, rows, f->share);
+        ll_val scales = ll_mul(b, rows, columns_of(c, p));
+        at = ll_add(b, at, ll_mul(b, matrix_number(c, &c->k->operands[operand]), scales));
+    }
+    return at;
+}
+
+// In front of the steps: that, and the scales of a row.
+static ll_val *kept_line(cg *c, int operand, const tir_factor *f) {
+    ll_val *line = ARENA_ARRAY(c->mem, ll_val, 2);
+    line[0] = cg_keep(c, line_of(c, operand, f), LL_I32);
+    line[1] = cg_keep(c, columns_of(c, param_of(c, operand)), LL_I32);
+    return line;
+}
+
+static void bring_runs(cg *c, int operand, const tir_factor *f) {
+    ll *b = c->b;
+    const tir_operand *o = &c->k->operands[operand];
+    const tir_param *p = param_of(c, operand);
+    ll_val *kept = c->lines ? c->lines[operand] : NULL;
+    ll_val line = kept ? kept[0] : line_of(c, operand, f);
+    ll_val columns = kept ? kept[1] : columns_of(c, p);
+    ll_val to = ll_addi(b, cg_factor_slot(c, o->channel), o->factors);
+    for (int i = 0; i < f->runs; i++) {
+        ll_val granule = granule_at(c, operand, f, f->mn_major ? i : 0);
+        ll_val at = ll_add(b, line, ll_mul(b, granule, granule_step(c, p, f)));
+        if (!f->mn_major) {
+            at = ll_add(b, at, ll_muli(b, columns, i));
+        }
+        at = f->aligned ? at : ll_bini(b, LL_AND, at, -RUN_STEP);
+        cg_load_run(c, o->channel, o->factor_map, ll_addi(b, to, (int64_t)i * tir_run_pitch(f)), at);
+    }
+}
+
+// --- In a slot -----------------------------------------------------------------------------------
+
+// How many scales of its run stand in front of the first one wanted.
+static ll_val skew_of(cg *c, int operand, const tir_factor *f, ll_val number) {
+    ll *b = c->b;
+    const tir_param *p = param_of(c, operand);
+    ll_val at;
+    if (f->mn_major) { // columns and matrices are whole steps long
+        at = f->aligned ? ll_i32(b, 0) : first_row(c, f);
+    } else if (tir_is_whole(c->k, p->dims[p->n_dims - 1], RUN_STEP * p->granule)) { // and rows here
+        at = first_granule(c, operand, f);
+    } else {
+        ll_val *kept = c->lines ? c->lines[operand] : NULL;
+        ll_val row = ll_mul(b, number, kept ? kept[1] : columns_of(c, p));
+        at = ll_add(b, kept ? kept[0] : line_of(c, operand, f), row);
+        at = ll_add(b, at, first_granule(c, operand, f));
+    }
+    return ll_bini(b, LL_AND, at, RUN_STEP - 1);
+}
+
+static ll_val in_run(cg *c, int operand, const tir_factor *f, int granule, ll_val number) {
+    ll *b = c->b;
+    ll_val skew = skew_of(c, operand, f, number);
+    ll_val run = ll_i32(b, granule * tir_run_pitch(f)), at = number;
+    if (!f->mn_major) {
+        run = ll_muli(b, number, tir_run_pitch(f));
+        at = ll_sub(b, granule_at(c, operand, f, granule), first_granule(c, operand, f));
+    }
+    return ll_add(b, run, ll_muli(b, ll_add(b, skew, at), SCALE_BYTES));
+}
+
+ll_val cg_factor_at(cg *c, int operand, int granule, ll_val number) {
+    ll *b = c->b;
+    const tir_operand *o = &c->k->operands[operand];
+    tir_factor f = tir_factors(c->k, operand);
+    ll_val slot = ll_addi(b, cg_factor_slot(c, o->channel), o->factors);
+    if (f.run > 0) {
+        return ll_add(b, slot, in_run(c, operand, &f, granule, number));
+    }
+    ll_val at = ll_addi(b, slot, (int64_t)granule * f.count * SCALE_BYTES);
+    return ll_add(b, at, ll_muli(b, number, SCALE_BYTES));
 }
 
 // Whether the matrix of an operand follows from the tile and from loops around loop 'f'.
@@ -122,63 +257,31 @@ void cg_factors_begin(cg *c, int f) {
         const tir_operand *op = &c->k->operands[o];
         tir_factor t = tir_factors(c->k, o);
         bool here = t.mma >= 0 && c->k->mmas[t.mma].loop == f;
-        bool mine = c->k->channels[op->channel].from == cg_role_number(c);
-        if (here && mine && is_fixed(c, op, f)) {
-            c->lines[o] = lines_of(c, o, &t);
+        const tir_channel *ch = &c->k->channels[op->channel];
+        bool from = ch->from == cg_role_number(c), to = ch->to == cg_role_number(c);
+        if (here && (from || (to && t.run > 0)) && is_fixed(c, op, f)) {
+            c->lines[o] = t.run > 0 ? kept_line(c, o, &t) : lines_of(c, o, &t);
         } else if (outer) {
             c->lines[o] = outer[o];
         }
     }
 }
 
-static void copy(cg *c, int bytes, ll_val to, ll_val from) {
-    // Four scales are read once: they pass by L1 (".cg").
-    const char *name = bytes == SCALE_BYTES ? "llvm.nvvm.cp.async.ca.shared.global.4"
-                                            : "llvm.nvvm.cp.async.cg.shared.global.16";
-    LL_INTR(c->b, name, ll_to(c->b, to, LL_SHARED), ll_to(c->b, from, LL_GLOBAL));
-}
-
-static void bring(cg *c, int operand) {
-    ll *b = c->b;
-    const tir_param *p = &c->k->params[c->k->operands[operand].param];
-    tir_factor f = tir_factors(c->k, operand);
-    int each = together(p, &f), bytes = each * SCALE_BYTES;
-    ll_val *lines = c->lines && c->lines[operand] ? c->lines[operand] : lines_of(c, operand, &f);
-    ll_val k = ll_bini(b, LL_UDIV, c->starts[c->k->n_loops + c->k->mmas[f.mma].loop], p->granule);
-    ll_val last = ll_addi(b, columns_of(c, p), -1), pitch = granule_pitch(c, p, &f);
-    for (int granule = 0; granule < f.granules; granule++) {
-        // A step may reach behind the last granule: there its elements are zeros.
-        ll_val at = granule > 0 ? smaller(c, ll_addi(b, k, granule), last) : k;
-        at = ll_mul(b, ll_to(b, at, LL_I64), pitch);
-        ll_val of_lane = ll_muli(b, c->lane, bytes);
-        ll_val to = ll_add(b, cg_factor_addr(c, operand, granule), of_lane);
-        for (int i = 0; i * each < f.count; i += ARCH_LANES) {
-            int left = f.count / each - i;
-            ll_if some = {0};
-            if (left < ARCH_LANES) {
-                some = ll_if_begin(b, ll_cmpi(b, LL_ULT, c->lane, left));
-            }
-            ll_val from = ll_add(b, lines[i / ARCH_LANES], at);
-            copy(c, bytes, ll_addi(b, to, (int64_t)i * bytes), from);
-            if (left < ARCH_LANES) {
-                ll_if_end(b, some);
-            }
-        }
-    }
-}
-
-ll_val cg_factor_addr(cg *c, int operand, int granule) {
-    const tir_operand *o = &c->k->operands[operand];
-    int offset = o->factors + granule * tir_factors(c->k, operand).count * SCALE_BYTES;
-    return ll_addi(c->b, cg_factor_slot(c, o->channel), offset);
-}
-
-void cg_factors_load(cg *c, int ch) {
+void cg_factors_load(cg *c, int ch, bool lanes) {
     for (int o = 0; o < c->k->n_operands; o++) {
-        if (c->k->operands[o].channel == ch && c->k->operands[o].factors >= 0) {
-            bring(c, o);
+        const tir_operand *op = &c->k->operands[o];
+        if (op->channel != ch || op->factors < 0 || lanes != (op->factor_map < 0)) {
+            continue;
+        }
+        tir_factor f = tir_factors(c->k, o);
+        if (lanes) {
+            bring(c, o, &f);
+        } else {
+            bring_runs(c, o, &f);
         }
     }
-    LL_INTR(c->b, "llvm.nvvm.cp.async.mbarrier.arrive.noinc.shared",
-            ll_to(c->b, cg_full_bar(c, ch), LL_SHARED));
+    if (lanes) {
+        LL_INTR(c->b, "llvm.nvvm.cp.async.mbarrier.arrive.noinc.shared",
+                ll_to(c->b, cg_full_bar(c, ch), LL_SHARED));
+    }
 }

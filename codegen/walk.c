@@ -461,7 +461,7 @@ static void for_loop(cg *c, const tir_stmt *s) {
     ll_var at = ll_variable(b, LL_I32, f->index);
     cg_shared_loop shared = cg_shared_begin(c, s);
     ll_val **outer = c->lines;
-    if (c->lanes) {
+    if (tir_brings_factors(c->k, cg_role_number(c))) {
         cg_factors_begin(c, s->ref);
     }
     ll_set(b, at, steps.from);

@@ -6,11 +6,11 @@
 // step's products, so that they are there when the sums are, and the slot is free as soon as the products are done.
 #include "wgmma_int.h"
 
-enum { FRAG_COLS = 8, SCALE_BYTES = 4 };
+enum { FRAG_COLS = 8 };
 
-static ll_val scale_at(cg *c, ll_val base, ll_val number) {
-    ll_val at = ll_add(c->b, base, ll_muli(c->b, number, SCALE_BYTES));
-    return ll_load(c->b, LL_F32, ll_to(c->b, at, LL_SHARED), SCALE_BYTES, false);
+static ll_val read_scale(cg *c, int operand, int granule, ll_val number) {
+    ll_val at = cg_factor_at(c, operand, granule, number);
+    return ll_load(c->b, LL_F32, ll_to(c->b, at, LL_SHARED), TIR_SCALE_BYTES, false);
 }
 
 // Number of the scale of row 'row' (of the CTA's).
@@ -33,18 +33,17 @@ wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m) {
 
 void wgmma_load_factors(cg *c, const tir_mma *m, int granule, wgmma_factors *f) {
     ll *b = c->b;
-    const cg_acc *acc = &c->accs[m->acc];
     tir_factor rows = tir_factors(c->k, m->a);
-    ll_val at = cg_factor_addr(c, m->a, granule);
-    ll_val first = ll_add(b, mma_warp_row(c, acc->rows), ll_bini(b, LL_LSHR, c->lane, 2));
+    ll_val first = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), ll_bini(b, LL_LSHR, c->lane, 2));
     for (int i = 0; i < f->n_rows; i++) {
-        f->rows[i] = scale_at(c, at, number_of(c, &rows, ll_addi(b, first, (int64_t)i * 8)));
+        ll_val number = number_of(c, &rows, ll_addi(b, first, (int64_t)i * 8));
+        f->rows[i] = read_scale(c, m->a, granule, number);
     }
-    at = cg_factor_addr(c, m->b, granule);
     ll_val q2 = ll_bini(b, LL_SHL, ll_bini(b, LL_AND, c->lane, 3), 1);
     for (int i = 0; i < f->n_cols; i++) {
         ll_val column = ll_addi(b, q2, i / 2 * FRAG_COLS + i % 2);
-        f->cols[i] = scale_at(c, at, f->n_blocks > 0 ? ll_i32(b, i) : number_of(c, &f->side, column));
+        ll_val number = f->n_blocks > 0 ? ll_i32(b, i) : number_of(c, &f->side, column);
+        f->cols[i] = read_scale(c, m->b, granule, number);
     }
 }
 

@@ -391,6 +391,22 @@ static int box_total(const tir_box *b) {
     return b->n_boxes * b->box_pitch;
 }
 
+// All scales of a tensor one behind the other: with a single axis a run of them may begin within a
+// row of scales, and rows need not be whole 16 bytes apart.
+static int run_map(planner *p, int param, const tir_factor *f) {
+    const tir_param *t = &p->k->params[param];
+    tir_size *bytes = ARENA_NEW(p->mem, tir_size);
+    *bytes = (tir_size){.op = SZ_SF_BYTES, .dim = param};
+    for (int i = 0; i < t->n_dims - 2; i++) {
+        bytes = size_bin(p->mem, SZ_MUL, bytes, t->dims[i]);
+    }
+    tir_map m = {.param = param, .part = PART_SCALE, .dtype = 2, .rank = 1,
+                 .elem_bytes = TIR_SCALE_BYTES};
+    m.dims[0] = size_bin(p->mem, SZ_DIV, bytes, size_int(p->mem, TIR_SCALE_BYTES));
+    m.box[0] = f->run;
+    return plan_add_map(p, &m);
+}
+
 // The f32 scales of a slot, one operand's behind the other's.
 static void fill_factors(planner *p, plan_channel *pc) {
     for (int i = 0; i < pc->n_values; i++) {
@@ -398,8 +414,8 @@ static void fill_factors(planner *p, plan_channel *pc) {
         tir_factor f = tir_factors(p->k, pc->values[i]);
         if (f.mma >= 0) {
             op->factors = pc->factor_bytes;
-            int bytes = f.granules * f.count * (int)sizeof(float);
-            pc->factor_bytes += round_up(bytes, TIR_FACTOR_ALIGN);
+            op->factor_map = f.run > 0 ? run_map(p, op->param, &f) : -1;
+            pc->factor_bytes += tir_factor_bytes(&f);
         }
     }
 }
@@ -543,6 +559,7 @@ void plan_channels(planner *p) {
                                        .channel = p->operands[i].channel,
                                        .scale = -1,
                                        .factors = -1,
+                                       .factor_map = -1,
                                        .sf_loop = -1};
     }
     for (int i = 0; i < p->n_channels && p->ok; i++) {
@@ -573,6 +590,12 @@ static int full_bytes(const tir_kernel *k, const tir_channel *c) {
         }
         bytes += b->n_boxes * tir_arriving(&k->maps[b->map], b->box_bytes) * ctas;
     }
+    for (int i = 0; i < k->n_operands; i++) {
+        if (&k->channels[k->operands[i].channel] == c && k->operands[i].factor_map >= 0) {
+            tir_factor f = tir_factors(k, i);
+            bytes += f.runs * f.run * TIR_SCALE_BYTES;
+        }
+    }
     return bytes;
 }
 
@@ -598,7 +621,7 @@ static void channel_barriers(planner *p, tir_channel *c) {
     c->empty_bars = c->shared > 0 ? 1 : c->depth;
     c->empty_bar = take_barriers(p, c->empty_bars);
     // the arming arrival, or the commit; lanes' copies
-    c->full_count = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0);
+    c->full_count = 1 + (tir_lanes_bring(k, (int)(c - k->channels)) ? ARCH_LANES : 0);
     if (c->space == SPACE_SMEM) {
         c->full_bytes = full_bytes(k, c);
         bool shared = k->pair || has_multicast(c);
@@ -709,7 +732,7 @@ void plan_barriers(planner *p) {
         k->roles[i].sum_offset = p->sum_bytes[i] > 0 ? at : 0;
         at += p->sum_bytes[i];
     }
-    at = place_tables(p, at);
+    at = round_up(place_tables(p, at), TIR_FACTOR_ALIGN);
     for (int i = 0; i < k->n_channels; i++) {
         tir_channel *c = &k->channels[i];
         c->factors = c->factor_bytes > 0 ? at : 0;

@@ -213,9 +213,9 @@ typedef struct {
     int empty_count;
     int release_mask;   // smem: CTAs whose empty barrier a release signals (a pair, or multicast),
                         // 0: the own one
-    int factors;        // smem: where the f32 scales of slot 0 lie, that the lanes of the loading
-                        // warp bring, for every CTA its own, with an arrival each; the next slot's
-                        // behind them
+    int factors;        // smem: where the f32 scales of slot 0 lie, for every CTA its own, the next
+                        // slot's behind them. Runs of them come as the boxes do, others by the lanes
+                        // of the loading warp, with an arrival each (tir_factor.run)
     int factor_bytes;   // of a slot, 0: none (tir_operand.factors)
 } tir_channel;
 
@@ -234,6 +234,7 @@ typedef struct {
     int sf_loop;    // loop whose tile start modulo 128 shifts into the first scale atom, or -1
     int sf_column;  // tmem: first column of its scales (sm_100a)
     int factors;    // f32 scales: offset among those of the slot, or -1; tir_factors says how many
+    int factor_map; // the tensor map of one axis that their runs come by; -1: lanes bring them
 } tir_operand;
 
 typedef struct {
@@ -530,9 +531,13 @@ bool tir_is_promoted(const tir_kernel *k, int acc);
 // a part of. 0: it is neither, or cuts a granule.
 int tir_scale_words(int k_elems, int granule);
 
-// The f32 scales of an operand of a promoted product, by granules of k, [granule][count] in a slot.
-// Scale i of a granule is that of rows (start - into) + i * share and on, 'start' the first of the
-// CTA's rows.
+// The f32 scales of an operand of a promoted product, 'count' for each granule of k. Scale i of a
+// granule is that of rows (start - into) + i * share and on, 'start' the first of the CTA's rows.
+//
+// Where few copies bring all of them they come as runs of neighbours in memory, that are scales of
+// one granule (mn_major) or of one row, from a multiple of 4 of the tensor's scales on: a copy
+// begins at whole 16 bytes (an H200 says so). A slot has [runs][run], each run at a multiple of
+// TIR_FACTOR_ALIGN, else [granule][count].
 typedef struct {
     int mma;       // a product that takes it, or -1: it has no such scales
     int loop;      // along which its rows lie ...
@@ -543,10 +548,20 @@ typedef struct {
     int step;      // ... and start % share of this
     int count;     // scales that a granule of k has at most
     int granules;  // of a K step
+    bool mn_major; // neighbours in memory are scales of one granule, else of one row
+    bool aligned;  // the first scale of a run is the first one wanted
+    int runs;      // copies that bring a slot's ...
+    int run;       // ... and how many scales each brings; 0: lanes bring them, a few at a time
 } tir_factor;
 tir_factor tir_factors(const tir_kernel *k, int operand);
-enum { TIR_FACTOR_ALIGN = 16 }; // bytes: where those of an operand, and of a slot, begin
+// Bytes: where scales of an operand, of a run and of a slot begin (PTX ISA "cp.async.bulk.tensor": shared
+// memory address), and what a copy begins at in memory.
+enum { TIR_FACTOR_ALIGN = 128, TIR_RUN_ALIGN = 16 };
+enum { TIR_SCALE_BYTES = 4 }; // of an f32 scale
+int tir_run_pitch(const tir_factor *f);    // bytes from one run to the next in a slot
+int tir_factor_bytes(const tir_factor *f); // of all of them in a slot
 bool tir_brings_factors(const tir_kernel *k, int role); // into slots of a channel that it fills
+bool tir_lanes_bring(const tir_kernel *k, int channel); // some of a channel's by lanes
 
 // Whether an expression is read from a tensor, element by element.
 static inline bool tir_is_load(const tir_expr *e) {

@@ -100,6 +100,19 @@ int tir_scale_words(int k_elems, int granule) {
     return k_elems < span ? 1 : k_elems / span;
 }
 
+// Where more copies than this would be a step's, lanes bring scales in fewer instructions.
+enum { MOST_RUNS = 8, MOST_IN_BOX = 256 };
+
+static void find_runs(const tir_param *p, tir_factor *f) {
+    int step = TIR_RUN_ALIGN / TIR_SCALE_BYTES;
+    f->mn_major = p->layout != NULL && layout_find(p->layout) == LAYOUT_MN_MAJOR;
+    f->aligned = f->mn_major && f->start % (step * f->share) == 0;
+    f->runs = f->mn_major ? f->granules : f->count;
+    int wanted = (f->mn_major ? f->count : f->granules) + (f->aligned ? 0 : step - 1);
+    int run = (wanted + step - 1) / step * step;
+    f->run = f->runs <= MOST_RUNS && run <= MOST_IN_BOX ? run : 0;
+}
+
 tir_factor tir_factors(const tir_kernel *k, int operand) {
     tir_factor f = {.mma = -1};
     for (int i = 0; i < k->n_mmas && f.mma < 0; i++) {
@@ -118,8 +131,32 @@ tir_factor tir_factors(const tir_kernel *k, int operand) {
         f.start = tir_gcd(k->loops[f.loop].lo != NULL ? 1 : k->loops[f.loop].tile, f.rank_step);
         f.step = tir_gcd(f.start, f.share);
         f.count = (f.rows + 2 * f.share - f.step - 1) / f.share;
+        find_runs(&k->params[k->operands[operand].param], &f);
     }
     return f;
+}
+
+static int padded(int bytes) {
+    return (bytes + TIR_FACTOR_ALIGN - 1) / TIR_FACTOR_ALIGN * TIR_FACTOR_ALIGN;
+}
+
+int tir_run_pitch(const tir_factor *f) {
+    return padded(f->run * TIR_SCALE_BYTES);
+}
+
+int tir_factor_bytes(const tir_factor *f) {
+    int each = f->granules * f->count * TIR_SCALE_BYTES;
+    return f->run > 0 ? f->runs * tir_run_pitch(f) : padded(each);
+}
+
+bool tir_lanes_bring(const tir_kernel *k, int channel) {
+    for (int i = 0; i < k->n_operands; i++) {
+        bool here = k->operands[i].channel == channel && k->operands[i].factors >= 0;
+        if (here && k->operands[i].factor_map < 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool tir_brings_factors(const tir_kernel *k, int role) {

@@ -468,7 +468,7 @@ const char *tir_verify(const tir_kernel *k, arena *mem) {
     }
     verifier v = {.k = k, .arch = &arch_infos[k->arch], .mem = mem};
     if (verify_head(&v) && verify_records(&v) && verify_memory(&v) && verify_products(&v) &&
-        verify_stores(&v) && verify_places(&v) && verify_bodies(&v)) {
+        verify_arrivals(&v) && verify_stores(&v) && verify_places(&v) && verify_bodies(&v)) {
         verify_previous(&v);
     }
     return v.wrong;

@@ -48,6 +48,7 @@ int verify_accs_of(const tir_expr *e, int *accs, int n, int most);
 
 bool verify_memory(verifier *v);   // channels and their boxes
 bool verify_products(verifier *v); // operands, accumulators, matrix instructions
+bool verify_arrivals(verifier *v); // what fills slots: behind the products, whose scales count
 bool verify_stores(verifier *v);
 bool verify_places(verifier *v);   // shared memory and TMEM: everything inside, nothing twice
 bool verify_bodies(verifier *v);

@@ -149,6 +149,12 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
         int box = tir_arriving(&k->maps[b->map], b->box_bytes);
         bytes += (int64_t)b->n_boxes * box * copies * (k->pair ? 2 : 1);
     }
+    for (int i = 0; i < k->n_operands; i++) { // runs of f32 scales: each CTA's own
+        const tir_operand *o = &k->operands[i];
+        if (o->channel == c - k->channels && o->factor_map >= 0) {
+            bytes += (int64_t)tir_factors(k, i).runs * k->maps[o->factor_map].box[0] * TIR_SCALE_BYTES;
+        }
+    }
     return bytes;
 }
 
@@ -188,11 +194,6 @@ static bool verify_smem_channel(verifier *v, const tir_channel *c) {
     if (!verify_slot(v, c)) {
         return false;
     }
-    int64_t bytes = bytes_arriving(k, c);
-    VERIFY(v, c->full_bytes == bytes, "channel '%s': full_bytes is %d, but %lld bytes arrive",
-           c->name, c->full_bytes, (long long)bytes);
-    VERIFY(v, bytes <= MAX_TX_BYTES, "channel '%s': %lld bytes a phase; a barrier counts %d",
-           c->name, (long long)bytes, MAX_TX_BYTES);
     int arrivals = arrivals_that_free(v, c);
     VERIFY(v, c->empty_count == arrivals,
            "channel '%s': empty_count is %d, but %d arrivals free a slot", c->name, c->empty_count,
@@ -238,10 +239,6 @@ bool verify_memory(verifier *v) {
         VERIFY(v, tir_in(c->from, 0, k->n_roles - 1) && tir_in(c->to, 0, k->n_roles - 1) &&
                       c->from != c->to,
                "channel '%s' leads from role #%d to role #%d", c->name, c->from, c->to);
-        int arrivals = 1 + (c->factor_bytes > 0 ? ARCH_LANES : 0);
-        VERIFY(v, c->full_count == arrivals,
-               "channel '%s': full_count is %d, but %d arrival%s a slot", c->name, c->full_count,
-               arrivals, arrivals == 1 ? " fills" : "s fill");
         int bars = c->shared > 0 ? 1 : c->depth;
         VERIFY(v, c->empty_bars == bars,
                "channel '%s': %d empty barriers for %d slots, %d columns shared", c->name,
@@ -250,6 +247,23 @@ bool verify_memory(verifier *v) {
         if (!fine) {
             return false;
         }
+    }
+    return true;
+}
+
+bool verify_arrivals(verifier *v) {
+    const tir_kernel *k = v->k;
+    for (int i = 0; i < k->n_channels; i++) {
+        const tir_channel *c = &k->channels[i];
+        int arrivals = 1 + (tir_lanes_bring(k, i) ? ARCH_LANES : 0);
+        VERIFY(v, c->full_count == arrivals,
+               "channel '%s': full_count is %d, but %d arrival%s a slot", c->name, c->full_count,
+               arrivals, arrivals == 1 ? " fills" : "s fill");
+        int64_t bytes = bytes_arriving(k, c);
+        VERIFY(v, c->full_bytes == bytes, "channel '%s': full_bytes is %d, but %lld bytes arrive",
+               c->name, c->full_bytes, (long long)bytes);
+        VERIFY(v, bytes <= MAX_TX_BYTES, "channel '%s': %lld bytes a phase; a barrier counts %d",
+               c->name, (long long)bytes, MAX_TX_BYTES);
     }
     return true;
 }

@@ -74,7 +74,7 @@ static bool verify_data(verifier *v, const tir_operand *o, const char *name) {
 
 static bool verify_scale(verifier *v, const tir_operand *o, const char *name) {
     const tir_kernel *k = v->k;
-    elem_kind scale = k->params[o->param].scale; // f32 scales come by lanes: verify_factors
+    elem_kind scale = k->params[o->param].scale; // f32 scales are no box: verify_factors
     bool scaled = scale != ELEM_NONE && scale != ELEM_F32;
     VERIFY(v, scaled == (o->scale >= 0) && o->scale >= -1,
            "operand '%s': box %d brings its scales; it %s", name, o->scale,
@@ -388,6 +388,23 @@ static bool verify_mma(verifier *v, const tir_mma *m, int number) {
     return verify_side(v, &a) && verify_side(v, &b);
 }
 
+// Runs come by a map of one axis, as long as a box.
+static bool verify_runs(verifier *v, const tir_operand *o, const tir_factor *f, const char *name) {
+    const tir_kernel *k = v->k;
+    VERIFY(v, tir_in(o->factor_map, f->run > 0 ? 0 : -1, f->run > 0 ? k->n_maps - 1 : -1),
+           "operand '%s': map #%d of f32 scales, whose runs are of %d", name, o->factor_map, f->run);
+    if (f->run == 0) {
+        return true;
+    }
+    const tir_map *m = &k->maps[o->factor_map];
+    VERIFY(v, m->param == o->param && m->part == PART_SCALE && m->rank == 1 &&
+                  m->elem_bytes == TIR_SCALE_BYTES && m->swizzle == SWZ_NONE,
+           "operand '%s': map #%d is not one of its f32 scales", name, o->factor_map);
+    VERIFY(v, m->box[0] == f->run, "operand '%s': boxes of %d f32 scales for runs of %d", name,
+           m->box[0], f->run);
+    return true;
+}
+
 // f32 scales lie among those of the slot, apart from each other.
 static bool verify_factors(verifier *v, int number) {
     const tir_kernel *k = v->k;
@@ -398,11 +415,12 @@ static bool verify_factors(verifier *v, int number) {
            "operand '%s': f32 scales at %d of a slot; a product %s them", name, o->factors,
            f.mma >= 0 ? "takes" : "does not take");
     if (f.mma < 0) {
+        VERIFY(v, o->factor_map == -1, "operand '%s': a map of f32 scales without them", name);
         return true;
     }
     VERIFY(v, k->mmas[f.mma].loop >= 0, "operand '%s': f32 scales outside of a loop", name);
     const tir_channel *c = &k->channels[o->channel];
-    int64_t bytes = 4 * (int64_t)f.granules * f.count;
+    int64_t bytes = tir_factor_bytes(&f);
     VERIFY(v, o->factors % TIR_FACTOR_ALIGN == 0 && o->factors + bytes <= c->factor_bytes,
            "operand '%s': f32 scales at %d .. %lld of %d bytes of a slot", name, o->factors,
            (long long)(o->factors + bytes), c->factor_bytes);
@@ -411,11 +429,11 @@ static bool verify_factors(verifier *v, int number) {
         tir_factor g = tir_factors(k, i);
         VERIFY(v,
                other->channel != o->channel || g.mma < 0 || other->factors >= o->factors + bytes ||
-                   other->factors + 4 * (int64_t)g.granules * g.count <= o->factors,
+                   other->factors + (int64_t)tir_factor_bytes(&g) <= o->factors,
                "operand '%s': its f32 scales and those of '%s' overlap", name,
                verify_param_name(k, other->param));
     }
-    return true;
+    return verify_runs(v, o, &f, name);
 }
 
 bool verify_products(verifier *v) {

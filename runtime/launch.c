@@ -443,8 +443,8 @@ static fp4_status fill_map(binding *b, const rt_entry_arg *arg, rt_tensormap *ma
         if (status != FP4_OK) {
             return status;
         }
-        if (size < 0 || size > INT64_C(1) << 32) {
-            return refuse(k, "%s: axis %u of its tensor map would have %lld elements, at most 2^32",
+        if (size < 0 || size > INT64_C(1) << 31) { // coordinates are signed (PTX ISA "cp.async.bulk.tensor")
+            return refuse(k, "%s: axis %u of its tensor map would have %lld elements, at most 2^31",
                           name, (unsigned)i, (long long)size);
         }
         if (i == 0 && arg->dtype >= MAP_PADDED && size % MAP_PADDED_ELEMS != 0) {

@@ -17,6 +17,8 @@
 #define S90 "w4a8.tk sm_90a w4a8_gemm"
 #define S120 "gemm.tk sm_120a nvfp4_gemm"
 #define SPLIT "split.tk sm_120a split"
+#define RUNS "fp8_block.tk sm_90a fp8_block_grouped"
+#define LANES "fp8_tokens.tk sm_90a fp8_tokens_gemm"
 
 typedef struct {
     const char *program;
