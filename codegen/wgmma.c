@@ -181,7 +181,8 @@ typedef struct {
     const ll_var *regs; // what they add to: the accumulator's, or a granule's sums
     bool again;         // the sums before stand there: ptxas must not issue into others while they are read
     ll_val *decoded;    // operand A in registers (wgmma_decode), or NULL
-    ll_var tiles[2];    // promoted: low words of the descriptors of the step's tiles of A and B
+    ll_var tiles[2];    // promoted: low words of the descriptors of the step's tiles of A and B ...
+    ll_val firsts[2];   // ... and of those of slot 0
     const char *text[3];
     const char *constraints[2]; // without and with a predicate
 } product;
@@ -268,10 +269,10 @@ static bool begin_product(cg *c, const tir_mma *m, product *p) {
     return CG_OK(c);
 }
 
-// Low word of the descriptor of an operand's tile in the current slot, 'row' rows down.
-static ll_val tile_at(cg *c, const tir_operand *o, ll_val row) {
+// Low word of the descriptor of an operand's tile in the slot at 'slot', 'row' rows down.
+static ll_val tile_at(cg *c, const tir_operand *o, ll_val slot, ll_val row) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    ll_val at = ll_addi(c->b, cg_slot_addr(c, o->channel), box->offset);
+    ll_val at = ll_addi(c->b, slot, box->offset);
     if (row) {
         // Along the last axis 64 rows of 16 bits are one slab.
         int row_bytes = o->mn_major ? box->box_pitch / WG_ROWS : o->row_bytes;
@@ -343,14 +344,18 @@ static ll_val warpgroup(cg *c) {
     return several ? ll_bini(c->b, LL_UREM, wg, groups) : wg;
 }
 
+// First row of the warpgroup in operand 'side' of the CTA, or NULL: 0.
+static ll_val side_row(cg *c, const product *p, int side) {
+    bool several = side == 0 && c->role->warps_m > ARCH_WG_WARPS;
+    return several ? ll_muli(c->b, warpgroup(c), (int64_t)WG_ROWS * p->per_group) : NULL;
+}
+
 // Low words of the descriptors of the warpgroup's tiles in the current slots.
 static void find_tiles(cg *c, const product *p) {
-    ll_val row = NULL;
-    if (c->role->warps_m > ARCH_WG_WARPS) {
-        row = ll_muli(c->b, warpgroup(c), (int64_t)WG_ROWS * p->per_group);
+    for (int i = 0; i < 2; i++) {
+        const tir_operand *o = &c->k->operands[i == 0 ? p->m->a : p->m->b];
+        ll_set(c->b, p->tiles[i], tile_at(c, o, cg_slot_addr(c, o->channel), side_row(c, p, i)));
     }
-    ll_set(c->b, p->tiles[0], tile_at(c, &c->k->operands[p->m->a], row));
-    ll_set(c->b, p->tiles[1], tile_at(c, &c->k->operands[p->m->b], NULL));
 }
 
 // Instructions first .. last - 1 of a K tile.
@@ -558,9 +563,9 @@ static int promoted_in(const cg *c, const tir_stmt *s, int *n_mmas) {
     return promoted;
 }
 
-// A loop of promoted products. What a step needs of the next one is found while its last products
-// are in flight, so that nothing but reading scales stands between a promotion and the products
-// behind it.
+// A loop of promoted products: nothing but adding its sums stands between a step's last products
+// and the next one's, as the tensor core may wait for those. All else is done while products are in
+// flight, behind a step's last ones and never between them.
 typedef struct {
     const tir_stmt *s;
     const product *products;
@@ -568,13 +573,23 @@ typedef struct {
     ll_val more; // i1: there is a next step
 } promoted_loop;
 
+// The tiles in slot 0 are found once, those of a step are so many slots further.
+static void find_first_tiles(cg *c, product *p) {
+    for (int i = 0; i < 2; i++) {
+        const tir_operand *o = &c->k->operands[i == 0 ? p->m->a : p->m->b];
+        ll_val slot = cg_smem_at(c, c->k->channels[o->channel].offset);
+        p->firsts[i] = cg_keep(c, tile_at(c, o, slot, side_row(c, p, i)), LL_I32);
+    }
+}
+
 static void find_all_tiles(cg *c, const promoted_loop *l) {
     for (int i = 0; i < l->s->n_body; i++) {
         const product *p = &l->products[i];
-        if (l->s->body[i]->kind == TS_MMA) {
-            find_tiles(c, p);
-            ll_set(c->b, p->tiles[0], cg_keep(c, ll_get(c->b, p->tiles[0]), LL_I32));
-            ll_set(c->b, p->tiles[1], cg_keep(c, ll_get(c->b, p->tiles[1]), LL_I32));
+        for (int side = 0; side < 2 && l->s->body[i]->kind == TS_MMA; side++) {
+            int ch = c->k->operands[side == 0 ? p->m->a : p->m->b].channel;
+            ll_val slot = cg_slot_times(c, ch, c->k->channels[ch].stride >> 4);
+            ll_val tile = cg_keep(c, ll_add(c->b, p->firsts[side], slot), LL_I32);
+            ll_set(c->b, p->tiles[side], tile);
         }
     }
 }
@@ -667,7 +682,14 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     }
     cg_shared_loop shared = cg_shared_begin(c, s);
     promoted_loop sums = {.s = s, .products = products};
+    ll_val **outer = c->lines;
+    for (int i = 0; i < s->n_body && promoted; i++) {
+        if (s->body[i]->kind == TS_MMA) {
+            find_first_tiles(c, &products[i]);
+        }
+    }
     if (promoted) {
+        cg_factors_begin(c, s->ref);
         sums.ahead = cg_shares_of(c, s->ref) == 1 && has_more_slots(c, s);
         promoted_begin(c, &sums, &steps);
     }
@@ -699,5 +721,6 @@ bool cg_wgmma_loop(cg *c, const tir_stmt *s) {
     ll_set(b, at, ll_addi(b, i, steps.by));
     ll_loop_end(b, l);
     cg_shared_end(c, &shared);
+    c->lines = outer;
     return true;
 }
