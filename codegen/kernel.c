@@ -352,11 +352,27 @@ static void grid_control(cg *c, const char *what) {
     ll_call_asm(c->b, &a, 0, NULL);
 }
 
+// Whether the role copies operands for warps that compute between products, decode or scale sums. Its
+// instructions take turns with theirs: where one lane of a warp walks by itself nothing is known to be
+// the same in a warp, and the loop is slower. On an H200 that is 4 % of products with f32 scales, 1 to
+// 2 % of those of decoded weights; others gain nothing, and small ones lose (tests/h200/README.md).
+static bool feeds_arithmetic(const cg *c) {
+    const tir_kernel *k = c->k;
+    for (int i = 0; i < k->n_mmas; i++) {
+        const tir_mma *m = &k->mmas[i];
+        int a = k->channels[k->operands[m->a].channel].from, b = k->channels[k->operands[m->b].channel].from;
+        if ((m->decode || m->promote > 0) && (a == cg_role_number(c) || b == cg_role_number(c))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void emit_role(cg *c, const tir_role *r) {
     ll *b = c->b;
     begin_role(c, r);
     ll_if one = {0};
-    c->lanes = r->one_thread && tir_brings_factors(c->k, cg_role_number(c));
+    c->lanes = r->one_thread && feeds_arithmetic(c);
     bool groups = c->k->walk.kind == WALK_STATIC && cg_has_groups(c);
     bool warp_walks = r->one_thread && (c->lanes || groups);
     if (warp_walks) {
