@@ -127,7 +127,7 @@ static void make_grouped(side *s, const shape *p, const int32_t *sizes) {
     bool masked = p->kind == MASKED || p->kind == FEW;
     int64_t rows = masked ? MASKED_ROWS : total;
     int64_t x[] = {p->groups, rows, p->k}, y[] = {p->groups, rows, p->n};
-    tensor(s, a, 2 + masked, x + !masked);
+    laid_tensor(s, a, p->kind == OFFSETS ? FP4_SF_NONE : FP4_SF_MN_MAJOR, 2 + masked, x + !masked);
     tensor(s, b, 3, (int64_t[]){p->groups, p->n, p->k});
     if (p->kind == ROWS) {
         int32_t *group = malloc(sizeof *group * (size_t)rows);

@@ -77,6 +77,8 @@ static const move moves[] = {
     {"f32_split_words", "f32", "ue8m0 @ mn_packed", 1, 4, false},
     {"f32_mn", "f32", "f32 @ mn_major", 1, 1, false},
     {"f32_rows", "f32 @ mn_major", "f32", 1, 1, false},
+    {"f32_mn_batch", "f32", "f32 @ mn_major", 1, 1, true},
+    {"f32_rows_batch", "f32 @ mn_major", "f32", 1, 1, true},
 };
 
 // Place of an element among those of its matrix, as the layouts' users write it.
