@@ -79,6 +79,13 @@ static fp4_status check_address(const fp4_kernel *k, const rt_param *p, const ch
     return FP4_OK;
 }
 
+static const char *layout_hint(const fp4_format *format) {
+    fp4_elem laid = format->scale != FP4_ELEM_NONE ? format->scale : format->elem; // or elements themselves
+    return fp4_elem_bits(laid) == 8
+               ? "; fp4_relayout carries scales from one layout to another"
+               : "; fp4_host_repack carries scales from one layout to another";
+}
+
 static fp4_status bind_tensor(binding *b, int index, const fp4_tensor *t) {
     const fp4_kernel *k = b->kernel;
     const rt_param *p = &k->params[index];
@@ -101,8 +108,7 @@ static fp4_status bind_tensor(binding *b, int index, const fp4_tensor *t) {
                            t->format.layout != p->format.layout;
         return refuse(k, "%s is %s, expected %s%s", p->name, rt_format_text(&t->format, have),
                       rt_format_text(&p->format, want),
-                      layout_only ? "; fp4_relayout carries scales from one layout to another"
-                                  : "");
+                      layout_only ? layout_hint(&p->format) : "");
     }
     if (t->rank != p->rank) {
         return refuse(k, "%s has %d dimensions, expected %d", p->name, (int)t->rank, p->rank);

@@ -84,6 +84,15 @@ static int wrong_columns(const fp4_tensor *d) {
     return wrong;
 }
 
+// Scales in another layout are refused, with what would turn them.
+static bool takes_other_layout(fp4_kernel *kernel, const fp4_arg *args, int n, fp4_tensor *x) {
+    fp4_sf_layout layout = x->format.layout;
+    x->format.layout = layout == FP4_SF_LINEAR ? FP4_SF_MN_MAJOR : FP4_SF_LINEAR;
+    bool refused = fp4_launch(kernel, args, n, NULL) != FP4_OK && strstr(fp4_last_error(), "fp4_host_repack");
+    x->format.layout = layout;
+    return !refused;
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         fprintf(stderr, "usage: scales_test MODULE KERNEL\n");
@@ -111,6 +120,10 @@ int main(int argc, char **argv) {
     fp4_arg args[4];
     for (int i = 0; i < n; i++) {
         args[i] = fp4_arg_tensor(&tensors[i]);
+    }
+    if (takes_other_layout(kernel, args, n, &tensors[0])) {
+        fprintf(stderr, "scales_test: scales in another layout: %s\n", fp4_last_error());
+        return 1;
     }
     need(fp4_launch(kernel, args, n, NULL), "launch");
     need(fp4_sync(ctx, NULL), "run");
