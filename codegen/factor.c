@@ -11,12 +11,17 @@
 
 enum { SCALE_BYTES = TIR_SCALE_BYTES, RUN_STEP = TIR_RUN_ALIGN / TIR_SCALE_BYTES };
 
+// The first axis of a map of data behind those of a matrix: a window is one more of these.
+static int outer_axes(const tir_map *m) {
+    return tir_has_window(m) ? 3 : 2;
+}
+
 // Number of the matrix: the outer axes of the operand, which its box moves along.
 static ll_val matrix_number(cg *c, const tir_operand *o) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
     const tir_map *map = &c->k->maps[box->map];
     ll_val number = ll_i32(c->b, 0);
-    for (int axis = map->rank - 1; axis >= 2; axis--) {
+    for (int axis = map->rank - 1; axis >= outer_axes(map); axis--) {
         number = ll_mul(c->b, number, cg_size(c, map->dims[axis]));
         number = ll_add(c->b, number, cg_coord(c, &box->coords[axis]));
     }
@@ -242,7 +247,8 @@ ll_val cg_factor_at(cg *c, int operand, int granule, ll_val number) {
 // Whether the matrix of an operand follows from the tile and from loops around loop 'f'.
 static bool is_fixed(const cg *c, const tir_operand *o, int f) {
     const tir_box *box = &c->k->channels[o->channel].boxes[o->data];
-    for (int axis = 2; axis < c->k->maps[box->map].rank; axis++) {
+    const tir_map *map = &c->k->maps[box->map];
+    for (int axis = outer_axes(map); axis < map->rank; axis++) {
         if (box->coords[axis].loop >= c->k->n_loops + f) {
             return false;
         }
