@@ -316,6 +316,21 @@ def scaled(r, text):
     return text.replace("use std.formats;", "use std.formats;\n" + made.get(fmt, ""), 1)
 
 
+def blocks(r, text, arch):
+    """Operands of FP8 with f32 scales, by draws of its own."""
+    a, b = (re.search(rf"    {name} : (e4m3|e5m2)\[", text) for name in ("A", "B0"))
+    if arch != "sm_90a" or not a or not b or r.random() < 0.4:
+        return text
+    granule = r.choice([32, 64, 128, 128])
+    made = ""
+    for name, elem, rows in (("fa", a.group(1), [1, 1, 1, 2]), ("fb", b.group(1), [1, 48, 64, 128, 128])):
+        layout = r.choice(["", " @ mn_major"])
+        made += f"format {name} = {elem} * f32 per [{r.choice(rows)}, {granule}]{layout};\n"
+    text = text.replace(a.group(0), "    A : fa[")
+    text = re.sub(rf"(    B\d : ){b.group(1)}\[", r"\1fb[", text)
+    return text.replace("use std.formats;", "use std.formats;\n" + made.rstrip("\n"), 1)
+
+
 def normed(r, text):
     """What is summed up, or reduced, along the rows of A beside the products, by draws of its own."""
     a = re.search(r"\bA\[[^\]]*\]", text)
@@ -367,6 +382,7 @@ def main():
                 program_text = normed(random.Random(seed * 2003 + i), program_text)
                 program_text = whole(random.Random(seed * 4001 + i), program_text)
                 program_text = scaled(random.Random(seed * 3001 + i), program_text)
+                program_text = blocks(random.Random(seed * 8009 + i), program_text, arch)
                 program_text = picked(random.Random(seed * 5003 + i), program_text)
                 program_text, options = streamed(random.Random(seed * 6007 + i), program_text)
                 f.write(program_text)
