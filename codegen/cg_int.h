@@ -77,7 +77,7 @@ typedef struct cg {
     cg_stream stream;
     ll_val one; // i1: the lane that works in a role of one thread whose whole warp walks, or NULL
     ll_val **lines; // per operand: where its f32 scales lie for the tile's rows (factor.c), or NULL
-    bool lanes; // ... and whose lanes go through its statements together: that lane copies and arrives
+    bool lanes; // ... and whose lanes go through its statements together: that one copies, arrives
     cg_chan *chans;   // per channel
     cg_acc *accs;     // per accumulator
     ll_var *fresh;    // per accumulator (tcgen05, wgmma): i1, the next MMA overwrites

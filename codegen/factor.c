@@ -5,8 +5,8 @@
 // Runs of neighbours in memory (tir_factor) come as the data do, by copies of the thread that loads
 // the channel. Other scales the lanes of its warp bring, a scale a copy (PTX ISA "cp.async"), and
 // every lane arrives on the slot's full barrier when its copies are there
-// ("cp.async.mbarrier.arrive", .noinc: the barrier counts these arrivals): the warp itself waits for
-// no memory. A slot is free when the lanes of all readers have read it.
+// ("cp.async.mbarrier.arrive", .noinc: the barrier counts these arrivals): the warp itself waits
+// for no memory. A slot is free when the lanes of all readers have read it.
 #include "cg_int.h"
 
 enum { SCALE_BYTES = TIR_SCALE_BYTES, RUN_STEP = TIR_RUN_ALIGN / TIR_SCALE_BYTES };
@@ -190,6 +190,7 @@ static void bring_runs(cg *c, int operand, const tir_factor *f) {
     ll_val line = kept ? kept[0] : line_of(c, operand, f);
     ll_val columns = kept ? kept[1] : columns_of(c, p);
     ll_val to = ll_addi(b, cg_factor_slot(c, o->channel), o->factors);
+    int pitch = tir_run_pitch(f);
     for (int i = 0; i < f->runs; i++) {
         ll_val granule = granule_at(c, operand, f, f->mn_major ? i : 0);
         ll_val at = ll_add(b, line, ll_mul(b, granule, granule_step(c, p, f)));
@@ -197,7 +198,7 @@ static void bring_runs(cg *c, int operand, const tir_factor *f) {
             at = ll_add(b, at, ll_muli(b, columns, i));
         }
         at = f->aligned ? at : ll_bini(b, LL_AND, at, -RUN_STEP);
-        cg_load_run(c, o->channel, o->factor_map, ll_addi(b, to, (int64_t)i * tir_run_pitch(f)), at);
+        cg_load_run(c, o->channel, o->factor_map, ll_addi(b, to, (int64_t)i * pitch), at);
     }
 }
 

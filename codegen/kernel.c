@@ -352,16 +352,18 @@ static void grid_control(cg *c, const char *what) {
     ll_call_asm(c->b, &a, 0, NULL);
 }
 
-// Whether the role copies operands for warps that compute between products, decode or scale sums. Its
-// instructions take turns with theirs: where one lane of a warp walks by itself nothing is known to be
-// the same in a warp, and the loop is slower. On an H200 that is 4 % of products with f32 scales, 1 to
-// 2 % of those of decoded weights; others gain nothing, and small ones lose (tests/h200/README.md).
+// Whether the role copies operands for warps that compute between products, decode or scale sums.
+// Its instructions take turns with theirs: where one lane of a warp walks by itself nothing is known
+// to be the same in a warp, and the loop is slower. On an H200 that is 4 % of products with f32
+// scales, 1 to 2 % of those of decoded weights; others gain nothing, and small ones lose
+// (tests/h200/README.md).
 static bool feeds_arithmetic(const cg *c) {
     const tir_kernel *k = c->k;
     for (int i = 0; i < k->n_mmas; i++) {
         const tir_mma *m = &k->mmas[i];
-        int a = k->channels[k->operands[m->a].channel].from, b = k->channels[k->operands[m->b].channel].from;
-        if ((m->decode || m->promote > 0) && (a == cg_role_number(c) || b == cg_role_number(c))) {
+        int a = k->operands[m->a].channel, b = k->operands[m->b].channel, own = cg_role_number(c);
+        bool here = k->channels[a].from == own || k->channels[b].from == own;
+        if (here && (m->decode || m->promote > 0)) {
             return true;
         }
     }

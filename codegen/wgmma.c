@@ -629,7 +629,7 @@ static void promoted_product(cg *c, const promoted_loop *l, const product *p, bo
         int granule = i / p->per_group, j = i % p->per_group;
         issue_granule(c, p, granule, j);
         if (!f) {
-            cg_warp_sync(c); // else ptxas may read between the products: up to 20 % slower on an H200
+            cg_warp_sync(c); // else ptxas may read between the products: 20 % slower on an H200
             f = load_factors(c, p->m);
         }
         if (last && i == n - 1) {

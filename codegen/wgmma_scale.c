@@ -34,7 +34,8 @@ wgmma_factors wgmma_begin_factors(cg *c, const tir_mma *m) {
 void wgmma_load_factors(cg *c, const tir_mma *m, int granule, wgmma_factors *f) {
     ll *b = c->b;
     tir_factor rows = tir_factors(c->k, m->a);
-    ll_val first = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), ll_bini(b, LL_LSHR, c->lane, 2));
+    ll_val of_lane = ll_bini(b, LL_LSHR, c->lane, 2);
+    ll_val first = ll_add(b, mma_warp_row(c, c->accs[m->acc].rows), of_lane);
     for (int i = 0; i < f->n_rows; i++) {
         ll_val number = number_of(c, &rows, ll_addi(b, first, (int64_t)i * 8));
         f->rows[i] = read_scale(c, m->a, granule, number);

@@ -554,8 +554,8 @@ typedef struct {
     int run;       // ... and how many scales each brings; 0: lanes bring them, a few at a time
 } tir_factor;
 tir_factor tir_factors(const tir_kernel *k, int operand);
-// Bytes: where scales of an operand, of a run and of a slot begin (PTX ISA "cp.async.bulk.tensor": shared
-// memory address), and what a copy begins at in memory.
+// Bytes: where scales of an operand, of a run and of a slot begin (PTX ISA "cp.async.bulk.tensor":
+// shared memory address), and what a copy begins at in memory.
 enum { TIR_FACTOR_ALIGN = 128, TIR_RUN_ALIGN = 16 };
 enum { TIR_SCALE_BYTES = 4 }; // of an f32 scale
 int tir_run_pitch(const tir_factor *f);    // bytes from one run to the next in a slot

@@ -152,7 +152,8 @@ static int64_t bytes_arriving(const tir_kernel *k, const tir_channel *c) {
     for (int i = 0; i < k->n_operands; i++) { // runs of f32 scales: each CTA's own
         const tir_operand *o = &k->operands[i];
         if (o->channel == c - k->channels && o->factor_map >= 0) {
-            bytes += (int64_t)tir_factors(k, i).runs * k->maps[o->factor_map].box[0] * TIR_SCALE_BYTES;
+            int run = k->maps[o->factor_map].box[0] * TIR_SCALE_BYTES;
+            bytes += (int64_t)tir_factors(k, i).runs * run;
         }
     }
     return bytes;

@@ -80,7 +80,7 @@ static fp4_status check_address(const fp4_kernel *k, const rt_param *p, const ch
 }
 
 static const char *layout_hint(const fp4_format *format) {
-    fp4_elem laid = format->scale != FP4_ELEM_NONE ? format->scale : format->elem; // or elements themselves
+    fp4_elem laid = format->scale != FP4_ELEM_NONE ? format->scale : format->elem;
     return fp4_elem_bits(laid) == 8
                ? "; fp4_relayout carries scales from one layout to another"
                : "; fp4_host_repack carries scales from one layout to another";
@@ -449,7 +449,8 @@ static fp4_status fill_map(binding *b, const rt_entry_arg *arg, rt_tensormap *ma
         if (status != FP4_OK) {
             return status;
         }
-        if (size < 0 || size > INT64_C(1) << 31) { // coordinates are signed (PTX ISA "cp.async.bulk.tensor")
+        // Coordinates are signed words (PTX ISA "cp.async.bulk.tensor").
+        if (size < 0 || size > INT64_C(1) << 31) {
             return refuse(k, "%s: axis %u of its tensor map would have %lld elements, at most 2^31",
                           name, (unsigned)i, (long long)size);
         }

@@ -1,6 +1,7 @@
-// A step of k may reach behind the last granule: scales that stand there belong to other rows or matrices and must
-// not count, whatever they are. scales_test MODULE KERNEL: FP8 with f32 scales, whose second operand has NaN scales in
-// rows 128 to 255 of its matrices; exactly the columns of those are NaN.
+// A step of k may reach behind the last granule: scales that stand there belong to other rows or
+// matrices and must not count, whatever they are. scales_test MODULE KERNEL: FP8 with f32 scales,
+// whose second operand has NaN scales in rows 128 to 255 of its matrices; exactly the columns of
+// those are NaN.
 #include "fp4rt.h"
 
 #include <math.h>
