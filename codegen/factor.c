@@ -9,8 +9,6 @@
 // for no memory. A slot is free when the lanes of all readers have read it.
 #include "cg_int.h"
 
-enum { SCALE_BYTES = TIR_SCALE_BYTES, RUN_STEP = TIR_RUN_ALIGN / TIR_SCALE_BYTES };
-
 // The first axis of a map of data behind those of a matrix: a window is one more of these.
 static int outer_axes(const tir_map *m) {
     return tir_has_window(m) ? 3 : 2;
@@ -139,9 +137,9 @@ static void bring(cg *c, int operand, const tir_factor *f) {
     ll_val pitch = bytes_of(c, granule_step(c, param_of(c, operand), f));
     for (int granule = 0; granule < f->granules; granule++) {
         ll_val at = ll_mul(b, ll_to(b, granule_at(c, operand, f, granule), LL_I64), pitch);
-        int offset = o->factors + granule * f->count * SCALE_BYTES;
+        int offset = o->factors + granule * f->count * TIR_SCALE_BYTES;
         ll_val to = ll_add(b, ll_addi(b, cg_factor_slot(c, o->channel), offset),
-                           ll_muli(b, c->lane, SCALE_BYTES));
+                           ll_muli(b, c->lane, TIR_SCALE_BYTES));
         for (int i = 0; i < f->count; i += ARCH_LANES) {
             int left = f->count - i;
             ll_if some = {0};
@@ -149,7 +147,7 @@ static void bring(cg *c, int operand, const tir_factor *f) {
                 some = ll_if_begin(b, ll_cmpi(b, LL_ULT, c->lane, left));
             }
             ll_val from = ll_add(b, lines[i / ARCH_LANES], at);
-            copy(c, ll_addi(b, to, (int64_t)i * SCALE_BYTES), from);
+            copy(c, ll_addi(b, to, (int64_t)i * TIR_SCALE_BYTES), from);
             if (left < ARCH_LANES) {
                 ll_if_end(b, some);
             }
@@ -197,7 +195,7 @@ static void bring_runs(cg *c, int operand, const tir_factor *f) {
         if (!f->mn_major) {
             at = ll_add(b, at, ll_muli(b, columns, i));
         }
-        at = f->aligned ? at : ll_bini(b, LL_AND, at, -RUN_STEP);
+        at = f->aligned ? at : ll_bini(b, LL_AND, at, -TIR_RUN_STEP);
         cg_load_run(c, o->channel, o->factor_map, ll_addi(b, to, (int64_t)i * pitch), at);
     }
 }
@@ -211,7 +209,7 @@ static ll_val skew_of(cg *c, int operand, const tir_factor *f, ll_val number) {
     ll_val at;
     if (f->mn_major) { // columns and matrices are whole steps long
         at = f->aligned ? ll_i32(b, 0) : first_row(c, f);
-    } else if (tir_is_whole(c->k, p->dims[p->n_dims - 1], RUN_STEP * p->granule)) { // and rows here
+    } else if (tir_is_whole(c->k, p->dims[p->n_dims - 1], TIR_RUN_STEP * p->granule)) { // and rows here
         at = first_granule(c, operand, f);
     } else {
         ll_val *kept = c->lines ? c->lines[operand] : NULL;
@@ -219,7 +217,7 @@ static ll_val skew_of(cg *c, int operand, const tir_factor *f, ll_val number) {
         at = ll_add(b, kept ? kept[0] : line_of(c, operand, f), row);
         at = ll_add(b, at, first_granule(c, operand, f));
     }
-    return ll_bini(b, LL_AND, at, RUN_STEP - 1);
+    return ll_bini(b, LL_AND, at, TIR_RUN_STEP - 1);
 }
 
 static ll_val in_run(cg *c, int operand, const tir_factor *f, int granule, ll_val number) {
@@ -230,7 +228,7 @@ static ll_val in_run(cg *c, int operand, const tir_factor *f, int granule, ll_va
         run = ll_muli(b, number, tir_run_pitch(f));
         at = ll_sub(b, granule_at(c, operand, f, granule), first_granule(c, operand, f));
     }
-    return ll_add(b, run, ll_muli(b, ll_add(b, skew, at), SCALE_BYTES));
+    return ll_add(b, run, ll_muli(b, ll_add(b, skew, at), TIR_SCALE_BYTES));
 }
 
 ll_val cg_factor_at(cg *c, int operand, int granule, ll_val number) {
@@ -241,8 +239,8 @@ ll_val cg_factor_at(cg *c, int operand, int granule, ll_val number) {
     if (f.run > 0) {
         return ll_add(b, slot, in_run(c, operand, &f, granule, number));
     }
-    ll_val at = ll_addi(b, slot, (int64_t)granule * f.count * SCALE_BYTES);
-    return ll_add(b, at, ll_muli(b, number, SCALE_BYTES));
+    ll_val at = ll_addi(b, slot, (int64_t)granule * f.count * TIR_SCALE_BYTES);
+    return ll_add(b, at, ll_muli(b, number, TIR_SCALE_BYTES));
 }
 
 // Whether the matrix of an operand follows from the tile and from loops around loop 'f'.

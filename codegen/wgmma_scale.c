@@ -3,7 +3,8 @@
 // sum and add it in f32.
 //
 // Scales lie in the slot of their data (factor.c). A thread reads those of its rows and columns in front of a
-// step's products, so that they are there when the sums are, and the slot is free as soon as the products are done.
+// step's products, or those of blocks behind them (wgmma.c): they are there when the sums are, and the slot is
+// free as soon as the products are done.
 #include "wgmma_int.h"
 
 enum { FRAG_COLS = 8 };

@@ -85,6 +85,8 @@ enum { TIR_PAD4 = 14, TIR_PAD6 = 15, TIR_PAD_ELEMS = 128 }; // a box is 128 elem
 // the four of row r are word r % 32 * 4 + r / 32.
 enum { TIR_ATOM_ROWS = 128, TIR_ATOM_COLS = 4, TIR_ATOM_BYTES = TIR_ATOM_ROWS * TIR_ATOM_COLS };
 
+enum { TIR_MAX_BOX = 256 }; // elements of a box along an axis (cuTensorMapEncodeTiled)
+
 // A tensor map (hardware: cuTensorMapEncodeTiled). Axis 0 is innermost.
 typedef struct {
     int param;
@@ -521,10 +523,10 @@ bool tir_meets(const tir_kernel *k, const tir_role *r);
 // read, and how many bytes all roles' take.
 int tir_left_offset(const tir_kernel *k, int role);
 int tir_left_bytes(const tir_kernel *k);
-// Whether a product into an accumulator is promoted (tir_mma.promote).
 // Registers of a store's row that waits for its granules' scales, or for what it reads (ptxas).
 enum { TIR_ROW_REGS = 40 };
 int tir_sum_registers(const tir_kernel *k, int role);  // of a thread, for accumulators in registers
+// Whether a product into an accumulator is promoted (tir_mma.promote).
 bool tir_is_promoted(const tir_kernel *k, int acc);
 
 // 128x4 tiles of scales along k that a step of 'k_elems' brings: whole ones, or the one that it is
@@ -535,8 +537,8 @@ int tir_scale_words(int k_elems, int granule);
 // granule is that of rows (start - into) + i * share and on, 'start' the first of the CTA's rows.
 //
 // Where few copies bring all of them they come as runs of neighbours in memory, that are scales of
-// one granule (mn_major) or of one row, from a multiple of 4 of the tensor's scales on: a copy
-// begins at whole 16 bytes (an H200 says so). A slot has [runs][run], each run at a multiple of
+// one granule (mn_major) or of one row, from a multiple of TIR_RUN_STEP of the tensor's scales on: a
+// copy begins at whole 16 bytes (an H200 says so). A slot has [runs][run], each run at a multiple of
 // TIR_FACTOR_ALIGN, else [granule][count].
 typedef struct {
     int mma;       // a product that takes it, or -1: it has no such scales
@@ -551,13 +553,12 @@ typedef struct {
     bool mn_major; // neighbours in memory are scales of one granule, else of one row
     bool aligned;  // the first scale of a run is the first one wanted
     int runs;      // copies that bring a slot's ...
-    int run;       // ... and how many scales each brings; 0: lanes bring them, a few at a time
+    int run;       // ... and how many scales each brings; 0: lanes bring them, one a copy
 } tir_factor;
 tir_factor tir_factors(const tir_kernel *k, int operand);
-// Bytes: where scales of an operand, of a run and of a slot begin (PTX ISA "cp.async.bulk.tensor":
-// shared memory address), and what a copy begins at in memory.
-enum { TIR_FACTOR_ALIGN = 128, TIR_RUN_ALIGN = 16 };
-enum { TIR_SCALE_BYTES = 4 }; // of an f32 scale
+// Bytes at which scales of an operand, of a run and of a slot begin (PTX ISA "cp.async.bulk.tensor":
+// shared memory address), those of a scale, and the scales of the 16 bytes that copies begin at.
+enum { TIR_FACTOR_ALIGN = 128, TIR_SCALE_BYTES = 4, TIR_RUN_STEP = 16 / TIR_SCALE_BYTES };
 int tir_run_pitch(const tir_factor *f);    // bytes from one run to the next in a slot
 int tir_factor_bytes(const tir_factor *f); // of all of them in a slot
 bool tir_brings_factors(const tir_kernel *k, int role); // into slots of a channel that it fills

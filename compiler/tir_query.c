@@ -101,16 +101,16 @@ int tir_scale_words(int k_elems, int granule) {
 }
 
 // Where more copies than this would be a step's, lanes bring scales in fewer instructions.
-enum { MOST_RUNS = 8, MOST_IN_BOX = 256 };
+enum { MOST_RUNS = 8 };
 
 static void find_runs(const tir_param *p, tir_factor *f) {
-    int step = TIR_RUN_ALIGN / TIR_SCALE_BYTES;
+    int step = TIR_RUN_STEP;
     f->mn_major = p->layout != NULL && layout_find(p->layout) == LAYOUT_MN_MAJOR;
     f->aligned = f->mn_major && f->start % (step * f->share) == 0;
     f->runs = f->mn_major ? f->granules : f->count;
     int wanted = (f->mn_major ? f->count : f->granules) + (f->aligned ? 0 : step - 1);
     int run = (wanted + step - 1) / step * step;
-    f->run = f->runs <= MOST_RUNS && run <= MOST_IN_BOX ? run : 0;
+    f->run = f->runs <= MOST_RUNS && run <= TIR_MAX_BOX ? run : 0;
 }
 
 tir_factor tir_factors(const tir_kernel *k, int operand) {

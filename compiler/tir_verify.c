@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-    MAX_BOX = 256,       // elements of a box along an axis (cuTensorMapEncodeTiled)
     MAX_DTYPE = TIR_PAD6, // last CUtensorMapDataType
     MAX_TURNS = 7,       // named barriers 1 .. 7 order the turns
     WARP = 32,
@@ -152,8 +151,8 @@ static bool verify_map(verifier *v, const tir_map *m, int number) {
             (i > 0 && !verify_size(v, m->strides[i], true, name))) {
             return false;
         }
-        VERIFY(v, tir_in(m->box[i], 1, MAX_BOX), "%s: a box of %d along axis %d; 1 to %d", name,
-               m->box[i], i, MAX_BOX);
+        VERIFY(v, tir_in(m->box[i], 1, TIR_MAX_BOX), "%s: a box of %d along axis %d; 1 to %d", name,
+               m->box[i], i, TIR_MAX_BOX);
     }
     bool padded = m->dtype == TIR_PAD4 || m->dtype == TIR_PAD6;
     VERIFY(v, !padded || (m->box[0] == TIR_PAD_ELEMS && m->swizzle == SWZ_128B && p->align >= 32),
